@@ -1,0 +1,2 @@
+//! The `duet` command: every role, tool and demo of the Duet row store.
+fn main() {}

@@ -1,0 +1,1 @@
+//! Routing, batching and transaction state of the Duet client, without IO.

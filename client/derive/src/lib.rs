@@ -1,0 +1,1 @@
+//! derive(Row) for the Duet client.

@@ -1,0 +1,1 @@
+//! The blocks of a Duet data node as plain state machines.

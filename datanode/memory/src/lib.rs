@@ -1,0 +1,1 @@
+//! Arenas, row slots and the hash index of a Duet data node.

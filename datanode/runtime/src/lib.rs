@@ -1,0 +1,1 @@
+//! Threads, links and clocks under the Duet data node.

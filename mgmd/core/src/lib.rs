@@ -1,0 +1,1 @@
+//! Raft-replicated cluster state of Duet, without IO.

@@ -1,0 +1,1 @@
+//! The Duet management node.

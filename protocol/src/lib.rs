@@ -1,0 +1,1 @@
+//! Every byte that leaves a Duet process: frames, signals, keys, rows, records.

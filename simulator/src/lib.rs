@@ -1,0 +1,1 @@
+//! The whole Duet cluster in one thread, with faults, workloads and checkers.
