@@ -1,1 +1,12 @@
-//! Every byte that leaves a Duet process: frames, signals, keys, rows, records.
+//! Every byte that leaves a Duet process: frames, signals, keys, rows and records.
+//!
+//! Nothing here does input or output, keeps time or holds state; nothing outside this crate knows byte
+//! offsets. `docs/protocol.md` describes the same formats for people who write a client in another language.
+
+pub mod error;
+pub mod frame;
+pub mod hash;
+pub mod ids;
+pub mod record;
+pub mod schema;
+pub mod signal;

@@ -1,0 +1,174 @@
+//! Numbered errors of the cluster: the code, what it means, and whether the same request may be retried.
+//!
+//! Schema and row errors (100–199) live beside the types that raise them; `docs/errors.md` lists all.
+
+use std::fmt;
+
+macro_rules! error_codes {
+    ($($(#[doc = $doc:literal])+ $name:ident = $code:literal, $retryable:ident;)+) => {
+        /// What went wrong, as a stable number that travels in replies.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        #[repr(u16)]
+        pub enum ErrorCode { $($(#[doc = $doc])+ $name = $code,)+ }
+
+        impl ErrorCode {
+            /// Every code, in ascending order.
+            pub const ALL: &'static [ErrorCode] = &[$(ErrorCode::$name,)+];
+
+            /// The code with this number, if there is one.
+            pub fn from_number(number: u16) -> Option<ErrorCode> {
+                match number { $($code => Some(ErrorCode::$name),)+ _ => None }
+            }
+
+            /// Name of the code as written in `docs/errors.md`.
+            pub fn name(self) -> &'static str {
+                match self { $(ErrorCode::$name => stringify!($name),)+ }
+            }
+
+            /// One sentence that says what happened.
+            pub fn description(self) -> &'static str {
+                match self { $(ErrorCode::$name => concat!($($doc),+),)+ }
+            }
+
+            /// Whether the same request, with the same transaction id, may succeed when sent again.
+            pub fn is_retryable(self) -> bool {
+                match self { $(ErrorCode::$name => error_codes!(@$retryable),)+ }
+            }
+        }
+    };
+    (@retry) => { true };
+    (@fatal) => { false };
+}
+
+error_codes! {
+    #[doc = "The row does not exist."]
+    RowNotFound = 1, fatal;
+    #[doc = "A row with this primary key exists already."]
+    DuplicateKey = 2, fatal;
+    #[doc = "The row's version is not the expected one."]
+    VersionMismatch = 3, fatal;
+
+    #[doc = "There is no table with this id or name."]
+    TableNotFound = 10, fatal;
+    #[doc = "The request names another version of the table; fetch the dictionary again."]
+    TableVersionMismatch = 11, retry;
+    #[doc = "A table with this name exists already."]
+    TableExists = 12, fatal;
+    #[doc = "The table definition is invalid."]
+    InvalidSchema = 13, fatal;
+    #[doc = "The table is being dropped or is not active yet."]
+    TableNotActive = 14, retry;
+    #[doc = "The dictionary holds as many tables as it may."]
+    TooManyTables = 15, fatal;
+
+    #[doc = "The key is not well formed for the table's primary key."]
+    InvalidKey = 20, fatal;
+    #[doc = "The row image is not well formed for the table."]
+    InvalidRow = 21, fatal;
+    #[doc = "The update program is not well formed or cannot be applied to the row."]
+    InvalidUpdate = 22, fatal;
+    #[doc = "The request is not well formed."]
+    InvalidRequest = 23, fatal;
+    #[doc = "The row or key is larger than a row may be."]
+    RowTooLarge = 24, fatal;
+    #[doc = "The result of an increment does not fit the column."]
+    OutOfRange = 25, fatal;
+
+    #[doc = "This node is not the primary of the row and cannot reach it; use the newer map."]
+    StaleMap = 30, retry;
+    #[doc = "The node is not serving yet: the cluster is forming or the node is starting."]
+    NotServing = 31, retry;
+    #[doc = "The backup replica cannot be reached, so no write can be accepted."]
+    BackupUnreachable = 32, retry;
+    #[doc = "The node that holds the row cannot be reached."]
+    NodeUnreachable = 33, retry;
+    #[doc = "The link to the node broke while the request was under way; its outcome is unknown until resolved."]
+    OutcomeUnknown = 34, retry;
+    #[doc = "The deadline passed before an answer came."]
+    DeadlineExceeded = 35, retry;
+
+    #[doc = "The data node has no memory left for the write."]
+    OutOfMemory = 40, retry;
+    #[doc = "The backup replica has no memory left for the write."]
+    BackupOutOfMemory = 41, retry;
+    #[doc = "Too many writes wait for this row."]
+    RowQueueFull = 42, retry;
+    #[doc = "The node has too much work under way; try again later."]
+    Overloaded = 43, retry;
+    #[doc = "The replies waiting for this client exceed its buffer; read them first."]
+    ReplyBufferFull = 44, retry;
+
+    #[doc = "The session is too old; its outcomes are no longer kept."]
+    OutcomeExpired = 50, fatal;
+    #[doc = "The transaction was resolved already and its record was freed."]
+    AlreadyResolved = 51, fatal;
+    #[doc = "The transaction was fenced as aborted by a resolve."]
+    Aborted = 52, fatal;
+    #[doc = "The session has too many unresolved transactions on this fragment."]
+    TooManyUnresolved = 53, retry;
+    #[doc = "The transaction id is invalid: session 0 or number 0."]
+    InvalidTransaction = 54, fatal;
+
+    #[doc = "The other side speaks another protocol version."]
+    ProtocolVersion = 60, fatal;
+    #[doc = "The other side belongs to another cluster."]
+    ForeignCluster = 61, fatal;
+    #[doc = "The frame is damaged: its length, checksum or structure is wrong."]
+    DamagedFrame = 62, fatal;
+    #[doc = "The frame is larger than this link accepts."]
+    FrameTooLarge = 63, fatal;
+    #[doc = "The first frame on a link must be a handshake."]
+    HandshakeRequired = 64, fatal;
+    #[doc = "The cluster secret is missing or wrong."]
+    WrongSecret = 65, fatal;
+    #[doc = "The signal is not one that this side accepts here."]
+    UnexpectedSignal = 66, fatal;
+    #[doc = "The other instance is not a member of the view."]
+    NotInView = 67, fatal;
+    #[doc = "Too many connections."]
+    TooManyConnections = 68, retry;
+
+    #[doc = "The node id is in use by another process."]
+    DuplicateNodeId = 70, fatal;
+    #[doc = "This node was a member before and lost its memory; a returning instance cannot rejoin yet."]
+    ReturningInstance = 71, fatal;
+    #[doc = "The node id is not part of the configuration."]
+    UnknownNodeId = 72, fatal;
+    #[doc = "This management node is not the leader."]
+    NotLeader = 73, retry;
+    #[doc = "The management nodes have no majority at the moment."]
+    NoMajority = 74, retry;
+    #[doc = "The configuration is invalid."]
+    InvalidConfiguration = 75, fatal;
+    #[doc = "The management node has seen a newer view than its own state holds: its disk was rolled back."]
+    RolledBack = 76, fatal;
+
+    #[doc = "The program met a state that it should not have reached."]
+    Internal = 90, fatal;
+}
+
+impl fmt::Display for ErrorCode {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let retry = if self.is_retryable() { "retryable" } else { "not retryable" };
+        write!(f, "error {} {} ({retry}): {}", *self as u16, self.name(), self.description())
+    }
+}
+
+impl std::error::Error for ErrorCode {}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_round_trip_and_ascend() {
+        for pair in ErrorCode::ALL.windows(2) {
+            assert!(pair[0] < pair[1]);
+        }
+        for code in ErrorCode::ALL {
+            assert_eq!(ErrorCode::from_number(*code as u16), Some(*code));
+            assert!(code.description().ends_with('.'), "{}", code.name());
+        }
+        assert_eq!(ErrorCode::from_number(0), None);
+    }
+}

@@ -1,0 +1,36 @@
+//! Asks for a schema change, which runs as a job.
+//!
+//! Sender: client. Receiver: management node, which answers [`super::dictionary_changed::DictionaryChanged`] when the job has ended.
+//!
+//! ```text
+//! byte  32  kind                 u16      1 create table, 2 drop table
+//! byte  34  reserved             u16      0
+//! byte  36  reserved_2           u32      0
+//! byte  40  request              [u8;16]  random identity of the request, so that a repeated one is applied once
+//!           section 0: create: record of kind `TableDefinition`; drop: `database.table` in UTF-8
+//! ```
+
+use zerocopy::little_endian::{U16, U32};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// Asks for a schema change, which runs as a job. Layout in the module documentation.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ChangeDictionary {
+    /// 1 create table, 2 drop table.
+    pub kind: U16,
+    /// 0.
+    pub reserved: U16,
+    /// 0.
+    pub reserved_2: U32,
+    /// Random identity of the request, so that a repeated one is applied once.
+    pub request: [u8; 16],
+}
+
+const _: () = assert!(size_of::<ChangeDictionary>() == 24);
+
+/// Create a table.
+pub const KIND_CREATE_TABLE: u16 = 1;
+/// Drop a table.
+pub const KIND_DROP_TABLE: u16 = 2;
+

@@ -1,0 +1,43 @@
+//! First signal on every connection, from the side that connected.
+//!
+//! Sender: client, data node or management node. Receiver: data node or management node, which answers
+//! [`super::welcome::Welcome`] or [`super::refuse_link::RefuseLink`].
+//!
+//! ```text
+//! byte  32  role                 u16      one of the `ROLE_` constants
+//! byte  34  lane                 u16      lane of a connection between data nodes, else 0xffff
+//! byte  36  reserved             u32      0
+//! byte  40  process              [u8;16]  random identity of the sending process
+//! byte  56  lane_received        u64      highest number received in order in that lane; the other side resends what follows
+//!           section 0: cluster secret, empty where none is configured
+//!           section 1: name of the program, for logs, at most 64 bytes
+//! ```
+
+use zerocopy::little_endian::{U16, U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// First signal on every connection, from the side that connected. Layout in the module documentation.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct Hello {
+    /// One of the `ROLE_` constants.
+    pub role: U16,
+    /// Lane of a connection between data nodes, else 0xffff.
+    pub lane: U16,
+    /// 0.
+    pub reserved: U32,
+    /// Random identity of the sending process.
+    pub process: [u8; 16],
+    /// Highest number received in order in that lane; the other side resends what follows.
+    pub lane_received: U64,
+}
+
+const _: () = assert!(size_of::<Hello>() == 32);
+
+/// The connecting side is a client.
+pub const ROLE_CLIENT: u16 = 1;
+/// The connecting side is a data node.
+pub const ROLE_DATA_NODE: u16 = 2;
+/// The connecting side is a management node.
+pub const ROLE_MANAGEMENT: u16 = 3;
+

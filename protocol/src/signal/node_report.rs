@@ -1,0 +1,44 @@
+//! What a data node has installed and how it is, every 100 ms and after each installation.
+//!
+//! Sender: data node. Receiver: every management node.
+//!
+//! ```text
+//! byte  32  node                 u32      node id
+//! byte  36  incarnation          u32      incarnation
+//! byte  40  state_version        u64      cluster state that is installed and whose schema changes are prepared
+//! byte  48  drained_version      u64      cluster state as of which no operation on a table being dropped is under way
+//! byte  56  view                 u64      view that is installed
+//! byte  64  serving              u64      1 when the node serves
+//! byte  72  memory_used          u64      bytes taken from the budget
+//! byte  80  memory_limit         u64      bytes of the budget
+//! byte  88  rows                 u64      rows of all replicas
+//! ```
+
+use zerocopy::little_endian::{U32, U64};
+use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
+
+/// What a data node has installed and how it is, every 100 ms and after each installation. Layout in the module documentation.
+#[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct NodeReport {
+    /// Node id.
+    pub node: U32,
+    /// Incarnation.
+    pub incarnation: U32,
+    /// Cluster state that is installed and whose schema changes are prepared.
+    pub state_version: U64,
+    /// Cluster state as of which no operation on a table being dropped is under way.
+    pub drained_version: U64,
+    /// View that is installed.
+    pub view: U64,
+    /// 1 when the node serves.
+    pub serving: U64,
+    /// Bytes taken from the budget.
+    pub memory_used: U64,
+    /// Bytes of the budget.
+    pub memory_limit: U64,
+    /// Rows of all replicas.
+    pub rows: U64,
+}
+
+const _: () = assert!(size_of::<NodeReport>() == 64);
