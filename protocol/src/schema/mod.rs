@@ -1,0 +1,149 @@
+//! Tables as users define them: columns, primary key, partition key and options.
+//!
+//! A definition is plain data that travels in the dictionary; [`crate::layout::TableLayout`] is its
+//! compiled form. Nothing but [`TableDefinition::validate`] decides which definitions are legal.
+
+mod builder;
+mod column_type;
+mod error;
+mod validate;
+
+use rkyv::{Archive, Deserialize, Serialize};
+
+pub use builder::TableBuilder;
+pub use column_type::ColumnType;
+pub use error::SchemaError;
+
+use crate::value::Value;
+
+/// Longest name of a database, table or column, in characters.
+pub const MAX_NAME_CHARACTERS: usize = 64;
+/// Most columns of a table.
+pub const MAX_COLUMNS: usize = 512;
+/// Most columns of a primary key.
+pub const MAX_KEY_COLUMNS: usize = 32;
+/// Longest encoded primary key, in bytes.
+pub const MAX_KEY_BYTES: usize = 3072;
+/// Longest comment, in characters.
+pub const MAX_COMMENT_CHARACTERS: usize = 2048;
+/// Longest value image of a row, in bytes: 64 KiB of data and room for null bits and offsets.
+pub const MAX_VALUE_BYTES: usize = 65_536 + 4_096;
+
+/// A column of a table.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Column {
+    /// Name, unique in its table without regard to ASCII case.
+    pub name: String,
+    /// Type.
+    pub column_type: ColumnType,
+    /// May it be NULL?
+    pub nullable: bool,
+    /// The value of rows that do not give one.
+    pub default: Option<Value>,
+}
+
+impl Column {
+    /// A column that is NOT NULL and has no default.
+    #[must_use]
+    pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
+        Self { name: name.into(), column_type, nullable: false, default: None }
+    }
+
+    /// Lets the column be NULL.
+    #[must_use]
+    pub fn nullable(mut self) -> Self {
+        self.nullable = true;
+        self
+    }
+
+    /// Sets the default.
+    #[must_use]
+    pub fn default_value(mut self, value: impl Into<Value>) -> Self {
+        self.default = Some(value.into());
+        self
+    }
+}
+
+/// When rows of a table expire.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct TimeToLive {
+    /// Seconds after the event time at which a row expires; at least 1.
+    pub seconds: u64,
+    /// Index of the column that holds the event time: a DATE, DATETIME or TIMESTAMP.
+    pub event_time_column: u16,
+}
+
+/// A table as its user defines it.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct TableDefinition {
+    /// Database name.
+    pub database: String,
+    /// Table name.
+    pub name: String,
+    /// Columns in order; their indexes are their identity within a table version.
+    pub columns: Vec<Column>,
+    /// Indexes of the primary-key columns, in key order.
+    pub primary_key: Vec<u16>,
+    /// Indexes of the columns whose hash places a row: a subset of the primary key, hashed in key
+    /// order. Empty means the whole primary key.
+    pub partition_key: Vec<u16>,
+    /// When rows expire, if they do.
+    pub time_to_live: Option<TimeToLive>,
+    /// What the table is for.
+    pub comment: String,
+}
+
+impl TableDefinition {
+    /// Starts a definition.
+    #[must_use]
+    pub fn builder(database: impl Into<String>, name: impl Into<String>) -> TableBuilder {
+        TableBuilder::new(database.into(), name.into())
+    }
+
+    /// Index of the column of this name, compared without regard to ASCII case.
+    #[must_use]
+    pub fn column_index(&self, name: &str) -> Option<u16> {
+        self.columns
+            .iter()
+            .position(|column| column.name.eq_ignore_ascii_case(name))
+            .map(|index| index as u16)
+    }
+
+    /// Is the column part of the primary key?
+    #[must_use]
+    pub fn is_key_column(&self, index: u16) -> bool {
+        self.primary_key.contains(&index)
+    }
+
+    /// Checks everything that a definition must keep.
+    ///
+    /// # Errors
+    /// The first rule that is broken; see [`SchemaError`].
+    pub fn validate(&self) -> Result<(), SchemaError> {
+        validate::validate(self)
+    }
+}
+
+/// Where a table is in its life.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum TableState {
+    /// Not every data node knows the table yet; no rows.
+    Preparing,
+    /// Open for requests.
+    Active,
+    /// Being dropped; requests are refused.
+    Dropping,
+}
+
+/// A table of the dictionary.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub struct Table {
+    /// Identity, never reused in a cluster.
+    pub id: u32,
+    /// Version of the definition, counted from 1.
+    pub version: u16,
+    /// Where the table is in its life.
+    pub state: TableState,
+    /// What the user defined.
+    pub definition: TableDefinition,
+}
