@@ -1,0 +1,43 @@
+//! Scans in the order of the bit-reversed hash.
+//!
+//! The hashes of one bucket agree in their low bits, so their bit-reversed hashes are an interval of the 64-bit
+//! numbers. Splitting a bucket halves its interval, merging two joins their intervals, and the intervals of all
+//! buckets follow each other without gaps. A position in that order therefore stays good however the table grows or
+//! shrinks between two steps: all rows with a smaller bit-reversed hash were visited, the others were not.
+
+use super::HashIndex;
+use super::bucket::NO_BUCKET;
+use crate::arena::{Arena, RowHandle};
+
+impl HashIndex {
+    /// Visits the rows of one bucket from position `cursor` on; returns the next position, or `None` at the end.
+    /// A scan starts at 0.
+    ///
+    /// A row that is in the index throughout the scan is visited exactly once, one that comes or goes meanwhile at
+    /// most once (again after it is removed and inserted anew). The caller may change the index between steps, not
+    /// while rows are visited. One step visits a whole chain: about ten rows, more when many rows have equal hashes.
+    pub fn scan_step(&self, arena: &Arena, cursor: u64, mut visit: impl FnMut(RowHandle)) -> Option<u64> {
+        if self.directory.buckets() == 0 {
+            return None;
+        }
+        let hash = cursor.reverse_bits();
+        let number = self.directory.number_of(hash);
+        let start = u64::from(number).reverse_bits();
+        let mut next = self.directory.word_of(number);
+        while next != NO_BUCKET {
+            let bucket = arena.bucket(next);
+            bucket.rows().for_each(|row| arena.prefetch(row));
+            for row in bucket.rows() {
+                // Only after a merge can the position be inside the interval.
+                if start == cursor || (self.hash)(arena.key(row)).reverse_bits() >= cursor {
+                    visit(row);
+                }
+            }
+            next = bucket.overflow;
+        }
+        match self.directory.significant_bits(hash) {
+            0 => None,
+            bits => start.checked_add(1 << (64 - bits)),
+        }
+    }
+}
