@@ -314,6 +314,12 @@ impl FrameBuilder {
         Some(&self.buffer[start..])
     }
 
+    /// Appends frames that were sealed elsewhere. No frame may be open.
+    pub fn append_sealed(&mut self, frames: &[u8]) {
+        assert!(self.open.is_none(), "a frame is still open");
+        self.buffer.extend_from_slice(frames);
+    }
+
     /// The sealed frames. No frame may be open.
     pub fn sealed(&self) -> &[u8] {
         assert!(self.open.is_none(), "a frame is still open");

@@ -1,69 +1,568 @@
 //! The kernel: all blocks of one thread, and the dispatch between them.
 
+use crate::coordinator::TransactionCoordinator;
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
+use crate::lane::{Arrival, Lane};
+use crate::ldm::{Context, LocalDataManager, ReplicaDigest};
+use crate::links::{Link, LinkRole, Links, Stage};
+use crate::map::ClusterMap;
+use crate::membership::Membership;
+use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
+use duet_memory::{ArenaOptions, MemoryBudget};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES};
+use duet_protocol::record::ClusterState;
+use duet_protocol::schema::TableState;
+use duet_protocol::signal::accept_one::AcceptOne;
+use duet_protocol::signal::cluster_state::ClusterStateSignal;
+use duet_protocol::signal::fetch_state::FetchState;
+use duet_protocol::signal::heartbeat::Heartbeat;
+use duet_protocol::signal::lane_acknowledge::LaneAcknowledge;
+use duet_protocol::signal::refuse_link::RefuseLink;
+use duet_protocol::signal::refuse_one::RefuseOne;
+use duet_protocol::signal::registered::Registered;
+use duet_protocol::signal::{Sections, SignalType, SignalView};
+use std::collections::VecDeque;
+
+/// Largest frame that a client may send.
+const CLIENT_FRAME_BYTES: usize = 1 << 20;
+/// Length of an epoch.
+const EPOCH_EVERY: Nanoseconds = 10_000_000;
+/// Most epochs opened in one tick, after a pause.
+const EPOCHS_PER_TICK: u64 = 1_000;
+/// Epochs that a client may be ahead of this node: more is an invented number.
+const CLIENT_EPOCH_AHEAD: u64 = 100_000;
+/// Time between two heartbeats on a link to another data node.
+const HEARTBEAT_EVERY: Nanoseconds = 100_000_000;
 
 /// All blocks of a data node in one thread (the batch pipeline).
 ///
 /// Driver's loop: for every event call the method of its name; when a burst of events is through call
 /// [`Kernel::flush`], then write what [`Kernel::drain_output`] hands out and obey [`Kernel::next_command`].
-pub struct Kernel {}
+#[derive(Debug)]
+pub struct Kernel {
+    pub(crate) configuration: NodeConfiguration,
+    pub(crate) links: Links,
+    pub(crate) out: Outbox,
+    pub(crate) membership: Membership,
+    pub(crate) map: ClusterMap,
+    pub(crate) commands: VecDeque<Command>,
+    pub(crate) counters: NodeCounters,
+    coordinator: TransactionCoordinator,
+    ldm: LocalDataManager,
+    budget: MemoryBudget,
+    /// Link of lane 0 to each node, by node id.
+    forward_links: Vec<Option<LinkId>>,
+    /// A state that came before this node was registered.
+    early_state: Option<(ClusterState, Vec<u8>)>,
+    epoch: u64,
+    epoch_at: Nanoseconds,
+    heartbeat_at: Nanoseconds,
+    heartbeat: u64,
+    drained_version: u64,
+}
+
+/// The context of one event, from the fields of a kernel.
+macro_rules! context {
+    ($kernel:ident) => {
+        Context {
+            map: &$kernel.map,
+            epoch: $kernel.epoch,
+            out: &mut $kernel.out,
+            counters: &mut $kernel.counters,
+            planted_bug: $kernel.configuration.planted_bug,
+        }
+    };
+}
 
 impl Kernel {
     /// A node that has not contacted anyone yet.
     ///
     /// # Errors
     /// A sentence when the configuration is impossible or the memory cannot be reserved.
-    pub fn new(_configuration: NodeConfiguration, _now: Nanoseconds) -> Result<Kernel, String> {
-        Ok(Kernel {})
+    pub fn new(configuration: NodeConfiguration, now: Nanoseconds) -> Result<Kernel, String> {
+        if !(1..=255).contains(&configuration.node) {
+            return Err(format!("node id {} is not in 1..=255", configuration.node));
+        }
+        if configuration.management.is_empty() {
+            return Err("no management node is configured".to_owned());
+        }
+        let budget = MemoryBudget::new(configuration.memory_bytes);
+        let arena_bytes = usize::try_from(configuration.arena_bytes).unwrap_or(usize::MAX);
+        let mut options = ArenaOptions::small(arena_bytes);
+        options.huge_pages = configuration.memory_bytes >= 64 << 20;
+        let ldm = LocalDataManager::new(budget.clone(), options)?;
+        let membership = Membership::new(&configuration, now);
+        let mut out = Outbox::default();
+        out.identity.sender = membership.instance;
+        out.identity.epoch = 1;
+        Ok(Kernel {
+            links: Links::default(),
+            out,
+            membership,
+            map: ClusterMap::default(),
+            commands: VecDeque::new(),
+            counters: NodeCounters::default(),
+            coordinator: TransactionCoordinator::default(),
+            ldm,
+            budget,
+            forward_links: Vec::new(),
+            early_state: None,
+            epoch: 1,
+            epoch_at: now,
+            heartbeat_at: now,
+            heartbeat: 0,
+            drained_version: 0,
+            configuration,
+        })
     }
 
     /// Somebody connected to this node.
-    pub fn link_accepted(&mut self, _now: Nanoseconds, _link: LinkId) {}
+    pub fn link_accepted(&mut self, now: Nanoseconds, link: LinkId) {
+        self.links.open(link, Stage::AwaitHello { since: now });
+        self.out.open(link);
+    }
 
     /// A wanted connection is open.
-    pub fn link_connected(&mut self, _now: Nanoseconds, _link: LinkId, _target: Target) {}
+    pub fn link_connected(&mut self, _now: Nanoseconds, link: LinkId, target: Target) {
+        self.links.open(link, Stage::AwaitWelcome(target));
+        self.out.open(link);
+        self.send_hello(link, target);
+    }
 
     /// A wanted connection could not be opened; the kernel asks again later.
-    pub fn connect_failed(&mut self, _now: Nanoseconds, _target: Target) {}
+    pub fn connect_failed(&mut self, now: Nanoseconds, target: Target) {
+        self.membership.lost(target, now);
+    }
 
     /// A link is gone.
-    pub fn link_closed(&mut self, _now: Nanoseconds, _link: LinkId, _reason: CloseReason) {}
+    pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, _reason: CloseReason) {
+        let Some(closed) = self.links.close(link) else { return };
+        self.out.close(link);
+        if let Some(target) = closed.target {
+            self.membership.lost(target, now);
+        }
+        if let Stage::Ready(LinkRole::Peer { lane }) = closed.stage
+            && self.out.lanes[lane].detach(link)
+            && self.out.lanes[lane].number == 0
+        {
+            self.forward_links[self.out.lanes[lane].peer.node as usize] = None;
+        }
+        self.coordinator.link_closed(&mut context!(self), link);
+    }
 
     /// Largest frame to accept from this link now, in bytes (small before the handshake).
-    pub fn frame_limit(&self, _link: LinkId) -> usize {
-        0
+    pub fn frame_limit(&self, link: LinkId) -> usize {
+        match self.links.get(link).map(|link| link.stage) {
+            Some(Stage::Ready(LinkRole::Client)) => CLIENT_FRAME_BYTES,
+            Some(Stage::Ready(_)) => MAX_FRAME_BYTES,
+            Some(Stage::AwaitHello { .. } | Stage::AwaitWelcome(_)) | None => MAX_HANDSHAKE_BYTES,
+        }
     }
 
     /// One whole frame arrived (its announced length was checked against [`Kernel::frame_limit`]).
-    pub fn frame(&mut self, _now: Nanoseconds, _link: LinkId, _bytes: &[u8]) {}
+    pub fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]) {
+        let Some(stage) = self.links.get(link).filter(|link| !link.closing).map(|link| link.stage) else { return };
+        let frame = match FrameView::new_checked(bytes) {
+            Ok(frame) => frame,
+            Err(code) => return self.refuse(link, code, "the frame is not valid"),
+        };
+        self.counters.frames_received += 1;
+        self.counters.signals_received += frame.signal_count() as u64;
+        let envelope = frame.envelope();
+        let ours = self.membership.cluster_id;
+        if envelope.cluster_id != 0 && ours != 0 && envelope.cluster_id != ours {
+            return self.refuse(link, ErrorCode::ForeignCluster, "this node belongs to another cluster");
+        }
+        match stage {
+            Stage::AwaitHello { .. } => self.hello(link, &frame),
+            Stage::AwaitWelcome(target) => self.welcomed(now, link, target, &frame),
+            Stage::Ready(LinkRole::Client) => self.client_frame(link, &frame, envelope),
+            Stage::Ready(LinkRole::Peer { lane }) => self.peer_frame(link, lane, &frame, envelope),
+            Stage::Ready(LinkRole::Management { .. }) => self.management_frame(now, link, &frame),
+        }
+    }
 
     /// The link's bytes cannot be a frame: a refusal is queued and the link closed.
-    pub fn damaged(&mut self, _now: Nanoseconds, _link: LinkId, _code: duet_protocol::error::ErrorCode) {}
+    pub fn damaged(&mut self, _now: Nanoseconds, link: LinkId, code: ErrorCode) {
+        self.refuse(link, code, "the bytes are not a frame");
+    }
 
     /// Timers; call at least every 10 ms.
-    pub fn tick(&mut self, _now: Nanoseconds) {}
+    pub fn tick(&mut self, now: Nanoseconds) {
+        self.keep_epoch(now);
+        self.update_drained();
+        let mut commands = std::mem::take(&mut self.commands);
+        let (membership, ldm) = (&mut self.membership, &self.ldm);
+        let (mut counters, budget, drained) = (self.counters, &self.budget, self.drained_version);
+        let (version, view) = (self.map.state.version, self.map.state.view.number);
+        let serving = self.map.is_serving();
+        membership.tick(now, &self.configuration, &mut self.out, &mut commands, || {
+            ldm.measure(&mut counters);
+            counters.memory_used_bytes = budget.used_bytes();
+            counters.memory_limit_bytes = budget.limit_bytes();
+            (counters.state_version, counters.view, counters.serving) = (version, view, u64::from(serving));
+            (counters, drained)
+        });
+        self.commands = commands;
+        if now >= self.heartbeat_at {
+            self.heartbeat_at = now + HEARTBEAT_EVERY;
+            self.heartbeat += 1;
+            let body = Heartbeat { number: self.heartbeat.into(), ..Heartbeat::default() };
+            for lane in 0..self.out.lanes.len() {
+                if let Some(link) = self.out.lanes[lane].link {
+                    self.out.send(link, 0, &body, Sections::none());
+                }
+            }
+            for link in self.links.overdue(now) {
+                self.refuse(link, ErrorCode::HandshakeRequired, "no handshake came in time");
+            }
+        }
+        self.acknowledge_lanes(true);
+        self.ldm.tick();
+    }
 
     /// Ends a burst: acknowledgements are added and all open frames sealed.
-    pub fn flush(&mut self, _now: Nanoseconds) {}
+    pub fn flush(&mut self, _now: Nanoseconds) {
+        self.ldm.flush(&mut context!(self));
+        self.acknowledge_lanes(false);
+        self.out.flush();
+    }
 
     /// Hands out the sealed bytes of every link that has some, and forgets them.
-    pub fn drain_output(&mut self, _send: impl FnMut(LinkId, &[u8])) {}
+    pub fn drain_output(&mut self, send: impl FnMut(LinkId, &[u8])) {
+        self.out.drain(send);
+    }
 
     /// Tells how many handed-out bytes of a link are not yet accepted by the system.
-    pub fn set_backlog(&mut self, _link: LinkId, _bytes: usize) {}
+    pub fn set_backlog(&mut self, link: LinkId, bytes: usize) {
+        self.out.set_backlog(link, bytes);
+    }
 
     /// Whether the driver should read from this link now (false while its replies pile up).
-    pub fn wants_input(&self, _link: LinkId) -> bool {
-        true
+    pub fn wants_input(&self, link: LinkId) -> bool {
+        match self.links.get(link).map(|link| link.stage) {
+            Some(Stage::Ready(LinkRole::Client)) => self.out.waiting(link) <= BACKLOG_PAUSE_BYTES,
+            Some(_) => true,
+            None => false,
+        }
     }
 
     /// The next command, if any.
     pub fn next_command(&mut self) -> Option<Command> {
-        None
+        self.commands.pop_front()
     }
 
     /// Counters and gauges now.
     pub fn counters(&self) -> NodeCounters {
-        NodeCounters::default()
+        let mut counters = self.counters;
+        self.ldm.measure(&mut counters);
+        counters.errors = self.out.errors;
+        counters.memory_used_bytes = self.budget.used_bytes();
+        counters.memory_limit_bytes = self.budget.limit_bytes();
+        counters.links = self.links.count() as u64;
+        counters.lane_frames_resent = self.out.lanes.iter().map(|lane| lane.resent).sum();
+        counters.lane_retained_bytes = self.out.lanes.iter().map(|lane| lane.retained_bytes() as u64).sum();
+        counters.state_version = self.map.state.version;
+        counters.view = self.map.state.view.number;
+        counters.epoch = self.epoch;
+        counters.serving = u64::from(self.map.is_serving());
+        counters
     }
+
+    /// What every fragment of this node holds; walks over all rows, for tests and diagnosis.
+    pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
+        self.ldm.digests(&self.map)
+    }
+
+    /// Says why on the link, and closes it.
+    pub(crate) fn refuse(&mut self, link: LinkId, code: ErrorCode, detail: &str) {
+        let Some(state) = self.links.get_mut(link) else { return };
+        if std::mem::replace(&mut state.closing, true) {
+            return;
+        }
+        self.counters.links_refused += 1;
+        let body = RefuseLink { code: (code as u16).into(), ..RefuseLink::default() };
+        self.out.send(link, 0, &body, Sections::one(detail.as_bytes()));
+        self.commands.push_back(Command::Close { link });
+    }
+
+    fn raise_epoch(&mut self, epoch: u64) {
+        if epoch > self.epoch {
+            self.epoch = epoch;
+            self.out.identity.epoch = epoch;
+        }
+    }
+
+    fn keep_epoch(&mut self, now: Nanoseconds) {
+        let keeper = self.map.state.view.groups.iter().flat_map(|group| &group.members).map(|member| member.node).min();
+        let passed = now.saturating_sub(self.epoch_at) / EPOCH_EVERY;
+        self.epoch_at += passed * EPOCH_EVERY;
+        if keeper == Some(self.configuration.node) {
+            self.raise_epoch(self.epoch + passed.min(EPOCHS_PER_TICK));
+        }
+    }
+
+    fn client_frame(&mut self, link: LinkId, frame: &FrameView<'_>, envelope: Envelope) {
+        if envelope.epoch > self.epoch + CLIENT_EPOCH_AHEAD || envelope.lane.is_some() {
+            return self.refuse(link, ErrorCode::InvalidRequest, "impossible epoch or a lane in a client's frame");
+        }
+        self.raise_epoch(envelope.epoch);
+        for signal in frame.signals() {
+            match signal.signal_type() {
+                SignalType::Read
+                | SignalType::Write
+                | SignalType::Resolve
+                | SignalType::Scan
+                | SignalType::OpenSession
+                | SignalType::Heartbeat => {}
+                SignalType::FetchState => self.fetch_state(link, &signal),
+                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "clients do not send this signal"),
+            }
+        }
+        let forward_links = &self.forward_links;
+        let forward = |node: u32| forward_links.get(node as usize).copied().flatten();
+        let requests = frame.signals().filter(is_request);
+        self.coordinator.requests(&mut context!(self), &mut self.ldm, link, requests, Some(&forward));
+    }
+
+    fn fetch_state(&mut self, link: LinkId, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<FetchState>() else { return };
+        let version = self.map.state.version;
+        let record: &[u8] = if version > body.known_version.get() { &self.map.record } else { &[] };
+        let answer = ClusterStateSignal { version: version.into() };
+        self.out.reply(ReplyTo { link, request_id: signal.request_id() }, &answer, Sections::one(record));
+    }
+
+    fn peer_frame(&mut self, link: LinkId, lane: usize, frame: &FrameView<'_>, envelope: Envelope) {
+        if envelope.sender != self.out.lanes[lane].peer {
+            return self.refuse(link, ErrorCode::NotInView, "the frame is from another instance");
+        }
+        self.raise_epoch(envelope.epoch);
+        let Some(position) = envelope.lane else { return self.peer_requests(link, lane, frame) };
+        let state = &mut self.out.lanes[lane];
+        if position.lane != state.number || state.link != Some(link) || !state.acknowledge(position.acknowledged) {
+            return self.refuse(link, ErrorCode::DamagedFrame, "the frame does not belong to this lane");
+        }
+        match state.arrived(position.number) {
+            Arrival::Next => self.lane_frame(link, lane, frame),
+            Arrival::Duplicate => {}
+            Arrival::Gap if self.configuration.planted_bug == 3 => {
+                state.believe(position.number);
+                self.lane_frame(link, lane, frame);
+            }
+            Arrival::Gap => self.refuse(link, ErrorCode::DamagedFrame, "frames are missing in the lane"),
+        }
+    }
+
+    fn lane_frame(&mut self, link: LinkId, lane: usize, frame: &FrameView<'_>) {
+        for signal in frame.signals() {
+            let mut context = context!(self);
+            match signal.signal_type() {
+                SignalType::PrepareOne => self.ldm.prepare_one(&mut context, lane, &signal),
+                SignalType::AcceptOne => {
+                    if let Some(body) = signal.body::<AcceptOne>() {
+                        self.ldm.accept_one(&mut context, lane, body);
+                    }
+                }
+                SignalType::RefuseOne => {
+                    if let Some(body) = signal.body::<RefuseOne>() {
+                        self.ldm.refuse_one(lane, body);
+                    }
+                }
+                // Configurations do not change yet; a refusal of the chain is only possible by a fault, and counted.
+                SignalType::ChainRefused => self.out.errors += 1,
+                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "this signal does not travel in lanes"),
+            }
+        }
+    }
+
+    fn peer_requests(&mut self, link: LinkId, lane: usize, frame: &FrameView<'_>) {
+        for signal in frame.signals() {
+            match signal.signal_type() {
+                SignalType::Read | SignalType::Write | SignalType::Resolve | SignalType::Scan | SignalType::Heartbeat => {}
+                SignalType::ReadReply
+                | SignalType::WriteReply
+                | SignalType::ErrorReply
+                | SignalType::ResolveReply
+                | SignalType::ScanReply => self.coordinator.answered(&mut context!(self), link, &signal),
+                SignalType::LaneAcknowledge => {
+                    let acknowledged = signal.body::<LaneAcknowledge>().map_or(0, |body| body.acknowledged.get());
+                    if !self.out.lanes[lane].acknowledge(acknowledged) {
+                        return self.refuse(link, ErrorCode::DamagedFrame, "acknowledges what was never sent");
+                    }
+                }
+                SignalType::RefuseLink => self.links.mark_closing(link, &mut self.commands),
+                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "data nodes do not send this signal"),
+            }
+        }
+        let requests = frame.signals().filter(is_request);
+        self.coordinator.requests(&mut context!(self), &mut self.ldm, link, requests, None);
+    }
+
+    fn management_frame(&mut self, now: Nanoseconds, link: LinkId, frame: &FrameView<'_>) {
+        for signal in frame.signals() {
+            match signal.signal_type() {
+                SignalType::Heartbeat => {}
+                SignalType::RefuseLink => self.links.mark_closing(link, &mut self.commands),
+                SignalType::Registered => {
+                    let Some(body) = signal.body::<Registered>() else { continue };
+                    if let Some(reason) = self.membership.registered(body, signal.section(0)) {
+                        self.commands.push_back(Command::Stop { reason });
+                        return;
+                    }
+                    self.out.identity.sender = self.membership.instance;
+                    self.out.identity.cluster_id = self.membership.cluster_id;
+                    if let Some((state, record)) = self.early_state.take() {
+                        self.install(now, state, record);
+                    }
+                }
+                SignalType::ClusterStateSignal => self.learn(now, signal.section(0)),
+                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "management nodes do not send this signal"),
+            }
+        }
+    }
+
+    /// A cluster state arrived as a record.
+    fn learn(&mut self, now: Nanoseconds, record: &[u8]) {
+        if record.is_empty() {
+            return;
+        }
+        let state = match ClusterState::from_record(record) {
+            Ok(state) => state,
+            Err(code) => {
+                let reason = format!("the management node sent a cluster state that cannot be read: {code}");
+                self.commands.push_back(Command::Stop { reason });
+                return;
+            }
+        };
+        if state.version <= self.map.state.version {
+            return;
+        }
+        if self.membership.instance.incarnation == 0 {
+            self.early_state = Some((state, record.to_vec()));
+        } else {
+            self.install(now, state, record.to_vec());
+        }
+    }
+
+    fn install(&mut self, now: Nanoseconds, state: ClusterState, record: Vec<u8>) {
+        if state.version <= self.map.state.version || state.cluster_id != self.membership.cluster_id {
+            return;
+        }
+        let instance = self.membership.instance;
+        if state.view.number > 0 && state.view.member(instance.node) != Some(instance) {
+            let reason = format!(
+                "{} node {} is not a member of view {} in this life: {}",
+                ErrorCode::ReturningInstance as u16,
+                instance.node,
+                state.view.number,
+                ErrorCode::ReturningInstance.description()
+            );
+            self.commands.push_back(Command::Stop { reason });
+            return;
+        }
+        let removed = match self.map.install(state, record, instance.node) {
+            Ok(removed) => removed,
+            Err(code) => {
+                let reason = format!("the cluster state cannot be installed: {code}");
+                self.commands.push_back(Command::Stop { reason });
+                return;
+            }
+        };
+        self.out.identity.view = self.map.state.view.number;
+        self.make_lanes(now);
+        let (out, lanes) = (&self.out, self.map.state.configuration.lanes.max(1));
+        let lane_of = |node: u32, partition: u16| {
+            out.lanes.iter().position(|lane| lane.peer.node == node && lane.number == partition % lanes)
+        };
+        self.ldm.install(&self.map, &removed, lane_of);
+        self.update_drained();
+        self.membership.report_soon();
+    }
+
+    /// Lanes to all other members, made once when the view is formed. The higher node id connects.
+    fn make_lanes(&mut self, now: Nanoseconds) {
+        let state = &self.map.state;
+        let me = self.membership.instance.node;
+        for member in state.view.groups.iter().flat_map(|group| &group.members).filter(|member| member.node != me) {
+            for number in 0..state.configuration.lanes.max(1) {
+                let known = self.out.lanes.iter().any(|lane| lane.peer == member.instance() && lane.number == number);
+                if !known {
+                    self.out.lanes.push(Lane::new(member.instance(), number));
+                }
+                if member.node < me
+                    && let Some(record) = state.node(member.node)
+                {
+                    self.membership.want_peer(member.node, number, &record.address, now);
+                }
+            }
+            let nodes = member.node as usize + 1;
+            if self.forward_links.len() < nodes {
+                self.forward_links.resize(nodes, None);
+            }
+        }
+    }
+
+    /// A handshake joined a link to a lane. False when the lane cannot be resumed.
+    pub(crate) fn attach_lane(&mut self, lane: usize, link: LinkId, peer_received: u64) -> bool {
+        if let Some(old) = self.out.lanes[lane].link
+            && old != link
+        {
+            self.links.mark_closing(old, &mut self.commands);
+        }
+        self.out.set_receiver(link, self.out.lanes[lane].peer);
+        if self.configuration.planted_bug == 3 {
+            self.out.lanes[lane].forget_retained();
+        }
+        if self.configuration.planted_bug != 3 && !self.out.lanes[lane].attach(link, peer_received) {
+            return false;
+        }
+        self.out.lanes[lane].link = Some(link);
+        self.out.send_lane_frames(lane, link, false);
+        if self.out.lanes[lane].number == 0 {
+            let node = self.out.lanes[lane].peer.node as usize;
+            self.forward_links[node] = Some(link);
+        }
+        if let Some(state) = self.links.get_mut(link) {
+            state.stage = Stage::Ready(LinkRole::Peer { lane });
+        }
+        true
+    }
+
+    fn acknowledge_lanes(&mut self, idle: bool) {
+        for index in 0..self.out.lanes.len() {
+            let lane = &mut self.out.lanes[index];
+            let (number, link) = (lane.number, lane.link);
+            if let (Some(acknowledged), Some(link)) = (lane.acknowledgement_due(idle), link) {
+                let body =
+                    LaneAcknowledge { lane: number.into(), acknowledged: acknowledged.into(), ..Default::default() };
+                self.out.send(link, 0, &body, Sections::none());
+            }
+        }
+    }
+
+    fn update_drained(&mut self) {
+        if self.drained_version == self.map.state.version {
+            return;
+        }
+        let dropping = self.map.tables.iter().enumerate().filter_map(|(slot, table)| {
+            table.as_ref().filter(|table| table.state == TableState::Dropping).map(|_| slot)
+        });
+        if !self.ldm.has_pending(dropping) {
+            self.drained_version = self.map.state.version;
+            self.membership.report_soon();
+        }
+    }
+
+    pub(crate) fn link(&self, link: LinkId) -> Option<&Link> {
+        self.links.get(link)
+    }
+}
+
+fn is_request(signal: &SignalView<'_>) -> bool {
+    matches!(
+        signal.signal_type(),
+        SignalType::Read | SignalType::Write | SignalType::Resolve | SignalType::Scan | SignalType::OpenSession
+    )
 }

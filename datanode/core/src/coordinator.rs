@@ -1,0 +1,279 @@
+//! The transaction coordinator: checks requests, finds their partition, and hands them to the LDM here or to the node
+//! that leads the partition.
+
+use crate::interface::LinkId;
+use crate::ldm::{Context, Job, LocalDataManager};
+use crate::map::{LocalTable, Role};
+use crate::outbox::{BACKLOG_PAUSE_BYTES, BACKLOG_REFUSE_BYTES, ReplyTo};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::key_hash;
+use duet_protocol::ids::session_id;
+use duet_protocol::schema::TableState;
+use duet_protocol::signal::read::Read;
+use duet_protocol::signal::resolve::Resolve;
+use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
+use duet_protocol::signal::session_opened::SessionOpened;
+use duet_protocol::signal::write::{
+    OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT, Write,
+};
+use duet_protocol::signal::{Sections, SignalType, SignalView};
+
+/// Requests prefetched and executed together.
+pub const GROUP: usize = 32;
+/// Most requests forwarded and not yet answered.
+const MAX_FORWARDS: usize = 65_536;
+
+/// A request that another node answers through this one.
+#[derive(Clone, Copy, Debug)]
+struct Forward {
+    reply: ReplyTo,
+    via: LinkId,
+    is_write: bool,
+    generation: u32,
+    used: bool,
+}
+
+/// Where a request goes.
+enum Route {
+    Here { partition: u16, table: usize, hash: u64 },
+    Node { node: u32 },
+    Refused(ErrorCode, String),
+}
+
+/// The transaction coordinator.
+#[derive(Debug, Default)]
+pub struct TransactionCoordinator {
+    forwards: Vec<Forward>,
+    free: Vec<u32>,
+    session_epoch: u64,
+    session_counter: u16,
+}
+
+/// The link over which requests are forwarded to a node: that of lane 0.
+pub type ForwardLink<'a> = &'a dyn Fn(u32) -> Option<LinkId>;
+
+impl TransactionCoordinator {
+    /// Takes the requests of one frame in order: reads and writes in prefetched groups, the others one by one.
+    /// Without `forward_link` (requests that another node forwarded) nothing is forwarded again.
+    pub fn requests<'a>(
+        &mut self,
+        context: &mut Context<'_>,
+        ldm: &mut LocalDataManager,
+        link: LinkId,
+        signals: impl Iterator<Item = SignalView<'a>>,
+        forward_link: Option<ForwardLink<'_>>,
+    ) {
+        let mut group: [Option<Job<'a>>; GROUP] = [None; GROUP];
+        let mut used = 0;
+        for signal in signals {
+            let reply = ReplyTo { link, request_id: signal.request_id() };
+            if !matches!(signal.signal_type(), SignalType::Read | SignalType::Write) {
+                ldm.execute(context, &group[..used]);
+                used = 0;
+                self.other_request(context, ldm, reply, &signal, forward_link);
+                continue;
+            }
+            match route(context, &signal) {
+                Route::Here { partition, table, hash } => {
+                    ldm.prefetch_bucket(partition, table, hash);
+                    group[used] = Some(Job { signal, reply, partition, table, hash });
+                    used += 1;
+                }
+                Route::Node { node } => self.forward(context, reply, &signal, node, forward_link),
+                Route::Refused(code, detail) => context.out.error(reply, code, &detail),
+            }
+            if used == GROUP {
+                ldm.execute(context, &group);
+                used = 0;
+            }
+        }
+        ldm.execute(context, &group[..used]);
+    }
+
+    fn other_request(
+        &mut self,
+        context: &mut Context<'_>,
+        ldm: &mut LocalDataManager,
+        reply: ReplyTo,
+        signal: &SignalView<'_>,
+        forward_link: Option<ForwardLink<'_>>,
+    ) {
+        if !context.map.is_serving() {
+            context.out.error(reply, ErrorCode::NotServing, "");
+        } else if let Some(body) = signal.body::<Resolve>() {
+            let partition = context.map.partition_of(body.partition_hash.get());
+            match context.map.partitions[usize::from(partition)].role {
+                Role::Primary { .. } => ldm.resolve(context, reply, body, partition),
+                Role::Backup { primary } | Role::Elsewhere { primary } => {
+                    self.forward(context, reply, signal, primary, forward_link);
+                }
+            }
+        } else if let Some(body) = signal.body::<Scan>() {
+            match route_scan(context, body) {
+                Route::Here { table, .. } => ldm.scan(context, reply, body, table),
+                Route::Node { node } => self.forward(context, reply, signal, node, forward_link),
+                Route::Refused(code, detail) => context.out.error(reply, code, &detail),
+            }
+        } else {
+            self.open_session(context, reply);
+        }
+    }
+
+    fn open_session(&mut self, context: &mut Context<'_>, reply: ReplyTo) {
+        if self.session_epoch != context.epoch {
+            self.session_epoch = context.epoch;
+            self.session_counter = 0;
+        }
+        let Some(counter) = self.session_counter.checked_add(1) else {
+            context.out.error(reply, ErrorCode::Overloaded, "too many sessions in one epoch");
+            return;
+        };
+        self.session_counter = counter;
+        let session = session_id(context.epoch, context.out.identity.sender.node, counter);
+        let body = SessionOpened { session: session.into(), epoch: context.epoch.into() };
+        context.out.reply(reply, &body, Sections::none());
+    }
+
+    fn forward(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        signal: &SignalView<'_>,
+        node: u32,
+        forward_link: Option<ForwardLink<'_>>,
+    ) {
+        let Some(forward_link) = forward_link else {
+            context.out.error(reply, ErrorCode::StaleMap, "");
+            return;
+        };
+        let Some(via) = forward_link(node) else {
+            context.out.error(reply, ErrorCode::NodeUnreachable, &format!("node {node} leads the partition"));
+            return;
+        };
+        if self.forwards.len() - self.free.len() >= MAX_FORWARDS || context.out.waiting(via) > BACKLOG_PAUSE_BYTES {
+            context.out.error(reply, ErrorCode::Overloaded, "too many requests for other nodes");
+            return;
+        }
+        let is_write = signal.signal_type() == SignalType::Write;
+        let index = self.free.pop().unwrap_or_else(|| {
+            self.forwards.push(Forward { reply, via, is_write, generation: 0, used: false });
+            (self.forwards.len() - 1) as u32
+        });
+        let entry = &mut self.forwards[index as usize];
+        let generation = entry.generation.wrapping_add(1);
+        *entry = Forward { reply, via, is_write, generation, used: true };
+        context.counters.forwarded += 1;
+        context.out.relay(via, u64::from(generation) << 32 | u64::from(index), signal);
+    }
+
+    /// An answer came over the link of another node: relay it to whoever asked.
+    pub fn answered(&mut self, context: &mut Context<'_>, link: LinkId, signal: &SignalView<'_>) {
+        let index = signal.request_id() as u32;
+        let generation = (signal.request_id() >> 32) as u32;
+        let Some(entry) = self.forwards.get_mut(index as usize) else { return };
+        if !entry.used || entry.generation != generation || entry.via != link {
+            return;
+        }
+        entry.used = false;
+        self.free.push(index);
+        let reply = entry.reply;
+        if context.out.waiting(reply.link) > BACKLOG_REFUSE_BYTES {
+            context.out.error(reply, ErrorCode::ReplyBufferFull, "");
+        } else {
+            context.out.relay(reply.link, reply.request_id, signal);
+        }
+    }
+
+    /// A link is gone: what was forwarded over it has no answer, and nobody waits for what came from it.
+    pub fn link_closed(&mut self, context: &mut Context<'_>, link: LinkId) {
+        for (index, entry) in self.forwards.iter_mut().enumerate() {
+            if !entry.used || entry.via != link {
+                continue;
+            }
+            entry.used = false;
+            self.free.push(index as u32);
+            let code = if entry.is_write { ErrorCode::OutcomeUnknown } else { ErrorCode::NodeUnreachable };
+            context.out.error(entry.reply, code, "the link to the leading node broke");
+        }
+    }
+}
+
+/// Table by id and version; scans may also read tables that are being dropped.
+fn table_of<'m>(context: &'m Context<'_>, id: u32, version: u16) -> Result<(usize, &'m LocalTable), Route> {
+    if !context.map.is_serving() {
+        return Err(Route::Refused(ErrorCode::NotServing, String::new()));
+    }
+    let Some((slot, table)) = context.map.table(id) else {
+        return Err(Route::Refused(ErrorCode::TableNotFound, format!("table {id}")));
+    };
+    if table.state != TableState::Active {
+        return Err(Route::Refused(ErrorCode::TableNotActive, format!("table {id}")));
+    }
+    if table.version != version {
+        return Err(Route::Refused(ErrorCode::TableVersionMismatch, format!("table {id} has version {}", table.version)));
+    }
+    Ok((slot, table))
+}
+
+/// Checks a read or write completely and finds its place.
+#[inline]
+fn route(context: &Context<'_>, signal: &SignalView<'_>) -> Route {
+    let checked = match signal.body::<Write>() {
+        Some(write) => check_write(context, signal, write),
+        None => match signal.body::<Read>() {
+            Some(read) => table_of(context, read.table.get(), read.table_version.get()),
+            None => Err(Route::Refused(ErrorCode::InvalidRequest, String::new())),
+        },
+    };
+    let (slot, table) = match checked {
+        Ok(found) => found,
+        Err(refused) => return refused,
+    };
+    let key = signal.section(0);
+    let hash = key_hash(key);
+    let partition_hash =
+        if table.layout.partitions_by_whole_key() { hash } else { table.layout.partition_hash(key) };
+    let partition = context.map.partition_of(partition_hash);
+    match context.map.partitions[usize::from(partition)].role {
+        Role::Primary { .. } => Route::Here { partition, table: slot, hash },
+        Role::Backup { primary } | Role::Elsewhere { primary } => Route::Node { node: primary },
+    }
+}
+
+fn check_write<'m>(
+    context: &'m Context<'_>,
+    signal: &SignalView<'_>,
+    write: &Write,
+) -> Result<(usize, &'m LocalTable), Route> {
+    let (slot, table) = table_of(context, write.table.get(), write.table_version.get())?;
+    let row_error = |code, error: duet_protocol::row::RowError| Route::Refused(code, error.to_string());
+    table.layout.validate_key(signal.section(0)).map_err(|error| row_error(ErrorCode::InvalidKey, error))?;
+    let value = signal.section(1);
+    match write.operation {
+        OPERATION_INSERT | OPERATION_UPSERT => {
+            table.layout.validate_value(value).map_err(|error| row_error(ErrorCode::InvalidRow, error))?;
+        }
+        OPERATION_UPDATE => {
+            table.layout.validate_update(value).map_err(|error| row_error(ErrorCode::InvalidUpdate, error))?;
+        }
+        OPERATION_DELETE if value.is_empty() => {}
+        _ => return Err(Route::Refused(ErrorCode::InvalidRequest, "unknown operation or unexpected value".into())),
+    }
+    Ok((slot, table))
+}
+
+fn route_scan(context: &Context<'_>, body: &Scan) -> Route {
+    let (slot, _) = match table_of(context, body.table.get(), body.table_version.get()) {
+        Ok(found) => found,
+        Err(refused) => return refused,
+    };
+    let partition = body.partition.get();
+    let Some(info) = context.map.partitions.get(usize::from(partition)) else {
+        return Route::Refused(ErrorCode::InvalidRequest, format!("partition {partition} does not exist"));
+    };
+    match info.role {
+        Role::Primary { .. } => Route::Here { partition, table: slot, hash: 0 },
+        _ if body.flags.get() & FLAG_ANY_REPLICA != 0 => Route::Here { partition, table: slot, hash: 0 },
+        Role::Backup { primary } | Role::Elsewhere { primary } => Route::Node { node: primary },
+    }
+}

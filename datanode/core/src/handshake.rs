@@ -1,0 +1,149 @@
+//! Handshakes of the kernel's links: `Hello`, `Welcome`, `RefuseLink`.
+
+use crate::interface::{Command, LinkId, Nanoseconds, Target};
+use crate::kernel::Kernel;
+use crate::links::{LinkRole, Stage};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, NO_LANE};
+use duet_protocol::ids::Instance;
+use duet_protocol::signal::Sections;
+use duet_protocol::signal::hello::{Hello, ROLE_CLIENT, ROLE_DATA_NODE, ROLE_MANAGEMENT};
+use duet_protocol::signal::refuse_link::RefuseLink;
+use duet_protocol::signal::welcome::Welcome;
+
+impl Kernel {
+    /// Says hello on a connection that this node opened.
+    pub(crate) fn send_hello(&mut self, link: LinkId, target: Target) {
+        let mut body = Hello {
+            role: ROLE_DATA_NODE.into(),
+            lane: NO_LANE.into(),
+            process: self.configuration.process,
+            ..Hello::default()
+        };
+        if let Target::Peer { node, lane } = target {
+            let Some(index) = self.lane_index(node, lane) else { return };
+            body.lane = lane.into();
+            body.lane_received = self.out.lanes[index].received().into();
+            self.out.set_receiver(link, self.out.lanes[index].peer);
+        }
+        self.out.send(link, 0, &body, Sections::two(&self.configuration.secret, b"duet-datanode"));
+    }
+
+    fn lane_index(&self, node: u32, lane: u16) -> Option<usize> {
+        self.out.lanes.iter().position(|known| known.peer.node == node && known.number == lane)
+    }
+
+    /// The first frame of a link that somebody else opened.
+    pub(crate) fn hello(&mut self, link: LinkId, frame: &FrameView<'_>) {
+        let mut signals = frame.signals();
+        let (Some(first), None) = (signals.next(), signals.next()) else {
+            return self.refuse(link, ErrorCode::HandshakeRequired, "the first frame holds one Hello");
+        };
+        let Some(hello) = first.body::<Hello>() else {
+            return self.refuse(link, ErrorCode::HandshakeRequired, "the first frame holds one Hello");
+        };
+        if !equal_in_constant_time(first.section(0), &self.configuration.secret) {
+            return self.refuse(link, ErrorCode::WrongSecret, "");
+        }
+        match hello.role.get() {
+            ROLE_CLIENT => {
+                self.send_welcome(link, NO_LANE, 0);
+                if let Some(state) = self.links.get_mut(link) {
+                    state.stage = Stage::Ready(LinkRole::Client);
+                }
+            }
+            ROLE_DATA_NODE => self.peer_hello(link, hello, frame.envelope()),
+            _ => self.refuse(link, ErrorCode::UnexpectedSignal, "only clients and data nodes connect to a data node"),
+        }
+    }
+
+    fn peer_hello(&mut self, link: LinkId, hello: &Hello, envelope: Envelope) {
+        if !self.map.is_serving() {
+            return self.refuse(link, ErrorCode::NotServing, "this node has no view yet");
+        }
+        let lane = self.lane_index(envelope.sender.node, hello.lane.get());
+        let Some(lane) = lane.filter(|lane| self.out.lanes[*lane].peer == envelope.sender) else {
+            let detail = format!("instance {} is not a member of the view here", envelope.sender);
+            return self.refuse(link, ErrorCode::NotInView, &detail);
+        };
+        if envelope.receiver != self.membership.instance {
+            let detail = format!("this is instance {}, not {}", self.membership.instance, envelope.receiver);
+            return self.refuse(link, ErrorCode::NotInView, &detail);
+        }
+        self.out.set_receiver(link, envelope.sender);
+        self.send_welcome(link, hello.lane.get(), self.out.lanes[lane].received());
+        if !self.attach_lane(lane, link, hello.lane_received.get()) {
+            self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
+        }
+    }
+
+    fn send_welcome(&mut self, link: LinkId, lane: u16, lane_received: u64) {
+        let body = Welcome {
+            role: ROLE_DATA_NODE.into(),
+            lane: lane.into(),
+            max_frame_bytes: (MAX_FRAME_BYTES as u32).into(),
+            lane_received: lane_received.into(),
+            state_version: self.map.state.version.into(),
+            process: self.configuration.process,
+        };
+        self.out.send(link, 0, &body, Sections::none());
+    }
+
+    /// The first frame of a link that this node opened.
+    pub(crate) fn welcomed(&mut self, now: Nanoseconds, link: LinkId, target: Target, frame: &FrameView<'_>) {
+        let Some(first) = frame.signals().next() else { return };
+        if let Some(refusal) = first.body::<RefuseLink>() {
+            return self.refused(link, target, refusal.code.get(), first.section(0));
+        }
+        let Some(welcome) = first.body::<Welcome>() else {
+            return self.refuse(link, ErrorCode::HandshakeRequired, "the first answer is a Welcome");
+        };
+        let expected = if matches!(target, Target::Peer { .. }) { ROLE_DATA_NODE } else { ROLE_MANAGEMENT };
+        if welcome.role.get() != expected {
+            return self.refuse(link, ErrorCode::UnexpectedSignal, "another role was expected at this address");
+        }
+        match target {
+            Target::Management { index } => {
+                if let Some(state) = self.links.get_mut(link) {
+                    state.stage = Stage::Ready(LinkRole::Management { index });
+                }
+                self.out.set_receiver(link, Instance::NONE);
+                self.membership.established(target, link, now);
+            }
+            Target::Peer { node, lane } => {
+                let peer = frame.envelope().sender;
+                let lane = self.lane_index(node, lane).filter(|lane| self.out.lanes[*lane].peer == peer);
+                let Some(lane) = lane else {
+                    return self.refuse(link, ErrorCode::NotInView, "another instance answered");
+                };
+                self.membership.established(target, link, now);
+                if !self.attach_lane(lane, link, welcome.lane_received.get()) {
+                    self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
+                }
+            }
+        }
+    }
+
+    fn refused(&mut self, link: LinkId, target: Target, code: u16, detail: &[u8]) {
+        self.links.mark_closing(link, &mut self.commands);
+        let known = ErrorCode::from_number(code);
+        let fatal = matches!(
+            known,
+            Some(ErrorCode::ForeignCluster | ErrorCode::WrongSecret | ErrorCode::ProtocolVersion)
+        );
+        if fatal && matches!(target, Target::Management { .. }) {
+            let code = known.map_or_else(|| format!("error {code}"), |code| code.to_string());
+            let reason = format!("the management node refuses this node: {code} {}", String::from_utf8_lossy(detail));
+            self.commands.push_back(Command::Stop { reason });
+        }
+    }
+}
+
+/// Compares secrets without telling by the time taken how much of them agrees.
+fn equal_in_constant_time(left: &[u8], right: &[u8]) -> bool {
+    if left.len() != right.len() {
+        return false;
+    }
+    let difference = left.iter().zip(right).fold(0u8, |difference, (left, right)| difference | (left ^ right));
+    std::hint::black_box(difference) == 0
+}

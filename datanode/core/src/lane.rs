@@ -1,0 +1,239 @@
+//! Lanes: numbered, resumable, first-in-first-out streams of frames between two instances.
+//!
+//! A frame stays with its sender until the other side has acknowledged it; after a broken connection both sides say
+//! what they have received and the rest is sent again, so that a lane never loses, repeats or reorders a frame while
+//! both instances live (PROTOCOL.md §1, counterexample 17).
+
+use crate::interface::LinkId;
+use duet_protocol::frame::{Envelope, FrameBuilder, LanePosition};
+use duet_protocol::ids::Instance;
+use duet_protocol::signal::{Sections, Signal};
+use std::collections::VecDeque;
+
+/// Bytes kept for resending above which a lane takes no new writes.
+pub const LANE_RETAINED_LIMIT: usize = 8 << 20;
+/// Received frames without an acknowledgement after which one is sent by itself.
+const ACKNOWLEDGE_AFTER_FRAMES: u64 = 16;
+/// Buffers kept for the next frames.
+const SPARE_BUFFERS: usize = 64;
+/// Largest buffer kept as a spare, in bytes.
+const SPARE_BUFFER_BYTES: usize = 256 << 10;
+
+/// What to do with a frame that arrived in a lane.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Arrival {
+    /// It is the next one: process it.
+    Next,
+    /// It was received before: drop it.
+    Duplicate,
+    /// Frames are missing before it: the connection must be renewed.
+    Gap,
+}
+
+/// One lane to one instance.
+#[derive(Debug)]
+pub struct Lane {
+    /// The other instance.
+    pub peer: Instance,
+    /// Number of the lane.
+    pub number: u16,
+    /// Its connection, while there is one.
+    pub link: Option<LinkId>,
+    builder: FrameBuilder,
+    sent: u64,
+    acknowledged: u64,
+    retained: VecDeque<Vec<u8>>,
+    retained_bytes: usize,
+    spare: Vec<Vec<u8>>,
+    received: u64,
+    acknowledgement_sent: u64,
+    /// Frames sent again, for the counters.
+    pub resent: u64,
+}
+
+impl Lane {
+    /// A lane over which nothing has been sent.
+    pub fn new(peer: Instance, number: u16) -> Lane {
+        Lane {
+            peer,
+            number,
+            link: None,
+            builder: FrameBuilder::new(),
+            sent: 0,
+            acknowledged: 0,
+            retained: VecDeque::new(),
+            retained_bytes: 0,
+            spare: Vec::new(),
+            received: 0,
+            acknowledgement_sent: 0,
+            resent: 0,
+        }
+    }
+
+    /// Whether the open frame should be sealed first.
+    pub fn is_full(&self) -> bool {
+        self.builder.is_full()
+    }
+
+    /// Whether so much is unacknowledged that no new write should enter.
+    pub fn is_congested(&self) -> bool {
+        self.retained_bytes + self.builder.len() > LANE_RETAINED_LIMIT
+    }
+
+    /// Bytes kept for resending.
+    pub fn retained_bytes(&self) -> usize {
+        self.retained_bytes
+    }
+
+    /// Highest number received in order.
+    pub fn received(&self) -> u64 {
+        self.received
+    }
+
+    /// Appends a signal to the open frame.
+    #[inline]
+    pub fn push<S: Signal>(&mut self, body: &S, sections: Sections<'_>) {
+        self.builder.push(0, 0, body, sections);
+    }
+
+    /// Seals the open frame and keeps it. The link to send it on, if there was one to seal and the lane is connected.
+    pub fn seal(&mut self, identity: &Envelope) -> Option<LinkId> {
+        if !self.builder.has_open_frame() {
+            return None;
+        }
+        self.sent += 1;
+        let position = LanePosition { lane: self.number, number: self.sent, acknowledged: self.received };
+        self.builder.seal(&Envelope { receiver: self.peer, lane: Some(position), ..*identity });
+        self.acknowledgement_sent = self.received;
+        let mut frame = self.spare.pop().unwrap_or_default();
+        self.builder.drain_into(&mut frame);
+        self.retained_bytes += frame.len();
+        self.retained.push_back(frame);
+        self.link
+    }
+
+    /// Frames that the other side has not acknowledged, oldest first.
+    pub fn retained_frames(&self) -> impl ExactSizeIterator<Item = &[u8]> {
+        self.retained.iter().map(Vec::as_slice)
+    }
+
+    /// The other side has received everything up to `number`. False when that is impossible.
+    #[must_use]
+    pub fn acknowledge(&mut self, number: u64) -> bool {
+        if number > self.sent {
+            return false;
+        }
+        while self.acknowledged < number {
+            self.acknowledged += 1;
+            let Some(mut frame) = self.retained.pop_front() else { return false };
+            self.retained_bytes -= frame.len();
+            if self.spare.len() < SPARE_BUFFERS && frame.capacity() <= SPARE_BUFFER_BYTES {
+                frame.clear();
+                self.spare.push(frame);
+            }
+        }
+        true
+    }
+
+    /// A frame with this number arrived.
+    pub fn arrived(&mut self, number: u64) -> Arrival {
+        if number == self.received + 1 {
+            self.received = number;
+            Arrival::Next
+        } else if number <= self.received {
+            Arrival::Duplicate
+        } else {
+            Arrival::Gap
+        }
+    }
+
+    /// Planted bug of the simulator's tests: believe in a number whatever is missing before it.
+    pub fn believe(&mut self, number: u64) {
+        self.received = number;
+    }
+
+    /// The lane is connected over `link`, and the other side has received everything up to `peer_received`. False when
+    /// the lane cannot be resumed.
+    #[must_use]
+    pub fn attach(&mut self, link: LinkId, peer_received: u64) -> bool {
+        self.link = Some(link);
+        self.acknowledgement_sent = self.received;
+        if peer_received < self.acknowledged || !self.acknowledge(peer_received) {
+            return false;
+        }
+        self.resent += self.retained.len() as u64;
+        true
+    }
+
+    /// Planted bug of the simulator's tests: forget what should be sent again.
+    pub fn forget_retained(&mut self) {
+        self.acknowledged = self.sent;
+        self.retained.clear();
+        self.retained_bytes = 0;
+    }
+
+    /// The link is gone. Whether it was this lane's.
+    pub fn detach(&mut self, link: LinkId) -> bool {
+        let was = self.link == Some(link);
+        if was {
+            self.link = None;
+        }
+        was
+    }
+
+    /// The acknowledgement to send by itself now, if one is due. `idle`: whatever is outstanding is due.
+    pub fn acknowledgement_due(&mut self, idle: bool) -> Option<u64> {
+        let outstanding = self.received - self.acknowledgement_sent;
+        let due = outstanding >= ACKNOWLEDGE_AFTER_FRAMES || (idle && outstanding > 0);
+        if due && self.link.is_some() && !self.builder.has_open_frame() {
+            self.acknowledgement_sent = self.received;
+            return Some(self.received);
+        }
+        None
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duet_protocol::signal::heartbeat::Heartbeat;
+
+    const LINK: LinkId = LinkId { slot: 1, generation: 1 };
+
+    fn sent_lane(frames: u64) -> Lane {
+        let mut lane = Lane::new(Instance { node: 2, incarnation: 1 }, 0);
+        for _ in 0..frames {
+            lane.push(&Heartbeat::default(), Sections::none());
+            lane.seal(&Envelope::default());
+        }
+        lane
+    }
+
+    #[test]
+    fn frames_stay_until_acknowledged_and_are_sent_again() {
+        let mut lane = sent_lane(5);
+        assert_eq!(lane.retained_frames().len(), 5);
+        assert!(lane.acknowledge(2));
+        assert!(lane.acknowledge(1), "an old acknowledgement is harmless");
+        assert_eq!(lane.retained_frames().len(), 3);
+        assert!(lane.attach(LINK, 4));
+        assert_eq!((lane.retained_frames().len(), lane.resent), (1, 1));
+        assert!(!lane.acknowledge(6), "never sent");
+        assert!(!lane.attach(LINK, 1), "frames 2 to 4 were given up already");
+    }
+
+    #[test]
+    fn arrivals_are_in_order_exactly_once() {
+        let mut lane = sent_lane(0);
+        assert_eq!(lane.arrived(1), Arrival::Next);
+        assert_eq!(lane.arrived(1), Arrival::Duplicate);
+        assert_eq!(lane.arrived(3), Arrival::Gap);
+        assert_eq!(lane.arrived(2), Arrival::Next);
+        assert_eq!(lane.acknowledgement_due(true), None, "not connected");
+        assert!(lane.attach(LINK, 0));
+        assert_eq!(lane.acknowledgement_due(true), None, "the handshake carried it");
+        assert_eq!(lane.arrived(3), Arrival::Next);
+        assert_eq!(lane.acknowledgement_due(false), None);
+        assert_eq!(lane.acknowledgement_due(true), Some(3));
+    }
+}

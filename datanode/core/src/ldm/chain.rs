@@ -1,0 +1,173 @@
+//! The backup's half of a one-pass write, and the primary's receipt of what the backup says.
+//!
+//! A backup never locks, waits or answers reads: it applies each write at once, in the order of the positions, which
+//! must be dense.
+
+use crate::ldm::outcome::{Outcome, OutcomeState};
+use crate::ldm::write::EXPIRE_EVERY;
+use crate::ldm::{Context, LocalDataManager};
+use crate::ldm::fragment::row_state;
+use crate::map::Role;
+use duet_memory::{OutOfMemory, Priority, RowHandle, RowHeader};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::key_hash;
+use duet_protocol::ids::RowVersion;
+use duet_protocol::signal::accept_one::AcceptOne;
+use duet_protocol::signal::chain_refused::ChainRefused;
+use duet_protocol::signal::prepare_one::{OPERATION_DELETE, OPERATION_PUT, PrepareOne};
+use duet_protocol::signal::refuse_one::RefuseOne;
+use duet_protocol::signal::{Sections, SignalView};
+
+impl LocalDataManager {
+    /// Applies a write of the primary. Acceptance is told at the end of the burst.
+    pub fn prepare_one(&mut self, context: &mut Context<'_>, lane: usize, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<PrepareOne>() else { return };
+        let partition = body.partition.get();
+        let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
+        let fragment = fragment.filter(|fragment| {
+            matches!(fragment.role, Role::Backup { .. }) && fragment.cfg == body.cfg.get() && fragment.lane == Some(lane)
+        });
+        let Some(fragment) = fragment else {
+            let refusal = ChainRefused {
+                partition: partition.into(),
+                code: (ErrorCode::StaleMap as u16).into(),
+                reserved: 0.into(),
+                cfg: body.cfg,
+                view: context.map.state.view.number.into(),
+            };
+            context.out.send_lane(lane, &refusal, Sections::none());
+            return;
+        };
+        assert_eq!(body.seq.get(), fragment.seq + 1, "positions of partition {partition} are dense");
+        fragment.seq = body.seq.get();
+        if !fragment.accept_due {
+            fragment.accept_due = true;
+            self.accept_due.push(partition);
+        }
+        let session = body.session.get();
+        match self.apply(context, partition, body, signal.section(0), signal.section(1)) {
+            Ok(state) => {
+                context.counters.writes_applied += 1;
+                let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+                let outcome = Outcome {
+                    transaction_seq: body.transaction_seq.get(),
+                    state,
+                    version: RowVersion { epoch: body.epoch.get(), seq: body.seq.get() },
+                    result_bytes: body.result_bytes,
+                    result: body.result,
+                };
+                fragment.outcomes.put(session, body.resolved_below.get(), outcome);
+            }
+            Err(_) => {
+                let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+                fragment.outcomes.free_below(session, body.resolved_below.get());
+                let refusal = RefuseOne {
+                    partition: partition.into(),
+                    code: (ErrorCode::BackupOutOfMemory as u16).into(),
+                    reserved: 0.into(),
+                    cfg: body.cfg,
+                    seq: body.seq,
+                };
+                context.out.send_lane(lane, &refusal, Sections::none());
+            }
+        }
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        if fragment.seq.is_multiple_of(EXPIRE_EVERY) {
+            fragment.outcomes.expire(body.epoch.get());
+        }
+    }
+
+    fn apply(
+        &mut self,
+        context: &Context<'_>,
+        partition: u16,
+        body: &PrepareOne,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<OutcomeState, OutOfMemory> {
+        if !matches!(body.operation, OPERATION_PUT | OPERATION_DELETE) {
+            return Ok(OutcomeState::Aborted);
+        }
+        if context.planted_bug == 1 && body.seq.get().is_multiple_of(64) {
+            return Ok(OutcomeState::Committed);
+        }
+        let Some((table, _)) = context.map.table(body.table.get()) else {
+            unreachable!("table {} is used by the primary before every node has it", body.table.get());
+        };
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return Ok(OutcomeState::Aborted) };
+        let index = &mut fragment.tables[table];
+        let hash = key_hash(key);
+        let found = index.find(&self.arena, hash, key);
+        if body.operation == OPERATION_DELETE {
+            let Some(row) = found else { unreachable!("the primary deletes rows that exist") };
+            let removed = index.remove(&mut self.arena, hash, row);
+            assert!(removed, "a found row is in the index");
+            self.arena.free(row);
+            return Ok(OutcomeState::Committed);
+        }
+        let header = RowHeader {
+            epoch: body.epoch.get(),
+            sequence: body.seq.get(),
+            table_version: body.table_version.get(),
+            state: row_state::COMMITTED,
+            older: RowHandle::NULL,
+        };
+        if let Some(row) = found {
+            if self.arena.replace_value_in_place(row, value) {
+                self.arena.set_header(row, &header);
+            } else {
+                let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
+                let replaced = index.replace(&mut self.arena, hash, row, image);
+                assert!(replaced, "a found row is in the index");
+                self.arena.free(row);
+            }
+        } else {
+            let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
+            if let Err(error) = index.insert(&mut self.arena, hash, image, Priority::Normal) {
+                self.arena.free(image);
+                return Err(error);
+            }
+        }
+        Ok(OutcomeState::Committed)
+    }
+
+    /// The backup has everything up to a position.
+    pub fn accept_one(&mut self, context: &mut Context<'_>, lane: usize, body: &AcceptOne) {
+        let partition = body.partition.get();
+        let Some(fragment) = self.led_fragment(partition, body.cfg.get(), lane) else { return };
+        let upto = body.upto_seq.get();
+        assert!(upto <= fragment.seq, "the backup of partition {partition} accepts what was never sent");
+        self.accepted(context, partition, upto);
+    }
+
+    /// The backup could not apply a write.
+    pub fn refuse_one(&mut self, lane: usize, body: &RefuseOne) {
+        let Some(fragment) = self.led_fragment(body.partition.get(), body.cfg.get(), lane) else { return };
+        if let Some(pending) = fragment.pending_at(body.seq.get()) {
+            pending.refused = body.code.get();
+        }
+    }
+
+    fn led_fragment(&mut self, partition: u16, cfg: u64, lane: usize) -> Option<&mut crate::ldm::fragment::Fragment> {
+        let fragment = self.fragments.get_mut(usize::from(partition))?.as_mut()?;
+        let led = matches!(fragment.role, Role::Primary { .. }) && fragment.cfg == cfg && fragment.lane == Some(lane);
+        led.then_some(fragment)
+    }
+
+    /// Ends a burst: tells each primary how far this node has applied its writes.
+    pub fn flush(&mut self, context: &mut Context<'_>) {
+        for partition in self.accept_due.drain(..) {
+            let Some(fragment) = &mut self.fragments[usize::from(partition)] else { continue };
+            fragment.accept_due = false;
+            let Some(lane) = fragment.lane else { continue };
+            let body = AcceptOne {
+                partition: partition.into(),
+                code: 0.into(),
+                reserved: 0.into(),
+                cfg: fragment.cfg.into(),
+                upto_seq: fragment.seq.into(),
+            };
+            context.out.send_lane(lane, &body, Sections::none());
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! A fragment: one replica of one partition, with all its tables.
+
+use crate::ldm::outcome::OutcomeTable;
+use crate::ldm::queue::QueueEnds;
+use crate::map::Role;
+use crate::outbox::ReplyTo;
+use duet_memory::{HashIndex, RowHandle};
+use duet_protocol::hash::key_hash;
+use duet_protocol::ids::{RowVersion, TransactionId};
+use std::collections::VecDeque;
+
+/// Row states, kept in the header of the row.
+pub mod row_state {
+    /// Committed, nothing under way.
+    pub const COMMITTED: u8 = 0;
+    /// Committed, and locked by the pending write whose position is in the `older` field.
+    pub const LOCKED: u8 = 1;
+    /// In the index but not visible: an insert under way.
+    pub const PENDING_INSERT: u8 = 2;
+    /// The image of a pending update, not in the index.
+    pub const IMAGE: u8 = 3;
+}
+
+/// What a pending write does when it commits.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PendingKind {
+    /// Makes the image the row of a new key.
+    Insert,
+    /// Replaces the row by the image.
+    Update,
+    /// Removes the row.
+    Delete,
+    /// Records the transaction as aborted.
+    Fence,
+}
+
+/// A write that was sent to the backup and is not accepted yet.
+#[derive(Debug)]
+pub struct PendingWrite {
+    /// What it does.
+    pub kind: PendingKind,
+    /// Version that the row gets.
+    pub version: RowVersion,
+    /// Its transaction.
+    pub transaction: TransactionId,
+    /// Slot of the table.
+    pub table: usize,
+    /// Hash of the primary key.
+    pub hash: u64,
+    /// The committed row, null for an insert.
+    pub row: RowHandle,
+    /// The new image, null for a delete.
+    pub image: RowHandle,
+    /// Small result for the answer.
+    pub result_bytes: u8,
+    /// Small result for the answer.
+    pub result: [u8; 16],
+    /// Who asked for the write.
+    pub reply: Option<ReplyTo>,
+    /// Who asked what became of it.
+    pub resolver: Option<ReplyTo>,
+    /// Code with which the backup refused it, 0 if it did not.
+    pub refused: u16,
+    /// Writes that wait for the row.
+    pub waiting: QueueEnds,
+}
+
+/// One replica of one partition.
+#[derive(Debug)]
+pub struct Fragment {
+    /// Partition.
+    pub partition: u16,
+    /// Role of this node.
+    pub role: Role,
+    /// Fragment configuration.
+    pub cfg: u64,
+    /// Last position given out (primary) or applied (backup).
+    pub seq: u64,
+    /// Lane to the other replica, if there is one.
+    pub lane: Option<usize>,
+    /// Index of each table by slot.
+    pub tables: Vec<HashIndex>,
+    /// Writes at the backup, in order of their positions; the last one has position `seq`.
+    pub pending: VecDeque<PendingWrite>,
+    /// Outcome records.
+    pub outcomes: OutcomeTable,
+    /// Backup: positions were applied since the last acknowledgement.
+    pub accept_due: bool,
+}
+
+impl Fragment {
+    /// An empty fragment.
+    pub fn new(partition: u16, role: Role, cfg: u64, lane: Option<usize>) -> Fragment {
+        Fragment {
+            partition,
+            role,
+            cfg,
+            seq: 0,
+            lane,
+            tables: Vec::new(),
+            pending: VecDeque::new(),
+            outcomes: OutcomeTable::default(),
+            accept_due: false,
+        }
+    }
+
+    /// Makes room for table slots below `count`.
+    pub fn ensure_tables(&mut self, count: usize) {
+        while self.tables.len() < count {
+            self.tables.push(HashIndex::new(key_hash));
+        }
+    }
+
+    /// Position of the oldest pending write.
+    pub fn first_pending(&self) -> u64 {
+        self.seq + 1 - self.pending.len() as u64
+    }
+
+    /// The pending write at a position.
+    pub fn pending_at(&mut self, seq: u64) -> Option<&mut PendingWrite> {
+        let index = seq.checked_sub(self.first_pending())?;
+        self.pending.get_mut(usize::try_from(index).ok()?)
+    }
+
+    /// The pending write whose position has these low 32 bits, as kept in a locked row.
+    pub fn pending_of_lock(&mut self, lock: RowHandle) -> Option<&mut PendingWrite> {
+        let distance = lock.to_u32().wrapping_sub(self.first_pending() as u32);
+        self.pending.get_mut(distance as usize)
+    }
+}
+
+/// The `older` field of a row that is locked by the pending write at `seq`.
+pub fn lock_of(seq: u64) -> RowHandle {
+    RowHandle::from_u32(seq as u32)
+}

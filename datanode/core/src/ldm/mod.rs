@@ -1,0 +1,298 @@
+//! The local data manager: owner of the rows of its fragments. It answers committed reads and scans, leads the
+//! one-pass writes of its primary fragments and applies those of its backup fragments.
+
+pub mod chain;
+pub mod fragment;
+pub mod outcome;
+pub mod queue;
+pub mod resolve;
+pub mod write;
+
+use crate::interface::NodeCounters;
+use crate::map::{ClusterMap, Role};
+use crate::outbox::{Outbox, ReplyTo};
+use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::key_hash;
+use duet_protocol::ids::RowVersion;
+use duet_protocol::signal::read_reply::ReadReply;
+use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
+use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, ScanRow, push_row};
+use duet_protocol::signal::{Sections, SignalType, SignalView};
+use fragment::{Fragment, row_state};
+use queue::WaitQueue;
+
+/// Rows of dropped tables freed in one turn.
+const CLEAR_ROWS_PER_TURN: usize = 2_000;
+/// Most rows in one batch of a scan.
+const SCAN_MAX_ROWS: u32 = 4_096;
+/// Most bytes in one batch of a scan, before the last bucket.
+const SCAN_MAX_BYTES: usize = 256 << 10;
+/// Most index buckets visited for one batch of a scan.
+const SCAN_MAX_STEPS: usize = 4_096;
+
+/// What the blocks of a thread share while one event is processed.
+#[derive(Debug)]
+pub struct Context<'a> {
+    /// The installed cluster state.
+    pub map: &'a ClusterMap,
+    /// The node's epoch.
+    pub epoch: u64,
+    /// Where answers and chain signals go.
+    pub out: &'a mut Outbox,
+    /// Counters.
+    pub counters: &'a mut NodeCounters,
+    /// Planted bug of the simulator's tests, 0 for none.
+    pub planted_bug: u32,
+}
+
+/// A request that the transaction coordinator has checked and routed to this LDM.
+#[derive(Clone, Copy, Debug)]
+pub struct Job<'a> {
+    /// The request.
+    pub signal: SignalView<'a>,
+    /// Who asked.
+    pub reply: ReplyTo,
+    /// Partition; this node is its primary.
+    pub partition: u16,
+    /// Slot of the table.
+    pub table: usize,
+    /// Hash of the primary key.
+    pub hash: u64,
+}
+
+/// What a replica holds at rest, to be compared with the other replica.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ReplicaDigest {
+    /// Partition.
+    pub partition: u16,
+    /// Whether this node is the primary.
+    pub primary: bool,
+    /// Last position.
+    pub last_seq: u64,
+    /// Number of rows.
+    pub rows: u64,
+    /// Hash over all rows with versions, independent of their order.
+    pub rows_hash: u64,
+    /// Number of outcome records.
+    pub outcomes: u64,
+    /// Hash over all outcome records.
+    pub outcomes_hash: u64,
+}
+
+/// The local data manager.
+#[derive(Debug)]
+pub struct LocalDataManager {
+    arena: Arena,
+    fragments: Vec<Option<Fragment>>,
+    queue: WaitQueue,
+    /// Indexes of dropped tables that are being freed.
+    clearing: Vec<HashIndex>,
+    /// Writes on their way, by table slot.
+    pending_of_table: Vec<u32>,
+    pending: u64,
+    /// Fragments with an acknowledgement to send at the end of the burst.
+    accept_due: Vec<u16>,
+    image: Vec<u8>,
+    batch: Vec<u8>,
+}
+
+impl LocalDataManager {
+    /// An LDM without fragments.
+    ///
+    /// # Errors
+    /// A sentence when the address space cannot be reserved.
+    pub fn new(budget: MemoryBudget, options: ArenaOptions) -> Result<LocalDataManager, String> {
+        let arena = Arena::new(budget, options).map_err(|error| format!("cannot reserve memory: {error}"))?;
+        Ok(LocalDataManager {
+            arena,
+            fragments: Vec::new(),
+            queue: WaitQueue::default(),
+            clearing: Vec::new(),
+            pending_of_table: Vec::new(),
+            pending: 0,
+            accept_due: Vec::new(),
+            image: Vec::new(),
+            batch: Vec::new(),
+        })
+    }
+
+    /// The cluster state was installed: creates fragments and tables, starts freeing `removed` table slots.
+    pub fn install(&mut self, map: &ClusterMap, removed: &[usize], lane_of: impl Fn(u32, u16) -> Option<usize>) {
+        let tables = map.tables.len();
+        self.pending_of_table.resize(tables.max(self.pending_of_table.len()), 0);
+        self.fragments.resize_with(map.partitions.len().max(self.fragments.len()), || None);
+        for slot in removed {
+            assert_eq!(self.pending_of_table[*slot], 0, "a table with pending writes was removed");
+        }
+        for (partition, info) in map.partitions.iter().enumerate() {
+            let partition = partition as u16;
+            let peer = match info.role {
+                Role::Primary { backup } => backup,
+                Role::Backup { primary } => Some(primary),
+                Role::Elsewhere { .. } => continue,
+            };
+            let lane = peer.and_then(|peer| lane_of(peer, partition));
+            let fragment = self.fragments[usize::from(partition)]
+                .get_or_insert_with(|| Fragment::new(partition, info.role, info.cfg, lane));
+            fragment.lane = lane;
+            fragment.ensure_tables(tables);
+            for slot in removed {
+                let index = std::mem::replace(&mut fragment.tables[*slot], HashIndex::new(key_hash));
+                if !index.is_empty() || index.bytes() > 0 {
+                    self.clearing.push(index);
+                }
+            }
+        }
+    }
+
+    /// First stage of a group: fetch the index line of a key.
+    #[inline]
+    pub fn prefetch_bucket(&self, partition: u16, table: usize, hash: u64) {
+        if let Some(Some(fragment)) = self.fragments.get(usize::from(partition)) {
+            fragment.tables[table].prefetch_bucket(&self.arena, hash);
+        }
+    }
+
+    /// Second and third stage of a group: fetch all rows, then execute in order.
+    pub fn execute(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]) {
+        for job in jobs.iter().flatten() {
+            if let Some(fragment) = &self.fragments[usize::from(job.partition)] {
+                fragment.tables[job.table].prefetch_row(&self.arena, job.hash);
+            }
+        }
+        for job in jobs.iter().flatten() {
+            match job.signal.signal_type() {
+                SignalType::Read => self.read(context, job),
+                SignalType::Write => self.write(context, job),
+                _ => context.out.error(job.reply, ErrorCode::Internal, "the coordinator sent a wrong signal"),
+            }
+        }
+    }
+
+    #[inline]
+    fn read(&mut self, context: &mut Context<'_>, job: &Job<'_>) {
+        let Some(fragment) = &self.fragments[usize::from(job.partition)] else { return };
+        context.counters.reads += 1;
+        let key = job.signal.section(0);
+        let row = fragment.tables[job.table]
+            .find(&self.arena, job.hash, key)
+            .map(|handle| self.arena.row(handle))
+            .filter(|row| row.state() != row_state::PENDING_INSERT);
+        match row {
+            Some(row) => {
+                let body = ReadReply {
+                    code: 0.into(),
+                    table_version: row.table_version().into(),
+                    reserved: 0.into(),
+                    epoch: row.epoch().into(),
+                    seq: row.sequence().into(),
+                };
+                context.out.reply(job.reply, &body, Sections::one(row.value));
+            }
+            None => {
+                context.counters.reads_not_found += 1;
+                let body = ReadReply { code: (ErrorCode::RowNotFound as u16).into(), ..ReadReply::default() };
+                context.out.reply(job.reply, &body, Sections::none());
+            }
+        }
+    }
+
+    /// Answers the next batch of a scan.
+    pub fn scan(&mut self, context: &mut Context<'_>, reply: ReplyTo, body: &Scan, table: usize) {
+        let partition = body.partition.get();
+        let any_replica = body.flags.get() & FLAG_ANY_REPLICA != 0;
+        let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
+        let serves = |fragment: &&Fragment| any_replica || matches!(fragment.role, Role::Primary { .. });
+        let Some(fragment) = fragment.filter(serves) else {
+            context.out.error(reply, ErrorCode::StaleMap, "this node does not serve the partition");
+            return;
+        };
+        let max_rows = body.max_rows.get().clamp(1, SCAN_MAX_ROWS);
+        let max_bytes = (body.max_bytes.get() as usize).clamp(1, SCAN_MAX_BYTES);
+        let (mut cursor, mut rows, mut steps) = (Some(body.cursor.get()), 0, 0);
+        let batch = &mut self.batch;
+        batch.clear();
+        while let Some(position) = cursor.filter(|_| rows < max_rows && batch.len() < max_bytes && steps < SCAN_MAX_STEPS)
+        {
+            steps += 1;
+            cursor = fragment.tables[table].scan_step(&self.arena, position, |handle| {
+                let row = self.arena.row(handle);
+                if row.state() != row_state::PENDING_INSERT {
+                    rows += 1;
+                    let version = RowVersion { epoch: row.epoch(), seq: row.sequence() };
+                    let table_version = row.table_version();
+                    push_row(batch, &ScanRow { version, table_version, key: row.key, value: row.value });
+                }
+            });
+        }
+        let answer = ScanReply {
+            next_cursor: cursor.unwrap_or(0).into(),
+            row_count: rows.into(),
+            flags: if cursor.is_none() { FLAG_DONE } else { 0 }.into(),
+            fragment_seq: fragment.seq.into(),
+        };
+        context.out.reply(reply, &answer, Sections::one(batch));
+    }
+
+    /// Background work in bounded slices: frees dropped tables.
+    pub fn tick(&mut self) {
+        if let Some(index) = self.clearing.last_mut()
+            && index.clear_step(&mut self.arena, CLEAR_ROWS_PER_TURN)
+        {
+            self.clearing.pop();
+        }
+    }
+
+    /// Whether writes on any table in `slots` are on their way.
+    pub fn has_pending(&self, mut slots: impl Iterator<Item = usize>) -> bool {
+        slots.any(|slot| self.pending_of_table.get(slot).is_some_and(|count| *count > 0))
+    }
+
+    /// Fills in the gauges.
+    pub fn measure(&self, counters: &mut NodeCounters) {
+        counters.pending_writes = self.pending;
+        counters.queued_writes = self.queue.len() as u64;
+        let fragments = || self.fragments.iter().flatten();
+        counters.outcomes = fragments().map(|fragment| fragment.outcomes.len() as u64).sum();
+        counters.rows = fragments().flat_map(|fragment| &fragment.tables).map(HashIndex::len).sum();
+    }
+
+    /// What every fragment holds; walks over all rows.
+    pub fn digests(&self, map: &ClusterMap) -> Vec<ReplicaDigest> {
+        self.fragments.iter().flatten().map(|fragment| self.digest(fragment, map)).collect()
+    }
+
+    fn digest(&self, fragment: &Fragment, map: &ClusterMap) -> ReplicaDigest {
+        let (mut rows, mut rows_hash, mut bytes) = (0, 0u64, Vec::new());
+        for (slot, index) in fragment.tables.iter().enumerate() {
+            let id = map.tables.get(slot).and_then(Option::as_ref).map_or(0, |table| table.id);
+            let mut cursor = Some(0);
+            while let Some(position) = cursor {
+                cursor = index.scan_step(&self.arena, position, |handle| {
+                    let row = self.arena.row(handle);
+                    if row.state() == row_state::PENDING_INSERT {
+                        return;
+                    }
+                    bytes.clear();
+                    bytes.extend_from_slice(&[id as u8, (id >> 8) as u8]);
+                    let version = RowVersion { epoch: row.epoch(), seq: row.sequence() };
+                    let table_version = row.table_version();
+                    push_row(&mut bytes, &ScanRow { version, table_version, key: row.key, value: row.value });
+                    rows += 1;
+                    rows_hash = rows_hash.wrapping_add(key_hash(&bytes));
+                });
+            }
+        }
+        let text = format!("{:?}", fragment.outcomes.sorted());
+        ReplicaDigest {
+            partition: fragment.partition,
+            primary: matches!(fragment.role, Role::Primary { .. }),
+            last_seq: fragment.seq,
+            rows,
+            rows_hash,
+            outcomes: fragment.outcomes.len() as u64,
+            outcomes_hash: key_hash(text.as_bytes()),
+        }
+    }
+}

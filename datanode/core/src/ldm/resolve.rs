@@ -1,0 +1,89 @@
+//! What became of a transaction: answers from its record, waits for one in progress, fences one that is unknown
+//! (PROTOCOL.md §1, counterexample 15).
+
+use crate::ldm::fragment::{PendingKind, PendingWrite};
+use crate::ldm::outcome::{Known, OutcomeState};
+use crate::ldm::queue::QueueEnds;
+use crate::ldm::write::{admit, refuse_id, send_prepare};
+use crate::ldm::{Context, LocalDataManager};
+use crate::outbox::ReplyTo;
+use duet_memory::RowHandle;
+use duet_protocol::ids::{RowVersion, TransactionId};
+use duet_protocol::signal::Sections;
+use duet_protocol::signal::resolve::Resolve;
+use duet_protocol::signal::resolve_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, ResolveReply};
+
+impl LocalDataManager {
+    /// Answers or fences a transaction whose home fragment is `partition`.
+    pub fn resolve(&mut self, context: &mut Context<'_>, reply: ReplyTo, body: &Resolve, partition: u16) {
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        let outcome = match fragment.outcomes.known(transaction, context.epoch) {
+            Known::New => return self.fence(context, reply, body, partition, transaction),
+            Known::Recorded(outcome) => outcome,
+            other => return refuse_id(context, reply, other),
+        };
+        match outcome.state {
+            OutcomeState::InProgress { seq } => {
+                if let Some(pending) = fragment.pending_at(seq) {
+                    pending.resolver = Some(reply);
+                }
+            }
+            state => answer(context, reply, state, outcome.version, outcome.result_bytes, outcome.result),
+        }
+    }
+
+    fn fence(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        body: &Resolve,
+        partition: u16,
+        transaction: TransactionId,
+    ) {
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        if let Err((code, detail)) = admit(context, fragment, transaction.session) {
+            context.out.error(reply, code, &detail);
+            return;
+        }
+        let pending = PendingWrite {
+            kind: PendingKind::Fence,
+            version: RowVersion { epoch: context.epoch, seq: fragment.seq + 1 },
+            transaction,
+            table: 0,
+            hash: 0,
+            row: RowHandle::NULL,
+            image: RowHandle::NULL,
+            result_bytes: 0,
+            result: [0; 16],
+            reply: None,
+            resolver: Some(reply),
+            refused: 0,
+            waiting: QueueEnds::EMPTY,
+        };
+        let resolved_below = body.resolved_below.get().min(transaction.seq);
+        send_prepare(context, fragment, &pending, 0, 0, resolved_below, &[], &[]);
+        self.enter(context, partition, pending, resolved_below);
+    }
+}
+
+/// Tells the outcome of a transaction that has ended.
+pub(super) fn answer(
+    context: &mut Context<'_>,
+    reply: ReplyTo,
+    state: OutcomeState,
+    version: RowVersion,
+    result_bytes: u8,
+    result: [u8; 16],
+) {
+    let outcome = if state == OutcomeState::Committed { OUTCOME_COMMITTED } else { OUTCOME_ABORTED };
+    let body = ResolveReply {
+        outcome: outcome.into(),
+        reserved: 0.into(),
+        result_bytes: u32::from(result_bytes).into(),
+        epoch: version.epoch.into(),
+        seq: version.seq.into(),
+        result,
+    };
+    context.out.reply(reply, &body, Sections::none());
+}

@@ -1,0 +1,424 @@
+//! The primary's half of a one-pass write: check, lock, send to the backup; expose and answer when it has accepted.
+
+use crate::ldm::fragment::{Fragment, PendingKind, PendingWrite, lock_of, row_state};
+use crate::ldm::outcome::{Known, Outcome, OutcomeState};
+use crate::ldm::queue::QueueEnds;
+use crate::ldm::{Context, Job, LocalDataManager};
+use crate::outbox::ReplyTo;
+use duet_memory::{Priority, RowHandle, RowHeader};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::{RowVersion, TransactionId};
+use duet_protocol::schema::TableState;
+use duet_protocol::signal::prepare_one::{self, PrepareOne};
+use duet_protocol::signal::write::{
+    FLAG_EXPECT_VERSION, OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT, Write,
+};
+use duet_protocol::signal::write_reply::{FLAG_REPLAYED, WriteReply};
+use duet_protocol::signal::{Sections, SignalView};
+
+/// Positions between two looks for expired sessions.
+pub const EXPIRE_EVERY: u64 = 4_096;
+
+/// A write that is not executed: the code and a detail.
+type Refusal = (ErrorCode, String);
+
+/// What a write will do, decided from the committed row.
+struct Decision {
+    kind: PendingKind,
+    row: RowHandle,
+    result_bytes: u8,
+    result: [u8; 16],
+}
+
+impl LocalDataManager {
+    /// Executes a write as primary, or queues it behind the write that holds the row.
+    pub fn write(&mut self, context: &mut Context<'_>, job: &Job<'_>) {
+        let Some(body) = job.signal.body::<Write>() else { return };
+        let Some(fragment) = &mut self.fragments[usize::from(job.partition)] else { return };
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        match fragment.outcomes.known(transaction, context.epoch) {
+            Known::New => {}
+            Known::Recorded(_) if context.planted_bug == 4 => {}
+            Known::Recorded(outcome) => return repeat(context, fragment, job.reply, &outcome),
+            other => return refuse_id(context, job.reply, other),
+        }
+        let found = fragment.tables[job.table].find(&self.arena, job.hash, job.signal.section(0));
+        if let Some(handle) = found {
+            let row = self.arena.row(handle);
+            if row.state() != row_state::COMMITTED {
+                let lock = row.older();
+                let Some(holder) = fragment.pending_of_lock(lock) else {
+                    unreachable!("a locked row names a pending write");
+                };
+                if !self.queue.push(&mut holder.waiting, job.signal.bytes(), job.reply, job.table, job.hash) {
+                    context.out.error(job.reply, ErrorCode::RowQueueFull, "");
+                }
+                return;
+            }
+        }
+        if let Err((code, detail)) = self.start(context, job, body, transaction, found) {
+            if matches!(code, ErrorCode::RowNotFound | ErrorCode::DuplicateKey | ErrorCode::VersionMismatch) {
+                context.counters.writes_refused += 1;
+                let answer = WriteReply { code: (code as u16).into(), ..WriteReply::default() };
+                context.out.reply(job.reply, &answer, Sections::none());
+            } else {
+                context.out.error(job.reply, code, &detail);
+            }
+        }
+    }
+
+    fn start(
+        &mut self,
+        context: &mut Context<'_>,
+        job: &Job<'_>,
+        body: &Write,
+        transaction: TransactionId,
+        found: Option<RowHandle>,
+    ) -> Result<(), Refusal> {
+        let decision = self.decide(context, job, body, found)?;
+        let Some(fragment) = &mut self.fragments[usize::from(job.partition)] else {
+            return Err((ErrorCode::Internal, String::new()));
+        };
+        admit(context, fragment, transaction.session)?;
+        let key = job.signal.section(0);
+        let value: &[u8] = match body.operation {
+            OPERATION_UPDATE => &self.image,
+            OPERATION_DELETE => &[],
+            _ => job.signal.section(1),
+        };
+        let version = RowVersion { epoch: context.epoch, seq: fragment.seq + 1 };
+        let mut image = RowHandle::NULL;
+        if decision.kind != PendingKind::Delete {
+            let state = if decision.kind == PendingKind::Insert { row_state::PENDING_INSERT } else { row_state::IMAGE };
+            let header = RowHeader {
+                epoch: version.epoch,
+                sequence: version.seq,
+                table_version: body.table_version.get(),
+                state,
+                older: lock_of(version.seq),
+            };
+            let out_of_memory = |_| (ErrorCode::OutOfMemory, String::new());
+            image = self.arena.allocate_row(&header, key, value, Priority::Normal).map_err(out_of_memory)?;
+            if decision.kind == PendingKind::Insert {
+                let index = &mut fragment.tables[job.table];
+                if let Err(error) = index.insert(&mut self.arena, job.hash, image, Priority::Normal) {
+                    self.arena.free(image);
+                    return Err(out_of_memory(error));
+                }
+            }
+        }
+        if !decision.row.is_null() {
+            self.arena.set_state(decision.row, row_state::LOCKED);
+            self.arena.set_older(decision.row, lock_of(version.seq));
+        }
+        let pending = PendingWrite {
+            kind: decision.kind,
+            version,
+            transaction,
+            table: job.table,
+            hash: job.hash,
+            row: decision.row,
+            image,
+            result_bytes: decision.result_bytes,
+            result: decision.result,
+            reply: Some(job.reply),
+            resolver: None,
+            refused: 0,
+            waiting: QueueEnds::EMPTY,
+        };
+        let resolved_below = body.resolved_below.get().min(transaction.seq);
+        send_prepare(context, fragment, &pending, body.table.get(), body.table_version.get(), resolved_below, key, value);
+        self.pending_of_table[job.table] += 1;
+        self.pending += 1;
+        self.enter(context, job.partition, pending, resolved_below);
+        Ok(())
+    }
+
+    /// Puts a prepared write in the chain: outcome record, position, pending list; commits at once without a backup.
+    pub(super) fn enter(
+        &mut self,
+        context: &mut Context<'_>,
+        partition: u16,
+        mut pending: PendingWrite,
+        resolved_below: u64,
+    ) {
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        fragment.seq = pending.version.seq;
+        fragment.outcomes.put(
+            pending.transaction.session,
+            resolved_below,
+            Outcome {
+                transaction_seq: pending.transaction.seq,
+                state: OutcomeState::InProgress { seq: pending.version.seq },
+                version: pending.version,
+                result_bytes: pending.result_bytes,
+                result: pending.result,
+            },
+        );
+        if fragment.seq.is_multiple_of(EXPIRE_EVERY) {
+            fragment.outcomes.expire(pending.version.epoch);
+        }
+        let alone = fragment.lane.is_none();
+        if context.planted_bug == 2
+            && let Some(reply) = pending.reply.take()
+        {
+            committed(context, reply, &pending, 0);
+        }
+        fragment.pending.push_back(pending);
+        if alone {
+            let upto = fragment.seq;
+            self.accepted(context, partition, upto);
+        }
+    }
+
+    /// Checks the write against the committed row and builds the after-image of an update in `self.image`.
+    fn decide(
+        &mut self,
+        context: &Context<'_>,
+        job: &Job<'_>,
+        body: &Write,
+        found: Option<RowHandle>,
+    ) -> Result<Decision, Refusal> {
+        let plain = |code| (code, String::new());
+        let table = context.map.tables.get(job.table).and_then(Option::as_ref);
+        let table = table.filter(|table| table.id == body.table.get() && table.state == TableState::Active);
+        let Some(table) = table else { return Err(plain(ErrorCode::TableNotActive)) };
+        if body.flags & FLAG_EXPECT_VERSION != 0 {
+            let expected = RowVersion { epoch: body.expected_epoch.get(), seq: body.expected_seq.get() };
+            let Some(handle) = found else { return Err(plain(ErrorCode::RowNotFound)) };
+            let row = self.arena.row(handle);
+            if (RowVersion { epoch: row.epoch(), seq: row.sequence() }) != expected {
+                return Err(plain(ErrorCode::VersionMismatch));
+            }
+        }
+        let row = found.unwrap_or(RowHandle::NULL);
+        let mut decision = Decision { kind: PendingKind::Update, row, result_bytes: 0, result: [0; 16] };
+        match (body.operation, found) {
+            (OPERATION_INSERT, Some(_)) => return Err(plain(ErrorCode::DuplicateKey)),
+            (OPERATION_UPDATE | OPERATION_DELETE, None) => return Err(plain(ErrorCode::RowNotFound)),
+            (OPERATION_INSERT | OPERATION_UPSERT, None) => decision.kind = PendingKind::Insert,
+            (OPERATION_UPSERT, Some(_)) => {}
+            (OPERATION_DELETE, Some(_)) => decision.kind = PendingKind::Delete,
+            (OPERATION_UPDATE, Some(handle)) => {
+                self.image.clear();
+                let current = self.arena.value(handle);
+                let program = job.signal.section(1);
+                let result = table
+                    .layout
+                    .apply_update(current, program, &mut self.image)
+                    .map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))?;
+                let bytes = result.as_bytes();
+                decision.result_bytes = bytes.len() as u8;
+                decision.result[..bytes.len()].copy_from_slice(bytes);
+            }
+            _ => return Err(plain(ErrorCode::InvalidRequest)),
+        }
+        Ok(decision)
+    }
+
+    /// The backup holds everything up to `upto`: expose in order, answer, let the next waiting writes in.
+    pub(super) fn accepted(&mut self, context: &mut Context<'_>, partition: u16, upto: u64) {
+        loop {
+            let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+            if fragment.pending.is_empty() || fragment.first_pending() > upto {
+                return;
+            }
+            let Some(pending) = fragment.pending.pop_front() else { return };
+            self.finish(context, partition, pending);
+        }
+    }
+
+    fn finish(&mut self, context: &mut Context<'_>, partition: u16, pending: PendingWrite) {
+        if pending.kind != PendingKind::Fence {
+            self.pending_of_table[pending.table] -= 1;
+            self.pending -= 1;
+        }
+        if pending.refused == 0 {
+            self.expose(context, partition, &pending);
+        } else {
+            self.undo(context, partition, &pending);
+        }
+        self.admit_waiting(context, partition, pending.waiting);
+    }
+
+    /// The write is on both replicas: make it visible and answer.
+    fn expose(&mut self, context: &mut Context<'_>, partition: u16, pending: &PendingWrite) {
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        let index = &mut fragment.tables;
+        let mut state = OutcomeState::Committed;
+        match pending.kind {
+            PendingKind::Insert => self.unlock(pending.image),
+            PendingKind::Update => {
+                let replaced = index[pending.table].replace(&mut self.arena, pending.hash, pending.row, pending.image);
+                assert!(replaced, "the locked row is in the index");
+                self.unlock(pending.image);
+                self.arena.free(pending.row);
+            }
+            PendingKind::Delete => {
+                let removed = index[pending.table].remove(&mut self.arena, pending.hash, pending.row);
+                assert!(removed, "the locked row is in the index");
+                self.arena.free(pending.row);
+            }
+            PendingKind::Fence => state = OutcomeState::Aborted,
+        }
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        fragment.outcomes.finish(pending.transaction, state);
+        if let Some(reply) = pending.reply {
+            context.counters.writes_committed += 1;
+            committed(context, reply, pending, 0);
+        }
+        if let Some(reply) = pending.resolver {
+            crate::ldm::resolve::answer(context, reply, state, pending.version, pending.result_bytes, pending.result);
+        }
+    }
+
+    /// The backup refused the write: nothing happened.
+    fn undo(&mut self, context: &mut Context<'_>, partition: u16, pending: &PendingWrite) {
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        fragment.outcomes.remove(pending.transaction);
+        match pending.kind {
+            PendingKind::Insert => {
+                let removed =
+                    fragment.tables[pending.table].remove(&mut self.arena, pending.hash, pending.image);
+                assert!(removed, "a pending insert is in the index");
+                self.arena.free(pending.image);
+            }
+            PendingKind::Update => {
+                self.arena.free(pending.image);
+                self.unlock(pending.row);
+            }
+            PendingKind::Delete => self.unlock(pending.row),
+            PendingKind::Fence => {}
+        }
+        let code = ErrorCode::from_number(pending.refused).unwrap_or(ErrorCode::Internal);
+        for reply in [pending.reply, pending.resolver].into_iter().flatten() {
+            context.out.error(reply, code, "");
+        }
+    }
+
+    fn unlock(&mut self, row: RowHandle) {
+        self.arena.set_state(row, row_state::COMMITTED);
+        self.arena.set_older(row, RowHandle::NULL);
+    }
+
+    /// Executes the writes that waited for a row until one of them locks it again; that one inherits the queue.
+    fn admit_waiting(&mut self, context: &mut Context<'_>, partition: u16, mut ends: QueueEnds) {
+        while let Some((place, waiting)) = self.queue.pop(&mut ends) {
+            let before = self.fragments[usize::from(partition)].as_ref().map_or(0, |fragment| fragment.seq);
+            if let Ok((signal, _)) = SignalView::split_checked(&waiting.signal) {
+                let job =
+                    Job { signal, reply: waiting.reply, partition, table: waiting.table, hash: waiting.hash };
+                self.write(context, &job);
+            }
+            self.queue.recycle(place, waiting);
+            let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+            if fragment.seq > before
+                && let Some(newest) = fragment.pending.back_mut()
+            {
+                newest.waiting = ends;
+                return;
+            }
+        }
+    }
+}
+
+/// Whether the chain can take one more write of the session now.
+pub(super) fn admit(context: &Context<'_>, fragment: &Fragment, session: u64) -> Result<(), Refusal> {
+    if let Some(lane) = fragment.lane.map(|lane| &context.out.lanes[lane]) {
+        if lane.link.is_none() {
+            return Err((ErrorCode::BackupUnreachable, format!("backup node {}", lane.peer.node)));
+        }
+        if lane.is_congested() {
+            return Err((ErrorCode::Overloaded, format!("backup node {} does not keep up", lane.peer.node)));
+        }
+    }
+    if !fragment.outcomes.has_room(session) {
+        return Err((ErrorCode::TooManyUnresolved, String::new()));
+    }
+    Ok(())
+}
+
+/// Sends a write to the backup, if the fragment has one.
+#[expect(clippy::too_many_arguments, reason = "the fields of one signal")]
+pub(super) fn send_prepare(
+    context: &mut Context<'_>,
+    fragment: &Fragment,
+    pending: &PendingWrite,
+    table: u32,
+    table_version: u16,
+    resolved_below: u64,
+    key: &[u8],
+    value: &[u8],
+) {
+    let Some(lane) = fragment.lane else { return };
+    let operation = match pending.kind {
+        PendingKind::Insert | PendingKind::Update => prepare_one::OPERATION_PUT,
+        PendingKind::Delete => prepare_one::OPERATION_DELETE,
+        PendingKind::Fence => prepare_one::OPERATION_FENCE,
+    };
+    let body = PrepareOne {
+        partition: fragment.partition.into(),
+        operation,
+        result_bytes: pending.result_bytes,
+        table: table.into(),
+        table_version: table_version.into(),
+        origin_cluster: 0.into(),
+        reserved: 0.into(),
+        cfg: fragment.cfg.into(),
+        seq: pending.version.seq.into(),
+        epoch: pending.version.epoch.into(),
+        session: pending.transaction.session.into(),
+        transaction_seq: pending.transaction.seq.into(),
+        resolved_below: resolved_below.into(),
+        commit_time: 0.into(),
+        result: pending.result,
+    };
+    context.out.send_lane(lane, &body, Sections::two(key, value));
+}
+
+/// Answers a committed write.
+fn committed(context: &mut Context<'_>, reply: ReplyTo, pending: &PendingWrite, flags: u16) {
+    let answer = WriteReply {
+        code: 0.into(),
+        flags: flags.into(),
+        result_bytes: u32::from(pending.result_bytes).into(),
+        epoch: pending.version.epoch.into(),
+        seq: pending.version.seq.into(),
+        result: pending.result,
+    };
+    context.out.reply(reply, &answer, Sections::none());
+}
+
+/// A transaction id that came before: answer from its record, or attach to the write in progress.
+fn repeat(context: &mut Context<'_>, fragment: &mut Fragment, reply: ReplyTo, outcome: &Outcome) {
+    context.counters.replayed += 1;
+    match outcome.state {
+        OutcomeState::Committed => {
+            let answer = WriteReply {
+                code: 0.into(),
+                flags: FLAG_REPLAYED.into(),
+                result_bytes: u32::from(outcome.result_bytes).into(),
+                epoch: outcome.version.epoch.into(),
+                seq: outcome.version.seq.into(),
+                result: outcome.result,
+            };
+            context.out.reply(reply, &answer, Sections::none());
+        }
+        OutcomeState::Aborted => context.out.error(reply, ErrorCode::Aborted, ""),
+        OutcomeState::InProgress { seq } => match fragment.pending_at(seq) {
+            Some(pending) if pending.kind != PendingKind::Fence => pending.reply = Some(reply),
+            _ => context.out.error(reply, ErrorCode::Aborted, ""),
+        },
+    }
+}
+
+/// A transaction id that cannot be executed at all.
+pub(super) fn refuse_id(context: &mut Context<'_>, reply: ReplyTo, known: Known) {
+    let code = match known {
+        Known::Resolved => ErrorCode::AlreadyResolved,
+        Known::Expired => ErrorCode::OutcomeExpired,
+        Known::Invalid => ErrorCode::InvalidTransaction,
+        Known::New | Known::Recorded(_) => ErrorCode::Internal,
+    };
+    context.out.error(reply, code, "");
+}

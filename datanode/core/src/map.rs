@@ -1,0 +1,147 @@
+//! The installed cluster state in the form that the blocks use on every request.
+
+use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::bucket_of;
+use duet_protocol::layout::TableLayout;
+use duet_protocol::record::ClusterState;
+use duet_protocol::schema::TableState;
+use rustc_hash::FxHashMap;
+
+/// Role of this node for a partition.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// It answers requests and leads writes; the node id is that of its backup, if it has one.
+    Primary {
+        /// Node id of the backup.
+        backup: Option<u32>,
+    },
+    /// It applies what the primary sends.
+    Backup {
+        /// Node id of the primary.
+        primary: u32,
+    },
+    /// It does not hold the partition.
+    Elsewhere {
+        /// Node id of the primary.
+        primary: u32,
+    },
+}
+
+/// A partition as this node sees it.
+#[derive(Clone, Copy, Debug)]
+pub struct PartitionInfo {
+    /// Role of this node.
+    pub role: Role,
+    /// Fragment configuration number.
+    pub cfg: u64,
+}
+
+/// A table that this node serves.
+#[derive(Debug)]
+pub struct LocalTable {
+    /// Table id.
+    pub id: u32,
+    /// Version.
+    pub version: u16,
+    /// State in the dictionary.
+    pub state: TableState,
+    /// Compiled schema.
+    pub layout: TableLayout,
+}
+
+/// The installed cluster state.
+#[derive(Debug, Default)]
+pub struct ClusterMap {
+    /// The state itself.
+    pub state: ClusterState,
+    /// The state as a record, for whoever asks.
+    pub record: Vec<u8>,
+    /// Partitions by number; empty while the cluster forms.
+    pub partitions: Vec<PartitionInfo>,
+    /// Tables by slot; a slot keeps its table until the table is removed and is used again afterwards.
+    pub tables: Vec<Option<LocalTable>>,
+    slots: FxHashMap<u32, u32>,
+    serving: bool,
+}
+
+impl ClusterMap {
+    /// Whether requests can be routed.
+    pub fn is_serving(&self) -> bool {
+        self.serving
+    }
+
+    /// Replaces the state by a newer one. Slots of tables that are gone are returned: their rows must be freed.
+    ///
+    /// # Errors
+    /// `InvalidSchema` when a table's definition cannot be compiled; nothing is changed then.
+    pub fn install(&mut self, state: ClusterState, record: Vec<u8>, node: u32) -> Result<Vec<usize>, ErrorCode> {
+        let mut added = Vec::new();
+        for table in &state.tables {
+            let slot = self.slots.get(&table.id).copied();
+            let layout = match slot {
+                Some(_) => None,
+                None => Some(TableLayout::new(&table.definition).map_err(|_| ErrorCode::InvalidSchema)?),
+            };
+            added.push((slot, layout));
+        }
+        let mut removed = Vec::new();
+        for (slot, entry) in self.tables.iter_mut().enumerate() {
+            let id = entry.as_ref().map(|table| table.id);
+            if let Some(id) = id.filter(|id| !state.tables.iter().any(|table| table.id == *id)) {
+                *entry = None;
+                self.slots.remove(&id);
+                removed.push(slot);
+            }
+        }
+        for (table, (slot, layout)) in state.tables.iter().zip(added) {
+            match (slot, layout) {
+                (Some(slot), _) => {
+                    if let Some(local) = &mut self.tables[slot as usize] {
+                        local.state = table.state;
+                    }
+                }
+                (None, Some(layout)) => {
+                    let local = LocalTable { id: table.id, version: table.version, state: table.state, layout };
+                    let free = (0..self.tables.len()).find(|slot| self.tables[*slot].is_none() && !removed.contains(slot));
+                    let slot = free.unwrap_or(self.tables.len());
+                    if slot == self.tables.len() {
+                        self.tables.push(None);
+                    }
+                    self.tables[slot] = Some(local);
+                    self.slots.insert(table.id, slot as u32);
+                }
+                (None, None) => {}
+            }
+        }
+        self.partitions = state.view.partitions.iter().map(|partition| partition_info(partition, node)).collect();
+        self.serving = state.view.number > 0 && state.view.member(node).is_some();
+        self.state = state;
+        self.record = record;
+        Ok(removed)
+    }
+
+    /// Slot and table for an id.
+    #[inline]
+    pub fn table(&self, id: u32) -> Option<(usize, &LocalTable)> {
+        let slot = *self.slots.get(&id)? as usize;
+        self.tables[slot].as_ref().map(|table| (slot, table))
+    }
+
+    /// Partition of a partition-key hash. Only while serving.
+    #[inline]
+    pub fn partition_of(&self, partition_hash: u64) -> u16 {
+        self.state.buckets[usize::from(bucket_of(partition_hash))]
+    }
+}
+
+fn partition_info(partition: &duet_protocol::record::PartitionView, node: u32) -> PartitionInfo {
+    let primary = partition.replicas[0];
+    let role = if primary == node {
+        Role::Primary { backup: partition.replicas.get(1).copied() }
+    } else if partition.replicas.contains(&node) {
+        Role::Backup { primary }
+    } else {
+        Role::Elsewhere { primary }
+    };
+    PartitionInfo { role, cfg: partition.cfg }
+}

@@ -1,0 +1,199 @@
+//! Membership: how this node finds the management nodes, registers, learns the cluster state and reports.
+
+use crate::interface::{Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
+use crate::outbox::Outbox;
+use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::Instance;
+use duet_protocol::signal::node_report::NodeReport;
+use duet_protocol::signal::register::Register;
+use duet_protocol::signal::registered::Registered;
+use duet_protocol::signal::Sections;
+use std::collections::VecDeque;
+
+const MILLISECOND: Nanoseconds = 1_000_000;
+/// Time between two reports.
+const REPORT_EVERY: Nanoseconds = 100 * MILLISECOND;
+/// Time between two tries to register.
+const REGISTER_EVERY: Nanoseconds = 250 * MILLISECOND;
+/// Shortest and longest wait before a connection is tried again.
+const RECONNECT_FIRST: Nanoseconds = 20 * MILLISECOND;
+const RECONNECT_LAST: Nanoseconds = 500 * MILLISECOND;
+
+/// State of a connection that this node wants to have.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Wanted {
+    /// To be tried at this time.
+    Waiting { until: Nanoseconds },
+    /// Asked of the driver, or open.
+    Underway,
+}
+
+/// A connection that this node opens and keeps.
+#[derive(Debug)]
+struct Connection {
+    target: Target,
+    address: String,
+    state: Wanted,
+    failures: u32,
+}
+
+/// What the node knows of its own place in the cluster.
+#[derive(Debug)]
+pub struct Membership {
+    /// This process; the incarnation is 0 until it is registered.
+    pub instance: Instance,
+    /// Cluster id, 0 until known.
+    pub cluster_id: u64,
+    connections: Vec<Connection>,
+    management_links: Vec<Option<LinkId>>,
+    register_at: Nanoseconds,
+    report_at: Nanoseconds,
+    random: u64,
+}
+
+impl Membership {
+    /// A node that knows only its configuration.
+    pub fn new(configuration: &NodeConfiguration, now: Nanoseconds) -> Membership {
+        let connections = configuration.management.iter().enumerate().map(|(index, address)| Connection {
+            target: Target::Management { index: index as u32 },
+            address: address.clone(),
+            state: Wanted::Waiting { until: now },
+            failures: 0,
+        });
+        Membership {
+            instance: Instance { node: configuration.node, incarnation: 0 },
+            cluster_id: 0,
+            connections: connections.collect(),
+            management_links: vec![None; configuration.management.len()],
+            register_at: now,
+            report_at: now,
+            random: configuration.seed | 1,
+        }
+    }
+
+    /// Wants a connection to another data node for a lane.
+    pub fn want_peer(&mut self, node: u32, lane: u16, address: &str, now: Nanoseconds) {
+        let target = Target::Peer { node, lane };
+        match self.connections.iter_mut().find(|connection| connection.target == target) {
+            Some(connection) => address.clone_into(&mut connection.address),
+            None => self.connections.push(Connection {
+                target,
+                address: address.to_owned(),
+                state: Wanted::Waiting { until: now },
+                failures: 0,
+            }),
+        }
+    }
+
+    /// A connection could not be opened or was lost; it is tried again after a jittered back-off.
+    pub fn lost(&mut self, target: Target, now: Nanoseconds) {
+        if let Target::Management { index } = target {
+            self.management_links[index as usize] = None;
+        }
+        // xorshift64: jitter needs no better randomness, and the simulator replays it.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        let random = self.random;
+        if let Some(connection) = self.connections.iter_mut().find(|connection| connection.target == target) {
+            let wait = (RECONNECT_FIRST << connection.failures.min(5)).min(RECONNECT_LAST);
+            connection.failures += 1;
+            connection.state = Wanted::Waiting { until: now + wait / 2 + random % (wait / 2) };
+        }
+    }
+
+    /// A wanted connection passed its handshake.
+    pub fn established(&mut self, target: Target, link: LinkId, now: Nanoseconds) {
+        if let Some(connection) = self.connections.iter_mut().find(|connection| connection.target == target) {
+            connection.failures = 0;
+        }
+        if let Target::Management { index } = target {
+            self.management_links[index as usize] = Some(link);
+            self.register_at = now;
+            self.report_at = now;
+        }
+    }
+
+    /// Reports at the next tick, not only when the time has come.
+    pub fn report_soon(&mut self) {
+        self.report_at = 0;
+    }
+
+    /// Opens connections, registers and reports, each when it is due.
+    pub fn tick(
+        &mut self,
+        now: Nanoseconds,
+        configuration: &NodeConfiguration,
+        out: &mut Outbox,
+        commands: &mut VecDeque<Command>,
+        report: impl FnOnce() -> (NodeCounters, u64),
+    ) {
+        for connection in &mut self.connections {
+            if matches!(connection.state, Wanted::Waiting { until } if until <= now) {
+                connection.state = Wanted::Underway;
+                let (target, address) = (connection.target, connection.address.clone());
+                commands.push_back(Command::Connect { target, address });
+            }
+        }
+        if self.instance.incarnation == 0 {
+            if now >= self.register_at {
+                self.register_at = now + REGISTER_EVERY;
+                self.register(configuration, out);
+            }
+        } else if now >= self.report_at && self.management_links.iter().any(Option::is_some) {
+            self.report_at = now + REPORT_EVERY;
+            let (counters, drained_version) = report();
+            self.report(out, &counters, drained_version);
+        }
+    }
+
+    fn register(&self, configuration: &NodeConfiguration, out: &mut Outbox) {
+        let body = Register {
+            node: configuration.node.into(),
+            reserved: 0.into(),
+            process: configuration.process,
+            highest_view: out.identity.view.into(),
+        };
+        let sections = Sections::two(configuration.address.as_bytes(), configuration.metrics_address.as_bytes());
+        for link in self.management_links.iter().flatten() {
+            out.send(*link, 0, &body, sections);
+        }
+    }
+
+    fn report(&self, out: &mut Outbox, counters: &NodeCounters, drained_version: u64) {
+        let body = NodeReport {
+            node: self.instance.node.into(),
+            incarnation: self.instance.incarnation.into(),
+            state_version: counters.state_version.into(),
+            drained_version: drained_version.into(),
+            view: counters.view.into(),
+            serving: counters.serving.into(),
+            memory_used: counters.memory_used_bytes.into(),
+            memory_limit: counters.memory_limit_bytes.into(),
+            rows: counters.rows.into(),
+        };
+        for link in self.management_links.iter().flatten() {
+            out.send(*link, 0, &body, Sections::none());
+        }
+    }
+
+    /// The answer to a registration. Why the process must end, if it must.
+    pub fn registered(&mut self, body: &Registered, detail: &[u8]) -> Option<String> {
+        let code = ErrorCode::from_number(body.code.get());
+        match (body.code.get(), code) {
+            (0, _) if self.instance.incarnation == 0 => {
+                self.instance.incarnation = body.incarnation.get();
+                self.cluster_id = body.cluster_id.get();
+                self.report_at = 0;
+                None
+            }
+            (0, _) => None,
+            (_, Some(code)) if code.is_retryable() => None,
+            (number, code) => {
+                let code = code.map_or_else(|| format!("error {number}"), |code| code.to_string());
+                let detail = String::from_utf8_lossy(detail);
+                Some(format!("the management node refuses node {}: {code} {detail}", self.instance.node))
+            }
+        }
+    }
+}
