@@ -17,6 +17,7 @@ use duet_protocol::signal::write::{
     OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT, Write,
 };
 use duet_protocol::signal::{Sections, SignalType, SignalView};
+use duet_protocol::update::validate_update;
 
 /// Requests prefetched and executed together.
 pub const GROUP: usize = 32;
@@ -150,7 +151,9 @@ impl TransactionCoordinator {
             context.out.error(reply, ErrorCode::NodeUnreachable, &format!("node {node} leads the partition"));
             return;
         };
-        if self.forwards.len() - self.free.len() >= MAX_FORWARDS || context.out.waiting(via) > BACKLOG_PAUSE_BYTES {
+        if self.forwards.len() - self.free.len() >= MAX_FORWARDS
+            || context.out.waiting(via) > BACKLOG_PAUSE_BYTES
+        {
             context.out.error(reply, ErrorCode::Overloaded, "too many requests for other nodes");
             return;
         }
@@ -210,7 +213,10 @@ fn table_of<'m>(context: &'m Context<'_>, id: u32, version: u16) -> Result<(usiz
         return Err(Route::Refused(ErrorCode::TableNotActive, format!("table {id}")));
     }
     if table.version != version {
-        return Err(Route::Refused(ErrorCode::TableVersionMismatch, format!("table {id} has version {}", table.version)));
+        return Err(Route::Refused(
+            ErrorCode::TableVersionMismatch,
+            format!("table {id} has version {}", table.version),
+        ));
     }
     Ok((slot, table))
 }
@@ -231,9 +237,7 @@ fn route(context: &Context<'_>, signal: &SignalView<'_>) -> Route {
     };
     let key = signal.section(0);
     let hash = key_hash(key);
-    let partition_hash =
-        if table.layout.partitions_by_whole_key() { hash } else { table.layout.partition_hash(key) };
-    let partition = context.map.partition_of(partition_hash);
+    let partition = context.map.partition_of(table.layout.partition_hash(key));
     match context.map.partitions[usize::from(partition)].role {
         Role::Primary { .. } => Route::Here { partition, table: slot, hash },
         Role::Backup { primary } | Role::Elsewhere { primary } => Route::Node { node: primary },
@@ -254,10 +258,16 @@ fn check_write<'m>(
             table.layout.validate_value(value).map_err(|error| row_error(ErrorCode::InvalidRow, error))?;
         }
         OPERATION_UPDATE => {
-            table.layout.validate_update(value).map_err(|error| row_error(ErrorCode::InvalidUpdate, error))?;
+            validate_update(&table.layout, value)
+                .map_err(|error| row_error(ErrorCode::InvalidUpdate, error))?;
         }
         OPERATION_DELETE if value.is_empty() => {}
-        _ => return Err(Route::Refused(ErrorCode::InvalidRequest, "unknown operation or unexpected value".into())),
+        _ => {
+            return Err(Route::Refused(
+                ErrorCode::InvalidRequest,
+                "unknown operation or unexpected value".into(),
+            ));
+        }
     }
     Ok((slot, table))
 }

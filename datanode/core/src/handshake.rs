@@ -53,7 +53,11 @@ impl Kernel {
                 }
             }
             ROLE_DATA_NODE => self.peer_hello(link, hello, frame.envelope()),
-            _ => self.refuse(link, ErrorCode::UnexpectedSignal, "only clients and data nodes connect to a data node"),
+            _ => self.refuse(
+                link,
+                ErrorCode::UnexpectedSignal,
+                "only clients and data nodes connect to a data node",
+            ),
         }
     }
 
@@ -100,7 +104,11 @@ impl Kernel {
         };
         let expected = if matches!(target, Target::Peer { .. }) { ROLE_DATA_NODE } else { ROLE_MANAGEMENT };
         if welcome.role.get() != expected {
-            return self.refuse(link, ErrorCode::UnexpectedSignal, "another role was expected at this address");
+            return self.refuse(
+                link,
+                ErrorCode::UnexpectedSignal,
+                "another role was expected at this address",
+            );
         }
         match target {
             Target::Management { index } => {
@@ -133,7 +141,8 @@ impl Kernel {
         );
         if fatal && matches!(target, Target::Management { .. }) {
             let code = known.map_or_else(|| format!("error {code}"), |code| code.to_string());
-            let reason = format!("the management node refuses this node: {code} {}", String::from_utf8_lossy(detail));
+            let reason =
+                format!("the management node refuses this node: {code} {}", String::from_utf8_lossy(detail));
             self.commands.push_back(Command::Stop { reason });
         }
     }
@@ -144,6 +153,7 @@ fn equal_in_constant_time(left: &[u8], right: &[u8]) -> bool {
     if left.len() != right.len() {
         return false;
     }
-    let difference = left.iter().zip(right).fold(0u8, |difference, (left, right)| difference | (left ^ right));
+    let difference =
+        left.iter().zip(right).fold(0u8, |difference, (left, right)| difference | (left ^ right));
     std::hint::black_box(difference) == 0
 }

@@ -4,7 +4,7 @@ use crate::coordinator::TransactionCoordinator;
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 use crate::lane::{Arrival, Lane};
 use crate::ldm::{Context, LocalDataManager, ReplicaDigest};
-use crate::links::{Link, LinkRole, Links, Stage};
+use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
 use crate::membership::Membership;
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
@@ -162,7 +162,9 @@ impl Kernel {
 
     /// One whole frame arrived (its announced length was checked against [`Kernel::frame_limit`]).
     pub fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]) {
-        let Some(stage) = self.links.get(link).filter(|link| !link.closing).map(|link| link.stage) else { return };
+        let Some(stage) = self.links.get(link).filter(|link| !link.closing).map(|link| link.stage) else {
+            return;
+        };
         let frame = match FrameView::new_checked(bytes) {
             Ok(frame) => frame,
             Err(code) => return self.refuse(link, code, "the frame is not valid"),
@@ -295,7 +297,15 @@ impl Kernel {
     }
 
     fn keep_epoch(&mut self, now: Nanoseconds) {
-        let keeper = self.map.state.view.groups.iter().flat_map(|group| &group.members).map(|member| member.node).min();
+        let keeper = self
+            .map
+            .state
+            .view
+            .groups
+            .iter()
+            .flat_map(|group| &group.members)
+            .map(|member| member.node)
+            .min();
         let passed = now.saturating_sub(self.epoch_at) / EPOCH_EVERY;
         self.epoch_at += passed * EPOCH_EVERY;
         if keeper == Some(self.configuration.node) {
@@ -305,7 +315,11 @@ impl Kernel {
 
     fn client_frame(&mut self, link: LinkId, frame: &FrameView<'_>, envelope: Envelope) {
         if envelope.epoch > self.epoch + CLIENT_EPOCH_AHEAD || envelope.lane.is_some() {
-            return self.refuse(link, ErrorCode::InvalidRequest, "impossible epoch or a lane in a client's frame");
+            return self.refuse(
+                link,
+                ErrorCode::InvalidRequest,
+                "impossible epoch or a lane in a client's frame",
+            );
         }
         self.raise_epoch(envelope.epoch);
         for signal in frame.signals() {
@@ -317,7 +331,9 @@ impl Kernel {
                 | SignalType::OpenSession
                 | SignalType::Heartbeat => {}
                 SignalType::FetchState => self.fetch_state(link, &signal),
-                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "clients do not send this signal"),
+                _ => {
+                    return self.refuse(link, ErrorCode::UnexpectedSignal, "clients do not send this signal");
+                }
             }
         }
         let forward_links = &self.forward_links;
@@ -341,7 +357,10 @@ impl Kernel {
         self.raise_epoch(envelope.epoch);
         let Some(position) = envelope.lane else { return self.peer_requests(link, lane, frame) };
         let state = &mut self.out.lanes[lane];
-        if position.lane != state.number || state.link != Some(link) || !state.acknowledge(position.acknowledged) {
+        if position.lane != state.number
+            || state.link != Some(link)
+            || !state.acknowledge(position.acknowledged)
+        {
             return self.refuse(link, ErrorCode::DamagedFrame, "the frame does not belong to this lane");
         }
         match state.arrived(position.number) {
@@ -372,7 +391,13 @@ impl Kernel {
                 }
                 // Configurations do not change yet; a refusal of the chain is only possible by a fault, and counted.
                 SignalType::ChainRefused => self.out.errors += 1,
-                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "this signal does not travel in lanes"),
+                _ => {
+                    return self.refuse(
+                        link,
+                        ErrorCode::UnexpectedSignal,
+                        "this signal does not travel in lanes",
+                    );
+                }
             }
         }
     }
@@ -380,20 +405,35 @@ impl Kernel {
     fn peer_requests(&mut self, link: LinkId, lane: usize, frame: &FrameView<'_>) {
         for signal in frame.signals() {
             match signal.signal_type() {
-                SignalType::Read | SignalType::Write | SignalType::Resolve | SignalType::Scan | SignalType::Heartbeat => {}
+                SignalType::Read
+                | SignalType::Write
+                | SignalType::Resolve
+                | SignalType::Scan
+                | SignalType::Heartbeat => {}
                 SignalType::ReadReply
                 | SignalType::WriteReply
                 | SignalType::ErrorReply
                 | SignalType::ResolveReply
                 | SignalType::ScanReply => self.coordinator.answered(&mut context!(self), link, &signal),
                 SignalType::LaneAcknowledge => {
-                    let acknowledged = signal.body::<LaneAcknowledge>().map_or(0, |body| body.acknowledged.get());
+                    let acknowledged =
+                        signal.body::<LaneAcknowledge>().map_or(0, |body| body.acknowledged.get());
                     if !self.out.lanes[lane].acknowledge(acknowledged) {
-                        return self.refuse(link, ErrorCode::DamagedFrame, "acknowledges what was never sent");
+                        return self.refuse(
+                            link,
+                            ErrorCode::DamagedFrame,
+                            "acknowledges what was never sent",
+                        );
                     }
                 }
                 SignalType::RefuseLink => self.links.mark_closing(link, &mut self.commands),
-                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "data nodes do not send this signal"),
+                _ => {
+                    return self.refuse(
+                        link,
+                        ErrorCode::UnexpectedSignal,
+                        "data nodes do not send this signal",
+                    );
+                }
             }
         }
         let requests = frame.signals().filter(is_request);
@@ -418,7 +458,13 @@ impl Kernel {
                     }
                 }
                 SignalType::ClusterStateSignal => self.learn(now, signal.section(0)),
-                _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "management nodes do not send this signal"),
+                _ => {
+                    return self.refuse(
+                        link,
+                        ErrorCode::UnexpectedSignal,
+                        "management nodes do not send this signal",
+                    );
+                }
             }
         }
     }
@@ -485,9 +531,12 @@ impl Kernel {
     fn make_lanes(&mut self, now: Nanoseconds) {
         let state = &self.map.state;
         let me = self.membership.instance.node;
-        for member in state.view.groups.iter().flat_map(|group| &group.members).filter(|member| member.node != me) {
+        for member in
+            state.view.groups.iter().flat_map(|group| &group.members).filter(|member| member.node != me)
+        {
             for number in 0..state.configuration.lanes.max(1) {
-                let known = self.out.lanes.iter().any(|lane| lane.peer == member.instance() && lane.number == number);
+                let known =
+                    self.out.lanes.iter().any(|lane| lane.peer == member.instance() && lane.number == number);
                 if !known {
                     self.out.lanes.push(Lane::new(member.instance(), number));
                 }
@@ -535,8 +584,11 @@ impl Kernel {
             let lane = &mut self.out.lanes[index];
             let (number, link) = (lane.number, lane.link);
             if let (Some(acknowledged), Some(link)) = (lane.acknowledgement_due(idle), link) {
-                let body =
-                    LaneAcknowledge { lane: number.into(), acknowledged: acknowledged.into(), ..Default::default() };
+                let body = LaneAcknowledge {
+                    lane: number.into(),
+                    acknowledged: acknowledged.into(),
+                    ..Default::default()
+                };
                 self.out.send(link, 0, &body, Sections::none());
             }
         }
@@ -554,15 +606,15 @@ impl Kernel {
             self.membership.report_soon();
         }
     }
-
-    pub(crate) fn link(&self, link: LinkId) -> Option<&Link> {
-        self.links.get(link)
-    }
 }
 
 fn is_request(signal: &SignalView<'_>) -> bool {
     matches!(
         signal.signal_type(),
-        SignalType::Read | SignalType::Write | SignalType::Resolve | SignalType::Scan | SignalType::OpenSession
+        SignalType::Read
+            | SignalType::Write
+            | SignalType::Resolve
+            | SignalType::Scan
+            | SignalType::OpenSession
     )
 }

@@ -74,7 +74,12 @@ impl ClusterMap {
     ///
     /// # Errors
     /// `InvalidSchema` when a table's definition cannot be compiled; nothing is changed then.
-    pub fn install(&mut self, state: ClusterState, record: Vec<u8>, node: u32) -> Result<Vec<usize>, ErrorCode> {
+    pub fn install(
+        &mut self,
+        state: ClusterState,
+        record: Vec<u8>,
+        node: u32,
+    ) -> Result<Vec<usize>, ErrorCode> {
         let mut added = Vec::new();
         for table in &state.tables {
             let slot = self.slots.get(&table.id).copied();
@@ -101,8 +106,10 @@ impl ClusterMap {
                     }
                 }
                 (None, Some(layout)) => {
-                    let local = LocalTable { id: table.id, version: table.version, state: table.state, layout };
-                    let free = (0..self.tables.len()).find(|slot| self.tables[*slot].is_none() && !removed.contains(slot));
+                    let local =
+                        LocalTable { id: table.id, version: table.version, state: table.state, layout };
+                    let free = (0..self.tables.len())
+                        .find(|slot| self.tables[*slot].is_none() && !removed.contains(slot));
                     let slot = free.unwrap_or(self.tables.len());
                     if slot == self.tables.len() {
                         self.tables.push(None);
@@ -113,7 +120,8 @@ impl ClusterMap {
                 (None, None) => {}
             }
         }
-        self.partitions = state.view.partitions.iter().map(|partition| partition_info(partition, node)).collect();
+        self.partitions =
+            state.view.partitions.iter().map(|partition| partition_info(partition, node)).collect();
         self.serving = state.view.number > 0 && state.view.member(node).is_some();
         self.state = state;
         self.record = record;

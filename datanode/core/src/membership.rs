@@ -4,10 +4,10 @@ use crate::interface::{Command, LinkId, Nanoseconds, NodeConfiguration, NodeCoun
 use crate::outbox::Outbox;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
+use duet_protocol::signal::Sections;
 use duet_protocol::signal::node_report::NodeReport;
 use duet_protocol::signal::register::Register;
 use duet_protocol::signal::registered::Registered;
-use duet_protocol::signal::Sections;
 use std::collections::VecDeque;
 
 const MILLISECOND: Nanoseconds = 1_000_000;
@@ -154,7 +154,8 @@ impl Membership {
             process: configuration.process,
             highest_view: out.identity.view.into(),
         };
-        let sections = Sections::two(configuration.address.as_bytes(), configuration.metrics_address.as_bytes());
+        let sections =
+            Sections::two(configuration.address.as_bytes(), configuration.metrics_address.as_bytes());
         for link in self.management_links.iter().flatten() {
             out.send(*link, 0, &body, sections);
         }

@@ -3,10 +3,10 @@
 //! A backup never locks, waits or answers reads: it applies each write at once, in the order of the positions, which
 //! must be dense.
 
+use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
 use crate::ldm::write::EXPIRE_EVERY;
 use crate::ldm::{Context, LocalDataManager};
-use crate::ldm::fragment::row_state;
 use crate::map::Role;
 use duet_memory::{OutOfMemory, Priority, RowHandle, RowHeader};
 use duet_protocol::error::ErrorCode;
@@ -25,7 +25,9 @@ impl LocalDataManager {
         let partition = body.partition.get();
         let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
         let fragment = fragment.filter(|fragment| {
-            matches!(fragment.role, Role::Backup { .. }) && fragment.cfg == body.cfg.get() && fragment.lane == Some(lane)
+            matches!(fragment.role, Role::Backup { .. })
+                && fragment.cfg == body.cfg.get()
+                && fragment.lane == Some(lane)
         });
         let Some(fragment) = fragment else {
             let refusal = ChainRefused {
@@ -94,7 +96,9 @@ impl LocalDataManager {
         let Some((table, _)) = context.map.table(body.table.get()) else {
             unreachable!("table {} is used by the primary before every node has it", body.table.get());
         };
-        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return Ok(OutcomeState::Aborted) };
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else {
+            return Ok(OutcomeState::Aborted);
+        };
         let index = &mut fragment.tables[table];
         let hash = key_hash(key);
         let found = index.find(&self.arena, hash, key);
@@ -148,9 +152,16 @@ impl LocalDataManager {
         }
     }
 
-    fn led_fragment(&mut self, partition: u16, cfg: u64, lane: usize) -> Option<&mut crate::ldm::fragment::Fragment> {
+    fn led_fragment(
+        &mut self,
+        partition: u16,
+        cfg: u64,
+        lane: usize,
+    ) -> Option<&mut crate::ldm::fragment::Fragment> {
         let fragment = self.fragments.get_mut(usize::from(partition))?.as_mut()?;
-        let led = matches!(fragment.role, Role::Primary { .. }) && fragment.cfg == cfg && fragment.lane == Some(lane);
+        let led = matches!(fragment.role, Role::Primary { .. })
+            && fragment.cfg == cfg
+            && fragment.lane == Some(lane);
         led.then_some(fragment)
     }
 

@@ -8,10 +8,11 @@ pub mod queue;
 pub mod resolve;
 pub mod write;
 
+use crate::coordinator::GROUP;
 use crate::interface::NodeCounters;
 use crate::map::{ClusterMap, Role};
 use crate::outbox::{Outbox, ReplyTo};
-use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget};
+use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, Probe};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
@@ -118,7 +119,12 @@ impl LocalDataManager {
     }
 
     /// The cluster state was installed: creates fragments and tables, starts freeing `removed` table slots.
-    pub fn install(&mut self, map: &ClusterMap, removed: &[usize], lane_of: impl Fn(u32, u16) -> Option<usize>) {
+    pub fn install(
+        &mut self,
+        map: &ClusterMap,
+        removed: &[usize],
+        lane_of: impl Fn(u32, u16) -> Option<usize>,
+    ) {
         let tables = map.tables.len();
         self.pending_of_table.resize(tables.max(self.pending_of_table.len()), 0);
         self.fragments.resize_with(map.partitions.len().max(self.fragments.len()), || None);
@@ -154,29 +160,35 @@ impl LocalDataManager {
         }
     }
 
-    /// Second and third stage of a group: fetch all rows, then execute in order.
+    /// Further stages of a group: fetch all rows, then execute in order.
     pub fn execute(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]) {
-        for job in jobs.iter().flatten() {
+        let mut probes: [Option<Probe>; GROUP] = [None; GROUP];
+        for (job, probe) in jobs.iter().flatten().zip(&mut probes) {
             if let Some(fragment) = &self.fragments[usize::from(job.partition)] {
-                fragment.tables[job.table].prefetch_row(&self.arena, job.hash);
+                *probe = Some(fragment.tables[job.table].prefetch_row(&self.arena, job.hash));
             }
         }
-        for job in jobs.iter().flatten() {
-            match job.signal.signal_type() {
-                SignalType::Read => self.read(context, job),
-                SignalType::Write => self.write(context, job),
+        for (job, probe) in jobs.iter().flatten().zip(&mut probes) {
+            if let (Some(fragment), Some(probe)) = (&self.fragments[usize::from(job.partition)], probe) {
+                fragment.tables[job.table].prefetch_overflow(&self.arena, job.hash, probe);
+            }
+        }
+        for (job, probe) in jobs.iter().flatten().zip(probes) {
+            match (job.signal.signal_type(), probe) {
+                (SignalType::Read, Some(probe)) => self.read(context, job, probe),
+                (SignalType::Write, Some(_)) => self.write(context, job),
                 _ => context.out.error(job.reply, ErrorCode::Internal, "the coordinator sent a wrong signal"),
             }
         }
     }
 
     #[inline]
-    fn read(&mut self, context: &mut Context<'_>, job: &Job<'_>) {
+    fn read(&mut self, context: &mut Context<'_>, job: &Job<'_>, probe: Probe) {
         let Some(fragment) = &self.fragments[usize::from(job.partition)] else { return };
         context.counters.reads += 1;
         let key = job.signal.section(0);
         let row = fragment.tables[job.table]
-            .find(&self.arena, job.hash, key)
+            .find_probed(&self.arena, job.hash, key, probe)
             .map(|handle| self.arena.row(handle))
             .filter(|row| row.state() != row_state::PENDING_INSERT);
         match row {
@@ -213,7 +225,8 @@ impl LocalDataManager {
         let (mut cursor, mut rows, mut steps) = (Some(body.cursor.get()), 0, 0);
         let batch = &mut self.batch;
         batch.clear();
-        while let Some(position) = cursor.filter(|_| rows < max_rows && batch.len() < max_bytes && steps < SCAN_MAX_STEPS)
+        while let Some(position) =
+            cursor.filter(|_| rows < max_rows && batch.len() < max_bytes && steps < SCAN_MAX_STEPS)
         {
             steps += 1;
             cursor = fragment.tables[table].scan_step(&self.arena, position, |handle| {

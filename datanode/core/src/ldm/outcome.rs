@@ -213,7 +213,10 @@ mod tests {
         table.remove(id(5));
         assert_eq!(table.known(id(5), 100), Known::New);
         assert_eq!(table.known(id(7), 101 + SESSION_LIFE_EPOCHS), Known::Expired);
-        assert_eq!(table.known(TransactionId { session: session_id(99_999, 1, 1), seq: 1 }, 100), Known::Invalid);
+        assert_eq!(
+            table.known(TransactionId { session: session_id(99_999, 1, 1), seq: 1 }, 100),
+            Known::Invalid
+        );
         table.expire(101 + SESSION_LIFE_EPOCHS + SESSION_AHEAD_EPOCHS);
         assert_eq!(table.len(), 0);
     }

@@ -60,7 +60,14 @@ impl WaitQueue {
 
     /// Appends a write to a row's queue. False when the row's queue or the pool is full.
     #[must_use]
-    pub fn push(&mut self, ends: &mut QueueEnds, signal: &[u8], reply: ReplyTo, table: usize, hash: u64) -> bool {
+    pub fn push(
+        &mut self,
+        ends: &mut QueueEnds,
+        signal: &[u8],
+        reply: ReplyTo,
+        table: usize,
+        hash: u64,
+    ) -> bool {
         let full = ends.count >= MAX_WAITING_PER_ROW
             || self.len() >= MAX_WAITING
             || self.bytes + signal.len() > MAX_WAITING_BYTES;

@@ -15,6 +15,7 @@ use duet_protocol::signal::write::{
 };
 use duet_protocol::signal::write_reply::{FLAG_REPLAYED, WriteReply};
 use duet_protocol::signal::{Sections, SignalView};
+use duet_protocol::update::apply_update;
 
 /// Positions between two looks for expired sessions.
 pub const EXPIRE_EVERY: u64 = 4_096;
@@ -89,7 +90,11 @@ impl LocalDataManager {
         let version = RowVersion { epoch: context.epoch, seq: fragment.seq + 1 };
         let mut image = RowHandle::NULL;
         if decision.kind != PendingKind::Delete {
-            let state = if decision.kind == PendingKind::Insert { row_state::PENDING_INSERT } else { row_state::IMAGE };
+            let state = if decision.kind == PendingKind::Insert {
+                row_state::PENDING_INSERT
+            } else {
+                row_state::IMAGE
+            };
             let header = RowHeader {
                 epoch: version.epoch,
                 sequence: version.seq,
@@ -127,7 +132,16 @@ impl LocalDataManager {
             waiting: QueueEnds::EMPTY,
         };
         let resolved_below = body.resolved_below.get().min(transaction.seq);
-        send_prepare(context, fragment, &pending, body.table.get(), body.table_version.get(), resolved_below, key, value);
+        send_prepare(
+            context,
+            fragment,
+            &pending,
+            body.table.get(),
+            body.table_version.get(),
+            resolved_below,
+            key,
+            value,
+        );
         self.pending_of_table[job.table] += 1;
         self.pending += 1;
         self.enter(context, job.partition, pending, resolved_below);
@@ -203,9 +217,7 @@ impl LocalDataManager {
                 self.image.clear();
                 let current = self.arena.value(handle);
                 let program = job.signal.section(1);
-                let result = table
-                    .layout
-                    .apply_update(current, program, &mut self.image)
+                let result = apply_update(&table.layout, current, program, &mut self.image)
                     .map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))?;
                 let bytes = result.as_bytes();
                 decision.result_bytes = bytes.len() as u8;
@@ -249,7 +261,8 @@ impl LocalDataManager {
         match pending.kind {
             PendingKind::Insert => self.unlock(pending.image),
             PendingKind::Update => {
-                let replaced = index[pending.table].replace(&mut self.arena, pending.hash, pending.row, pending.image);
+                let replaced =
+                    index[pending.table].replace(&mut self.arena, pending.hash, pending.row, pending.image);
                 assert!(replaced, "the locked row is in the index");
                 self.unlock(pending.image);
                 self.arena.free(pending.row);
@@ -268,7 +281,14 @@ impl LocalDataManager {
             committed(context, reply, pending, 0);
         }
         if let Some(reply) = pending.resolver {
-            crate::ldm::resolve::answer(context, reply, state, pending.version, pending.result_bytes, pending.result);
+            crate::ldm::resolve::answer(
+                context,
+                reply,
+                state,
+                pending.version,
+                pending.result_bytes,
+                pending.result,
+            );
         }
     }
 

@@ -1,0 +1,6 @@
+//! Two data nodes, a scripted management node and scripted clients in memory.
+
+mod chain;
+mod handshake;
+mod network;
+mod requests;
