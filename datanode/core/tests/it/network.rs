@@ -203,7 +203,7 @@ impl Network {
         self.queue = held;
     }
 
-    fn after(&mut self, node: usize) {
+    pub fn after(&mut self, node: usize) {
         self.kernels[node].flush(self.now);
         let mut outputs = Vec::new();
         self.kernels[node].drain_output(|link, bytes| outputs.push((link, bytes.to_vec())));
