@@ -2,6 +2,8 @@
 //!
 //! `cargo run --release -p duet-datanode-core --example kernel -- [rows]`
 
+#![expect(clippy::disallowed_methods, reason = "a measurement reads the clock")]
+
 #[allow(dead_code)]
 #[path = "../tests/it/network.rs"]
 mod network;
@@ -37,7 +39,8 @@ fn main() {
                 let node = network.leader(&key);
                 if updates {
                     transaction.seq += 1;
-                    let body = Write { resolved_below: oldest.into(), ..write(OPERATION_UPSERT, transaction) };
+                    let body =
+                        Write { resolved_below: oldest.into(), ..write(OPERATION_UPSERT, transaction) };
                     builders[node].push(0, done, &body, Sections::two(&key, &value));
                 } else {
                     let body = Read { table: TABLE.into(), table_version: 1.into(), flags: 0.into() };

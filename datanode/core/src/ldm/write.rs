@@ -236,19 +236,19 @@ impl LocalDataManager {
                 return;
             }
             let Some(pending) = fragment.pending.pop_front() else { return };
-            self.finish(context, partition, pending);
+            self.finish(context, partition, &pending);
         }
     }
 
-    fn finish(&mut self, context: &mut Context<'_>, partition: u16, pending: PendingWrite) {
+    fn finish(&mut self, context: &mut Context<'_>, partition: u16, pending: &PendingWrite) {
         if pending.kind != PendingKind::Fence {
             self.pending_of_table[pending.table] -= 1;
             self.pending -= 1;
         }
         if pending.refused == 0 {
-            self.expose(context, partition, &pending);
+            self.expose(context, partition, pending);
         } else {
-            self.undo(context, partition, &pending);
+            self.undo(context, partition, pending);
         }
         self.admit_waiting(context, partition, pending.waiting);
     }
