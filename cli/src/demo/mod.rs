@@ -1,0 +1,3 @@
+//! `duet demo`: a cluster of processes on this machine that serves real rows.
+
+pub mod data;

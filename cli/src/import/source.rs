@@ -1,0 +1,320 @@
+//! Files of rows: Parquet and CSV, read in batches so that memory does not grow with the file.
+
+use super::cell::Cell;
+use super::columnar::{ArrowBatch, declared};
+use super::profile::Declared;
+use anyhow::{Context, Result, bail, ensure};
+use bytes::Bytes;
+use csv::ByteRecord;
+use duet_protocol::value::ValueRef;
+use parquet::arrow::arrow_reader::{
+    ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
+};
+use std::fs::File;
+use std::io::{self, Read};
+use std::path::{Path, PathBuf};
+
+/// Rows that are decoded at a time.
+const BATCH_ROWS: usize = 4096;
+/// Longest record of a CSV file, in bytes; an unclosed quote would otherwise read the whole file as one field.
+const LONGEST_RECORD_BYTES: usize = 1 << 20;
+
+/// Where the bytes of a source are.
+#[derive(Clone, Debug)]
+enum Origin {
+    ParquetFile(PathBuf),
+    ParquetBytes(Bytes),
+    Csv { path: PathBuf, nulls: Vec<String> },
+}
+
+/// A file that can be read more than once.
+#[derive(Clone, Debug)]
+pub struct Source {
+    origin: Origin,
+    name: String,
+    columns: Vec<(String, Declared)>,
+    rows: Option<u64>,
+}
+
+impl Source {
+    /// Opens a file by its ending, `.parquet` or `.csv`. In CSV files the texts in `nulls` mean NULL.
+    ///
+    /// # Errors
+    /// The file cannot be read, has another ending, no columns, or a column of a type that no table column can hold.
+    pub fn open(path: &Path, nulls: &[String]) -> Result<Source> {
+        let ending = path.extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+        let origin = match ending.to_ascii_lowercase().as_str() {
+            "parquet" => Origin::ParquetFile(path.to_owned()),
+            "csv" => Origin::Csv { path: path.to_owned(), nulls: nulls.to_vec() },
+            _ => bail!("{} is neither a .parquet nor a .csv file", path.display()),
+        };
+        Source::new(origin, path.display().to_string())
+    }
+
+    /// A Parquet file in memory.
+    ///
+    /// # Errors
+    /// As [`Source::open`].
+    pub fn embedded(name: &str, bytes: &'static [u8]) -> Result<Source> {
+        Source::new(Origin::ParquetBytes(Bytes::from_static(bytes)), name.to_owned())
+    }
+
+    fn new(origin: Origin, name: String) -> Result<Source> {
+        let mut source = Source { origin, name, columns: Vec::new(), rows: None };
+        let context = format!("{} cannot be read", source.name);
+        source.read_head().context(context)?;
+        ensure!(!source.columns.is_empty(), "{} has no columns", source.name);
+        Ok(source)
+    }
+
+    fn read_head(&mut self) -> Result<()> {
+        let metadata = match &self.origin {
+            Origin::ParquetFile(path) => ArrowReaderMetadata::load(&File::open(path)?, Default::default())?,
+            Origin::ParquetBytes(bytes) => ArrowReaderMetadata::load(bytes, Default::default())?,
+            Origin::Csv { path, .. } => {
+                let mut reader = csv_reader(path)?;
+                for (index, name) in reader.headers()?.iter().enumerate() {
+                    ensure!(!name.is_empty(), "column {} has no name in the first line", index + 1);
+                    self.columns.push((name.to_owned(), Declared::Nothing));
+                }
+                return Ok(());
+            }
+        };
+        self.rows = u64::try_from(metadata.metadata().file_metadata().num_rows()).ok();
+        for field in metadata.schema().fields() {
+            self.columns.push((field.name().clone(), declared(field)?));
+        }
+        Ok(())
+    }
+
+    /// Name for people.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Names of the columns and what the file says about their types.
+    pub fn columns(&self) -> &[(String, Declared)] {
+        &self.columns
+    }
+
+    /// Number of rows, where the file says it.
+    pub fn rows(&self) -> Option<u64> {
+        self.rows
+    }
+
+    /// Reads the file from its start.
+    ///
+    /// # Errors
+    /// The file cannot be opened.
+    pub fn batches(&self) -> Result<Batches> {
+        let reader = match &self.origin {
+            Origin::ParquetFile(path) => {
+                let builder = ParquetRecordBatchReaderBuilder::try_new(File::open(path)?)?;
+                Reader::Parquet(builder.with_batch_size(BATCH_ROWS).build()?)
+            }
+            Origin::ParquetBytes(bytes) => {
+                let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
+                Reader::Parquet(builder.with_batch_size(BATCH_ROWS).build()?)
+            }
+            Origin::Csv { path, nulls } => Reader::Csv { reader: csv_reader(path)?, nulls: nulls.clone() },
+        };
+        Ok(Batches { reader, name: self.name.clone(), columns: self.columns.len(), next_row: 1 })
+    }
+}
+
+/// Ends a record that grows beyond its limit with an error.
+struct Limited<R> {
+    inner: R,
+    left: usize,
+}
+
+impl<R: Read> Read for Limited<R> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        if self.left == 0 {
+            let sentence =
+                format!("a record is longer than {LONGEST_RECORD_BYTES} bytes; is a quote not closed?");
+            return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
+        }
+        let length = buffer.len().min(self.left);
+        let count = self.inner.read(&mut buffer[..length])?;
+        self.left -= count;
+        Ok(count)
+    }
+}
+
+type CsvReader = csv::Reader<Limited<File>>;
+
+fn csv_reader(path: &Path) -> Result<CsvReader> {
+    let input = Limited { inner: File::open(path)?, left: LONGEST_RECORD_BYTES };
+    Ok(csv::ReaderBuilder::new().flexible(true).from_reader(input))
+}
+
+enum Reader {
+    Parquet(ParquetRecordBatchReader),
+    Csv { reader: CsvReader, nulls: Vec<String> },
+}
+
+/// The batches of a source, in order.
+pub struct Batches {
+    reader: Reader,
+    name: String,
+    columns: usize,
+    next_row: u64,
+}
+
+impl Iterator for Batches {
+    type Item = Result<Batch>;
+
+    fn next(&mut self) -> Option<Result<Batch>> {
+        let content = match &mut self.reader {
+            Reader::Parquet(reader) => match reader.next()? {
+                Ok(batch) => ArrowBatch::new(&batch).map(Content::Arrow),
+                Err(error) => Err(error.into()),
+            },
+            Reader::Csv { reader, nulls } => read_records(reader).map(|records| Content::Text {
+                records,
+                nulls: nulls.clone(),
+                columns: self.columns,
+            }),
+        };
+        let first_row = self.next_row;
+        match content {
+            Ok(content) if content.rows() == 0 => None,
+            Ok(content) => {
+                self.next_row += content.rows() as u64;
+                Some(Ok(Batch { content, first_row }))
+            }
+            Err(error) => {
+                Some(Err(error.context(format!("{} cannot be read behind row {}", self.name, first_row - 1))))
+            }
+        }
+    }
+}
+
+fn read_records(reader: &mut CsvReader) -> Result<Vec<ByteRecord>> {
+    let mut records = Vec::with_capacity(BATCH_ROWS);
+    while records.len() < BATCH_ROWS {
+        // The reader may hold the start of the next record in its buffer already; the limit is generous enough.
+        reader.get_mut().left = LONGEST_RECORD_BYTES;
+        let mut record = ByteRecord::new();
+        if !reader.read_byte_record(&mut record)? {
+            break;
+        }
+        records.push(record);
+    }
+    Ok(records)
+}
+
+enum Content {
+    Arrow(ArrowBatch),
+    Text { records: Vec<ByteRecord>, nulls: Vec<String>, columns: usize },
+}
+
+impl Content {
+    fn rows(&self) -> usize {
+        match self {
+            Content::Arrow(batch) => batch.rows(),
+            Content::Text { records, .. } => records.len(),
+        }
+    }
+}
+
+/// Some rows of a source.
+pub struct Batch {
+    content: Content,
+    first_row: u64,
+}
+
+impl Batch {
+    /// Number of rows.
+    pub fn rows(&self) -> usize {
+        self.content.rows()
+    }
+
+    /// Number of a row in the file, counted from 1 without the header.
+    pub fn row_number(&self, row: usize) -> u64 {
+        self.first_row + row as u64
+    }
+
+    /// Why a row cannot be used at all, if so.
+    pub fn problem(&self, row: usize) -> Option<String> {
+        match &self.content {
+            Content::Arrow(_) => None,
+            Content::Text { records, columns, .. } => {
+                let fields = records[row].len();
+                (fields != *columns).then(|| format!("it has {fields} fields where the header has {columns}"))
+            }
+        }
+    }
+
+    /// The value of a column in a row.
+    pub fn cell(&self, column: usize, row: usize) -> Cell<'_> {
+        match &self.content {
+            Content::Arrow(batch) => batch.cell(column, row),
+            Content::Text { records, nulls, .. } => match records[row].get(column).map(str::from_utf8) {
+                None => Cell::Typed(ValueRef::Null),
+                Some(Err(_)) => Cell::Invalid("the text is not valid UTF-8"),
+                Some(Ok(text)) if nulls.iter().any(|null| null == text) => Cell::Typed(ValueRef::Null),
+                Some(Ok(text)) => Cell::Untyped(text),
+            },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn csv_file(directory: &tempfile::TempDir, content: &[u8]) -> PathBuf {
+        let path = directory.path().join("rows.csv");
+        std::fs::write(&path, content).expect("writable");
+        path
+    }
+
+    #[test]
+    fn csv_fields_quotes_and_broken_rows() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let content = b"a,b\n1,\"x, \"\"y\"\"\nz\"\n2\n,NA\n\xff,4\n";
+        let path = csv_file(&directory, content);
+        let source = Source::open(&path, &[String::new(), "NA".to_owned()]).expect("readable");
+        assert_eq!(source.columns().len(), 2);
+        let batches: Vec<Batch> = source.batches().expect("open").collect::<Result<_>>().expect("rows");
+        let batch = &batches[0];
+        assert_eq!((batches.len(), batch.rows(), batch.row_number(3)), (1, 4, 4));
+        assert_eq!(batch.cell(1, 0), Cell::Untyped("x, \"y\"\nz"));
+        assert!(batch.problem(0).is_none());
+        assert!(batch.problem(1).expect("too short").contains("1 fields"));
+        assert!(batch.cell(0, 2).is_null() && batch.cell(1, 2).is_null());
+        assert!(matches!(batch.cell(0, 3), Cell::Invalid(_)));
+    }
+
+    #[test]
+    fn an_unclosed_quote_ends_with_an_error() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let mut content = b"a,b\n1,\"never closed\n".to_vec();
+        content.resize(3 * LONGEST_RECORD_BYTES, b'x');
+        let source = Source::open(&csv_file(&directory, &content), &[]).expect("readable");
+        let error = source.batches().expect("open").next().expect("an answer").err().expect("an error");
+        assert!(format!("{error:#}").contains("quote"), "{error:#}");
+    }
+
+    #[test]
+    fn long_files_of_short_records_are_read() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let content = "a\n".to_owned() + &"12345\n".repeat(400_000);
+        let source = Source::open(&csv_file(&directory, content.as_bytes()), &[]).expect("readable");
+        let rows: usize = source.batches().expect("open").map(|batch| batch.expect("rows").rows()).sum();
+        assert_eq!(rows, 400_000);
+    }
+
+    #[test]
+    fn other_files_are_refused() {
+        let directory = tempfile::tempdir().expect("a directory");
+        assert!(Source::open(&directory.path().join("missing.csv"), &[]).is_err());
+        assert!(Source::open(&directory.path().join("rows.json"), &[]).is_err());
+        let path = directory.path().join("broken.parquet");
+        std::fs::write(&path, b"PAR1 this is not Parquet PAR1").expect("writable");
+        assert!(Source::open(&path, &[]).is_err());
+        assert!(Source::open(&csv_file(&directory, b""), &[]).is_err());
+    }
+}
