@@ -1,1 +1,23 @@
-//! Raft-replicated cluster state of Duet, without IO.
+//! The Duet management node as a plain state machine: no threads, clocks, sockets, files or randomness.
+//!
+//! [`ManagementNode`] holds the Raft-replicated cluster state and speaks with data nodes, clients and the other
+//! management nodes. Whoever drives it (the shell in `duet-mgmd`, or the simulator) hands in events with the current
+//! time, takes out bytes and [`Command`]s, and makes the [`Persist`] requests durable.
+
+mod consensus;
+mod handshake;
+mod interface;
+mod leader;
+mod link;
+mod machine;
+mod node;
+mod placement;
+mod protobuf_guard;
+mod requests;
+mod status;
+
+pub use interface::{
+    CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, ManagementPeer, Nanoseconds,
+    Persist, StartError,
+};
+pub use node::ManagementNode;

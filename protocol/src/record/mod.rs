@@ -12,10 +12,20 @@
 //! Validation by `rkyv` proves structure, the checksum proves integrity; both are always checked.
 
 mod cluster;
+mod log;
+mod management;
 
 pub use cluster::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, ManagementStatus, Member,
     MemberState, NodeRecord, NodeStatus, PartitionView, View,
+};
+
+pub use log::{
+    LOG_HEADER_BYTES, LogBlock, LogContents, LogEntry, LogError, LogHardState, LogIdentity, LogMembers, LogSnapshot,
+    encode_log_block, read_log,
+};
+pub use management::{
+    FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob,
 };
 
 use crate::error::ErrorCode;

@@ -41,3 +41,32 @@ pub const ROLE_DATA_NODE: u16 = 2;
 /// The connecting side is a management node.
 pub const ROLE_MANAGEMENT: u16 = 3;
 
+/// What a management node puts into the `process` field of [`Hello`] and [`super::welcome::Welcome`].
+///
+/// ```text
+/// byte  0  raft_id   u64  random, belongs to the data directory
+///       8  node      u32  management node id
+///      12  reserved  u32  0
+/// ```
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
+#[repr(C)]
+pub struct ManagementIdentity {
+    /// Raft id.
+    pub raft_id: U64,
+    /// Management node id.
+    pub node: U32,
+    /// 0.
+    pub reserved: U32,
+}
+
+impl ManagementIdentity {
+    /// As a `process` field.
+    pub fn to_process(self) -> [u8; 16] {
+        zerocopy::transmute!(self)
+    }
+
+    /// From a `process` field.
+    pub fn from_process(process: [u8; 16]) -> ManagementIdentity {
+        zerocopy::transmute!(process)
+    }
+}

@@ -1,0 +1,295 @@
+//! The replicated state machine: commands in log order change the cluster state, the jobs and the finished requests.
+//!
+//! Nothing here knows the time, the role of the node or who is connected: the same commands give the same state.
+
+use crate::placement::first_view;
+use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::Instance;
+use duet_protocol::record::{
+    ClusterConfiguration, ClusterState, FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementRecord,
+    ManagementSnapshot, NodeRecord, SchemaJob,
+};
+use duet_protocol::schema::{Table, TableDefinition, TableState};
+
+/// Most tables in the dictionary.
+pub(crate) const MAX_TABLES: usize = 1_000;
+/// Most schema changes under way at once.
+pub(crate) const MAX_JOBS: usize = 64;
+/// Finished requests that are remembered.
+pub(crate) const MAX_FINISHED: usize = 1_024;
+/// Largest cluster state in bytes; a table that would make it larger is refused.
+pub(crate) const MAX_STATE_BYTES: usize = 8 << 20;
+
+/// What a command did, for those who wait for it.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) enum Applied {
+    /// A registration.
+    Registered {
+        /// Node id.
+        node: u32,
+        /// The process that asked.
+        process: [u8; 16],
+        /// Its incarnation, or why it gets none.
+        result: Result<u32, ErrorCode>,
+    },
+    /// The view was formed, or was not because an instance had been replaced.
+    View,
+    /// A schema change was started, or is under way already.
+    JobRunning {
+        /// Its request.
+        request: [u8; 16],
+    },
+    /// A schema change was refused.
+    JobRefused {
+        /// Its request.
+        request: [u8; 16],
+        /// Why.
+        code: ErrorCode,
+        /// What exactly.
+        detail: String,
+    },
+    /// A schema change has ended.
+    JobFinished(FinishedRequest),
+    /// Nothing that anybody waits for.
+    Other,
+}
+
+/// The replicated state.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Machine {
+    content: ManagementSnapshot,
+}
+
+impl Machine {
+    /// The state with which a cluster begins.
+    pub(crate) fn genesis(
+        cluster_id: u64,
+        configuration: ClusterConfiguration,
+        management: Vec<ManagementRecord>,
+    ) -> Machine {
+        let state = ClusterState {
+            cluster_id,
+            version: 1,
+            buckets: ClusterState::deal_buckets(configuration.partitions),
+            configuration,
+            management,
+            next_table_id: 1,
+            ..ClusterState::default()
+        };
+        Machine { content: ManagementSnapshot { state, ..ManagementSnapshot::default() } }
+    }
+
+    /// The state as of a snapshot.
+    ///
+    /// # Errors
+    /// `DamagedFrame`, `ProtocolVersion` or `InvalidConfiguration` for bytes that no management node wrote.
+    pub(crate) fn from_snapshot(bytes: &[u8]) -> Result<Machine, ErrorCode> {
+        Ok(Machine { content: ManagementSnapshot::from_record(bytes)? })
+    }
+
+    /// The state as a snapshot.
+    ///
+    /// # Errors
+    /// `FrameTooLarge` or `Internal`; the bounds of the parts make both impossible.
+    pub(crate) fn to_snapshot(&self) -> Result<Vec<u8>, ErrorCode> {
+        self.content.to_record()
+    }
+
+    /// What everybody learns.
+    pub(crate) fn state(&self) -> &ClusterState {
+        &self.content.state
+    }
+
+    /// Schema changes under way, oldest first.
+    pub(crate) fn jobs(&self) -> &[SchemaJob] {
+        &self.content.jobs
+    }
+
+    /// The job of a request.
+    pub(crate) fn job(&self, request: &[u8; 16]) -> Option<&SchemaJob> {
+        self.content.jobs.iter().find(|job| job.request == *request)
+    }
+
+    /// The result of a request that has ended, while it is remembered.
+    pub(crate) fn finished(&self, request: &[u8; 16]) -> Option<&FinishedRequest> {
+        self.content.finished.iter().find(|finished| finished.request == *request)
+    }
+
+    /// The instance that has this node id now.
+    pub(crate) fn registered(&self, node: u32) -> Option<Instance> {
+        self.content.state.node(node).map(NodeRecord::instance)
+    }
+
+    /// Applies the next command of the log.
+    pub(crate) fn apply(&mut self, command: ManagementCommand) -> Applied {
+        match command {
+            ManagementCommand::Register { node, process, address, metrics_address } => {
+                let result = self.register(node, process, address, metrics_address);
+                Applied::Registered { node, process, result }
+            }
+            ManagementCommand::FormView { instances } => {
+                self.form_view(&instances);
+                Applied::View
+            }
+            ManagementCommand::CreateTable { request, definition } => {
+                let result = self.repeated(&request).map_or_else(|| self.create_table(request, definition), Ok);
+                job_outcome(request, result)
+            }
+            ManagementCommand::DropTable { request, database, name } => {
+                let result = self.repeated(&request).map_or_else(|| self.drop_table(request, &database, &name), Ok);
+                job_outcome(request, result)
+            }
+            ManagementCommand::AdvanceJob { request, stage } => self.advance_job(&request, stage),
+            ManagementCommand::SetManagement { management } => {
+                if self.content.state.management != management {
+                    self.content.state.management = management;
+                    self.content.state.version += 1;
+                }
+                Applied::Other
+            }
+        }
+    }
+
+    fn register(
+        &mut self,
+        node: u32,
+        process: [u8; 16],
+        address: String,
+        metrics_address: String,
+    ) -> Result<u32, ErrorCode> {
+        let state = &mut self.content.state;
+        if node == 0 || node > state.configuration.data_nodes {
+            return Err(ErrorCode::UnknownNodeId);
+        }
+        let in_view = state.view.member(node).is_some();
+        let position = state.nodes.partition_point(|record| record.node < node);
+        let incarnation = match state.nodes.get(position) {
+            Some(record) if record.node == node && record.process == process => {
+                if record.address == address && record.metrics_address == metrics_address {
+                    return Ok(record.incarnation);
+                }
+                record.incarnation
+            }
+            Some(_) if in_view => return Err(ErrorCode::ReturningInstance),
+            Some(record) if record.node == node => record.incarnation + 1,
+            Some(_) | None => 1,
+        };
+        let record = NodeRecord { node, incarnation, process, address, metrics_address };
+        match state.nodes.get_mut(position) {
+            Some(existing) if existing.node == node => *existing = record,
+            Some(_) | None => state.nodes.insert(position, record),
+        }
+        state.version += 1;
+        Ok(incarnation)
+    }
+
+    fn form_view(&mut self, wanted: &[(u32, u32)]) {
+        let state = &mut self.content.state;
+        let instances: Vec<Instance> = state.nodes.iter().map(NodeRecord::instance).collect();
+        let complete = instances.len() == state.configuration.data_nodes as usize;
+        let unchanged = instances.iter().map(|instance| (instance.node, instance.incarnation)).eq(wanted.iter().copied());
+        if state.view.number == 0 && complete && unchanged {
+            state.view = first_view(&state.configuration, &instances);
+            state.version += 1;
+        }
+    }
+
+    /// What to answer to a request that was applied before.
+    fn repeated(&self, request: &[u8; 16]) -> Option<Applied> {
+        if let Some(finished) = self.finished(request) {
+            return Some(Applied::JobFinished(finished.clone()));
+        }
+        self.job(request).map(|job| Applied::JobRunning { request: job.request })
+    }
+
+    fn create_table(&mut self, request: [u8; 16], definition: TableDefinition) -> Result<Applied, (ErrorCode, String)> {
+        definition.validate().map_err(|error| (ErrorCode::InvalidSchema, error.to_string()))?;
+        self.room_for_job()?;
+        let state = &mut self.content.state;
+        if state.table_named(&definition.database, &definition.name).is_some() {
+            return Err((ErrorCode::TableExists, format!("{}.{}", definition.database, definition.name)));
+        }
+        if state.tables.len() >= MAX_TABLES {
+            return Err((ErrorCode::TooManyTables, format!("there are {MAX_TABLES} tables")));
+        }
+        let table = state.next_table_id;
+        state.tables.push(Table { id: table, version: 1, state: TableState::Preparing, definition });
+        state.next_table_id += 1;
+        state.version += 1;
+        if state.to_record().is_ok_and(|record| record.len() <= MAX_STATE_BYTES) {
+            self.start_job(request, JobKind::CreateTable, table);
+            return Ok(Applied::JobRunning { request });
+        }
+        let state = &mut self.content.state;
+        state.tables.pop();
+        state.next_table_id -= 1;
+        state.version -= 1;
+        Err((ErrorCode::TooManyTables, format!("the dictionary would exceed {MAX_STATE_BYTES} bytes")))
+    }
+
+    fn drop_table(&mut self, request: [u8; 16], database: &str, name: &str) -> Result<Applied, (ErrorCode, String)> {
+        self.room_for_job()?;
+        let state = &mut self.content.state;
+        let full_name = || format!("{database}.{name}");
+        let Some(id) = state.table_named(database, name).map(|table| table.id) else {
+            return Err((ErrorCode::TableNotFound, full_name()));
+        };
+        match state.tables.iter_mut().find(|table| table.id == id) {
+            Some(table) if table.state == TableState::Active => table.state = TableState::Dropping,
+            Some(_) | None => return Err((ErrorCode::TableNotActive, full_name())),
+        }
+        state.version += 1;
+        self.start_job(request, JobKind::DropTable, id);
+        Ok(Applied::JobRunning { request })
+    }
+
+    fn room_for_job(&self) -> Result<(), (ErrorCode, String)> {
+        if self.content.jobs.len() < MAX_JOBS {
+            return Ok(());
+        }
+        Err((ErrorCode::Overloaded, format!("{MAX_JOBS} schema changes are under way")))
+    }
+
+    fn start_job(&mut self, request: [u8; 16], kind: JobKind, table: u32) {
+        let version = self.content.state.version;
+        self.content.jobs.push(SchemaJob { request, kind, stage: JobStage::Preparing, table, version });
+    }
+
+    fn advance_job(&mut self, request: &[u8; 16], stage: JobStage) -> Applied {
+        let content = &mut self.content;
+        let Some(position) = content.jobs.iter().position(|job| job.request == *request && job.stage == stage) else {
+            return Applied::Other;
+        };
+        let job = &mut content.jobs[position];
+        match stage {
+            JobStage::Preparing => {
+                let table = job.table;
+                match job.kind {
+                    JobKind::CreateTable => {
+                        for table in content.state.tables.iter_mut().filter(|candidate| candidate.id == table) {
+                            table.state = TableState::Active;
+                        }
+                    }
+                    JobKind::DropTable => content.state.tables.retain(|candidate| candidate.id != table),
+                }
+                content.state.version += 1;
+                job.stage = JobStage::Completing;
+                job.version = content.state.version;
+                Applied::Other
+            }
+            JobStage::Completing => {
+                let job = content.jobs.remove(position);
+                let finished = FinishedRequest { request: *request, table: job.table, state_version: job.version };
+                if content.finished.len() >= MAX_FINISHED {
+                    content.finished.remove(0);
+                }
+                content.finished.push(finished.clone());
+                Applied::JobFinished(finished)
+            }
+        }
+    }
+}
+
+fn job_outcome(request: [u8; 16], result: Result<Applied, (ErrorCode, String)>) -> Applied {
+    result.unwrap_or_else(|(code, detail)| Applied::JobRefused { request, code, detail })
+}

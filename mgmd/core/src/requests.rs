@@ -1,0 +1,386 @@
+//! Signals of established links, and the answers that wait for the log.
+
+use crate::interface::{LinkId, Nanoseconds};
+use crate::link::Phase;
+use crate::machine::MAX_JOBS;
+use crate::node::{ManagementNode, Report, is_fresh};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::Instance;
+use duet_protocol::record::{FinishedRequest, ManagementCommand};
+use duet_protocol::schema::TableDefinition;
+use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
+use duet_protocol::signal::cluster_state::ClusterStateSignal;
+use duet_protocol::signal::cluster_status::ClusterStatusSignal;
+use duet_protocol::signal::dictionary_changed::DictionaryChanged;
+use duet_protocol::signal::error_reply::ErrorReply;
+use duet_protocol::signal::fetch_state::FetchState;
+use duet_protocol::signal::node_report::NodeReport;
+use duet_protocol::signal::raft_message::RaftMessage;
+use duet_protocol::signal::register::Register;
+use duet_protocol::signal::registered::Registered;
+use duet_protocol::signal::{Sections, SignalType, SignalView};
+
+/// Entries that may be proposed and not yet applied.
+const MAX_UNAPPLIED: u64 = 256;
+/// Answers that may wait for the log.
+const MAX_WAITERS: usize = 4_096;
+/// Answers of one link that may wait for the log.
+const MAX_LINK_WAITERS: usize = 256;
+/// Largest table definition, in bytes.
+const MAX_DEFINITION_BYTES: usize = 256 << 10;
+/// Longest address, in bytes.
+const MAX_ADDRESS_BYTES: usize = 256;
+/// Longest `database.table`, in bytes.
+const MAX_NAME_BYTES: usize = 512;
+
+/// Who waits for what.
+#[derive(Debug, Default)]
+pub(crate) struct Waiters {
+    registrations: Vec<Waiter<(u32, [u8; 16])>>,
+    changes: Vec<Waiter<[u8; 16]>>,
+}
+
+/// One answer that waits for the log.
+#[derive(Debug)]
+struct Waiter<K> {
+    key: K,
+    link: LinkId,
+    request_id: u64,
+}
+
+impl Waiters {
+    /// A link is gone, and with it everybody who waited there.
+    pub(crate) fn forget_link(&mut self, link: LinkId) {
+        self.registrations.retain(|waiter| waiter.link != link);
+        self.changes.retain(|waiter| waiter.link != link);
+    }
+}
+
+/// Adds a waiter unless there are too many; a repeat of the same question waits once.
+fn wait<K: PartialEq>(waiters: &mut Vec<Waiter<K>>, key: K, link: LinkId, request_id: u64) -> Result<(), ErrorCode> {
+    let here = waiters.iter().filter(|waiter| waiter.link == link);
+    if here.clone().any(|waiter| waiter.key == key && waiter.request_id == request_id) {
+        return Ok(());
+    }
+    if waiters.len() >= MAX_WAITERS || here.count() >= MAX_LINK_WAITERS {
+        return Err(ErrorCode::Overloaded);
+    }
+    waiters.push(Waiter { key, link, request_id });
+    Ok(())
+}
+
+type Refusal = (ErrorCode, String);
+
+impl ManagementNode {
+    /// One signal of an established link.
+    pub(crate) fn signal(&mut self, now: Nanoseconds, link: LinkId, phase: Phase, signal: &SignalView<'_>) {
+        match (phase, signal.signal_type()) {
+            (_, SignalType::RefuseLink) => self.hear_refusal(link, signal),
+            (_, SignalType::FetchState) => self.fetch_state(link, signal),
+            (Phase::Client, SignalType::FetchStatus) => self.fetch_status(now, link, signal.request_id()),
+            (Phase::Client, SignalType::ChangeDictionary) => self.change_dictionary(link, signal),
+            (Phase::DataNode, SignalType::Register) => self.register(now, link, signal),
+            (Phase::DataNode, SignalType::NodeReport) => self.node_report(now, signal),
+            (Phase::Management { raft_id, .. }, SignalType::RaftMessage) => self.raft_message(raft_id, signal),
+            (Phase::Management { .. }, SignalType::ErrorReply) => {}
+            _ => self.refuse(link, ErrorCode::UnexpectedSignal, "not accepted from this role"),
+        }
+    }
+
+    fn fetch_state(&mut self, link: LinkId, signal: &SignalView<'_>) {
+        let known = signal.body::<FetchState>().map_or(0, |body| body.known_version.get());
+        let version = self.machine.state().version;
+        let body = ClusterStateSignal { version: version.into() };
+        if self.cluster_id() == 0 {
+            return self.reply_error(link, signal.request_id(), ErrorCode::NotServing, "the cluster does not exist yet");
+        }
+        if known >= version {
+            return self.send(link, signal.request_id(), &body, Sections::none());
+        }
+        let record = self.take_state_record();
+        if self.link(link).is_some_and(|link| link.has_room_for(record.len())) {
+            self.send(link, signal.request_id(), &body, Sections::one(&record));
+        } else {
+            self.reply_error(link, signal.request_id(), ErrorCode::ReplyBufferFull, "");
+        }
+        self.keep_state_record(record);
+    }
+
+    fn fetch_status(&mut self, now: Nanoseconds, link: LinkId, request_id: u64) {
+        if !self.link(link).is_some_and(|link| link.has_room_for(0) && link.wants_input()) {
+            return self.reply_error(link, request_id, ErrorCode::ReplyBufferFull, "");
+        }
+        let status = self.status(now);
+        match status.to_record() {
+            Ok(record) => {
+                let body = ClusterStatusSignal { version: status.state.version.into() };
+                self.send(link, request_id, &body, Sections::one(&record));
+            }
+            Err(code) => self.reply_error(link, request_id, code, "the status cannot be encoded"),
+        }
+    }
+
+    fn raft_message(&mut self, raft_id: u64, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<RaftMessage>() else { return };
+        if body.from.get() == raft_id && body.to.get() == self.consensus.raft_id() {
+            self.consensus.step(raft_id, signal.section(0));
+        }
+    }
+
+    fn node_report(&mut self, now: Nanoseconds, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<NodeReport>() else { return };
+        let instance = Instance { node: body.node.get(), incarnation: body.incarnation.get() };
+        self.rollback.hear(body.view.get());
+        // A report that overtakes its registration here is repeated soon.
+        if self.machine.registered(instance.node) != Some(instance) {
+            return;
+        }
+        if let Some(slot) = self.reports.get_mut(instance.node as usize - 1) {
+            *slot = Some(Report { instance, heard_at: now, body: *body });
+        }
+    }
+
+    fn register(&mut self, now: Nanoseconds, link: LinkId, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<Register>() else { return };
+        self.rollback.hear(body.highest_view.get());
+        let (node, process) = (body.node.get(), body.process);
+        let answer = match self.judge_registration(now, link, signal, node, process) {
+            Ok(Some(incarnation)) => Ok(incarnation),
+            Ok(None) => return,
+            Err(refusal) => Err(refusal),
+        };
+        let (code, incarnation, detail) = match answer {
+            Ok(incarnation) => (0, incarnation, String::new()),
+            Err((code, detail)) => (code as u16, 0, detail),
+        };
+        self.reply_registered(link, signal.request_id(), code, incarnation, &detail);
+    }
+
+    /// The incarnation if it can be told at once, `None` if the answer waits for the log.
+    fn judge_registration(
+        &mut self,
+        now: Nanoseconds,
+        link: LinkId,
+        signal: &SignalView<'_>,
+        node: u32,
+        process: [u8; 16],
+    ) -> Result<Option<u32>, Refusal> {
+        self.judge_change()?;
+        let data_nodes = self.machine.state().configuration.data_nodes;
+        if node == 0 || node > data_nodes {
+            return Err((ErrorCode::UnknownNodeId, format!("data node ids are 1 to {data_nodes}")));
+        }
+        if process == [0; 16] {
+            return Err((ErrorCode::InvalidRequest, "the process has no identity".to_owned()));
+        }
+        let address = text(signal.section(0), MAX_ADDRESS_BYTES, "the address")?;
+        let metrics_address = text(signal.section(1), MAX_ADDRESS_BYTES, "the metrics address")?;
+        if address.is_empty() {
+            return Err((ErrorCode::InvalidRequest, "the address is empty".to_owned()));
+        }
+        let state = self.machine.state();
+        if let Some(record) = state.node(node) {
+            if record.process == process {
+                if record.address == address && record.metrics_address == metrics_address {
+                    return Ok(Some(record.incarnation));
+                }
+            } else {
+                let report = self.report(node).filter(|report| report.instance == record.instance());
+                if report.is_some_and(|report| is_fresh(report, now)) {
+                    return Err((ErrorCode::DuplicateNodeId, format!("data node {node} runs at {}", record.address)));
+                }
+                if state.view.member(node).is_some() {
+                    let detail = format!("data node {node} is a member as {}", record.instance());
+                    return Err((ErrorCode::ReturningInstance, detail));
+                }
+            }
+        }
+        let key = (node, process);
+        wait(&mut self.waiters.registrations, key, link, signal.request_id()).map_err(bare)?;
+        if !self.duties.registrations.contains(&key) {
+            if !self.propose(&ManagementCommand::Register { node, process, address, metrics_address }) {
+                self.waiters.registrations.retain(|waiter| waiter.key != key);
+                return Err(bare(ErrorCode::Overloaded));
+            }
+            self.duties.registrations.push(key);
+        }
+        Ok(None)
+    }
+
+    /// Whether this node may propose changes now.
+    fn judge_change(&self) -> Result<(), Refusal> {
+        if self.rollback.is_rolled_back() {
+            return Err(bare(ErrorCode::RolledBack));
+        }
+        if !self.consensus.is_acting_leader() {
+            return Err((ErrorCode::NotLeader, self.leader_hint()));
+        }
+        if self.consensus.unapplied() >= MAX_UNAPPLIED {
+            return Err(bare(ErrorCode::Overloaded));
+        }
+        Ok(())
+    }
+
+    fn leader_hint(&self) -> String {
+        match self.leader_node() {
+            0 => "no leader is known".to_owned(),
+            leader => format!("management node {leader} leads"),
+        }
+    }
+
+    fn change_dictionary(&mut self, link: LinkId, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<ChangeDictionary>() else { return };
+        let request = body.request;
+        match self.judge_change_dictionary(link, signal, body) {
+            Ok(Some(finished)) => self.reply_changed(link, signal.request_id(), Ok(&finished)),
+            Ok(None) => {}
+            Err((code, detail)) => {
+                self.waiters.changes.retain(|waiter| waiter.link != link || waiter.key != request);
+                self.reply_changed(link, signal.request_id(), Err((code, &detail)));
+            }
+        }
+    }
+
+    /// The result if the request has ended before, `None` if the answer waits for the log.
+    fn judge_change_dictionary(
+        &mut self,
+        link: LinkId,
+        signal: &SignalView<'_>,
+        body: &ChangeDictionary,
+    ) -> Result<Option<FinishedRequest>, Refusal> {
+        self.judge_change()?;
+        let request = body.request;
+        if let Some(finished) = self.machine.finished(&request) {
+            return Ok(Some(finished.clone()));
+        }
+        let known = self.machine.job(&request).is_some() || self.duties.requests.contains(&request);
+        if known {
+            wait(&mut self.waiters.changes, request, link, signal.request_id()).map_err(bare)?;
+            return Ok(None);
+        }
+        let command = change_command(body, signal.section(0))?;
+        if self.machine.state().view.number == 0 {
+            return Err((ErrorCode::NotServing, "not all data nodes have joined yet".to_owned()));
+        }
+        if self.machine.jobs().len() + self.duties.requests.len() >= MAX_JOBS {
+            return Err((ErrorCode::Overloaded, "too many schema changes are under way".to_owned()));
+        }
+        wait(&mut self.waiters.changes, request, link, signal.request_id()).map_err(bare)?;
+        if !self.propose(&command) {
+            return Err(bare(ErrorCode::Overloaded));
+        }
+        self.duties.requests.push(request);
+        Ok(None)
+    }
+
+    /// A registration was applied.
+    pub(crate) fn answer_registration(&mut self, node: u32, process: &[u8; 16], result: Result<u32, ErrorCode>) {
+        let (code, incarnation) = match result {
+            Ok(incarnation) => (0, incarnation),
+            Err(code) => (code as u16, 0),
+        };
+        let waiting = self.waiters.registrations.extract_if(.., |waiter| waiter.key == (node, *process));
+        for waiter in waiting.collect::<Vec<_>>() {
+            self.reply_registered(waiter.link, waiter.request_id, code, incarnation, "");
+        }
+    }
+
+    /// A schema change has ended or was refused.
+    pub(crate) fn answer_dictionary(&mut self, request: &[u8; 16], result: Result<&FinishedRequest, (ErrorCode, &str)>) {
+        let waiting = self.waiters.changes.extract_if(.., |waiter| waiter.key == *request);
+        for waiter in waiting.collect::<Vec<_>>() {
+            self.reply_changed(waiter.link, waiter.request_id, result);
+        }
+    }
+
+    /// This node leads no longer: everybody who waits asks the next leader.
+    pub(crate) fn answer_all_not_leader(&mut self) {
+        let waiters = std::mem::take(&mut self.waiters);
+        for waiter in waiters.registrations {
+            self.reply_registered(waiter.link, waiter.request_id, ErrorCode::NotLeader as u16, 0, "");
+        }
+        for waiter in waiters.changes {
+            self.reply_changed(waiter.link, waiter.request_id, Err((ErrorCode::NotLeader, "")));
+        }
+    }
+
+    fn reply_registered(&mut self, link: LinkId, request_id: u64, code: u16, incarnation: u32, detail: &str) {
+        let body = Registered {
+            code: code.into(),
+            incarnation: incarnation.into(),
+            cluster_id: self.cluster_id().into(),
+            ..Registered::default()
+        };
+        self.send(link, request_id, &body, Sections::one(detail.as_bytes()));
+    }
+
+    fn reply_changed(&mut self, link: LinkId, request_id: u64, result: Result<&FinishedRequest, (ErrorCode, &str)>) {
+        let (body, detail) = match result {
+            Ok(finished) => {
+                let body = DictionaryChanged {
+                    table: finished.table.into(),
+                    state_version: finished.state_version.into(),
+                    ..DictionaryChanged::default()
+                };
+                (body, "")
+            }
+            Err((code, detail)) => {
+                let body = DictionaryChanged {
+                    code: (code as u16).into(),
+                    state_version: self.machine.state().version.into(),
+                    ..DictionaryChanged::default()
+                };
+                (body, detail)
+            }
+        };
+        self.send(link, request_id, &body, Sections::one(detail.as_bytes()));
+    }
+
+    fn reply_error(&mut self, link: LinkId, request_id: u64, code: ErrorCode, detail: &str) {
+        let body = ErrorReply {
+            code: (code as u16).into(),
+            retryable: u16::from(code.is_retryable()).into(),
+            ..ErrorReply::default()
+        };
+        self.send(link, request_id, &body, Sections::one(detail.as_bytes()));
+    }
+}
+
+fn bare(code: ErrorCode) -> Refusal {
+    (code, String::new())
+}
+
+fn text(bytes: &[u8], limit: usize, what: &str) -> Result<String, Refusal> {
+    let invalid = |why: &str| (ErrorCode::InvalidRequest, format!("{what} is {why}"));
+    if bytes.len() > limit {
+        return Err(invalid("too long"));
+    }
+    std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| invalid("not UTF-8"))
+}
+
+fn change_command(body: &ChangeDictionary, section: &[u8]) -> Result<ManagementCommand, Refusal> {
+    let request = body.request;
+    if request == [0; 16] {
+        return Err((ErrorCode::InvalidRequest, "the request has no identity".to_owned()));
+    }
+    match body.kind.get() {
+        KIND_CREATE_TABLE => {
+            if section.len() > MAX_DEFINITION_BYTES {
+                let detail = format!("the definition has more than {MAX_DEFINITION_BYTES} bytes");
+                return Err((ErrorCode::InvalidSchema, detail));
+            }
+            let definition = TableDefinition::from_record(section)
+                .map_err(|code| (ErrorCode::InvalidSchema, format!("the definition cannot be read: {code}")))?;
+            definition.validate().map_err(|error| (ErrorCode::InvalidSchema, error.to_string()))?;
+            Ok(ManagementCommand::CreateTable { request, definition })
+        }
+        KIND_DROP_TABLE => {
+            let full_name = text(section, MAX_NAME_BYTES, "the table's name")?;
+            let Some((database, name)) = full_name.split_once('.') else {
+                return Err((ErrorCode::InvalidRequest, "a table is named as database.table".to_owned()));
+            };
+            Ok(ManagementCommand::DropTable { request, database: database.to_owned(), name: name.to_owned() })
+        }
+        other => Err((ErrorCode::InvalidRequest, format!("there is no schema change of kind {other}"))),
+    }
+}

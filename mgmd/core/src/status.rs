@@ -1,0 +1,58 @@
+//! How the cluster is, as this management node sees it.
+
+use crate::interface::Nanoseconds;
+use crate::node::{ManagementNode, is_fresh};
+use duet_protocol::record::{ClusterStatus, ManagementStatus, NodeStatus};
+
+impl ManagementNode {
+    /// The status now; a follower answers too, with what it has applied and hears.
+    pub fn status(&self, now: Nanoseconds) -> ClusterStatus {
+        let state = self.machine.state();
+        let nodes = (1..=state.configuration.data_nodes).map(|node| self.node_status(node, now)).collect();
+        let leader = self.leader_node();
+        let management = self
+            .configuration
+            .management
+            .iter()
+            .map(|configured| ManagementStatus {
+                node: configured.node,
+                address: configured.address.clone(),
+                connected: configured.node == self.configuration.node
+                    || self.peers.iter().any(|peer| peer.node == configured.node && peer.link.is_some()),
+                leader: configured.node == leader,
+            })
+            .collect();
+        ClusterStatus {
+            state: state.clone(),
+            nodes,
+            management,
+            term: self.consensus.term(),
+            answered_by: self.configuration.node,
+        }
+    }
+
+    fn node_status(&self, node: u32, now: Nanoseconds) -> NodeStatus {
+        let state = self.machine.state();
+        let Some(record) = state.node(node) else { return NodeStatus { node, ..NodeStatus::default() } };
+        let status = NodeStatus {
+            node,
+            incarnation: record.incarnation,
+            address: record.address.clone(),
+            in_view: state.view.member(node) == Some(record.instance()),
+            ..NodeStatus::default()
+        };
+        let Some(report) = self.report(node).filter(|report| report.instance == record.instance()) else {
+            return status;
+        };
+        let connected = is_fresh(report, now);
+        NodeStatus {
+            connected,
+            serving: connected && report.body.serving.get() != 0,
+            state_version: report.body.state_version.get(),
+            memory_used: report.body.memory_used.get(),
+            memory_limit: report.body.memory_limit.get(),
+            rows: report.body.rows.get(),
+            ..status
+        }
+    }
+}

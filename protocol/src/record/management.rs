@@ -1,0 +1,153 @@
+//! What the management nodes write into their Raft log: commands, and snapshots of the state that they build.
+
+use crate::error::ErrorCode;
+use crate::record::{ClusterState, ManagementRecord, RecordKind, decode, encode};
+use crate::schema::TableDefinition;
+use rkyv::{Archive, Deserialize, Serialize};
+
+/// Version of the [`ManagementCommand`] record.
+const COMMAND_VERSION: u16 = 1;
+/// Version of the [`ManagementSnapshot`] record.
+const SNAPSHOT_VERSION: u16 = 1;
+
+/// A change of the replicated state, as proposed by the leader and applied by everyone in the same order.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum ManagementCommand {
+    /// A process asks for an incarnation of a data node; a repeat by the same process changes nothing.
+    Register {
+        /// Node id.
+        node: u32,
+        /// Random identity of the process.
+        process: [u8; 16],
+        /// Address for clients and nodes.
+        address: String,
+        /// Address of its metrics, may be empty.
+        metrics_address: String,
+    },
+    /// Form the first view of exactly these instances; without effect when one of them was replaced meanwhile.
+    FormView {
+        /// Node ids and incarnations in order of the node ids.
+        instances: Vec<(u32, u32)>,
+    },
+    /// Start the job that creates a table.
+    CreateTable {
+        /// Random identity of the request.
+        request: [u8; 16],
+        /// The table.
+        definition: TableDefinition,
+    },
+    /// Start the job that drops a table.
+    DropTable {
+        /// Random identity of the request.
+        request: [u8; 16],
+        /// Database of the table.
+        database: String,
+        /// Name of the table.
+        name: String,
+    },
+    /// Every member of the view has done what this stage of the job waits for.
+    AdvanceJob {
+        /// The job's request.
+        request: [u8; 16],
+        /// The stage that is over.
+        stage: JobStage,
+    },
+    /// The management nodes have changed.
+    SetManagement {
+        /// All of them in order of their ids.
+        management: Vec<ManagementRecord>,
+    },
+}
+
+impl ManagementCommand {
+    /// Encodes as a record.
+    ///
+    /// # Errors
+    /// See [`encode`].
+    pub fn to_record(&self) -> Result<Vec<u8>, ErrorCode> {
+        encode(RecordKind::ManagementCommand, COMMAND_VERSION, self)
+    }
+
+    /// Decodes a record.
+    ///
+    /// # Errors
+    /// See [`decode`].
+    pub fn from_record(bytes: &[u8]) -> Result<ManagementCommand, ErrorCode> {
+        decode(RecordKind::ManagementCommand, COMMAND_VERSION, bytes)
+    }
+}
+
+/// What a schema job does.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobKind {
+    /// It creates a table.
+    CreateTable,
+    /// It drops a table.
+    DropTable,
+}
+
+/// What a schema job waits for.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub enum JobStage {
+    /// Create: all members have prepared the table. Drop: no member works on the table any more.
+    Preparing,
+    /// All members have installed the final state.
+    Completing,
+}
+
+/// A schema change under way.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct SchemaJob {
+    /// Random identity of the request.
+    pub request: [u8; 16],
+    /// What it does.
+    pub kind: JobKind,
+    /// What it waits for.
+    pub stage: JobStage,
+    /// Id of the table.
+    pub table: u32,
+    /// Version of the cluster state that all members must report.
+    pub version: u64,
+}
+
+/// A schema change that has ended, kept so that a repeated request is answered and not applied again.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct FinishedRequest {
+    /// Random identity of the request.
+    pub request: [u8; 16],
+    /// Id of the table.
+    pub table: u32,
+    /// Version of the cluster state that shows the change.
+    pub state_version: u64,
+}
+
+/// The whole state that the management nodes replicate.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq)]
+pub struct ManagementSnapshot {
+    /// What everybody else learns of it.
+    pub state: ClusterState,
+    /// Schema changes under way, oldest first.
+    pub jobs: Vec<SchemaJob>,
+    /// Schema changes that have ended, oldest first.
+    pub finished: Vec<FinishedRequest>,
+}
+
+impl ManagementSnapshot {
+    /// Encodes as a record.
+    ///
+    /// # Errors
+    /// See [`encode`].
+    pub fn to_record(&self) -> Result<Vec<u8>, ErrorCode> {
+        encode(RecordKind::ManagementSnapshot, SNAPSHOT_VERSION, self)
+    }
+
+    /// Decodes a record and checks its state.
+    ///
+    /// # Errors
+    /// See [`decode`] and [`ClusterState::check`].
+    pub fn from_record(bytes: &[u8]) -> Result<ManagementSnapshot, ErrorCode> {
+        let snapshot: ManagementSnapshot = decode(RecordKind::ManagementSnapshot, SNAPSHOT_VERSION, bytes)?;
+        snapshot.state.check()?;
+        Ok(snapshot)
+    }
+}
