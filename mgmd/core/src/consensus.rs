@@ -12,10 +12,13 @@ use duet_protocol::record::{
 };
 use protobuf::Message as _;
 use raft::eraftpb::{
-    ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry, EntryType,
-    HardState, Message, MessageType, Snapshot,
+    ConfChange, ConfChangeSingle, ConfChangeTransition, ConfChangeType, ConfChangeV2, ConfState, Entry,
+    EntryType, HardState, Message, MessageType, Snapshot,
 };
-use raft::{Config, GetEntriesContext, ProgressState, RaftState, RawNode, SnapshotStatus, StateRole, Storage, StorageError};
+use raft::{
+    Config, GetEntriesContext, ProgressState, RaftState, RawNode, SnapshotStatus, StateRole, Storage,
+    StorageError,
+};
 use std::collections::VecDeque;
 
 /// Shortest election time-out in ticks; the longest is twice as much.
@@ -91,7 +94,12 @@ impl Consensus {
     ///
     /// # Errors
     /// A sentence when the log is inconsistent or of another node.
-    pub(crate) fn new(node: u32, fresh_raft_id: u64, seed: u64, log: LogContents) -> Result<Consensus, StartError> {
+    pub(crate) fn new(
+        node: u32,
+        fresh_raft_id: u64,
+        seed: u64,
+        log: LogContents,
+    ) -> Result<Consensus, StartError> {
         let is_new = log.blocks.is_empty();
         let mut identity = LogIdentity { node, raft_id: fresh_raft_id.max(1) };
         let mut storage = LogStorage::default();
@@ -132,7 +140,10 @@ impl Consensus {
 
     /// Creates the group: these voters, and this state as its first snapshot. Only for a node without a group.
     pub(crate) fn bootstrap(&mut self, voters: &[u64], data: Vec<u8>) {
-        assert!(!self.has_group() && self.under_way.is_none(), "a group is created once, and not during a write");
+        assert!(
+            !self.has_group() && self.under_way.is_none(),
+            "a group is created once, and not during a write"
+        );
         let snapshot = LogSnapshot {
             index: 1,
             term: 1,
@@ -191,7 +202,7 @@ impl Consensus {
 
     /// Whether the identity is durable: before that nobody may hear of it.
     pub(crate) fn has_durable_identity(&self) -> bool {
-        self.file_bytes > 0 && !self.under_way.as_ref().is_some_and(|write| write.persist_number == 1)
+        self.file_bytes > 0 && self.under_way.as_ref().is_none_or(|write| write.persist_number != 1)
     }
 
     /// Current term.
@@ -367,7 +378,8 @@ impl Consensus {
             self.node.mut_store().hard_state = hard_state.clone();
         }
         for event in ready.take_read_states() {
-            self.events.push_back(ConsensusEvent::ReadIndex { context: event.request_ctx, index: event.index });
+            self.events
+                .push_back(ConsensusEvent::ReadIndex { context: event.request_ctx, index: event.index });
         }
         let committed = ready.take_committed_entries();
         let messages = ready.take_persisted_messages();
@@ -394,23 +406,30 @@ impl Consensus {
                     }
                     continue;
                 }
-                EntryType::EntryConfChange => {
-                    ConfChange::parse_from_bytes(&entry.data).map(|change| self.node.apply_conf_change(&change))
-                }
-                EntryType::EntryConfChangeV2 => {
-                    ConfChangeV2::parse_from_bytes(&entry.data).map(|change| self.node.apply_conf_change(&change))
-                }
+                EntryType::EntryConfChange => ConfChange::parse_from_bytes(&entry.data)
+                    .map(|change| self.node.apply_conf_change(&change)),
+                EntryType::EntryConfChangeV2 => ConfChangeV2::parse_from_bytes(&entry.data)
+                    .map(|change| self.node.apply_conf_change(&change)),
             };
             match change {
                 Ok(Ok(members)) => self.node.mut_store().members = members,
-                Ok(Err(error)) => return self.fail(format!("entry {} changes members wrongly: {error}", entry.index)),
+                Ok(Err(error)) => {
+                    return self.fail(format!("entry {} changes members wrongly: {error}", entry.index));
+                }
                 Err(error) => return self.fail(format!("entry {} cannot be read: {error}", entry.index)),
             }
         }
         self.node.advance_apply_to(last);
     }
 
-    fn write(&mut self, replace: bool, block: &LogBlock, ready: Option<u64>, has_snapshot: bool, messages: Vec<Message>) {
+    fn write(
+        &mut self,
+        replace: bool,
+        block: &LogBlock,
+        ready: Option<u64>,
+        has_snapshot: bool,
+        messages: Vec<Message>,
+    ) {
         assert!(self.under_way.is_none(), "one write at a time");
         let offset = if replace { 0 } else { self.file_bytes };
         let number = self.next_block;
@@ -450,9 +469,13 @@ impl Consensus {
 
     /// Whether it is time to compact; then the caller hands in the state as of [`Consensus::applied`].
     pub(crate) fn wants_compaction(&self) -> bool {
-        let long = self.applied().saturating_sub(self.node.store().snapshot.get_metadata().index) >= COMPACT_AFTER_ENTRIES;
+        let long = self.applied().saturating_sub(self.node.store().snapshot.get_metadata().index)
+            >= COMPACT_AFTER_ENTRIES;
         let large = self.file_bytes.saturating_sub(self.bytes_at_compaction) >= COMPACT_AFTER_BYTES;
-        self.has_group() && self.under_way.is_none() && (long || large)
+        // A newcomer can only use a snapshot that names it.
+        let changed =
+            self.node.store().members != *self.node.store().snapshot.get_metadata().get_conf_state();
+        self.has_group() && self.under_way.is_none() && (long || large || changed)
     }
 
     /// Replaces the log by a snapshot of the state as of [`Consensus::applied`] and the entries behind it.
@@ -504,7 +527,9 @@ impl Consensus {
 
     fn draw_election_timeout(&mut self) {
         let drawn = scramble(self.seed ^ scramble(self.identity.raft_id ^ scramble(self.node.raft.term)));
-        self.node.raft.set_randomized_election_timeout(ELECTION_TICKS + (drawn % ELECTION_TICKS as u64) as usize);
+        self.node
+            .raft
+            .set_randomized_election_timeout(ELECTION_TICKS + (drawn % ELECTION_TICKS as u64) as usize);
     }
 }
 
@@ -572,7 +597,8 @@ impl LogStorage {
             self.append(vec![entry_from(entry)?]);
         }
         if let Some(hard_state) = hard_state {
-            self.hard_state = HardState { term: hard_state.term, vote: hard_state.vote, ..HardState::default() };
+            self.hard_state =
+                HardState { term: hard_state.term, vote: hard_state.vote, ..HardState::default() };
             self.hard_state.commit = hard_state.commit;
         }
         Ok(())
@@ -608,15 +634,15 @@ impl LogStorage {
 
     fn compact(&mut self, applied: u64, data: Vec<u8>) -> Result<(), String> {
         let term = self.term(applied).map_err(|error| format!("the log cannot be compacted: {error}"))?;
-        let mut snapshot = Snapshot::default();
-        snapshot.data = data.into();
+        let mut snapshot = Snapshot { data: data.into(), ..Snapshot::default() };
         snapshot.mut_metadata().index = applied;
         snapshot.mut_metadata().term = term;
         snapshot.mut_metadata().set_conf_state(self.members.clone());
         self.snapshot = snapshot;
         let keep_behind = applied.saturating_sub(TRAILING_ENTRIES);
         if keep_behind > self.before_first.0 {
-            let term = self.term(keep_behind).map_err(|error| format!("the log cannot be compacted: {error}"))?;
+            let term =
+                self.term(keep_behind).map_err(|error| format!("the log cannot be compacted: {error}"))?;
             self.entries.drain(..(keep_behind - self.before_first.0) as usize);
             self.before_first = (keep_behind, term);
         }
@@ -667,8 +693,11 @@ impl Storage for LogStorage {
         Ok(self.last())
     }
 
-    fn snapshot(&self, request_index: u64, _to: u64) -> raft::Result<Snapshot> {
-        if self.snapshot.get_metadata().index < request_index {
+    fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
+        let metadata = self.snapshot.get_metadata();
+        let members = metadata.get_conf_state();
+        if metadata.index < request_index || !(members.voters.contains(&to) || members.learners.contains(&to))
+        {
             return Err(StorageError::SnapshotTemporarilyUnavailable.into());
         }
         Ok(self.snapshot.clone())
@@ -727,12 +756,10 @@ fn snapshot_from(snapshot: &LogSnapshot) -> Snapshot {
     members.voters_outgoing.clone_from(&snapshot.members.voters_outgoing);
     members.learners_next.clone_from(&snapshot.members.learners_next);
     members.auto_leave = snapshot.members.auto_leave;
-    let mut result = Snapshot::default();
-    result.data = snapshot.data.clone().into();
+    let mut result = Snapshot { data: snapshot.data.clone().into(), ..Snapshot::default() };
     let metadata = result.mut_metadata();
     metadata.index = snapshot.index;
     metadata.term = snapshot.term;
     metadata.set_conf_state(members);
     result
 }
-

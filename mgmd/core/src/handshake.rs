@@ -123,7 +123,10 @@ impl ManagementNode {
             return Err((ErrorCode::UnknownNodeId, "another management node answers at this address"));
         }
         if node == self.configuration.node || identity.raft_id.get() == self.consensus.raft_id() {
-            return Err((ErrorCode::DuplicateNodeId, "this is the management node itself or a copy of its directory"));
+            return Err((
+                ErrorCode::DuplicateNodeId,
+                "this is the management node itself or a copy of its directory",
+            ));
         }
         if !self.peers.iter().any(|peer| peer.node == node) {
             return Err((ErrorCode::UnknownNodeId, "this management node id is not on the command line"));
@@ -134,15 +137,22 @@ impl ManagementNode {
     /// The other side closes the connection and says why.
     pub(crate) fn hear_refusal(&mut self, link: LinkId, signal: &SignalView<'_>) {
         let code = signal.body::<RefuseLink>().map_or(0, |body| body.code.get());
-        let detail: String =
-            String::from_utf8_lossy(signal.section(0)).chars().filter(|c| !c.is_control()).take(MAX_LOGGED).collect();
+        let detail: String = String::from_utf8_lossy(signal.section(0))
+            .chars()
+            .filter(|c| !c.is_control())
+            .take(MAX_LOGGED)
+            .collect();
         let what = match ErrorCode::from_number(code) {
             Some(code) => code.to_string(),
             None => format!("error {code}"),
         };
         let who = match self.link(link).map(|link| link.phase) {
-            Some(Phase::Greeting { node } | Phase::Management { node, .. }) => format!("management node {node}"),
-            Some(Phase::Silent | Phase::Client | Phase::DataNode | Phase::Closing) | None => "the other side".to_owned(),
+            Some(Phase::Greeting { node } | Phase::Management { node, .. }) => {
+                format!("management node {node}")
+            }
+            Some(Phase::Silent | Phase::Client | Phase::DataNode | Phase::Closing) | None => {
+                "the other side".to_owned()
+            }
         };
         self.warn(format!("{who} refused the connection: {what} {detail}"));
         self.close(link);

@@ -70,7 +70,9 @@ impl ManagementNode {
             .filter(|job| !self.duties.advanced.contains(&(job.request, job.stage)))
             .filter(|job| {
                 self.all_members_report(|report| match (job.kind, job.stage) {
-                    (JobKind::DropTable, JobStage::Preparing) => report.body.drained_version.get() >= job.version,
+                    (JobKind::DropTable, JobStage::Preparing) => {
+                        report.body.drained_version.get() >= job.version
+                    }
                     (JobKind::CreateTable, _) | (JobKind::DropTable, JobStage::Completing) => {
                         report.body.state_version.get() >= job.version
                     }
@@ -93,7 +95,8 @@ impl ManagementNode {
     fn all_members_report(&self, holds: impl Fn(&Report) -> bool) -> bool {
         let mut members = self.machine.state().view.groups.iter().flat_map(|group| &group.members);
         members.all(|member| {
-            self.report(member.node).is_some_and(|report| report.instance == member.instance() && holds(report))
+            self.report(member.node)
+                .is_some_and(|report| report.instance == member.instance() && holds(report))
         })
     }
 
@@ -137,7 +140,8 @@ impl ManagementNode {
             .collect();
         management.sort_by_key(|record| record.node);
         let complete = management.len() == voters.len();
-        if !complete || management == self.machine.state().management || management == self.duties.management {
+        if !complete || management == self.machine.state().management || management == self.duties.management
+        {
             return false;
         }
         let proposed = self.propose(&ManagementCommand::SetManagement { management: management.clone() });
@@ -160,7 +164,9 @@ impl ManagementNode {
         let mut management: Vec<ManagementRecord> = self
             .wanted_members()
             .into_iter()
-            .filter_map(|(node, address, raft_id)| Some(ManagementRecord { node, raft_id: raft_id?, address }))
+            .filter_map(|(node, address, raft_id)| {
+                Some(ManagementRecord { node, raft_id: raft_id?, address })
+            })
             .collect();
         management.sort_by_key(|record| record.node);
         let voters: Vec<u64> = management.iter().map(|record| record.raft_id).collect();

@@ -17,7 +17,7 @@ mod requests;
 mod status;
 
 pub use interface::{
-    CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, ManagementPeer, Nanoseconds,
-    Persist, StartError,
+    CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, ManagementPeer,
+    Nanoseconds, Persist, StartError,
 };
 pub use node::ManagementNode;

@@ -80,7 +80,13 @@ impl Link {
     }
 
     /// Appends a signal; `envelope` is used when the open frame must be sealed first.
-    pub(crate) fn push<S: Signal>(&mut self, envelope: &Envelope, request_id: u64, body: &S, sections: Sections<'_>) {
+    pub(crate) fn push<S: Signal>(
+        &mut self,
+        envelope: &Envelope,
+        request_id: u64,
+        body: &S,
+        sections: Sections<'_>,
+    ) {
         if self.builder.is_full() {
             self.seal(envelope);
         }

@@ -6,8 +6,8 @@ use crate::placement::first_view;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{
-    ClusterConfiguration, ClusterState, FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementRecord,
-    ManagementSnapshot, NodeRecord, SchemaJob,
+    ClusterConfiguration, ClusterState, FinishedRequest, JobKind, JobStage, ManagementCommand,
+    ManagementRecord, ManagementSnapshot, NodeRecord, SchemaJob,
 };
 use duet_protocol::schema::{Table, TableDefinition, TableState};
 
@@ -132,11 +132,13 @@ impl Machine {
                 Applied::View
             }
             ManagementCommand::CreateTable { request, definition } => {
-                let result = self.repeated(&request).map_or_else(|| self.create_table(request, definition), Ok);
+                let result =
+                    self.repeated(&request).map_or_else(|| self.create_table(request, definition), Ok);
                 job_outcome(request, result)
             }
             ManagementCommand::DropTable { request, database, name } => {
-                let result = self.repeated(&request).map_or_else(|| self.drop_table(request, &database, &name), Ok);
+                let result =
+                    self.repeated(&request).map_or_else(|| self.drop_table(request, &database, &name), Ok);
                 job_outcome(request, result)
             }
             ManagementCommand::AdvanceJob { request, stage } => self.advance_job(&request, stage),
@@ -187,7 +189,8 @@ impl Machine {
         let state = &mut self.content.state;
         let instances: Vec<Instance> = state.nodes.iter().map(NodeRecord::instance).collect();
         let complete = instances.len() == state.configuration.data_nodes as usize;
-        let unchanged = instances.iter().map(|instance| (instance.node, instance.incarnation)).eq(wanted.iter().copied());
+        let unchanged =
+            instances.iter().map(|instance| (instance.node, instance.incarnation)).eq(wanted.iter().copied());
         if state.view.number == 0 && complete && unchanged {
             state.view = first_view(&state.configuration, &instances);
             state.version += 1;
@@ -202,7 +205,11 @@ impl Machine {
         self.job(request).map(|job| Applied::JobRunning { request: job.request })
     }
 
-    fn create_table(&mut self, request: [u8; 16], definition: TableDefinition) -> Result<Applied, (ErrorCode, String)> {
+    fn create_table(
+        &mut self,
+        request: [u8; 16],
+        definition: TableDefinition,
+    ) -> Result<Applied, (ErrorCode, String)> {
         definition.validate().map_err(|error| (ErrorCode::InvalidSchema, error.to_string()))?;
         self.room_for_job()?;
         let state = &mut self.content.state;
@@ -227,7 +234,12 @@ impl Machine {
         Err((ErrorCode::TooManyTables, format!("the dictionary would exceed {MAX_STATE_BYTES} bytes")))
     }
 
-    fn drop_table(&mut self, request: [u8; 16], database: &str, name: &str) -> Result<Applied, (ErrorCode, String)> {
+    fn drop_table(
+        &mut self,
+        request: [u8; 16],
+        database: &str,
+        name: &str,
+    ) -> Result<Applied, (ErrorCode, String)> {
         self.room_for_job()?;
         let state = &mut self.content.state;
         let full_name = || format!("{database}.{name}");
@@ -257,7 +269,9 @@ impl Machine {
 
     fn advance_job(&mut self, request: &[u8; 16], stage: JobStage) -> Applied {
         let content = &mut self.content;
-        let Some(position) = content.jobs.iter().position(|job| job.request == *request && job.stage == stage) else {
+        let Some(position) =
+            content.jobs.iter().position(|job| job.request == *request && job.stage == stage)
+        else {
             return Applied::Other;
         };
         let job = &mut content.jobs[position];
@@ -266,7 +280,8 @@ impl Machine {
                 let table = job.table;
                 match job.kind {
                     JobKind::CreateTable => {
-                        for table in content.state.tables.iter_mut().filter(|candidate| candidate.id == table) {
+                        for table in content.state.tables.iter_mut().filter(|candidate| candidate.id == table)
+                        {
                             table.state = TableState::Active;
                         }
                     }
@@ -279,7 +294,8 @@ impl Machine {
             }
             JobStage::Completing => {
                 let job = content.jobs.remove(position);
-                let finished = FinishedRequest { request: *request, table: job.table, state_version: job.version };
+                let finished =
+                    FinishedRequest { request: *request, table: job.table, state_version: job.version };
                 if content.finished.len() >= MAX_FINISHED {
                     content.finished.remove(0);
                 }

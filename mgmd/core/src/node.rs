@@ -2,7 +2,8 @@
 
 use crate::consensus::{Consensus, ConsensusEvent, scramble};
 use crate::interface::{
-    CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, Nanoseconds, Persist, StartError,
+    CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, Nanoseconds, Persist,
+    StartError,
 };
 use crate::leader::{Duties, RollbackCheck};
 use crate::link::{Link, Phase};
@@ -88,11 +89,16 @@ impl ManagementNode {
     ///
     /// # Errors
     /// See [`StartError`].
-    pub fn new(configuration: ManagementConfiguration, log: &[u8], now: Nanoseconds) -> Result<ManagementNode, StartError> {
+    pub fn new(
+        configuration: ManagementConfiguration,
+        log: &[u8],
+        now: Nanoseconds,
+    ) -> Result<ManagementNode, StartError> {
         check_configuration(&configuration).map_err(StartError::Configuration)?;
         let contents = read_log(log)?;
         let intact_log_bytes = contents.intact_bytes;
-        let consensus = Consensus::new(configuration.node, configuration.raft_id, configuration.seed, contents)?;
+        let consensus =
+            Consensus::new(configuration.node, configuration.raft_id, configuration.seed, contents)?;
         let machine = if consensus.has_group() {
             Machine::from_snapshot(consensus.snapshot_data())
                 .map_err(|code| StartError::InconsistentLog(format!("its snapshot cannot be read: {code}")))?
@@ -178,9 +184,13 @@ impl ManagementNode {
         self.waiters.forget_link(link);
         let greeted = match gone.phase {
             Phase::Greeting { node } => Some(node),
-            Phase::Silent | Phase::Client | Phase::DataNode | Phase::Management { .. } | Phase::Closing => None,
+            Phase::Silent | Phase::Client | Phase::DataNode | Phase::Management { .. } | Phase::Closing => {
+                None
+            }
         };
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.link == Some(link) || greeted == Some(peer.node)) {
+        if let Some(peer) =
+            self.peers.iter_mut().find(|peer| peer.link == Some(link) || greeted == Some(peer.node))
+        {
             if peer.link == Some(link) {
                 peer.link = None;
                 self.consensus.unreachable(peer.raft_id);
@@ -227,7 +237,8 @@ impl ManagementNode {
         match phase {
             Phase::Management { node, .. } => {
                 self.rollback.hear(envelope.view);
-                for peer in self.peers.iter_mut().filter(|peer| peer.node == node && peer.link == Some(link)) {
+                for peer in self.peers.iter_mut().filter(|peer| peer.node == node && peer.link == Some(link))
+                {
                     peer.in_cluster = envelope.cluster_id != 0;
                 }
             }
@@ -299,7 +310,9 @@ impl ManagementNode {
             if self.consensus.wants_compaction() {
                 match self.machine.to_snapshot() {
                     Ok(data) => self.consensus.compact(data),
-                    Err(code) => return self.stop(format!("the state cannot be written as a snapshot: {code}")),
+                    Err(code) => {
+                        return self.stop(format!("the state cannot be written as a snapshot: {code}"));
+                    }
                 }
             }
             if !self.lead(now) {
@@ -315,7 +328,9 @@ impl ManagementNode {
                     let applied = self.machine.apply(command);
                     self.answer_applied(applied);
                 }
-                Err(code) => self.stop(format!("a command of the log cannot be read by this version: {code}")),
+                Err(code) => {
+                    self.stop(format!("a command of the log cannot be read by this version: {code}"));
+                }
             },
             ConsensusEvent::Install(bytes) => match Machine::from_snapshot(&bytes) {
                 Ok(machine) => {
@@ -433,7 +448,12 @@ impl ManagementNode {
         let record = self.take_state_record();
         for link in self.links.iter_mut().flatten().filter(behind) {
             if link.has_room_for(record.len()) {
-                link.push(&envelope, 0, &ClusterStateSignal { version: version.into() }, Sections::one(&record));
+                link.push(
+                    &envelope,
+                    0,
+                    &ClusterStateSignal { version: version.into() },
+                    Sections::one(&record),
+                );
                 link.pushed_version = version;
             }
         }
@@ -511,7 +531,8 @@ impl ManagementNode {
             view: state.view.number,
             tables: state.tables.len() as u64,
             jobs: self.machine.jobs().len() as u64,
-            nodes_connected: self.reports.iter().flatten().filter(|report| is_fresh(report, now)).count() as u64,
+            nodes_connected: self.reports.iter().flatten().filter(|report| is_fresh(report, now)).count()
+                as u64,
             management_connected: self.peers.iter().filter(|peer| peer.link.is_some()).count() as u64,
             rolled_back: u64::from(self.rollback.is_rolled_back()),
         }
@@ -565,7 +586,13 @@ impl ManagementNode {
     }
 
     /// Appends a signal to a link, if it is still there.
-    pub(crate) fn send<S: Signal>(&mut self, link: LinkId, request_id: u64, body: &S, sections: Sections<'_>) {
+    pub(crate) fn send<S: Signal>(
+        &mut self,
+        link: LinkId,
+        request_id: u64,
+        body: &S,
+        sections: Sections<'_>,
+    ) {
         let envelope = self.envelope();
         if let Some(link) = self.link_mut(link) {
             link.push(&envelope, request_id, body, sections);
@@ -669,7 +696,10 @@ fn check_configuration(configuration: &ManagementConfiguration) -> Result<(), St
         ));
     }
     if !nodes.contains(&configuration.node) || nodes.contains(&0) {
-        return Err(format!("management node {} is not among the management nodes given", configuration.node));
+        return Err(format!(
+            "management node {} is not among the management nodes given",
+            configuration.node
+        ));
     }
     if !(1..=255).contains(&cluster.data_nodes) {
         return Err(format!("a cluster has 1 to 255 data nodes, not {}", cluster.data_nodes));

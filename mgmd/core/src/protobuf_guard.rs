@@ -69,7 +69,10 @@ mod tests {
     #[test]
     fn groups_are_refused_at_every_level() {
         assert!(is_plain_raft_message(&[]));
-        assert!(is_plain_raft_message(&[0x08, 0x03, 0x3a, 0x02, 0x10, 0x05]), "type 3 and an entry of term 5");
+        assert!(
+            is_plain_raft_message(&[0x08, 0x03, 0x3a, 0x02, 0x10, 0x05]),
+            "type 3 and an entry of term 5"
+        );
         assert!(!is_plain_raft_message(&[0x0b; 100_000]), "group starts");
         assert!(!is_plain_raft_message(&[0x3a, 0x02, 0x0b, 0x0c]), "a group in an entry");
         assert!(!is_plain_raft_message(&[0x4a, 0x04, 0x12, 0x02, 0x0b, 0x0c]), "a group in the metadata");

@@ -57,7 +57,12 @@ impl Waiters {
 }
 
 /// Adds a waiter unless there are too many; a repeat of the same question waits once.
-fn wait<K: PartialEq>(waiters: &mut Vec<Waiter<K>>, key: K, link: LinkId, request_id: u64) -> Result<(), ErrorCode> {
+fn wait<K: PartialEq>(
+    waiters: &mut Vec<Waiter<K>>,
+    key: K,
+    link: LinkId,
+    request_id: u64,
+) -> Result<(), ErrorCode> {
     let here = waiters.iter().filter(|waiter| waiter.link == link);
     if here.clone().any(|waiter| waiter.key == key && waiter.request_id == request_id) {
         return Ok(());
@@ -81,7 +86,9 @@ impl ManagementNode {
             (Phase::Client, SignalType::ChangeDictionary) => self.change_dictionary(link, signal),
             (Phase::DataNode, SignalType::Register) => self.register(now, link, signal),
             (Phase::DataNode, SignalType::NodeReport) => self.node_report(now, signal),
-            (Phase::Management { raft_id, .. }, SignalType::RaftMessage) => self.raft_message(raft_id, signal),
+            (Phase::Management { raft_id, .. }, SignalType::RaftMessage) => {
+                self.raft_message(raft_id, signal);
+            }
             (Phase::Management { .. }, SignalType::ErrorReply) => {}
             _ => self.refuse(link, ErrorCode::UnexpectedSignal, "not accepted from this role"),
         }
@@ -92,7 +99,12 @@ impl ManagementNode {
         let version = self.machine.state().version;
         let body = ClusterStateSignal { version: version.into() };
         if self.cluster_id() == 0 {
-            return self.reply_error(link, signal.request_id(), ErrorCode::NotServing, "the cluster does not exist yet");
+            return self.reply_error(
+                link,
+                signal.request_id(),
+                ErrorCode::NotServing,
+                "the cluster does not exist yet",
+            );
         }
         if known >= version {
             return self.send(link, signal.request_id(), &body, Sections::none());
@@ -187,7 +199,10 @@ impl ManagementNode {
             } else {
                 let report = self.report(node).filter(|report| report.instance == record.instance());
                 if report.is_some_and(|report| is_fresh(report, now)) {
-                    return Err((ErrorCode::DuplicateNodeId, format!("data node {node} runs at {}", record.address)));
+                    return Err((
+                        ErrorCode::DuplicateNodeId,
+                        format!("data node {node} runs at {}", record.address),
+                    ));
                 }
                 if state.view.member(node).is_some() {
                     let detail = format!("data node {node} is a member as {}", record.instance());
@@ -274,7 +289,12 @@ impl ManagementNode {
     }
 
     /// A registration was applied.
-    pub(crate) fn answer_registration(&mut self, node: u32, process: &[u8; 16], result: Result<u32, ErrorCode>) {
+    pub(crate) fn answer_registration(
+        &mut self,
+        node: u32,
+        process: &[u8; 16],
+        result: Result<u32, ErrorCode>,
+    ) {
         let (code, incarnation) = match result {
             Ok(incarnation) => (0, incarnation),
             Err(code) => (code as u16, 0),
@@ -286,7 +306,11 @@ impl ManagementNode {
     }
 
     /// A schema change has ended or was refused.
-    pub(crate) fn answer_dictionary(&mut self, request: &[u8; 16], result: Result<&FinishedRequest, (ErrorCode, &str)>) {
+    pub(crate) fn answer_dictionary(
+        &mut self,
+        request: &[u8; 16],
+        result: Result<&FinishedRequest, (ErrorCode, &str)>,
+    ) {
         let waiting = self.waiters.changes.extract_if(.., |waiter| waiter.key == *request);
         for waiter in waiting.collect::<Vec<_>>() {
             self.reply_changed(waiter.link, waiter.request_id, result);
@@ -314,7 +338,12 @@ impl ManagementNode {
         self.send(link, request_id, &body, Sections::one(detail.as_bytes()));
     }
 
-    fn reply_changed(&mut self, link: LinkId, request_id: u64, result: Result<&FinishedRequest, (ErrorCode, &str)>) {
+    fn reply_changed(
+        &mut self,
+        link: LinkId,
+        request_id: u64,
+        result: Result<&FinishedRequest, (ErrorCode, &str)>,
+    ) {
         let (body, detail) = match result {
             Ok(finished) => {
                 let body = DictionaryChanged {
@@ -369,8 +398,9 @@ fn change_command(body: &ChangeDictionary, section: &[u8]) -> Result<ManagementC
                 let detail = format!("the definition has more than {MAX_DEFINITION_BYTES} bytes");
                 return Err((ErrorCode::InvalidSchema, detail));
             }
-            let definition = TableDefinition::from_record(section)
-                .map_err(|code| (ErrorCode::InvalidSchema, format!("the definition cannot be read: {code}")))?;
+            let definition = TableDefinition::from_record(section).map_err(|code| {
+                (ErrorCode::InvalidSchema, format!("the definition cannot be read: {code}"))
+            })?;
             definition.validate().map_err(|error| (ErrorCode::InvalidSchema, error.to_string()))?;
             Ok(ManagementCommand::CreateTable { request, definition })
         }

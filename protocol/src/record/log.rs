@@ -103,7 +103,9 @@ pub struct LogBlock {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum LogError {
     /// A block that had been synced is damaged.
-    #[error("the log is damaged at byte {offset}; restore the directory from another copy or remove it and let the node join anew")]
+    #[error(
+        "the log is damaged at byte {offset}; restore the directory from another copy or remove it and let the node join anew"
+    )]
     Damaged {
         /// Start of the damaged block.
         offset: u64,
@@ -210,8 +212,11 @@ fn intact_block(bytes: &[u8], offset: usize) -> Option<(u64, &[u8], usize)> {
     }
     let payload = rest.get(..header.length.get() as usize)?;
     let end = (offset + LOG_HEADER_BYTES + payload.len()).next_multiple_of(BLOCK_ALIGNMENT);
-    (end <= bytes.len() && crc32c::crc32c(payload) == header.payload_checksum.get())
-        .then_some((header.number.get(), payload, end))
+    (end <= bytes.len() && crc32c::crc32c(payload) == header.payload_checksum.get()).then_some((
+        header.number.get(),
+        payload,
+        end,
+    ))
 }
 
 #[cfg(test)]

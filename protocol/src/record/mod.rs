@@ -14,6 +14,7 @@
 mod cluster;
 mod log;
 mod management;
+mod table;
 
 pub use cluster::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, ManagementStatus, Member,
@@ -21,12 +22,10 @@ pub use cluster::{
 };
 
 pub use log::{
-    LOG_HEADER_BYTES, LogBlock, LogContents, LogEntry, LogError, LogHardState, LogIdentity, LogMembers, LogSnapshot,
-    encode_log_block, read_log,
+    LOG_HEADER_BYTES, LogBlock, LogContents, LogEntry, LogError, LogHardState, LogIdentity, LogMembers,
+    LogSnapshot, encode_log_block, read_log,
 };
-pub use management::{
-    FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob,
-};
+pub use management::{FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob};
 
 use crate::error::ErrorCode;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};

@@ -1,0 +1,222 @@
+//! Schema changes as jobs.
+
+use crate::harness::{Cluster, table};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::schema::TableState;
+use duet_protocol::signal::Sections;
+use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE};
+
+fn formed(count: u32) -> Cluster {
+    let mut cluster = Cluster::new(count, 2, 2);
+    cluster.form(2);
+    cluster
+}
+
+#[test]
+fn a_table_is_created_and_dropped() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    let (id, version) = cluster.wait_changed(client).expect("created");
+    assert_eq!((id, version), (1, cluster.state(0).version));
+    let created = &cluster.state(0).tables[0];
+    assert_eq!((created.id, created.version, created.state), (1, 1, TableState::Active));
+    assert_eq!(created.definition, table("orders"));
+    for node in &cluster.data_nodes {
+        assert!(node.state.version >= version, "everybody has it before the client hears of it");
+    }
+
+    cluster.request_create(client, 2, "orders");
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::TableExists));
+    cluster.request_drop(client, 3, "nothing");
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::TableNotFound));
+    cluster.request_drop(client, 4, "orders");
+    assert_eq!(cluster.wait_changed(client).expect("dropped").0, 1);
+    assert!(cluster.state(0).tables.is_empty());
+    cluster.request_create(client, 5, "orders");
+    assert_eq!(cluster.wait_changed(client).expect("created").0, 2, "ids are not used again");
+}
+
+#[test]
+fn each_stage_waits_for_every_member() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    let version = cluster.state(0).version;
+    cluster.data_nodes[1].install_up_to = version;
+    cluster.request_create(client, 1, "orders");
+    cluster.run(1_000);
+    assert_eq!(cluster.state(0).tables[0].state, TableState::Preparing);
+    cluster.request_drop(client, 2, "orders");
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::TableNotActive));
+    cluster.data_nodes[1].install_up_to = version + 1;
+    let mut fetch = cluster.data_nodes[1].links[0].take();
+    cluster.run(1_000);
+    assert_eq!(cluster.state(0).tables[0].state, TableState::Active);
+    assert_eq!(cluster.changed(client), None, "not before everybody has the final state");
+    cluster.data_nodes[1].install_up_to = u64::MAX;
+    fetch.take();
+    cluster.data_nodes[1].links[0] = None;
+    assert!(cluster.wait_changed(client).is_ok());
+}
+
+#[test]
+fn a_repeated_request_is_applied_once() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    cluster.request_create(client, 1, "orders");
+    let first = cluster.wait_changed(client).expect("created");
+    cluster.run(100);
+    cluster.request_create(client, 1, "orders");
+    assert_eq!(cluster.wait_changed(client), Ok(first));
+    cluster.crash(0, 0);
+    cluster.start(0);
+    cluster.run(500);
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    assert_eq!(cluster.wait_changed(client), Ok(first), "also after a restart");
+    assert_eq!(cluster.state(0).tables.len(), 1);
+}
+
+#[test]
+fn a_job_goes_on_under_the_next_leader() {
+    for drop_it in [false, true] {
+        let mut cluster = formed(3);
+        let leader = cluster.wait_for_leader();
+        let mut request = 1;
+        let client = cluster.client(leader);
+        cluster.request_create(client, request, "orders");
+        if drop_it {
+            cluster.wait_changed(client).expect("created");
+            request = 2;
+        }
+        let hold = cluster.state(leader).version;
+        for node in &mut cluster.data_nodes {
+            node.install_up_to = hold;
+        }
+        if drop_it {
+            cluster.request_drop(client, request, "orders");
+        }
+        cluster.run(300);
+        assert_eq!(cluster.changed(client), None);
+        let expected = if drop_it { TableState::Dropping } else { TableState::Preparing };
+        assert_eq!(cluster.state(leader).tables[0].state, expected);
+        cluster.crash(leader, 0);
+        let next = cluster.wait_for_leader();
+        assert_ne!(next, leader);
+        for node in &mut cluster.data_nodes {
+            node.install_up_to = u64::MAX;
+            node.links.fill(None);
+        }
+        let client = cluster.client(next);
+        if drop_it {
+            cluster.request_drop(client, request, "orders");
+        } else {
+            cluster.request_create(client, request, "orders");
+        }
+        let (id, _) = cluster.wait_changed(client).expect("done");
+        assert_eq!(id, 1);
+        assert_eq!(cluster.state(next).tables.len(), usize::from(!drop_it));
+        assert_eq!(cluster.state(next).next_table_id, 2, "applied once");
+    }
+}
+
+#[test]
+fn a_client_of_a_leader_that_loses_its_majority_hears_so() {
+    let mut cluster = formed(3);
+    let leader = cluster.wait_for_leader();
+    let client = cluster.client(leader);
+    cluster.cut = vec![leader];
+    cluster.request_create(client, 1, "orders");
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::NotLeader));
+    cluster.request_create(client, 1, "orders");
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::NotLeader));
+    let next = cluster.wait_for_leader();
+    let client = cluster.client(next);
+    cluster.request_create(client, 1, "orders");
+    assert!(cluster.wait_changed(client).is_ok());
+}
+
+#[test]
+fn senseless_requests_get_numbered_errors() {
+    let mut cluster = Cluster::new(1, 2, 2);
+    cluster.wait_for_leader();
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::NotServing), "before the view");
+    cluster.form(2);
+
+    let mut change = |kind: u16, request: u8, section: &[u8]| {
+        let body =
+            ChangeDictionary { kind: kind.into(), request: [request; 16], ..ChangeDictionary::default() };
+        cluster.send(client, 9, &body, Sections::one(section));
+        cluster.wait_changed(client)
+    };
+    assert_eq!(change(KIND_CREATE_TABLE, 2, b"garbage"), Err(ErrorCode::InvalidSchema));
+    let mut invalid = table("orders");
+    invalid.primary_key.clear();
+    assert_eq!(
+        change(KIND_CREATE_TABLE, 3, &invalid.to_record().expect("encodes")),
+        Err(ErrorCode::InvalidSchema)
+    );
+    assert_eq!(change(KIND_CREATE_TABLE, 4, &vec![0; 300 << 10]), Err(ErrorCode::InvalidSchema));
+    let valid = table("orders").to_record().expect("encodes");
+    assert_eq!(change(KIND_CREATE_TABLE, 0, &valid), Err(ErrorCode::InvalidRequest));
+    assert_eq!(change(2, 5, b"no-dot"), Err(ErrorCode::InvalidRequest));
+    assert_eq!(change(2, 6, &[0xff, 0xfe]), Err(ErrorCode::InvalidRequest));
+    assert_eq!(change(77, 7, b""), Err(ErrorCode::InvalidRequest));
+    assert!(change(KIND_CREATE_TABLE, 8, &valid).is_ok());
+}
+
+#[test]
+fn the_dictionary_and_the_jobs_are_bounded() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    let version = cluster.state(0).version;
+    for node in &mut cluster.data_nodes {
+        node.install_up_to = version;
+    }
+    for request in 1..=65 {
+        cluster.request_create(client, request, &format!("t{request}"));
+    }
+    cluster.pump();
+    let mut answers = Vec::new();
+    cluster.run_until("the refusal", |cluster| {
+        answers.extend(cluster.changed(client));
+        !answers.is_empty()
+    });
+    assert_eq!(answers, [(65, Err(ErrorCode::Overloaded))]);
+    assert_eq!(cluster.state(0).tables.len(), 64);
+}
+
+#[test]
+fn the_log_is_compacted_and_finished_requests_are_bounded() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    for round in 0..130u32 {
+        let request = |half: u32| {
+            let mut id = [1; 16];
+            id[..4].copy_from_slice(&(round * 2 + half).to_ne_bytes());
+            id
+        };
+        let record = table("orders").to_record().expect("encodes");
+        let body = |kind: u16, half| ChangeDictionary {
+            kind: kind.into(),
+            request: request(half),
+            ..ChangeDictionary::default()
+        };
+        cluster.send(client, 1, &body(1, 0), Sections::one(&record));
+        cluster.wait_changed(client).expect("created");
+        cluster.send(client, 2, &body(2, 1), Sections::one(b"shop.orders"));
+        cluster.wait_changed(client).expect("dropped");
+    }
+    let gauges = cluster.places[0].node.as_ref().expect("runs").gauges(cluster.now);
+    assert!(gauges.applied > 700, "{gauges:?}");
+    assert!(gauges.log_entries < 700, "{gauges:?}");
+    assert!(cluster.places[0].disk.replaced >= 3, "created, given its group, compacted");
+    let before = cluster.state(0).clone();
+    cluster.crash(0, 0);
+    cluster.start(0);
+    cluster.run(500);
+    assert_eq!(*cluster.state(0), before);
+}

@@ -1,0 +1,7 @@
+//! Management nodes driven in memory: elections, registration, schema jobs, crashes, lagging and wiped members.
+
+mod bad_input;
+mod cluster;
+mod harness;
+mod jobs;
+mod members;
