@@ -85,9 +85,8 @@ pub(crate) enum Cell<'a> {
 /// The first `N` bytes of a little-endian number, widened with `fill`.
 fn widen<const N: usize>(bytes: &[u8], fill: u8) -> [u8; N] {
     let mut wide = [fill; N];
-    for (to, from) in wide.iter_mut().zip(bytes) {
-        *to = *from;
-    }
+    let length = bytes.len().min(N);
+    wide[..length].copy_from_slice(&bytes[..length]);
     wide
 }
 
@@ -135,9 +134,8 @@ impl<'a> Cell<'a> {
     /// Overwrites the bytes of a fixed-size cell.
     pub(crate) fn overwrite(self, slot: &mut [u8]) {
         let copy = |slot: &mut [u8], bytes: &[u8]| {
-            for (to, from) in slot.iter_mut().zip(bytes) {
-                *to = *from;
-            }
+            let length = slot.len().min(bytes.len());
+            slot[..length].copy_from_slice(&bytes[..length]);
         };
         match self {
             Self::Signed(value) => copy(slot, &value.to_le_bytes()),

@@ -39,6 +39,7 @@ impl ColumnCodec {
     }
 
     /// The cell of a value, checked; `None` is NULL.
+    #[inline]
     pub(crate) fn cell_of<'v>(&self, value: &'v ValueRef<'_>) -> Result<Option<Cell<'v>>, RowError> {
         if value.is_null() {
             return if self.nullable { Ok(None) } else { Err(self.null_not_allowed()) };
@@ -50,6 +51,7 @@ impl ColumnCodec {
 
     /// The cell of a value that is not NULL, not range-checked yet. Converts between numbers where
     /// nothing is lost; nothing is parsed, rounded or padded.
+    #[inline]
     fn convert<'v>(&self, value: &'v ValueRef<'_>) -> Result<Cell<'v>, RowError> {
         let out_of_range = || self.out_of_range(value);
         let wrong_type = || self.wrong_type(value);
@@ -178,6 +180,7 @@ impl ColumnCodec {
     }
 
     /// Is the cell one that the column may hold? Text is checked to be UTF-8.
+    #[inline]
     pub(crate) fn check_cell(&self, cell: Cell<'_>) -> Result<(), RowError> {
         match (self.column_type, cell) {
             (_, Cell::Signed(number)) => {

@@ -8,6 +8,8 @@ mod codec;
 pub(crate) mod encode;
 mod error;
 #[cfg(test)]
+pub(crate) mod strategies;
+#[cfg(test)]
 mod tests;
 mod validate;
 mod view;

@@ -40,20 +40,20 @@ impl<'a> RowView<'a> {
     /// When there is no such column, or its bytes are malformed.
     pub fn column(&self, index: usize) -> Result<ValueRef<'a>, RowError> {
         let column = self.layout.column(index)?;
-        let too_short = RowError::MalformedRow { reason: "it is too short" };
+        let too_short = || RowError::MalformedRow { reason: "it is too short" };
         let (null_bit, bytes) = match column.place {
             Place::Key { position } => return self.layout.key_value(self.key, usize::from(position)),
             Place::Fixed { null_bit, offset, bytes } => {
                 (null_bit, self.layout.fixed_slot(self.value, offset, bytes))
             }
             Place::Variable { null_bit, part } => {
-                (null_bit, self.layout.variable_part(self.value, usize::from(part)).ok_or(too_short.clone())?)
+                (null_bit, self.layout.variable_part(self.value, usize::from(part)).ok_or_else(too_short)?)
             }
         };
         if is_null(self.value, null_bit) {
             return Ok(ValueRef::Null);
         }
-        column.codec.value_of(Cell::read(column.codec.form, bytes).ok_or(too_short)?)
+        column.codec.value_of(Cell::read(column.codec.form, bytes).ok_or_else(too_short)?)
     }
 
     /// All values in table order, copied.

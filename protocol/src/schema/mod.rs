@@ -6,6 +6,8 @@
 mod builder;
 mod column_type;
 mod error;
+#[cfg(test)]
+mod tests;
 mod validate;
 
 use rkyv::{Archive, Deserialize, Serialize};

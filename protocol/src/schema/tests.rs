@@ -1,0 +1,122 @@
+use super::*;
+
+fn table() -> TableBuilder {
+    TableDefinition::builder("shop", "orders")
+        .required("id", ColumnType::BigInt)
+        .required("region", ColumnType::Varchar { characters: 20 })
+        .nullable("paid_at", ColumnType::Timestamp)
+        .column(Column::new("state", ColumnType::TinyInt).default_value(0))
+        .primary_key(["region", "id"])
+}
+
+fn refused(table: TableBuilder) -> (u16, String) {
+    let error = table.build().unwrap_err();
+    (error.code(), error.to_string())
+}
+
+#[test]
+fn a_definition_is_built_from_names() {
+    let definition =
+        table().partition_key(["REGION"]).time_to_live(3600, "paid_at").comment("x").build().unwrap();
+    assert_eq!(definition.primary_key, [1, 0]);
+    assert_eq!(definition.partition_key, [1]);
+    assert_eq!(definition.time_to_live, Some(TimeToLive { seconds: 3600, event_time_column: 2 }));
+    assert_eq!(definition.column_index("State"), Some(3));
+    assert_eq!(definition.columns[3].default, Some(Value::Int(0)));
+    assert_eq!(table().build().unwrap().partition_key, [1, 0], "the whole primary key by default");
+}
+
+#[test]
+fn every_rule_has_its_number() {
+    let numbered = |name: &str, column_type| table().required(name, column_type);
+    let long = "ä".repeat(MAX_NAME_CHARACTERS + 1);
+    let cases = [
+        (100, TableDefinition::builder("", "t").required("a", ColumnType::Int).primary_key(["a"])),
+        (100, numbered("", ColumnType::Int)),
+        (101, numbered(&long, ColumnType::Int)),
+        (102, numbered("a\nb", ColumnType::Int)),
+        (103, TableDefinition::builder("d", "t")),
+        (
+            104,
+            (0..MAX_COLUMNS)
+                .fold(table(), |table, index| table.required(format!("c{index}"), ColumnType::Int)),
+        ),
+        (105, numbered("ID", ColumnType::Int)),
+        (106, TableDefinition::builder("d", "t").required("a", ColumnType::Int)),
+        (107, table().primary_key(["ident"])),
+        (108, table().primary_key(["id", "id"])),
+        (109, table().primary_key(["paid_at"])),
+        (110, numbered("doc", ColumnType::Json).primary_key(["doc"])),
+        (
+            111,
+            (0..=MAX_KEY_COLUMNS)
+                .fold(table(), |table, index| table.required(format!("c{index}"), ColumnType::Int))
+                .primary_key((0..=MAX_KEY_COLUMNS).map(|index| format!("c{index}"))),
+        ),
+        (112, numbered("path", ColumnType::Varchar { characters: 768 }).primary_key(["path"])),
+        (112, numbered("path", ColumnType::Varbinary { bytes: 1536 }).primary_key(["path"])),
+        (113, table().partition_key(["state"])),
+        (114, numbered("d", ColumnType::Decimal { precision: 39, scale: 0 })),
+        (114, numbered("d", ColumnType::Decimal { precision: 3, scale: 4 })),
+        (114, numbered("c", ColumnType::Char { characters: 256 })),
+        (114, numbered("c", ColumnType::Varchar { characters: 0 })),
+        (114, numbered("c", ColumnType::Binary { bytes: 65_536 })),
+        (114, numbered("c", ColumnType::Vector { dimensions: u32::MAX })),
+        (
+            115,
+            numbered("a", ColumnType::Binary { bytes: 65_535 })
+                .required("b", ColumnType::Binary { bytes: 4_096 }),
+        ),
+        (116, table().column(Column::new("c", ColumnType::TinyInt).default_value(300))),
+        (116, table().column(Column::new("c", ColumnType::TinyInt).default_value(Value::Null))),
+        (117, table().time_to_live(0, "paid_at")),
+        (117, table().time_to_live(5, "state")),
+        (118, table().comment("x".repeat(MAX_COMMENT_CHARACTERS + 1))),
+    ];
+    for (code, table) in cases {
+        assert_eq!(refused(table.clone()).0, code, "{:?}", refused(table));
+    }
+    let longest = numbered("path", ColumnType::Varchar { characters: 767 }).primary_key(["path"]);
+    longest.build().unwrap();
+}
+
+#[test]
+fn messages_name_the_column_and_the_reason() {
+    let table = table().column(Column::new("age", ColumnType::TinyInt).default_value(300));
+    let expected =
+        "the default of column 'age' does not fit it: column 'age' is TINYINT, which cannot hold 300";
+    assert_eq!(refused(table).1, expected);
+}
+
+#[test]
+fn indexes_out_of_bounds_are_refused() {
+    let good = table().build().unwrap();
+    let mut definition = good.clone();
+    definition.primary_key = vec![9];
+    assert_eq!(definition.validate().unwrap_err().code(), 107);
+    let mut definition = good.clone();
+    definition.partition_key = vec![9];
+    assert_eq!(definition.validate().unwrap_err().code(), 107);
+    let mut definition = good;
+    definition.time_to_live = Some(TimeToLive { seconds: 1, event_time_column: 9 });
+    assert_eq!(definition.validate().unwrap_err().code(), 107);
+}
+
+#[test]
+fn tables_travel_as_records() {
+    let values = [
+        Value::Decimal { unscaled: -5, scale: 2 },
+        Value::from("text"),
+        Value::from(vec![1_u8]),
+        Value::from(vec![1.5_f32]),
+        Value::Null,
+    ];
+    let mut definition = table().partition_key(["id"]).time_to_live(9, "paid_at").build().unwrap();
+    for (index, value) in values.into_iter().enumerate() {
+        definition.columns.push(Column::new(format!("d{index}"), ColumnType::Json).default_value(value));
+    }
+    let table = Table { id: 7, version: 2, state: TableState::Active, definition };
+    let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&table).unwrap();
+    assert_eq!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes).unwrap(), table);
+    assert!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes[..bytes.len() - 8]).is_err());
+}
