@@ -1,6 +1,6 @@
 //! The kernel: all blocks of one thread, and the dispatch between them.
 
-use crate::coordinator::TransactionCoordinator;
+use crate::coordinator::{GROUP, TransactionCoordinator};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 use crate::lane::{Arrival, Lane};
 use crate::ldm::{Context, LocalDataManager, ReplicaDigest};
@@ -375,7 +375,11 @@ impl Kernel {
     }
 
     fn lane_frame(&mut self, link: LinkId, lane: usize, frame: &FrameView<'_>) {
-        for signal in frame.signals() {
+        let mut ahead = frame.signals();
+        for (index, signal) in frame.signals().enumerate() {
+            if index % GROUP == 0 {
+                self.ldm.prefetch_prepares(&self.map, &mut ahead);
+            }
             let mut context = context!(self);
             match signal.signal_type() {
                 SignalType::PrepareOne => self.ldm.prepare_one(&mut context, lane, &signal),

@@ -3,12 +3,13 @@
 //! A backup never locks, waits or answers reads: it applies each write at once, in the order of the positions, which
 //! must be dense.
 
+use crate::coordinator::GROUP;
 use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
 use crate::ldm::write::EXPIRE_EVERY;
 use crate::ldm::{Context, LocalDataManager};
-use crate::map::Role;
-use duet_memory::{OutOfMemory, Priority, RowHandle, RowHeader};
+use crate::map::{ClusterMap, Role};
+use duet_memory::{HashIndex, OutOfMemory, Priority, RowHandle, RowHeader};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
@@ -19,6 +20,28 @@ use duet_protocol::signal::refuse_one::RefuseOne;
 use duet_protocol::signal::{Sections, SignalView};
 
 impl LocalDataManager {
+    /// Takes the next group of signals of a frame and fetches the index lines and rows that they will touch.
+    pub fn prefetch_prepares<'a>(
+        &self,
+        map: &ClusterMap,
+        signals: &mut impl Iterator<Item = SignalView<'a>>,
+    ) {
+        let mut places: [Option<(&HashIndex, u64)>; GROUP] = [None; GROUP];
+        for (place, signal) in places.iter_mut().zip(signals) {
+            let Some(body) = signal.body::<PrepareOne>() else { continue };
+            let fragment = self.fragments.get(usize::from(body.partition.get())).and_then(Option::as_ref);
+            let table = map.table(body.table.get()).map(|(slot, _)| slot);
+            if let (Some(fragment), Some(table)) = (fragment, table) {
+                let (index, hash) = (&fragment.tables[table], key_hash(signal.section(0)));
+                index.prefetch_bucket(&self.arena, hash);
+                *place = Some((index, hash));
+            }
+        }
+        for (index, hash) in places.into_iter().flatten() {
+            let _ = index.prefetch_row(&self.arena, hash);
+        }
+    }
+
     /// Applies a write of the primary. Acceptance is told at the end of the burst.
     pub fn prepare_one(&mut self, context: &mut Context<'_>, lane: usize, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<PrepareOne>() else { return };
