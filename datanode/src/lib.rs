@@ -1,1 +1,9 @@
-//! Composition root of the Duet data node.
+//! Composition root of the Duet data node: command line, process life, metrics, and the join of blocks and threads.
+
+mod arguments;
+mod metrics;
+mod process;
+mod topology;
+
+pub use arguments::{Arguments, parse_bytes};
+pub use process::run;

@@ -240,7 +240,9 @@ impl EventLoop {
                     }
                 }
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
-                Err(error) if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) => {
+                Err(error)
+                    if matches!(error.raw_os_error(), Some(libc::EMFILE | libc::ENFILE | libc::ENOMEM)) =>
+                {
                     tracing::warn!(%error, "cannot accept connections for a moment");
                     self.accept_again_at = Some(now + ACCEPT_PAUSE);
                     self.listen(false);
@@ -284,7 +286,9 @@ impl EventLoop {
         match link.progress {
             Progress::Connecting { target, .. } => self.connected(now, slot, target),
             Progress::Open => {
-                if event.writable && let Err(error) = link.send_backlog() {
+                if event.writable
+                    && let Err(error) = link.send_backlog()
+                {
                     return self.lost(now, id, &error);
                 }
                 if event.readable {
@@ -438,7 +442,8 @@ impl EventLoop {
             };
             if interest != link.interest {
                 link.interest = interest;
-                if let Err(error) = self.poller.change(link.stream.as_raw_fd(), u64::from(id.slot), interest) {
+                if let Err(error) = self.poller.change(link.stream.as_raw_fd(), u64::from(id.slot), interest)
+                {
                     tracing::error!(%error, "cannot poll a link");
                 }
             }

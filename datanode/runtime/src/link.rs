@@ -53,7 +53,17 @@ pub struct LinkState {
 impl LinkState {
     /// A new link.
     pub fn new(id: LinkId, stream: TcpStream, progress: Progress, interest: Interest) -> LinkState {
-        LinkState { id, stream, progress, interest, input: Vec::new(), start: 0, end: 0, output: Vec::new(), written: 0 }
+        LinkState {
+            id,
+            stream,
+            progress,
+            interest,
+            input: Vec::new(),
+            start: 0,
+            end: 0,
+            output: Vec::new(),
+            written: 0,
+        }
     }
 
     /// Bytes received and not consumed.
@@ -109,7 +119,9 @@ impl LinkState {
                 self.end += count;
                 Ok(Some((count, count == room)))
             }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(None),
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
+                Ok(None)
+            }
             Err(error) => Err(error),
         }
     }
@@ -129,7 +141,8 @@ impl LinkState {
             calls = 1;
             match self.stream.write(bytes) {
                 Ok(count) => bytes = &bytes[count..],
-                Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
+                Err(error)
+                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
                 Err(error) => return Err(error),
             }
         }

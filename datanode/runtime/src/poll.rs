@@ -70,7 +70,8 @@ impl Poller {
         }
         let mut event = libc::epoll_event { events: flags as u32, u64: token };
         // SAFETY: `event` lives across the call; a closed descriptor gives an error, not a fault.
-        let result = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, descriptor, &raw mut event) };
+        let result =
+            unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, descriptor, &raw mut event) };
         if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
     }
 

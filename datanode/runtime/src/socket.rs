@@ -22,7 +22,8 @@ pub fn prepare(stream: &TcpStream) -> io::Result<()> {
     stream.set_nodelay(true)?;
     let socket = SockRef::from(stream);
     socket.set_tcp_user_timeout(Some(USER_TIMEOUT))?;
-    socket.set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(1)))?;
+    socket
+        .set_tcp_keepalive(&TcpKeepalive::new().with_time(KEEPALIVE).with_interval(Duration::from_secs(1)))?;
     // The system may allow less; it says so nowhere, and less is only slower.
     let _ = socket.set_send_buffer_size(BUFFER_BYTES);
     let _ = socket.set_recv_buffer_size(BUFFER_BYTES);

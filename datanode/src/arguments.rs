@@ -1,0 +1,74 @@
+//! Command line of `duet datanode`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+
+/// Serve partitions of a cluster from memory.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// Number of this node, 1 to the number of data nodes.
+    #[arg(long, value_name = "N")]
+    pub node_id: u32,
+    /// Address to listen on; port 0 takes a free one.
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:0")]
+    pub listen: SocketAddr,
+    /// Address that others reach this node at, where it differs from the one it listens on.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub advertise: Option<String>,
+    /// Addresses of all management nodes.
+    #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
+    pub management: Vec<String>,
+    /// Memory for rows and indexes, such as 512MiB or 8GiB.
+    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_bytes)]
+    pub memory: u64,
+    /// CPUs that the node may pin its threads to, such as 0 or 2,3; without it nothing is pinned on fewer than 4 CPUs.
+    #[arg(long, value_name = "LIST", value_delimiter = ',')]
+    pub cpus: Vec<usize>,
+    /// Address of metrics and health over HTTP.
+    #[arg(long, value_name = "HOST:PORT")]
+    pub metrics: Option<SocketAddr>,
+    /// Most connections at once.
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    pub max_links: u32,
+    /// File with the secret that all members of the cluster and its clients share.
+    #[arg(long, value_name = "FILE")]
+    pub cluster_secret_file: Option<PathBuf>,
+    /// End when standard input ends: the parent holds the other end.
+    #[arg(long)]
+    pub parent_pipe: bool,
+}
+
+/// Parses a number of bytes with an optional unit: B, K, M, G (powers of 1024), KiB, MiB, GiB.
+///
+/// # Errors
+/// A sentence.
+pub fn parse_bytes(text: &str) -> Result<u64, String> {
+    let digits = text.len() - text.trim_start_matches(|character: char| character.is_ascii_digit()).len();
+    let (number, unit) = text.split_at(digits);
+    let factor: u64 = match unit.trim().to_ascii_lowercase().as_str() {
+        "" | "b" => 1,
+        "k" | "kb" | "kib" => 1 << 10,
+        "m" | "mb" | "mib" => 1 << 20,
+        "g" | "gb" | "gib" => 1 << 30,
+        "t" | "tb" | "tib" => 1 << 40,
+        _ => return Err(format!("'{text}' is no size; write for example 512MiB or 8GiB")),
+    };
+    let number: u64 =
+        number.parse().map_err(|_| format!("'{text}' is no size; write for example 512MiB or 8GiB"))?;
+    number.checked_mul(factor).ok_or_else(|| format!("'{text}' is more than any machine has"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sizes_have_units() {
+        assert_eq!(parse_bytes("17"), Ok(17));
+        assert_eq!(parse_bytes("2GiB"), Ok(2 << 30));
+        assert_eq!(parse_bytes("64 m"), Ok(64 << 20));
+        for wrong in ["", "GiB", "-1", "1.5G", "7 parsecs", "99999999999999999999", "999999999TiB"] {
+            assert!(parse_bytes(wrong).is_err(), "{wrong}");
+        }
+    }
+}
