@@ -93,9 +93,10 @@ impl Kernel {
         self.out.send(link, 0, &body, Sections::none());
     }
 
-    /// The first frame of a link that this node opened.
+    /// The first frame of a link that this node opened: a `Welcome`, perhaps with more behind it.
     pub(crate) fn welcomed(&mut self, now: Nanoseconds, link: LinkId, target: Target, frame: &FrameView<'_>) {
-        let Some(first) = frame.signals().next() else { return };
+        let mut signals = frame.signals();
+        let Some(first) = signals.next() else { return };
         if let Some(refusal) = first.body::<RefuseLink>() {
             return self.refused(link, target, refusal.code.get(), first.section(0));
         }
@@ -117,6 +118,7 @@ impl Kernel {
                 }
                 self.out.set_receiver(link, Instance::NONE);
                 self.membership.established(target, link, now);
+                self.management_signals(now, link, signals);
             }
             Target::Peer { node, lane } => {
                 let peer = frame.envelope().sender;
@@ -126,8 +128,9 @@ impl Kernel {
                 };
                 self.membership.established(target, link, now);
                 if !self.attach_lane(lane, link, welcome.lane_received.get()) {
-                    self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
+                    return self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
                 }
+                self.peer_signals(link, lane, signals);
             }
         }
     }

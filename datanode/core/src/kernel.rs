@@ -10,7 +10,7 @@ use crate::membership::Membership;
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
 use duet_memory::{ArenaOptions, MemoryBudget};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES};
+use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, Signals};
 use duet_protocol::record::ClusterState;
 use duet_protocol::schema::TableState;
 use duet_protocol::signal::accept_one::AcceptOne;
@@ -91,7 +91,7 @@ impl Kernel {
         let arena_bytes = usize::try_from(configuration.arena_bytes).unwrap_or(usize::MAX);
         let mut options = ArenaOptions::small(arena_bytes);
         options.huge_pages = configuration.memory_bytes >= 64 << 20;
-        let ldm = LocalDataManager::new(budget.clone(), options)?;
+        let ldm = LocalDataManager::new(&budget, options)?;
         let membership = Membership::new(&configuration, now);
         let mut out = Outbox::default();
         out.identity.sender = membership.instance;
@@ -155,8 +155,8 @@ impl Kernel {
     pub fn frame_limit(&self, link: LinkId) -> usize {
         match self.links.get(link).map(|link| link.stage) {
             Some(Stage::Ready(LinkRole::Client)) => CLIENT_FRAME_BYTES,
-            Some(Stage::Ready(_)) => MAX_FRAME_BYTES,
-            Some(Stage::AwaitHello { .. } | Stage::AwaitWelcome(_)) | None => MAX_HANDSHAKE_BYTES,
+            Some(Stage::Ready(_) | Stage::AwaitWelcome(_)) => MAX_FRAME_BYTES,
+            Some(Stage::AwaitHello { .. }) | None => MAX_HANDSHAKE_BYTES,
         }
     }
 
@@ -181,7 +181,7 @@ impl Kernel {
             Stage::AwaitWelcome(target) => self.welcomed(now, link, target, &frame),
             Stage::Ready(LinkRole::Client) => self.client_frame(link, &frame, envelope),
             Stage::Ready(LinkRole::Peer { lane }) => self.peer_frame(link, lane, &frame, envelope),
-            Stage::Ready(LinkRole::Management { .. }) => self.management_frame(now, link, &frame),
+            Stage::Ready(LinkRole::Management { .. }) => self.management_signals(now, link, frame.signals()),
         }
     }
 
@@ -355,7 +355,7 @@ impl Kernel {
             return self.refuse(link, ErrorCode::NotInView, "the frame is from another instance");
         }
         self.raise_epoch(envelope.epoch);
-        let Some(position) = envelope.lane else { return self.peer_requests(link, lane, frame) };
+        let Some(position) = envelope.lane else { return self.peer_signals(link, lane, frame.signals()) };
         let state = &mut self.out.lanes[lane];
         if position.lane != state.number
             || state.link != Some(link)
@@ -406,8 +406,9 @@ impl Kernel {
         }
     }
 
-    fn peer_requests(&mut self, link: LinkId, lane: usize, frame: &FrameView<'_>) {
-        for signal in frame.signals() {
+    /// Signals of another data node outside the lanes: requests that it forwards, answers to ours.
+    pub(crate) fn peer_signals(&mut self, link: LinkId, lane: usize, signals: Signals<'_>) {
+        for signal in signals.clone() {
             match signal.signal_type() {
                 SignalType::Read
                 | SignalType::Write
@@ -440,12 +441,13 @@ impl Kernel {
                 }
             }
         }
-        let requests = frame.signals().filter(is_request);
+        let requests = signals.filter(is_request);
         self.coordinator.requests(&mut context!(self), &mut self.ldm, link, requests, None);
     }
 
-    fn management_frame(&mut self, now: Nanoseconds, link: LinkId, frame: &FrameView<'_>) {
-        for signal in frame.signals() {
+    /// Signals of a management node.
+    pub(crate) fn management_signals(&mut self, now: Nanoseconds, link: LinkId, signals: Signals<'_>) {
+        for signal in signals {
             match signal.signal_type() {
                 SignalType::Heartbeat => {}
                 SignalType::RefuseLink => self.links.mark_closing(link, &mut self.commands),

@@ -90,7 +90,13 @@ pub struct Fragment {
 
 impl Fragment {
     /// An empty fragment.
-    pub fn new(partition: u16, role: Role, cfg: u64, lane: Option<usize>) -> Fragment {
+    pub fn new(
+        partition: u16,
+        role: Role,
+        cfg: u64,
+        lane: Option<usize>,
+        outcomes: OutcomeTable,
+    ) -> Fragment {
         Fragment {
             partition,
             role,
@@ -99,7 +105,7 @@ impl Fragment {
             lane,
             tables: Vec::new(),
             pending: VecDeque::new(),
-            outcomes: OutcomeTable::default(),
+            outcomes,
             accept_due: false,
         }
     }

@@ -21,6 +21,7 @@ use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
 use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, ScanRow, push_row};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
 use fragment::{Fragment, row_state};
+use outcome::OutcomeTable;
 use queue::WaitQueue;
 
 /// Rows of dropped tables freed in one turn.
@@ -31,6 +32,10 @@ const SCAN_MAX_ROWS: u32 = 4_096;
 const SCAN_MAX_BYTES: usize = 256 << 10;
 /// Most index buckets visited for one batch of a scan.
 const SCAN_MAX_STEPS: usize = 4_096;
+/// Bytes of the memory budget for which one outcome record may be kept beside it (1/16 of it at 48 bytes a record).
+const OUTCOME_SHARE: u64 = 16 * 48;
+/// Outcome records that every fragment may keep, however small the budget.
+const LEAST_OUTCOMES: usize = 4_096;
 
 /// What the blocks of a thread share while one event is processed.
 #[derive(Debug)]
@@ -85,6 +90,8 @@ pub struct ReplicaDigest {
 #[derive(Debug)]
 pub struct LocalDataManager {
     arena: Arena,
+    /// Most outcome records of all fragments.
+    outcome_limit: usize,
     fragments: Vec<Option<Fragment>>,
     queue: WaitQueue,
     /// Indexes of dropped tables that are being freed.
@@ -103,10 +110,12 @@ impl LocalDataManager {
     ///
     /// # Errors
     /// A sentence when the address space cannot be reserved.
-    pub fn new(budget: MemoryBudget, options: ArenaOptions) -> Result<LocalDataManager, String> {
-        let arena = Arena::new(budget, options).map_err(|error| format!("cannot reserve memory: {error}"))?;
+    pub fn new(budget: &MemoryBudget, options: ArenaOptions) -> Result<LocalDataManager, String> {
+        let arena =
+            Arena::new(budget.clone(), options).map_err(|error| format!("cannot reserve memory: {error}"))?;
         Ok(LocalDataManager {
             arena,
+            outcome_limit: usize::try_from(budget.limit_bytes() / OUTCOME_SHARE).unwrap_or(usize::MAX),
             fragments: Vec::new(),
             queue: WaitQueue::default(),
             clearing: Vec::new(),
@@ -131,6 +140,7 @@ impl LocalDataManager {
         for slot in removed {
             assert_eq!(self.pending_of_table[*slot], 0, "a table with pending writes was removed");
         }
+        let outcomes = (self.outcome_limit / map.partitions.len().max(1)).max(LEAST_OUTCOMES);
         for (partition, info) in map.partitions.iter().enumerate() {
             let partition = partition as u16;
             let peer = match info.role {
@@ -139,9 +149,10 @@ impl LocalDataManager {
                 Role::Elsewhere { .. } => continue,
             };
             let lane = peer.and_then(|peer| lane_of(peer, partition));
-            let fragment = self.fragments[usize::from(partition)]
-                .get_or_insert_with(|| Fragment::new(partition, info.role, info.cfg, lane));
-            fragment.lane = lane;
+            let fragment = self.fragments[usize::from(partition)].get_or_insert_with(|| {
+                Fragment::new(partition, info.role, info.cfg, lane, OutcomeTable::new(outcomes))
+            });
+            assert!(fragment.role == info.role && fragment.cfg == info.cfg, "roles do not change yet");
             fragment.ensure_tables(tables);
             for slot in removed {
                 let index = std::mem::replace(&mut fragment.tables[*slot], HashIndex::new(key_hash));

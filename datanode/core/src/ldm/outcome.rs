@@ -76,13 +76,19 @@ impl Session {
 }
 
 /// The outcome records of one fragment.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct OutcomeTable {
     sessions: FxHashMap<u64, Session>,
     records: usize,
+    limit: usize,
 }
 
 impl OutcomeTable {
+    /// An empty table for at most about `limit` records, counted where new transactions are admitted.
+    pub fn new(limit: usize) -> OutcomeTable {
+        OutcomeTable { sessions: FxHashMap::default(), records: 0, limit }
+    }
+
     /// Number of records.
     pub fn len(&self) -> usize {
         self.records
@@ -109,10 +115,11 @@ impl OutcomeTable {
 
     /// Whether one more record of the session fits.
     pub fn has_room(&self, session: u64) -> bool {
-        match self.sessions.get(&session) {
+        let fits = match self.sessions.get(&session) {
             Some(session) => session.records.len() < MAX_RECORDS_PER_SESSION,
             None => self.sessions.len() < MAX_SESSIONS,
-        }
+        };
+        fits && self.records < self.limit
     }
 
     /// Frees the session's records below `resolved_below` and puts `record`, replacing one with the same number.
@@ -199,7 +206,7 @@ mod tests {
     fn records_are_found_freed_and_fenced_out_of_order() {
         let session = session_id(100, 1, 1);
         let id = |seq| TransactionId { session, seq };
-        let mut table = OutcomeTable::default();
+        let mut table = OutcomeTable::new(100);
         for seq in [2, 5, 3, 9, 1] {
             assert_eq!(table.known(id(seq), 100), Known::New);
             table.put(session, 0, record(seq));
@@ -208,6 +215,7 @@ mod tests {
         assert_eq!(table.known(id(4), 100), Known::New);
         table.put(session, 5, record(10));
         assert_eq!(table.len(), 3);
+        assert!(table.has_room(session) && !OutcomeTable::new(0).has_room(session));
         assert_eq!(table.known(id(4), 100), Known::Resolved);
         assert_eq!(table.known(id(5), 100), Known::Recorded(record(5)));
         table.remove(id(5));
