@@ -1,0 +1,4 @@
+//! Management nodes with real sockets and real files, on loopback.
+
+mod peer;
+mod process;
