@@ -70,6 +70,11 @@ impl ManagementNode {
             ..Welcome::default()
         };
         self.send(link, signal.request_id(), &body, Sections::none());
+        // Until it has read the welcome the other side takes small frames only, so nothing may share this one.
+        let envelope = self.envelope();
+        if let Some(link) = self.link_mut(link) {
+            link.seal(&envelope);
+        }
     }
 
     /// Judges the answer to [`ManagementNode::say_hello`].
