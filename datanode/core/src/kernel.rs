@@ -272,6 +272,12 @@ impl Kernel {
         counters
     }
 
+    /// Position of the last write that this node holds of a partition, if it holds the partition: given out as
+    /// primary, applied as backup. For the simulator's checks in true time.
+    pub fn last_position(&self, partition: u16) -> Option<u64> {
+        self.ldm.last_position(partition)
+    }
+
     /// What every fragment of this node holds; walks over all rows, for tests and diagnosis.
     pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
         self.ldm.digests(&self.map)

@@ -282,6 +282,11 @@ impl LocalDataManager {
         counters.rows = fragments().flat_map(|fragment| &fragment.tables).map(HashIndex::len).sum();
     }
 
+    /// Position of the last write of a fragment that this node holds.
+    pub fn last_position(&self, partition: u16) -> Option<u64> {
+        Some(self.fragments.get(usize::from(partition))?.as_ref()?.seq)
+    }
+
     /// What every fragment holds; walks over all rows.
     pub fn digests(&self, map: &ClusterMap) -> Vec<ReplicaDigest> {
         self.fragments.iter().flatten().map(|fragment| self.digest(fragment, map)).collect()
