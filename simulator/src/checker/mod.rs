@@ -1,0 +1,25 @@
+//! Checks of what the clients saw.
+
+mod fragments;
+mod registers;
+
+use crate::history::{History, Register, Violation};
+use std::collections::BTreeMap;
+
+pub use registers::FinalRow;
+
+/// Judges a history.
+///
+/// `final_rows` are the rows that were there when everything had come to rest, for the tables that still exist;
+/// `None` when the cluster cannot be asked any more.
+///
+/// # Errors
+/// The first violation, in the order of tables and keys.
+pub fn check(
+    history: &History,
+    final_rows: Option<&BTreeMap<Register, FinalRow>>,
+    tables_at_end: &[u32],
+) -> Result<(), Violation> {
+    fragments::check(&history.writes)?;
+    registers::check(history, final_rows, tables_at_end)
+}

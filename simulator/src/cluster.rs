@@ -1,0 +1,135 @@
+//! Which processes a plan has, and how each is configured.
+
+use crate::plan::Plan;
+use crate::process::{DataNode, DirectClient, Management, Process};
+use crate::trace::{ProcessNumber, Trace, What};
+use crate::workload::Generator;
+use crate::world::{Role, World};
+use duet_datanode_core::NodeConfiguration;
+use duet_mgmd_core::{ManagementConfiguration, ManagementPeer};
+use duet_protocol::record::ClusterConfiguration;
+
+/// Links that a server accepts at most.
+const MAX_LINKS: u32 = 256;
+
+/// Address of the process with this number; nothing listens there, the network of the run knows it by name.
+fn address(number: u32) -> String {
+    format!("127.0.0.1:{}", 10_000 + number)
+}
+
+impl World {
+    /// A world with all places, in which nothing lives yet.
+    pub fn lay_out(plan: Plan, trace: Trace) -> World {
+        let mut world = World::new(plan, trace);
+        let roles = (1..=world.plan.management_nodes)
+            .map(Role::Management)
+            .chain((1..=world.plan.data_nodes).map(Role::Data))
+            .chain((0..world.plan.clients + world.plan.direct_clients).map(Role::Client))
+            .collect::<Vec<_>>();
+        for (number, role) in roles.into_iter().enumerate() {
+            world.add_slot(role, address(number as u32));
+        }
+        world
+    }
+
+    fn management_addresses(&self) -> Vec<String> {
+        let management = self.numbers(|role| matches!(role, Role::Management(_)));
+        management.iter().map(|number| self.slots[usize::from(*number)].address.clone()).collect()
+    }
+
+    /// Starts the management node in a place, on the disk that is there.
+    ///
+    /// # Errors
+    /// What the node says.
+    pub fn start_management(&mut self, number: ProcessNumber, node: u32) -> Result<(), String> {
+        let management = self
+            .management_addresses()
+            .into_iter()
+            .enumerate()
+            .map(|(index, address)| ManagementPeer { node: index as u32 + 1, address })
+            .collect();
+        let plan = &self.plan;
+        let configuration = ManagementConfiguration {
+            node,
+            management,
+            cluster: ClusterConfiguration {
+                data_nodes: plan.data_nodes,
+                replicas: 2,
+                partitions: plan.partitions,
+                lanes: plan.lanes,
+            },
+            secret: Vec::new(),
+            max_links: MAX_LINKS,
+            seed: self.identity_random.bits(),
+            raft_id: self.identity_random.bits() | 1,
+            cluster_id: self.identity_random.bits() | 1,
+        };
+        let now = self.now();
+        let slot = &mut self.slots[usize::from(number)];
+        let process = Management::start(configuration, slot.disk.contents(), now)?;
+        slot.disk.cut(process.node.intact_log_bytes());
+        self.start(number, Process::Management(Box::new(process)));
+        Ok(())
+    }
+
+    /// Starts a new data node process in a place.
+    ///
+    /// # Errors
+    /// What the node says.
+    pub fn start_data_node(&mut self, number: ProcessNumber, node: u32) -> Result<(), String> {
+        let memory_bytes = self.plan.memory_bytes[node as usize - 1];
+        let configuration = NodeConfiguration {
+            node,
+            process: self.identity_random.identity(),
+            address: self.slots[usize::from(number)].address.clone(),
+            metrics_address: String::new(),
+            management: self.management_addresses(),
+            secret: Vec::new(),
+            memory_bytes,
+            arena_bytes: memory_bytes,
+            max_links: MAX_LINKS,
+            seed: self.identity_random.bits(),
+            planted_bug: self.plan.planted_bug,
+        };
+        let process = DataNode::start(configuration, self.now())?;
+        self.start(number, Process::DataNode(Box::new(process)));
+        Ok(())
+    }
+
+    /// Starts a client that speaks the protocol itself.
+    pub fn start_direct_client(&mut self, number: ProcessNumber, client: u32) {
+        let generator = Generator::new(self.plan.seed, client, self.plan.workload.clone());
+        let process = self.identity_random.identity();
+        let client = DirectClient::new(generator, process, &self.management_addresses());
+        self.start(number, Process::Direct(Box::new(client)));
+    }
+
+    /// A killed management node comes back.
+    pub(crate) fn restart_management(&mut self, number: ProcessNumber) {
+        let slot = &self.slots[usize::from(number)];
+        let Role::Management(node) = slot.role else { return };
+        if slot.process.is_some() {
+            return;
+        }
+        if let Err(reason) = self.start_management(number, node) {
+            let detail = format!("management node {node} cannot start again: {reason}");
+            self.violate(crate::history::Violation::new("a killed management node comes back", detail));
+            self.note(number, What::Kill, 0);
+        }
+    }
+
+    /// Starts everything for the first time.
+    ///
+    /// # Errors
+    /// What a process says.
+    pub fn start_all(&mut self) -> Result<(), String> {
+        for number in self.numbers(|_| true) {
+            match self.slots[usize::from(number)].role {
+                Role::Management(node) => self.start_management(number, node)?,
+                Role::Data(node) => self.start_data_node(number, node)?,
+                Role::Client(client) => self.start_direct_client(number, client),
+            }
+        }
+        Ok(())
+    }
+}

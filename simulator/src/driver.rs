@@ -1,0 +1,116 @@
+//! `duet sim`: runs seeds and tells what they found.
+
+use crate::run::{Report, run_seed};
+use clap::Args;
+use std::collections::BTreeMap;
+use std::io::Write;
+use std::time::Duration;
+
+/// Arguments of `duet sim`.
+#[derive(Args, Clone, Debug)]
+pub struct Arguments {
+    /// Number of seeds to run.
+    #[arg(long, default_value_t = 10)]
+    pub seeds: u64,
+    /// First seed.
+    #[arg(long, default_value_t = 0)]
+    pub from: u64,
+    /// Run this seed only.
+    #[arg(long, conflicts_with_all = ["seeds", "from"])]
+    pub seed: Option<u64>,
+    /// Print a line with events, acknowledgements, faults and the hash of every seed.
+    #[arg(long)]
+    pub stats: bool,
+    /// Print every event.
+    #[arg(long)]
+    pub trace: bool,
+    /// Plant a bug in the data nodes, to see that it is found: 1 the backup skips a write, 2 a write is acknowledged before
+    /// the backup accepted it, 3 a lane does not resend after a reconnect, 4 an outcome is forgotten.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=4))]
+    pub planted_bug: u32,
+    /// What the clients do.
+    #[arg(long, default_value = "registers", value_parser = ["registers"])]
+    pub workload: String,
+}
+
+/// Runs the seeds in order up to the first that finds something. Whether none did.
+///
+/// # Errors
+/// When standard output cannot be written.
+pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    let (first, count) = arguments.seed.map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
+    let mut out = std::io::stdout().lock();
+    let (mut events, mut acknowledged, mut spent) = (0, 0, Duration::ZERO);
+    let mut hash = 0u64;
+    let mut sights: BTreeMap<&str, u64> = BTreeMap::new();
+    for seed in first..first.saturating_add(count) {
+        let (report, time) = measured(|| run_seed(seed, arguments.planted_bug, arguments.trace));
+        events += report.events;
+        acknowledged += report.acknowledged;
+        spent += time;
+        for (name, count) in &report.sights {
+            *sights.entry(name).or_default() += count;
+        }
+        hash = hash.rotate_left(1) ^ report.hash;
+        if arguments.stats {
+            print_stats(&mut out, &report, time)?;
+        }
+        if let Some((violation, recent)) = &report.failure {
+            writeln!(out, "\nlast events:\n{recent}\n")?;
+            writeln!(out, "seed {seed} violates \"{}\": {}", violation.check, violation.detail)?;
+            writeln!(
+                out,
+                "repeat it with: duet sim --seed {seed} --trace{}",
+                planted(arguments.planted_bug)
+            )?;
+            return Ok(false);
+        }
+    }
+    if arguments.stats {
+        let sights: Vec<String> = sights.iter().map(|(name, count)| format!("{name} {count}")).collect();
+        writeln!(out, "seen on the way: {}", sights.join(", "))?;
+    }
+    let rate = events as f64 / spent.as_secs_f64().max(1e-9);
+    writeln!(
+        out,
+        "{count} seeds from {first}: nothing found; {events} events, {acknowledged} acknowledged operations, \
+         {rate:.0} events/s, hash {hash:016x}"
+    )?;
+    Ok(true)
+}
+
+fn planted(bug: u32) -> String {
+    if bug == 0 { String::new() } else { format!(" --planted-bug {bug}") }
+}
+
+#[expect(
+    clippy::disallowed_methods,
+    reason = "measures the simulator itself; nothing of a run depends on it"
+)]
+fn measured<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let start = std::time::Instant::now();
+    let result = work();
+    (result, start.elapsed())
+}
+
+fn print_stats(out: &mut impl Write, report: &Report, time: Duration) -> std::io::Result<()> {
+    let faults = report.faults;
+    writeln!(
+        out,
+        "seed {:>6}  hash {:016x}  {:>8} events  {:>6} acknowledged  {:>6} writes  {:>6} reads  {:>7.3} s virtual  \
+         {:>7.0} events/ms  resets {} pauses {} stalls {} restarts {} kills {}",
+        report.seed,
+        report.hash,
+        report.events,
+        report.acknowledged,
+        report.evidence.0,
+        report.evidence.1,
+        report.virtual_time as f64 / 1e9,
+        report.events as f64 / (time.as_secs_f64() * 1e3).max(1e-9),
+        faults.resets,
+        faults.pauses,
+        faults.stalls,
+        faults.restarts,
+        faults.kills,
+    )
+}

@@ -1,0 +1,130 @@
+//! Faults that strike while a run is not calm.
+
+use crate::event::Event;
+use crate::network::Connection;
+use crate::plan::FaultKind;
+use crate::queue::{SECOND, Time};
+use crate::trace::{ProcessNumber, What};
+use crate::world::{Role, World};
+
+fn is_data(role: Role) -> bool {
+    matches!(role, Role::Data(_))
+}
+
+fn is_management(role: Role) -> bool {
+    matches!(role, Role::Management(_))
+}
+
+fn is_client(role: Role) -> bool {
+    matches!(role, Role::Client(_))
+}
+
+impl World {
+    /// Puts the first fault of every kind that is on into the queue.
+    pub fn start_faults(&mut self) {
+        for kind in 0..self.plan.faults.len() {
+            self.next_fault(kind);
+        }
+    }
+
+    /// Faults become rarer with time, so that every run gets to its end however hard it began.
+    fn next_fault(&mut self, kind: usize) {
+        let every = self.plan.faults[kind].every * (1 + self.now() / SECOND);
+        let wait = self.fault_random.around(every);
+        let at = self.now() + wait;
+        self.network.queue.push(at, Event::Fault { kind });
+    }
+
+    /// A fault of the plan is due.
+    pub(crate) fn strike(&mut self, kind: usize) {
+        if self.calm {
+            return;
+        }
+        let fault = self.plan.faults[kind];
+        let length = self.fault_random.around(fault.length);
+        match fault.kind {
+            FaultKind::ResetClient => self.reset_one(is_client, |_| true),
+            FaultKind::ResetLane => self.reset_one(is_data, is_data),
+            FaultKind::ResetAllLanes => self.reset_all_lanes(),
+            FaultKind::ResetManagement => self.reset_one(is_data, is_management),
+            FaultKind::ResetConsensus => self.reset_one(is_management, is_management),
+            FaultKind::PauseDataNode => self.pause_one(is_data, length),
+            FaultKind::PauseManagement => self.pause_one(is_management, length),
+            FaultKind::PauseClient => self.pause_one(is_client, length),
+            FaultKind::Stall => self.stall_one(length),
+            FaultKind::RestartManagement => self.kill_management(length),
+        }
+        self.next_fault(kind);
+    }
+
+    fn pick_process(&mut self, wanted: impl Fn(Role) -> bool) -> Option<ProcessNumber> {
+        let mut living = self.numbers(wanted);
+        living.retain(|number| self.is_running(*number));
+        if living.is_empty() { None } else { Some(*self.fault_random.pick(&living)) }
+    }
+
+    fn reset_one(&mut self, connecting: impl Fn(Role) -> bool, accepting: impl Fn(Role) -> bool) {
+        let role = |process: ProcessNumber| self.slots[usize::from(process)].role;
+        let between = |connection: &Connection| {
+            let [from, to] = connection.ends.map(|end| role(end.process));
+            connecting(from) && accepting(to)
+        };
+        let open = self.network.open_connections(between);
+        if !open.is_empty() {
+            let number = *self.fault_random.pick(&open);
+            self.reset(number);
+        }
+    }
+
+    fn reset_all_lanes(&mut self) {
+        let role = |process: ProcessNumber| self.slots[usize::from(process)].role;
+        let lanes = self
+            .network
+            .open_connections(|connection| connection.ends.iter().all(|end| is_data(role(end.process))));
+        if lanes.is_empty() {
+            return;
+        }
+        let ends_of = |number| self.network.connection(number).map(|found| found.ends.map(|end| end.process));
+        let chosen = ends_of(*self.fault_random.pick(&lanes));
+        for number in lanes.iter().copied().filter(|number| ends_of(*number) == chosen).collect::<Vec<_>>() {
+            self.reset(number);
+        }
+    }
+
+    fn reset(&mut self, number: crate::network::ConnectionNumber) {
+        let Some(connection) = self.network.connection(number) else { return };
+        let process = connection.ends[0].process;
+        self.faults.resets += 1;
+        self.network.reset(number);
+        self.note(process, What::Reset, u64::from(number));
+    }
+
+    fn pause_one(&mut self, wanted: impl Fn(Role) -> bool, length: Time) {
+        if let Some(number) = self.pick_process(wanted) {
+            self.pause(number, length);
+        }
+    }
+
+    fn stall_one(&mut self, length: Time) {
+        let (Some(from), Some(to)) = (self.pick_process(|_| true), self.pick_process(|_| true)) else {
+            return;
+        };
+        if from == to {
+            return;
+        }
+        let until = self.now() + length;
+        self.faults.stalls += 1;
+        self.network.stall(from, to, until);
+        self.note(from, What::Stall, u64::from(to));
+    }
+
+    fn kill_management(&mut self, length: Time) {
+        let Some(number) = self.pick_process(is_management) else { return };
+        self.kill(number, false);
+        let random = &mut self.fault_random;
+        self.slots[usize::from(number)].disk.crash(|bound| random.below(bound));
+        self.faults.restarts += 1;
+        let at = self.now() + length;
+        self.network.queue.push(at, Event::Restart { process: number });
+    }
+}

@@ -1,0 +1,291 @@
+//! What one seed means: sizes of the cluster, the workload, and which faults are on, how often.
+
+use crate::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
+use crate::random::{Purpose, Random};
+
+/// Chances are given per million.
+pub const ALWAYS: u32 = 1_000_000;
+
+/// How the network behaves.
+#[derive(Clone, Debug)]
+pub struct NetworkPlan {
+    /// Smallest delay of a flow; each flow draws its own between this and the next.
+    pub delay_low: Time,
+    /// Largest delay of a flow.
+    pub delay_high: Time,
+    /// Largest extra delay of a frame.
+    pub jitter: Time,
+    /// How many frames are delayed much longer.
+    pub spike_per_million: u32,
+    /// Largest such delay.
+    pub spike: Time,
+    /// How many connections are refused.
+    pub refuse_connection_per_million: u32,
+    /// Delay of each of the two steps of connecting.
+    pub connect_delay: Time,
+    /// How many flows are slow.
+    pub slow_flow_per_million: u32,
+    /// The slowest of them, in nanoseconds per byte.
+    pub slow_nanoseconds_per_byte: Time,
+    /// How long others may take to notice a machine that vanished without closing its connections.
+    pub silent_death: Time,
+}
+
+/// Kinds of faults that strike again and again until the run calms down.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum FaultKind {
+    /// A connection of a client breaks.
+    ResetClient,
+    /// A lane between data nodes breaks.
+    ResetLane,
+    /// All lanes between two data nodes break at once.
+    ResetAllLanes,
+    /// A connection of a data node with a management node breaks.
+    ResetManagement,
+    /// A connection between management nodes breaks.
+    ResetConsensus,
+    /// A data node is paused.
+    PauseDataNode,
+    /// A management node is paused.
+    PauseManagement,
+    /// A client is paused.
+    PauseClient,
+    /// Everything from one process to another is held up.
+    Stall,
+    /// A management node is killed, loses what was not yet durable, and starts again.
+    RestartManagement,
+}
+
+impl FaultKind {
+    /// Every kind.
+    pub const ALL: [FaultKind; 10] = [
+        FaultKind::ResetClient,
+        FaultKind::ResetLane,
+        FaultKind::ResetAllLanes,
+        FaultKind::ResetManagement,
+        FaultKind::ResetConsensus,
+        FaultKind::PauseDataNode,
+        FaultKind::PauseManagement,
+        FaultKind::PauseClient,
+        FaultKind::Stall,
+        FaultKind::RestartManagement,
+    ];
+}
+
+/// One kind of fault that is on.
+#[derive(Clone, Copy, Debug)]
+pub struct FaultPlan {
+    /// The kind.
+    pub kind: FaultKind,
+    /// Mean time between two of them.
+    pub every: Time,
+    /// Mean length, for those that have one.
+    pub length: Time,
+}
+
+/// How a run ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ending {
+    /// Faults stop, everything comes to rest, and all is compared.
+    Rest,
+    /// One data node is killed for good.
+    Kill {
+        /// Whether the others only notice late, because the machine is gone and closes nothing.
+        silent: bool,
+    },
+}
+
+/// What clients do.
+#[derive(Clone, Debug)]
+pub struct WorkloadPlan {
+    /// Tables that live as long as the run.
+    pub tables: u32,
+    /// Keys in each.
+    pub keys: u64,
+    /// Part of the operations that go to key 0 of the first table.
+    pub hot_per_million: u32,
+    /// Operations that each client keeps under way.
+    pub concurrency: u32,
+    /// Mean pause of a client between two operations.
+    pub think: Time,
+    /// Largest padding of a row in bytes.
+    pub padding: u64,
+    /// Weights of read, insert, upsert, set, increment, compare-and-set, delete, scan.
+    pub weights: [u32; 8],
+    /// Part of the operations sent in one frame with others.
+    pub batch_per_million: u32,
+    /// Part of the operations of direct clients sent to a node that is not the primary.
+    pub misroute_per_million: u32,
+    /// Part of the writes of direct clients sent a second time while the first is under way.
+    pub duplicate_per_million: u32,
+    /// Part of the writes whose outcome is asked for again afterwards.
+    pub ask_again_per_million: u32,
+    /// Mean time between schema changes while traffic runs; 0 for none.
+    pub schema_change_every: Time,
+    /// Acknowledged operations to reach.
+    pub acknowledged: u64,
+    /// Events to reach.
+    pub events: u64,
+}
+
+/// Everything that the seed decides in advance.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The seed.
+    pub seed: u64,
+    /// Data nodes, in groups of two.
+    pub data_nodes: u32,
+    /// Management nodes, 1 or 3.
+    pub management_nodes: u32,
+    /// Clients that run the client's core.
+    pub clients: u32,
+    /// Clients that speak the protocol themselves and stretch its rules.
+    pub direct_clients: u32,
+    /// Lanes between data nodes.
+    pub lanes: u16,
+    /// Partitions.
+    pub partitions: u16,
+    /// Memory budget of each data node in bytes.
+    pub memory_bytes: Vec<u64>,
+    /// Largest time between an event and the flush of its burst.
+    pub burst: Time,
+    /// Mean time until bytes are durable on a disk.
+    pub disk: Time,
+    /// The network.
+    pub network: NetworkPlan,
+    /// Faults that are on.
+    pub faults: Vec<FaultPlan>,
+    /// The workload.
+    pub workload: WorkloadPlan,
+    /// How it ends.
+    pub ending: Ending,
+    /// Bug to plant in the data nodes, 0 for none.
+    pub planted_bug: u32,
+}
+
+impl Plan {
+    /// The plan of a seed.
+    pub fn new(seed: u64, planted_bug: u32) -> Plan {
+        let mut random = Random::new(seed, Purpose::Plan);
+        let random = &mut random;
+        let data_nodes = if random.chance(250_000) { 4 } else { 2 };
+        let management_nodes = if random.chance(500_000) { 3 } else { 1 };
+        let everyone = random.between(2, 6) as u32;
+        let direct_clients = 1 + random.below(u64::from(everyone) - 1) as u32;
+        let tight = random.chance(120_000);
+        let memory = |random: &mut Random| match tight && random.chance(700_000) {
+            true => random.between(1, 6) << 18,
+            false => 64 << 20,
+        };
+        Plan {
+            seed,
+            data_nodes,
+            management_nodes,
+            clients: everyone - direct_clients,
+            direct_clients,
+            lanes: random.between(1, 3) as u16,
+            partitions: random.between(4, 16) as u16,
+            memory_bytes: (0..data_nodes).map(|_| memory(random)).collect(),
+            burst: *random.pick(&[1, 5, 20, 100]) * MICROSECOND,
+            disk: *random.pick(&[50, 500, 4_000]) * MICROSECOND,
+            network: network(random),
+            faults: faults(random, management_nodes),
+            workload: workload(random),
+            ending: match random.below(8) {
+                0 => Ending::Kill { silent: false },
+                1 => Ending::Kill { silent: true },
+                _ => Ending::Rest,
+            },
+            planted_bug,
+        }
+    }
+
+    /// Processes of the run: management nodes, data nodes, clients.
+    pub fn processes(&self) -> u32 {
+        self.management_nodes + self.data_nodes + self.clients + self.direct_clients
+    }
+}
+
+fn network(random: &mut Random) -> NetworkPlan {
+    let delay_low = *random.pick(&[2, 10, 30]) * MICROSECOND;
+    NetworkPlan {
+        delay_low,
+        delay_high: delay_low + *random.pick(&[1, 50, 400]) * MICROSECOND,
+        jitter: *random.pick(&[1, 20, 300]) * MICROSECOND,
+        spike_per_million: *random.pick(&[0, 0, 1_000, 10_000]),
+        spike: *random.pick(&[2, 20, 80]) * MILLISECOND,
+        refuse_connection_per_million: *random.pick(&[0, 0, 100_000, 400_000]),
+        connect_delay: *random.pick(&[20, 200, 2_000]) * MICROSECOND,
+        slow_flow_per_million: *random.pick(&[0, 0, 100_000]),
+        slow_nanoseconds_per_byte: *random.pick(&[100, 1_000, 5_000]),
+        silent_death: *random.pick(&[100, 500, 2_000]) * MILLISECOND,
+    }
+}
+
+fn faults(random: &mut Random, management_nodes: u32) -> Vec<FaultPlan> {
+    let mut plans = Vec::new();
+    for kind in FaultKind::ALL {
+        let mut on = random.chance(350_000);
+        let every = *random.pick(&[30, 100, 300]) * MILLISECOND;
+        let length = *random.pick(&[1, 10, 50, 200]) * MILLISECOND;
+        if kind == FaultKind::ResetConsensus {
+            on &= management_nodes > 1;
+        }
+        if on {
+            let rare = matches!(kind, FaultKind::RestartManagement | FaultKind::PauseManagement);
+            plans.push(FaultPlan { kind, every: if rare { every * 4 } else { every }, length });
+        }
+    }
+    plans
+}
+
+fn workload(random: &mut Random) -> WorkloadPlan {
+    let mut weights = [0; 8];
+    for (index, weight) in weights.iter_mut().enumerate() {
+        let least = u64::from(index == 0 || index == 2 || index == 4);
+        *weight = random.between(least, 8) as u32;
+    }
+    weights[7] = random.below(2) as u32;
+    WorkloadPlan {
+        tables: random.between(1, 3) as u32,
+        keys: *random.pick(&[3, 20, 150, 600]),
+        hot_per_million: *random.pick(&[0, 50_000, 400_000]),
+        concurrency: *random.pick(&[1, 4, 12, 24]),
+        think: *random.pick(&[20, 200, 1_000]) * MICROSECOND,
+        padding: *random.pick(&[0, 40, 900]),
+        weights,
+        batch_per_million: *random.pick(&[0, 300_000, 900_000]),
+        misroute_per_million: *random.pick(&[0, 20_000, 200_000]),
+        duplicate_per_million: *random.pick(&[0, 10_000, 100_000]),
+        ask_again_per_million: *random.pick(&[5_000, 50_000]),
+        schema_change_every: *random.pick(&[0, 50, 300]) * MILLISECOND,
+        acknowledged: 2_200,
+        events: 52_000,
+    }
+}
+
+/// How long a cluster may take to form.
+pub const FORMING_LIMIT: Time = 60 * SECOND;
+/// How long the traffic may take; far more than any plan needs.
+pub const TRAFFIC_LIMIT: Time = 900 * SECOND;
+/// How long everything may take to complete after the faults have stopped.
+pub const REST_LIMIT: Time = 60 * SECOND;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn seeds_differ_and_every_fault_and_ending_occurs() {
+        let plans: Vec<Plan> = (0..200).map(|seed| Plan::new(seed, 0)).collect();
+        for kind in FaultKind::ALL {
+            let count =
+                plans.iter().filter(|plan| plan.faults.iter().any(|fault| fault.kind == kind)).count();
+            assert!((10..150).contains(&count), "{kind:?} in {count} of 200");
+        }
+        assert!(plans.iter().any(|plan| plan.ending == Ending::Kill { silent: true }));
+        assert!(plans.iter().any(|plan| plan.data_nodes == 4 && plan.management_nodes == 3));
+        assert!(plans.iter().any(|plan| plan.memory_bytes.iter().any(|bytes| *bytes < 2 << 20)));
+        assert!(plans.iter().all(|plan| (2..=6).contains(&(plan.clients + plan.direct_clients))));
+    }
+}

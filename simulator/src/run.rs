@@ -1,0 +1,399 @@
+//! One run: a cluster forms, clients use it while faults strike, faults stop, and everything is compared.
+
+use crate::checker;
+use crate::history::{History, Register, Seen, Violation};
+use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
+use crate::process::{Change, DirectClient, LastScan, Mode, Process};
+use crate::queue::{MILLISECOND, SECOND, Time};
+use crate::trace::{ProcessNumber, Trace, What};
+use crate::workload::Shape;
+use crate::world::{FaultCounts, Role, World};
+use duet_datanode_core::{NodeCounters, ReplicaDigest};
+use std::collections::BTreeMap;
+
+/// Time between two looks of the run at the world.
+const LOOK: Time = 5 * MILLISECOND;
+
+/// What came of a run.
+#[derive(Clone, Debug)]
+pub struct Report {
+    /// The seed.
+    pub seed: u64,
+    /// Events handled.
+    pub events: u64,
+    /// Operations answered with a result.
+    pub acknowledged: u64,
+    /// Virtual time in nanoseconds.
+    pub virtual_time: Time,
+    /// Hash of everything that happened.
+    pub hash: u64,
+    /// Faults that struck.
+    pub faults: FaultCounts,
+    /// Writes and reads in the evidence.
+    pub evidence: (u64, u64),
+    /// What happened on the way: errors answered to clients, and some counters of the data nodes, by name.
+    pub sights: BTreeMap<&'static str, u64>,
+    /// The check that failed, and the last events before it.
+    pub failure: Option<(Violation, String)>,
+}
+
+/// Runs one seed. With `print` every event goes to standard output.
+pub fn run_seed(seed: u64, planted_bug: u32, print: bool) -> Report {
+    run_plan(Plan::new(seed, planted_bug), print)
+}
+
+/// Runs a plan.
+pub fn run_plan(plan: Plan, print: bool) -> Report {
+    let mut run = Run { world: World::lay_out(plan, Trace::new(print)), history: History::default() };
+    // An assertion of a core is a finding like any other: the seed and the last events must be told.
+    let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.play()));
+    let violation = match ended {
+        Ok(result) => result.err(),
+        Err(panic) => Some(Violation::new("assertions hold", panic_text(panic.as_ref()))),
+    };
+    let sights = run.sights();
+    let clients = run.world.slots.iter().filter_map(|slot| match &slot.process {
+        Some(Process::Direct(client)) => Some(client.acknowledged),
+        Some(Process::DataNode(_) | Process::Management(_)) | None => None,
+    });
+    Report {
+        seed: run.world.plan.seed,
+        events: run.world.trace.events(),
+        acknowledged: clients.sum(),
+        virtual_time: run.world.now(),
+        hash: run.world.trace.hash(),
+        faults: run.world.faults,
+        sights,
+        evidence: (run.history.writes.len() as u64, run.history.reads.len() as u64),
+        failure: violation.map(|violation| (violation, run.world.trace.recent(60))),
+    }
+}
+
+fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().map(String::as_str);
+    text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("a panic without a text").to_owned()
+}
+
+struct Run {
+    world: World,
+    history: History,
+}
+
+impl Run {
+    fn play(&mut self) -> Result<(), Violation> {
+        let start = self.world.start_all();
+        start.map_err(|reason| Violation::new("processes start", reason))?;
+        self.world.start_faults();
+        self.phase(1);
+        self.wait("the cluster forms", FORMING_LIMIT, Run::is_formed)?;
+        self.create_tables()?;
+        self.phase(2);
+        self.traffic()?;
+        self.phase(3);
+        match self.world.plan.ending {
+            Ending::Rest => self.end_at_rest(),
+            Ending::Kill { silent } => self.end_with_a_kill(silent),
+        }
+    }
+
+    fn sights(&mut self) -> BTreeMap<&'static str, u64> {
+        let mut sights = BTreeMap::new();
+        for client in self.clients() {
+            for (name, count) in &client.errors {
+                *sights.entry(*name).or_default() += count;
+            }
+        }
+        for (_, kernel) in self.data_nodes() {
+            let counters = kernel.counters();
+            for (name, count) in [
+                ("rows refused", counters.writes_refused),
+                ("forwarded", counters.forwarded),
+                ("replayed", counters.replayed),
+                ("lane frames resent", counters.lane_frames_resent),
+                ("links refused", counters.links_refused),
+            ] {
+                *sights.entry(name).or_default() += count;
+            }
+        }
+        sights
+    }
+
+    fn phase(&mut self, number: u64) {
+        self.world.note(0, What::Phase, number);
+    }
+
+    /// Lets time pass until `done`, looking every now and then.
+    fn wait(
+        &mut self,
+        what: &'static str,
+        limit: Time,
+        mut done: impl FnMut(&mut Run) -> bool,
+    ) -> Result<(), Violation> {
+        let end = self.world.now() + limit;
+        while !done(self) {
+            if self.world.now() >= end {
+                let detail = format!("not within {} s: {}", limit / SECOND, self.describe_open());
+                return Err(Violation::new(what, detail));
+            }
+            let next = self.world.now() + LOOK;
+            self.world.run_until(next);
+            if let Some(violation) = self.world.violation.take() {
+                return Err(violation);
+            }
+        }
+        Ok(())
+    }
+
+    fn describe_open(&mut self) -> String {
+        let mut text = String::new();
+        for number in 0..self.world.slots.len() {
+            let slot = &self.world.slots[number];
+            match &slot.process {
+                Some(Process::Direct(client)) if !client.is_idle() => {
+                    text += &format!("{:?}: {}\n", slot.role, client.describe_open());
+                }
+                Some(Process::DataNode(node)) => {
+                    let NodeCounters { pending_writes, queued_writes, view, serving, .. } =
+                        node.kernel.counters();
+                    text += &format!(
+                        "{:?}: pending {pending_writes}, queued {queued_writes}, view {view}, serving {serving}\n",
+                        slot.role
+                    );
+                }
+                Some(Process::Direct(_) | Process::Management(_)) => {}
+                None => text += &format!("{:?} is dead\n", slot.role),
+            }
+        }
+        text
+    }
+
+    fn clients(&mut self) -> impl Iterator<Item = &mut DirectClient> {
+        self.world.slots.iter_mut().filter_map(|slot| match &mut slot.process {
+            Some(Process::Direct(client)) => Some(client.as_mut()),
+            Some(Process::DataNode(_) | Process::Management(_)) | None => None,
+        })
+    }
+
+    fn data_nodes(&self) -> impl Iterator<Item = (u32, &duet_datanode_core::Kernel)> {
+        self.world.slots.iter().filter_map(|slot| match (&slot.process, slot.role) {
+            (Some(Process::DataNode(node)), Role::Data(id)) => Some((id, &node.kernel)),
+            _ => None,
+        })
+    }
+
+    fn is_formed(&mut self) -> bool {
+        let nodes = self.world.plan.data_nodes as usize;
+        self.data_nodes().filter(|(_, kernel)| kernel.counters().serving == 1).count() == nodes
+    }
+
+    fn create_tables(&mut self) -> Result<(), Violation> {
+        let tables = self.world.plan.workload.tables;
+        let Some(first) = self.clients().next() else {
+            return Err(Violation::new("processes start", "there is no client"));
+        };
+        for number in 0..tables {
+            let name = format!("table_{number}");
+            first.change_dictionary(Change::Create { name, shape: Shape::of(number) });
+        }
+        self.wait("tables are created", FORMING_LIMIT, |run| run.clients().all(|client| client.is_idle()))?;
+        self.wait("clients learn of the tables", FORMING_LIMIT, |run| {
+            run.clients().all(|client| client.active_tables().len() == tables as usize)
+        })?;
+        for client in self.clients() {
+            let lasting = client.active_tables().to_vec();
+            client.expect_lasting(lasting);
+            client.set_mode(Mode::Traffic);
+        }
+        Ok(())
+    }
+
+    fn traffic(&mut self) -> Result<(), Violation> {
+        let (acknowledged, events) = (self.world.plan.workload.acknowledged, self.world.plan.workload.events);
+        let change_every = self.world.plan.workload.schema_change_every;
+        let mut next_change = self.world.now() + change_every;
+        let mut changes = 0;
+        self.wait("traffic goes on", TRAFFIC_LIMIT, |run| {
+            if change_every > 0 && run.world.now() >= next_change {
+                next_change = run.world.now() + run.world.identity_random.around(change_every);
+                run.change_schema(&mut changes);
+            }
+            let done: u64 = run.clients().map(|client| client.acknowledged).sum();
+            done >= acknowledged && run.world.trace.events() >= events
+        })
+    }
+
+    /// Creates a table while traffic runs, or drops the one created last.
+    fn change_schema(&mut self, changes: &mut u32) {
+        let number = *changes;
+        let Some(first) = self.clients().next() else { return };
+        if first.has_schema_change() {
+            return;
+        }
+        let name = format!("passing_{}", number / 2);
+        first.change_dictionary(if number.is_multiple_of(2) {
+            Change::Create { name, shape: Shape::of(number / 2) }
+        } else {
+            Change::Drop { name }
+        });
+        *changes += 1;
+    }
+
+    fn end_at_rest(&mut self) -> Result<(), Violation> {
+        self.world.calm_down();
+        for client in self.clients() {
+            client.set_mode(Mode::Finish);
+        }
+        self.wait("everything completes once faults stop", REST_LIMIT, |run| {
+            run.clients().all(|client| client.is_idle())
+        })?;
+        self.wait("nothing is left under way", REST_LIMIT, Run::is_at_rest)?;
+        self.compare_replicas()?;
+        let rows = self.scan_all(LastScan::Primaries)?;
+        self.collect_history();
+        let tables = self.world.plan.workload.tables;
+        let tables = self.lasting_tables(tables);
+        checker::check(&self.history, Some(&rows), &tables)
+    }
+
+    /// Ids of the tables that were there from the beginning.
+    fn lasting_tables(&mut self, count: u32) -> Vec<u32> {
+        let first = self.clients().next();
+        let state = first.and_then(|client| client.state().cloned()).unwrap_or_default();
+        let named = state.tables.iter().filter(|table| table.definition.name.starts_with("table_"));
+        let tables: Vec<u32> = named.map(|table| table.id).collect();
+        assert_eq!(tables.len(), count as usize, "lasting tables last");
+        tables
+    }
+
+    fn is_at_rest(&mut self) -> bool {
+        let positions: Vec<Vec<(u16, u64)>> = self
+            .data_nodes()
+            .map(|(_, kernel)| {
+                (0..self.world.plan.partitions)
+                    .filter_map(|partition| Some((partition, kernel.last_position(partition)?)))
+                    .collect()
+            })
+            .collect();
+        let mut last: BTreeMap<u16, u64> = BTreeMap::new();
+        let equal = positions
+            .into_iter()
+            .flatten()
+            .all(|(partition, position)| *last.entry(partition).or_insert(position) == position);
+        equal
+            && self.data_nodes().all(|(_, kernel)| {
+                let counters = kernel.counters();
+                counters.pending_writes == 0
+                    && counters.queued_writes == 0
+                    && counters.lane_retained_bytes == 0
+            })
+    }
+
+    /// Replicas hold the same rows with the same versions, and the same outcome records.
+    fn compare_replicas(&mut self) -> Result<(), Violation> {
+        let mut first: BTreeMap<u16, (u32, ReplicaDigest)> = BTreeMap::new();
+        let mut folded = Vec::new();
+        for (node, kernel) in self.data_nodes() {
+            for digest in kernel.replica_digests() {
+                folded.extend([digest.last_seq, digest.rows_hash, digest.outcomes_hash]);
+                let Some((other, known)) = first.get(&digest.partition) else {
+                    first.insert(digest.partition, (node, digest));
+                    continue;
+                };
+                let equal =
+                    (known.last_seq, known.rows, known.rows_hash, known.outcomes, known.outcomes_hash)
+                        == (
+                            digest.last_seq,
+                            digest.rows,
+                            digest.rows_hash,
+                            digest.outcomes,
+                            digest.outcomes_hash,
+                        );
+                if !equal {
+                    let detail = format!("node {other} {known:?}, node {node} {digest:?}");
+                    return Err(Violation::new("replicas are equal at rest", detail));
+                }
+            }
+        }
+        for value in folded {
+            self.world.trace.fold(value);
+        }
+        Ok(())
+    }
+
+    fn scan_all(&mut self, last: LastScan) -> Result<BTreeMap<Register, Seen>, Violation> {
+        let tables = self.world.plan.workload.tables;
+        let tables = self.lasting_tables(tables);
+        let Some(first) = self.clients().next() else { return Ok(BTreeMap::new()) };
+        first.set_mode(Mode::Finish);
+        for table in &tables {
+            first.scan_last(*table, last);
+        }
+        self.wait("scans at the end complete", REST_LIMIT, |run| {
+            run.clients().all(|client| client.is_idle())
+        })?;
+        Ok(self.clients().next().map(|client| std::mem::take(&mut client.last_rows)).unwrap_or_default())
+    }
+
+    fn collect_history(&mut self) {
+        let mut all = History::default();
+        for client in self.clients() {
+            all.writes.append(&mut client.history.writes);
+            all.reads.append(&mut client.history.reads);
+        }
+        self.history = all;
+    }
+
+    /// One data node dies for good. Nothing serves around it yet: what it led ends in errors or unknown outcomes, what
+    /// the survivor holds is right, and nothing hangs.
+    fn end_with_a_kill(&mut self, silent: bool) -> Result<(), Violation> {
+        let node = 1 + self.world.identity_random.below(u64::from(self.world.plan.data_nodes)) as u32;
+        let victim = self.world.numbers(|role| role == Role::Data(node))[0];
+        self.world.kill(victim, silent);
+        self.world.faults.kills += 1;
+        self.world.calm_down();
+        let until = self.world.now() + SECOND;
+        self.wait("time passes after a kill", REST_LIMIT, |run| run.world.now() >= until)?;
+        for client in self.clients() {
+            client.set_mode(Mode::Finish);
+        }
+        let until = self.world.now() + SECOND;
+        self.wait("requests to a dead node end", REST_LIMIT, |run| {
+            run.world.now() >= until && run.clients().all(|client| client.is_idle_but_for_unknown())
+        })?;
+        for client in self.clients() {
+            client.abandon();
+        }
+        let survivor = self.survivor_of(node);
+        let mut rows = self.scan_all(LastScan::Node(survivor))?;
+        if self.world.plan.data_nodes > 2 {
+            // Groups are neighbours: 1 with 2, 3 with 4. The other group is whole.
+            let other = if survivor <= 2 { 3 } else { 1 };
+            rows.append(&mut self.scan_all(LastScan::Node(other))?);
+        }
+        self.collect_history();
+        let tables = self.world.plan.workload.tables;
+        let tables = self.lasting_tables(tables);
+        checker::check(&self.history, Some(&rows), &tables)?;
+        self.refuse_the_returning(victim, node)
+    }
+
+    fn survivor_of(&self, node: u32) -> u32 {
+        if node.is_multiple_of(2) { node - 1 } else { node + 1 }
+    }
+
+    /// A new process for the dead node has lost its memory and may not come back yet.
+    fn refuse_the_returning(&mut self, victim: ProcessNumber, node: u32) -> Result<(), Violation> {
+        self.world.slots[usize::from(victim)].may_stop = true;
+        let start = self.world.start_data_node(victim, node);
+        start.map_err(|reason| Violation::new("processes start", reason))?;
+        self.wait("a returning instance is refused", REST_LIMIT, |run| {
+            run.world.slots[usize::from(victim)].stopped.is_some()
+        })?;
+        let reason = self.world.slots[usize::from(victim)].stopped.take().unwrap_or_default();
+        if reason.contains("ReturningInstance") {
+            Ok(())
+        } else {
+            Err(Violation::new("a returning instance is refused", reason))
+        }
+    }
+}

@@ -1,0 +1,483 @@
+//! The world: processes, the network between them, and the hand that moves time.
+
+use crate::disk::Disk;
+use crate::event::Event;
+use crate::history::Violation;
+use crate::network::{Connection, ConnectionNumber, End, Link, Network};
+use crate::plan::Plan;
+use crate::process::{Order, Process};
+use crate::queue::{MICROSECOND, MILLISECOND, Time};
+use crate::random::{Purpose, Random};
+use crate::trace::{ProcessNumber, Trace, What};
+use std::collections::VecDeque;
+
+/// Period of the timers of every process.
+const TICK: Time = 10 * MILLISECOND;
+/// Wait before a frame is offered again to a process that does not want input.
+const OFFER_AGAIN: Time = 200 * MICROSECOND;
+
+/// What a process is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Role {
+    /// Management node with this id.
+    Management(u32),
+    /// Data node with this id.
+    Data(u32),
+    /// Client with this number.
+    Client(u32),
+}
+
+/// A place for a process, over its lives.
+pub struct Slot {
+    /// What it is for.
+    pub role: Role,
+    /// Its address.
+    pub address: String,
+    /// The process while it lives.
+    pub process: Option<Process>,
+    /// Counts its lives.
+    pub life: u32,
+    /// Its disk.
+    pub disk: Disk,
+    /// What it said when it stopped itself, where that was expected.
+    pub stopped: Option<String>,
+    /// Whether it may stop itself.
+    pub may_stop: bool,
+    paused: bool,
+    held: VecDeque<Event>,
+    flush_due: bool,
+    wake_at: Time,
+}
+
+/// Counts of what went wrong on purpose.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FaultCounts {
+    /// Connections broken.
+    pub resets: u64,
+    /// Processes paused.
+    pub pauses: u64,
+    /// Ways held up.
+    pub stalls: u64,
+    /// Management nodes killed and started again.
+    pub restarts: u64,
+    /// Data nodes killed.
+    pub kills: u64,
+}
+
+/// Everything of one run.
+pub struct World {
+    /// What the seed decided.
+    pub plan: Plan,
+    /// The network.
+    pub network: Network,
+    /// What happened.
+    pub trace: Trace,
+    /// The processes: management nodes, data nodes, clients.
+    pub slots: Vec<Slot>,
+    /// The first check that failed.
+    pub violation: Option<Violation>,
+    /// Counts of faults.
+    pub faults: FaultCounts,
+    /// Faults strike no more.
+    pub(crate) calm: bool,
+    pub(crate) fault_random: Random,
+    pub(crate) identity_random: Random,
+    scheduling: Random,
+    orders: Vec<Order>,
+}
+
+impl World {
+    /// A world without processes.
+    pub fn new(plan: Plan, trace: Trace) -> World {
+        let seed = plan.seed;
+        World {
+            network: Network::new(plan.network.clone(), Random::new(seed, Purpose::Network)),
+            trace,
+            slots: Vec::new(),
+            violation: None,
+            faults: FaultCounts::default(),
+            calm: false,
+            fault_random: Random::new(seed, Purpose::Faults),
+            identity_random: Random::new(seed, Purpose::Identity),
+            scheduling: Random::new(seed, Purpose::Scheduling),
+            orders: Vec::new(),
+            plan,
+        }
+    }
+
+    /// Virtual time.
+    pub fn now(&self) -> Time {
+        self.network.queue.now()
+    }
+
+    /// Makes a place for a process that does not live yet.
+    pub fn add_slot(&mut self, role: Role, address: String) -> ProcessNumber {
+        let number = self.slots.len() as ProcessNumber;
+        self.trace.name_process(match role {
+            Role::Management(node) => format!("mgmd-{node}"),
+            Role::Data(node) => format!("data-{node}"),
+            Role::Client(client) => format!("client-{client}"),
+        });
+        self.network.add_process(address.clone());
+        self.slots.push(Slot {
+            role,
+            address,
+            process: None,
+            life: 0,
+            disk: Disk::default(),
+            stopped: None,
+            may_stop: false,
+            paused: false,
+            held: VecDeque::new(),
+            flush_due: false,
+            wake_at: Time::MAX,
+        });
+        number
+    }
+
+    /// Lets a process live.
+    pub fn start(&mut self, number: ProcessNumber, process: Process) {
+        let now = self.now();
+        let slot = &mut self.slots[usize::from(number)];
+        slot.life += 1;
+        slot.process = Some(process);
+        slot.paused = false;
+        slot.held.clear();
+        slot.flush_due = false;
+        slot.wake_at = Time::MAX;
+        self.network.process_started(number, slot.life);
+        let first = now + self.scheduling.below(TICK);
+        self.network.queue.push(first, Event::Tick { process: number, life: slot.life });
+        self.note(number, What::Start, 0);
+    }
+
+    /// Ends a process without a word. `silent`: its machine is gone too and closes nothing.
+    pub fn kill(&mut self, number: ProcessNumber, silent: bool) {
+        let slot = &mut self.slots[usize::from(number)];
+        slot.process = None;
+        slot.life += 1;
+        slot.paused = false;
+        slot.held.clear();
+        self.network.process_died(number, silent);
+        self.note(number, What::Kill, u64::from(silent));
+    }
+
+    /// Stops a process from handling anything for a while.
+    pub fn pause(&mut self, number: ProcessNumber, length: Time) {
+        let until = self.now() + length;
+        let slot = &mut self.slots[usize::from(number)];
+        if slot.process.is_none() || slot.paused {
+            return;
+        }
+        slot.paused = true;
+        self.faults.pauses += 1;
+        self.network.queue.push(until, Event::Resume { process: number, life: slot.life });
+        self.note(number, What::Pause, length);
+    }
+
+    /// Whether the process lives and is not paused.
+    pub fn is_running(&self, number: ProcessNumber) -> bool {
+        let slot = &self.slots[usize::from(number)];
+        slot.process.is_some() && !slot.paused
+    }
+
+    /// Remembers the first violation.
+    pub fn violate(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    /// Notes an event without a frame.
+    pub fn note(&mut self, process: ProcessNumber, what: What, number: u64) {
+        let time = self.now();
+        let spare = self.trace.note(time, process, what, number, Vec::new());
+        self.network.recycle(spare);
+    }
+
+    /// Lets everything happen that is due up to `limit`, or until a check fails.
+    pub fn run_until(&mut self, limit: Time) {
+        while self.violation.is_none() {
+            match self.network.queue.pop_until(limit) {
+                Some(event) => self.handle(event),
+                None => {
+                    self.network.queue.advance(limit);
+                    return;
+                }
+            }
+        }
+    }
+
+    /// The processes with their numbers.
+    pub fn numbers(&self, wanted: impl Fn(Role) -> bool) -> Vec<ProcessNumber> {
+        let numbers = 0..self.slots.len() as ProcessNumber;
+        numbers.filter(|number| wanted(self.slots[usize::from(*number)].role)).collect()
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event {
+            Event::Fault { kind } => return self.strike(kind),
+            Event::Restart { process } => return self.restart_management(process),
+            Event::Resume { process, life } => return self.resume(process, life),
+            Event::Accept { .. }
+            | Event::Connected { .. }
+            | Event::ConnectFailed { .. }
+            | Event::Deliver { .. }
+            | Event::Closed { .. }
+            | Event::Persisted { .. }
+            | Event::Flush { .. }
+            | Event::Tick { .. }
+            | Event::Wake { .. } => {}
+        }
+        let Some(number) = self.receiver(event) else { return };
+        let slot = &mut self.slots[usize::from(number)];
+        if slot.process.is_none() {
+            return;
+        }
+        if slot.paused {
+            slot.held.push_back(event);
+            return;
+        }
+        self.dispatch(number, event);
+    }
+
+    /// The living process that an event is for.
+    fn receiver(&self, event: Event) -> Option<ProcessNumber> {
+        let end = |connection: ConnectionNumber, end: usize| {
+            let End { process, life, closed, .. } = self.network.connection(connection)?.ends[end];
+            (!closed && self.slots[usize::from(process)].life == life).then_some(process)
+        };
+        match event {
+            Event::Accept { connection } => {
+                // The connecting side must hear of it when the acceptor has died meanwhile.
+                end(connection, 1).or_else(|| end(connection, 0))
+            }
+            Event::Connected { connection } => end(connection, 0),
+            Event::Deliver { connection, end: side } | Event::Closed { connection, end: side, .. } => {
+                end(connection, side)
+            }
+            Event::ConnectFailed { process, life, .. }
+            | Event::Flush { process, life }
+            | Event::Persisted { process, life }
+            | Event::Tick { process, life }
+            | Event::Wake { process, life } => {
+                (self.slots[usize::from(process)].life == life).then_some(process)
+            }
+            Event::Resume { .. } | Event::Restart { .. } | Event::Fault { .. } => None,
+        }
+    }
+
+    fn dispatch(&mut self, number: ProcessNumber, event: Event) {
+        let now = self.now();
+        match event {
+            Event::Accept { connection } => self.accept(number, connection),
+            Event::Connected { connection } => {
+                let token = self.network.connection(connection).map_or(0, |connection| connection.token);
+                let Some(link) = self.network.connected(connection) else { return };
+                self.note(number, What::Connected, u64::from(connection));
+                self.core(number).connected(now, link, token);
+            }
+            Event::ConnectFailed { token, .. } => {
+                self.note(number, What::ConnectFailed, token);
+                self.core(number).connect_failed(now, token);
+            }
+            Event::Deliver { connection, end } => self.deliver(number, connection, end, event),
+            Event::Closed { connection, end, by_peer } => {
+                let Some(link) = self.network.closed(connection, end) else { return };
+                let what = if by_peer { What::ClosedByPeer } else { What::ClosedLocally };
+                self.note(number, what, u64::from(connection));
+                self.core(number).closed(now, link, by_peer);
+            }
+            Event::Persisted { .. } => {
+                let Some(durable) = self.slots[usize::from(number)].disk.finish() else { return };
+                self.note(number, What::Persisted, durable);
+                self.core(number).persisted(now, durable);
+            }
+            Event::Tick { life, .. } => {
+                self.note(number, What::Tick, 0);
+                self.core(number).tick(now);
+                self.network.queue.push(now + TICK, Event::Tick { process: number, life });
+            }
+            Event::Wake { .. } => {
+                self.note(number, What::Wake, 0);
+                self.slots[usize::from(number)].wake_at = Time::MAX;
+                self.core(number).tick(now);
+            }
+            Event::Flush { .. } => {
+                self.slots[usize::from(number)].flush_due = false;
+                return self.flush(number);
+            }
+            Event::Resume { .. } | Event::Restart { .. } | Event::Fault { .. } => return,
+        }
+        self.want_flush(number);
+    }
+
+    fn core(&mut self, number: ProcessNumber) -> &mut dyn crate::process::Core {
+        let slot = &mut self.slots[usize::from(number)];
+        slot.process.as_mut().expect("events go to living processes").core()
+    }
+
+    fn want_flush(&mut self, number: ProcessNumber) {
+        let now = self.now();
+        let slot = &mut self.slots[usize::from(number)];
+        if slot.process.is_some() && !slot.flush_due {
+            slot.flush_due = true;
+            let at = now + self.scheduling.below(self.plan.burst + 1);
+            self.network.queue.push(at, Event::Flush { process: number, life: slot.life });
+        }
+    }
+
+    fn accept(&mut self, number: ProcessNumber, connection: ConnectionNumber) {
+        let now = self.now();
+        let Some(Connection { ends, token, .. }) = self.network.connection(connection) else { return };
+        if ends[1].process != number || ends[1].closed {
+            let (token, End { process, life, .. }) = (*token, ends[0]);
+            self.network.closed(connection, 0);
+            self.network.queue.push(now, Event::ConnectFailed { process, life, token });
+            return;
+        }
+        let Some(link) = self.network.accepted(connection) else { return };
+        self.note(number, What::Accepted, u64::from(connection));
+        self.core(number).accepted(now, link);
+    }
+
+    fn deliver(&mut self, number: ProcessNumber, connection: ConnectionNumber, end: usize, event: Event) {
+        let now = self.now();
+        let Some(link) = self.network.connection(connection).and_then(|found| found.ends[end].link) else {
+            return;
+        };
+        if !self.core(number).wants_input(link) {
+            self.network.queue.push(now + OFFER_AGAIN, event);
+            return;
+        }
+        let Some((bytes, backlog)) = self.network.take_frame(connection, end) else { return };
+        let limit = self.core(number).frame_limit(link);
+        match duet_protocol::frame::announced_length(&bytes, limit) {
+            Ok(Some(length)) if length == bytes.len() => self.core(number).frame(now, link, &bytes),
+            Ok(_) => self.core(number).damaged(now, link, duet_protocol::error::ErrorCode::DamagedFrame),
+            Err(code) => self.core(number).damaged(now, link, code),
+        }
+        let spare = self.trace.note(now, number, What::Frame, u64::from(connection), bytes);
+        self.network.recycle(spare);
+        if let Some((sender, link, backlog)) = backlog
+            && let Some(process) = &mut self.slots[usize::from(sender)].process
+        {
+            process.core().set_backlog(link, backlog);
+            self.want_flush(sender);
+        }
+    }
+
+    fn flush(&mut self, number: ProcessNumber) {
+        let now = self.now();
+        let slot = &mut self.slots[usize::from(number)];
+        let Some(process) = &mut slot.process else { return };
+        let core = process.core();
+        let network = &mut self.network;
+        let mut orders = std::mem::take(&mut self.orders);
+        let mut sent = 0;
+        let mut backlogs = [(Link { slot: 0, generation: 0 }, 0); 16];
+        let mut filled = 0;
+        core.flush(
+            now,
+            &mut |link, bytes| {
+                sent += bytes.len() as u64;
+                let backlog = network.send(number, link, bytes);
+                if backlog > 0 && filled < backlogs.len() {
+                    backlogs[filled] = (link, backlog);
+                    filled += 1;
+                }
+            },
+            &mut orders,
+        );
+        for (link, backlog) in &backlogs[..filled] {
+            core.set_backlog(*link, *backlog);
+        }
+        let violation = core.violation();
+        let wake = core.next_wake();
+        if wake < slot.wake_at.min(now + TICK) {
+            slot.wake_at = wake;
+            self.network.queue.push(wake, Event::Wake { process: number, life: slot.life });
+        }
+        self.note(number, What::Flush, sent);
+        if let Some(violation) = violation {
+            self.violate(violation);
+        }
+        self.check_told(number);
+        for order in orders.drain(..) {
+            self.obey(number, order);
+        }
+        self.orders = orders;
+    }
+
+    /// What a client was told is on every replica that lives: an answer means that all of them hold the decision.
+    fn check_told(&mut self, number: ProcessNumber) {
+        let Some(Process::Direct(client)) = &mut self.slots[usize::from(number)].process else { return };
+        let mut told = std::mem::take(&mut client.told);
+        for (partition, seq) in &told {
+            for slot in &self.slots {
+                let Some(Process::DataNode(node)) = &slot.process else { continue };
+                if let Some(last) = node.kernel.last_position(*partition).filter(|last| last < seq) {
+                    self.violation.get_or_insert_with(|| {
+                        let detail = format!(
+                            "a client was told of seq {seq} of partition {partition}, {:?} holds only {last}",
+                            slot.role
+                        );
+                        Violation::new("exposed means held by all replicas", detail)
+                    });
+                }
+            }
+        }
+        told.clear();
+        if let Some(Process::Direct(client)) = &mut self.slots[usize::from(number)].process {
+            client.told = told;
+        }
+    }
+
+    fn obey(&mut self, number: ProcessNumber, order: Order) {
+        let now = self.now();
+        match order {
+            Order::Connect { address, token } => self.network.connect(number, &address, token),
+            Order::Close { link } => self.network.close(number, link),
+            Order::Persist { number: write, replace, bytes } => {
+                let delay = self.scheduling.around(self.plan.disk);
+                let slot = &mut self.slots[usize::from(number)];
+                slot.disk.write(write, replace, bytes);
+                self.network.queue.push(now + delay, Event::Persisted { process: number, life: slot.life });
+            }
+            Order::Stop { reason } => {
+                let slot = &mut self.slots[usize::from(number)];
+                if slot.may_stop {
+                    slot.stopped = Some(reason);
+                } else {
+                    let role = slot.role;
+                    self.violate(Violation::new(
+                        "healthy processes go on",
+                        format!("{role:?} stops: {reason}"),
+                    ));
+                }
+                self.kill(number, false);
+            }
+        }
+    }
+
+    fn resume(&mut self, number: ProcessNumber, life: u32) {
+        let slot = &mut self.slots[usize::from(number)];
+        if slot.life != life || !slot.paused {
+            return;
+        }
+        slot.paused = false;
+        let held = std::mem::take(&mut slot.held);
+        self.note(number, What::Resume, held.len() as u64);
+        for event in held {
+            self.handle(event);
+        }
+    }
+
+    /// Ends all faults: paused processes go on, the network is quiet, killed management nodes are started.
+    pub fn calm_down(&mut self) {
+        self.calm = true;
+        self.network.calm_down();
+        for number in self.numbers(|_| true) {
+            let life = self.slots[usize::from(number)].life;
+            self.resume(number, life);
+        }
+    }
+}

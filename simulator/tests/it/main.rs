@@ -1,0 +1,5 @@
+//! Tests of the simulator as a whole: it finds nothing where nothing is wrong, it finds planted bugs, and it repeats itself.
+
+mod determinism;
+mod planted_bugs;
+mod seeds;
