@@ -85,7 +85,7 @@ impl ManagementNode {
         if signal.body::<RefuseLink>().is_some() {
             return self.hear_refusal(link, &signal);
         }
-        let Some(welcome) = signal.body::<Welcome>().filter(|_| frame.signal_count() == 1) else {
+        let Some(welcome) = signal.body::<Welcome>() else {
             return self.refuse(link, ErrorCode::HandshakeRequired, "");
         };
         let identity = ManagementIdentity::from_process(welcome.process);

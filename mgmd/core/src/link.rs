@@ -73,9 +73,10 @@ impl Link {
     /// Largest frame to accept now, in bytes.
     pub(crate) fn frame_limit(&self) -> usize {
         match self.phase {
-            Phase::Silent | Phase::Greeting { .. } | Phase::Closing => MAX_HANDSHAKE_BYTES,
+            Phase::Silent | Phase::Closing => MAX_HANDSHAKE_BYTES,
             Phase::Client | Phase::DataNode => MAX_REQUEST_FRAME_BYTES,
-            Phase::Management { .. } => MAX_FRAME_BYTES,
+            // The welcome of a node that this one chose to call may share its frame with Raft messages.
+            Phase::Greeting { .. } | Phase::Management { .. } => MAX_FRAME_BYTES,
         }
     }
 

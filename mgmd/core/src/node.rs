@@ -17,7 +17,7 @@ use duet_protocol::record::{ManagementCommand, read_log};
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::node_report::NodeReport;
 use duet_protocol::signal::raft_message::RaftMessage;
-use duet_protocol::signal::{Sections, Signal};
+use duet_protocol::signal::{Sections, Signal, SignalView};
 use std::collections::VecDeque;
 
 /// Raft's clock.
@@ -220,15 +220,23 @@ impl ManagementNode {
                 self.refuse(link, ErrorCode::ForeignCluster, "");
             }
             Phase::Silent => self.hear_hello(link, &frame),
-            Phase::Greeting { node } => self.hear_welcome(link, node, &frame),
+            Phase::Greeting { node } => {
+                self.hear_welcome(link, node, &frame);
+                // What the other side had to say at once follows its welcome.
+                self.signals(now, link, frame.signals().skip(1));
+            }
             Phase::Client | Phase::DataNode | Phase::Management { .. } => {
                 self.hear_envelope(link, phase, &envelope);
-                for signal in frame.signals() {
-                    if self.link(link).is_none_or(|link| link.phase == Phase::Closing) {
-                        break;
-                    }
-                    self.signal(now, link, phase, &signal);
-                }
+                self.signals(now, link, frame.signals());
+            }
+        }
+    }
+
+    fn signals<'a>(&mut self, now: Nanoseconds, link: LinkId, signals: impl Iterator<Item = SignalView<'a>>) {
+        for signal in signals {
+            match self.link(link).map(|link| link.phase) {
+                Some(phase) if phase != Phase::Closing => self.signal(now, link, phase, &signal),
+                Some(_) | None => return,
             }
         }
     }
