@@ -10,7 +10,7 @@ use duet_mgmd_core::{ManagementConfiguration, ManagementGauges, ManagementNode};
 use rand::TryRngCore;
 use rand::rngs::OsRng;
 use std::future::Future;
-use std::io::{Read, Write};
+use std::io::{IsTerminal, Read, Write};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
 use std::sync::{Arc, Mutex};
@@ -163,7 +163,7 @@ fn random() -> Result<u64> {
 ///
 /// # Errors
 /// A sentence for people; the process should end with code 1.
-#[expect(clippy::needless_pass_by_value, reason = "every role's entry point takes its arguments whole")]
+#[expect(clippy::needless_pass_by_value, reason = "the role's entry point takes its arguments whole")]
 pub fn run(arguments: Arguments) -> Result<()> {
     // The caller may have installed a subscriber already; then that one stays.
     let _ = tracing_subscriber::fmt()
@@ -171,6 +171,7 @@ pub fn run(arguments: Arguments) -> Result<()> {
             tracing_subscriber::EnvFilter::try_from_default_env()
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
+        .with_ansi(std::io::stderr().is_terminal())
         .with_writer(std::io::stderr)
         .try_init();
     let server = Server::bind(&arguments)?;

@@ -365,8 +365,8 @@ impl ManagementNode {
                 self.answer_registration(node, &process, result);
             }
             Applied::View => {
-                self.duties.view_proposed = false;
-                if self.machine.state().view.number > 0 {
+                let formed_here = std::mem::take(&mut self.duties.view_proposed);
+                if formed_here && self.machine.state().view.number > 0 {
                     self.inform(format!("view {} is formed", self.machine.state().view.number));
                 }
             }
