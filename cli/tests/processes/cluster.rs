@@ -1,0 +1,214 @@
+//! A cluster of processes that ends with the test.
+
+use crate::wire::Wire;
+use duet_protocol::record::ClusterState;
+use std::io::{BufRead, BufReader, Read};
+use std::net::TcpListener;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+use tempfile::TempDir;
+
+/// Longest wait for anything that should happen soon.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Waits for a condition.
+pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        if let Some(value) = condition() {
+            return value;
+        }
+        assert!(Instant::now() < until, "timed out: {what}");
+        std::thread::yield_now();
+        std::thread::park_timeout(Duration::from_millis(10));
+    }
+}
+
+/// A child that is killed when it is dropped.
+pub struct Process {
+    pub child: Child,
+    pub listen: String,
+}
+
+impl Process {
+    /// Starts `duet` with these arguments and waits for its ready line.
+    pub fn start(arguments: &[&str]) -> Process {
+        let mut child = command(arguments).spawn().expect("the binary exists");
+        let output = child.stdout.take().expect("piped");
+        let mut line = String::new();
+        BufReader::new(output).read_line(&mut line).expect("readable");
+        if line.is_empty() {
+            let mut error = String::new();
+            let _ = child.stderr.take().expect("piped").read_to_string(&mut error);
+            panic!("duet {arguments:?} did not start: {error}");
+        }
+        let ready: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
+        let mut stderr = child.stderr.take().expect("piped");
+        // Keeps the pipe of the logs empty.
+        std::thread::spawn(move || {
+            let mut sink = Vec::new();
+            let _ = stderr.read_to_end(&mut sink);
+        });
+        Process { child, listen: ready["listen"].as_str().expect("an address").to_owned() }
+    }
+
+    /// Sends a signal by name.
+    pub fn signal(&self, name: &str) {
+        let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
+        assert!(status.expect("kill exists").success());
+    }
+
+    /// Kills it at once.
+    pub fn kill(&mut self) {
+        self.child.kill().expect("alive");
+        self.child.wait().expect("ended");
+    }
+
+    /// Resident memory in bytes.
+    pub fn resident_bytes(&self) -> u64 {
+        let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("alive");
+        text.split_whitespace().nth(1).and_then(|pages| pages.parse::<u64>().ok()).expect("pages") * 4096
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn command(arguments: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
+    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command
+}
+
+/// Runs `duet` to its end: exit code and what it wrote to standard error.
+pub fn run_to_end(arguments: &[&str]) -> (Option<i32>, String) {
+    let mut child = command(arguments).spawn().expect("the binary exists");
+    let status = wait_for("the process to end", || child.try_wait().expect("waitable"));
+    let mut error = String::new();
+    child.stderr.take().expect("piped").read_to_string(&mut error).expect("text");
+    (status.code(), error)
+}
+
+/// Management nodes and data nodes.
+pub struct Cluster {
+    pub management: Vec<Process>,
+    pub nodes: Vec<Process>,
+    pub management_addresses: String,
+    management_arguments: Vec<Vec<String>>,
+    _directory: TempDir,
+}
+
+impl Cluster {
+    /// Starts a cluster of two data nodes and waits until it serves.
+    pub fn start(management: usize) -> Cluster {
+        let directory = tempfile::tempdir().expect("a directory");
+        let ports: Vec<String> = (0..management).map(|_| free_address()).collect();
+        let peers: Vec<String> =
+            ports.iter().enumerate().map(|(index, port)| format!("{}={port}", index + 1)).collect();
+        let arguments: Vec<Vec<String>> = (1..=management)
+            .map(|id| {
+                let path = directory.path().join(format!("m{id}"));
+                std::fs::create_dir_all(&path).expect("writable");
+                let mut arguments: Vec<String> = [
+                    "mgmd",
+                    "--node-id",
+                    &id.to_string(),
+                    "--listen",
+                    &ports[id - 1],
+                    "--data-nodes",
+                    "2",
+                    "--lanes",
+                    "2",
+                ]
+                .iter()
+                .map(ToString::to_string)
+                .collect();
+                arguments.extend(["--directory".to_owned(), path.display().to_string()]);
+                if management > 1 {
+                    arguments.extend(["--management".to_owned(), peers.join(",")]);
+                }
+                arguments
+            })
+            .collect();
+        let management: Vec<Process> = arguments.iter().map(|arguments| start(arguments)).collect();
+        let mut cluster = Cluster {
+            management,
+            nodes: Vec::new(),
+            management_addresses: ports.join(","),
+            management_arguments: arguments,
+            _directory: directory,
+        };
+        for id in 1..=2 {
+            let node = Process::start(&cluster.node_arguments(&id.to_string()));
+            cluster.nodes.push(node);
+        }
+        cluster.state();
+        cluster
+    }
+
+    /// Command line of a data node.
+    pub fn node_arguments<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
+        vec!["datanode", "--node-id", id, "--management", &self.management_addresses, "--memory", "256MiB"]
+    }
+
+    /// Starts a management node again in its directory.
+    pub fn restart_management(&mut self, index: usize) {
+        self.management[index] = start(&self.management_arguments[index]);
+    }
+
+    /// The state once every data node serves it.
+    pub fn state(&self) -> ClusterState {
+        let states = self.nodes.iter().map(|node| {
+            wait_for("the cluster to form", || {
+                Wire::client(&node.listen).state().filter(|state| state.view.number > 0)
+            })
+        });
+        states.last().expect("two nodes")
+    }
+
+    /// A connection to the leading management node.
+    pub fn leader(&mut self) -> Wire {
+        let management = &mut self.management;
+        wait_for("a leading management node", || {
+            let alive = management.iter_mut().filter_map(|process| match process.child.try_wait() {
+                Ok(None) => Some(process.listen.clone()),
+                _ => None,
+            });
+            for address in alive {
+                let mut wire = Wire::client(&address);
+                // Dropping what does not exist changes nothing, and only the leader knows that it does not.
+                let code = wire.drop_table("nothing", rand_byte());
+                if code == duet_protocol::error::ErrorCode::TableNotFound as u16 {
+                    return Some(wire);
+                }
+            }
+            None
+        })
+    }
+
+    /// Index of the data node that leads the partition of a key.
+    pub fn leader_of(&self, state: &ClusterState, key: &[u8]) -> usize {
+        let partition = state.partition_of(crate::wire::layout().partition_hash(key)).expect("formed");
+        state.view.partitions[usize::from(partition)].replicas[0] as usize - 1
+    }
+}
+
+fn rand_byte() -> u8 {
+    let nanoseconds = Instant::now().elapsed().as_nanos() as u8;
+    nanoseconds ^ std::process::id() as u8 | 0x80
+}
+
+fn start(arguments: &[String]) -> Process {
+    let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+    Process::start(&arguments)
+}
+
+/// An address with a port that was free a moment ago.
+pub fn free_address() -> String {
+    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("bound").to_string()
+}

@@ -1,0 +1,7 @@
+//! Clusters of real processes on loopback: what the simulator cannot see.
+
+mod bad_input;
+mod cluster;
+mod life;
+mod serving;
+mod wire;
