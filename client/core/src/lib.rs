@@ -1,1 +1,36 @@
 //! Routing, batching and transaction state of the Duet client, without IO.
+//!
+//! [`ClientCore`] knows the cluster map, keeps one link per data node, gives transaction ids to writes, sends every
+//! operation to the node that leads its partition, tries again what may be tried again, and resolves what became
+//! unknown. Whoever drives it (the shell `duet-client`, or the simulator) hands in bytes and the time and takes
+//! out bytes and [`Command`]s. It is deterministic: the same events at the same times give the same bytes.
+
+mod answers;
+mod batch;
+mod batches;
+mod core;
+mod dispatch;
+mod endpoint;
+mod error;
+mod interface;
+mod jobs;
+mod map;
+mod outcome;
+mod random;
+mod refresh;
+mod scan;
+mod session;
+mod table;
+mod timers;
+mod wire;
+
+pub use crate::core::ClientCore;
+pub use batch::{Batch, Expectation, MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, Reply, ScanRequest, Written};
+pub use error::Error;
+pub use interface::{
+    ClientConfiguration, ClientCounters, CloseReason, Command, Limits, LinkId, Nanoseconds, Target,
+};
+pub use jobs::{JobId, JobResult};
+pub use outcome::Outcome;
+pub use scan::{FragmentScan, Page, ScanRows};
+pub use table::Table;

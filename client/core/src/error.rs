@@ -1,0 +1,100 @@
+//! The error of an operation as its caller sees it.
+
+use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::TransactionId;
+use duet_protocol::row::RowError;
+use duet_protocol::schema::SchemaError;
+
+/// What went wrong, where, and whether the same operation may succeed later.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("error {code}: {message}")]
+pub struct Error {
+    /// Stable number as listed in `docs/errors.md`: those of [`ErrorCode`], of [`SchemaError`] or of [`RowError`].
+    pub code: u16,
+    /// A sentence.
+    pub message: String,
+    /// The data or management node that met the error, where one did.
+    pub node: Option<u32>,
+    /// Whether the same operation may succeed later.
+    pub retryable: bool,
+    /// The write's transaction id. After `OutcomeUnknown` it can be resolved.
+    pub transaction: Option<TransactionId>,
+}
+
+impl Error {
+    /// An error of the cluster with a detail, which may be empty.
+    pub fn new(code: ErrorCode, detail: &str) -> Error {
+        let mut message = code.description().to_owned();
+        if !detail.is_empty() {
+            message.truncate(message.trim_end_matches('.').len());
+            message.push_str(": ");
+            message.push_str(detail);
+        }
+        Error { code: code as u16, message, node: None, retryable: code.is_retryable(), transaction: None }
+    }
+
+    /// An error by its number, which may be one that this client does not know.
+    pub(crate) fn from_number(number: u16, detail: &str) -> Error {
+        match ErrorCode::from_number(number) {
+            Some(code) => Error::new(code, detail),
+            None => Error {
+                code: number,
+                message: detail.to_owned(),
+                node: None,
+                retryable: false,
+                transaction: None,
+            },
+        }
+    }
+
+    /// Names the node; 0 is no node.
+    #[must_use]
+    pub fn at(mut self, node: u32) -> Error {
+        self.node = (node != 0).then_some(node);
+        if let Some(node) = self.node {
+            self.message = format!("{} (node {node})", self.message);
+        }
+        self
+    }
+
+    /// Names the transaction; number 0 is none.
+    #[must_use]
+    pub fn of(mut self, transaction: TransactionId) -> Error {
+        self.transaction = (transaction.seq != 0).then_some(transaction);
+        self
+    }
+
+    /// Whether this is the error with that code.
+    pub fn is(&self, code: ErrorCode) -> bool {
+        self.code == code as u16
+    }
+
+    /// The code, unless it is one of rows and schemas.
+    pub fn error_code(&self) -> Option<ErrorCode> {
+        ErrorCode::from_number(self.code)
+    }
+}
+
+impl From<RowError> for Error {
+    fn from(error: RowError) -> Error {
+        Error {
+            code: error.code(),
+            message: error.to_string(),
+            node: None,
+            retryable: false,
+            transaction: None,
+        }
+    }
+}
+
+impl From<SchemaError> for Error {
+    fn from(error: SchemaError) -> Error {
+        Error {
+            code: error.code(),
+            message: error.to_string(),
+            node: None,
+            retryable: false,
+            transaction: None,
+        }
+    }
+}

@@ -1,0 +1,404 @@
+//! Requests to management nodes: schema changes and status; and the wait for a fresh map.
+
+use crate::Error;
+use crate::core::{ClientCore, NEEDED_FOR};
+use crate::endpoint::{Endpoint, Phase};
+use crate::interface::{MILLISECOND, Nanoseconds, SECOND, Target};
+use crate::wire::Wire;
+use duet_protocol::error::ErrorCode;
+use duet_protocol::record::{ClusterStatus, RecordKind, encode};
+use duet_protocol::schema::TableDefinition;
+use duet_protocol::signal::Sections;
+use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
+use duet_protocol::signal::dictionary_changed::DictionaryChanged;
+use duet_protocol::signal::error_reply::ErrorReply;
+use duet_protocol::signal::fetch_status::FetchStatus;
+use duet_protocol::signal::hello::ROLE_MANAGEMENT;
+use std::collections::VecDeque;
+
+/// Version of the record of a table definition.
+const DEFINITION_VERSION: u16 = 1;
+/// A management node that cannot be reached or does not answer for so long is left for the next one.
+const CONNECT_WITHIN: Nanoseconds = SECOND;
+const STATUS_WITHIN: Nanoseconds = 2 * SECOND;
+const CHANGE_WITHIN: Nanoseconds = 10 * SECOND;
+/// First and longest wait between two tries.
+const RETRY_FIRST: Nanoseconds = 5 * MILLISECOND;
+const RETRY_LAST: Nanoseconds = 250 * MILLISECOND;
+
+/// Name of a job.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct JobId(pub u64);
+
+/// What came of a job.
+#[derive(Clone, Debug, PartialEq)]
+pub enum JobResult {
+    /// The table is created and in the map.
+    Created {
+        /// Its id.
+        table: u32,
+    },
+    /// The table is dropped and gone from the map.
+    Dropped,
+    /// How the cluster is.
+    Status(Box<ClusterStatus>),
+    /// A map was fetched after the job was started.
+    Refreshed,
+}
+
+#[derive(Debug, PartialEq)]
+enum Kind {
+    Create,
+    Drop,
+    Status,
+    Refresh { answers: u64 },
+}
+
+#[derive(Debug)]
+struct Job {
+    id: JobId,
+    kind: Kind,
+    body: Vec<u8>,
+    identity: [u8; 16],
+    deadline: Nanoseconds,
+    next_at: Nanoseconds,
+    /// Request id, endpoint and time of the request under way.
+    request: Option<(u64, usize, Nanoseconds)>,
+    /// Which of the management nodes is asked next, modulo their number.
+    turn: usize,
+    /// Since when the connection to it is awaited.
+    connecting_since: Option<Nanoseconds>,
+    tries: u32,
+    /// The state version that shows the change, and the table.
+    awaits: Option<(u64, u32)>,
+    last_error: Option<Error>,
+    result: Option<Result<JobResult, Error>>,
+}
+
+/// All jobs under way and those that ended.
+#[derive(Debug, Default)]
+pub(crate) struct Jobs {
+    list: Vec<Job>,
+    finished: VecDeque<(JobId, Result<JobResult, Error>)>,
+    last_id: u64,
+}
+
+impl Jobs {
+    pub(crate) fn is_empty(&self) -> bool {
+        self.list.is_empty()
+    }
+
+    pub(crate) fn next_due(&self) -> Option<Nanoseconds> {
+        let due = |job: &Job| {
+            let within = if job.kind == Kind::Status { STATUS_WITHIN } else { CHANGE_WITHIN };
+            let next = match (&job.kind, job.request) {
+                (Kind::Refresh { .. }, _) => job.deadline,
+                _ if job.awaits.is_some() => job.deadline,
+                (_, Some((_, _, sent_at))) => sent_at + within,
+                (_, None) => job.next_at,
+            };
+            next.min(job.deadline)
+        };
+        self.list.iter().map(due).min()
+    }
+
+    pub(crate) fn link_lost(&mut self, now: Nanoseconds, endpoint: usize) {
+        for job in &mut self.list {
+            if job.request.is_some_and(|(_, at, _)| at == endpoint) {
+                job.request = None;
+                job.turn += 1;
+                job.next_at = now;
+            }
+        }
+    }
+
+    fn of_request(&mut self, id: u64) -> Option<&mut Job> {
+        self.list.iter_mut().find(|job| job.request.is_some_and(|(request, _, _)| request == id))
+    }
+
+    pub(crate) fn status_arrived(&mut self, id: u64, record: &[u8]) {
+        if let Some(job) = self.of_request(id) {
+            let status = ClusterStatus::from_record(record).map(|status| JobResult::Status(Box::new(status)));
+            job.result = Some(status.map_err(|code| Error::new(code, "the status cannot be read")));
+        }
+    }
+
+    /// The request of a job was refused.
+    pub(crate) fn refused(
+        &mut self,
+        now: Nanoseconds,
+        id: u64,
+        body: &ErrorReply,
+        detail: &[u8],
+        retryable: bool,
+    ) {
+        if let Some(job) = self.of_request(id) {
+            let error =
+                Error::from_number(body.code.get(), &String::from_utf8_lossy(detail)).at(body.node.get());
+            job.refused(now, error, retryable);
+        }
+    }
+}
+
+impl Job {
+    fn refused(&mut self, now: Nanoseconds, error: Error, retryable: bool) {
+        self.request = None;
+        if !retryable {
+            self.result = Some(Err(error));
+            return;
+        }
+        self.turn += 1;
+        // Not being the leader is no reason to wait until all have been asked.
+        let wait = if error.is(ErrorCode::NotLeader) && !self.turn.is_multiple_of(3) {
+            0
+        } else {
+            (RETRY_FIRST << self.tries.min(10)).min(RETRY_LAST)
+        };
+        self.tries += 1;
+        self.next_at = now + wait;
+        self.last_error = Some(error);
+    }
+
+    fn next_candidate(&mut self, now: Nanoseconds) {
+        self.turn += 1;
+        self.connecting_since = None;
+        self.next_at = now + RETRY_FIRST;
+    }
+
+    /// Sends the request to the management node whose turn it is, once it can be reached.
+    fn ask(&mut self, now: Nanoseconds, wire: &mut Wire, id: u64) {
+        let candidates = management(&wire.endpoints);
+        let Some(index) = candidates.get(self.turn % candidates.len().max(1)).copied() else {
+            self.next_at = now + RETRY_LAST;
+            return;
+        };
+        let endpoint = &mut wire.endpoints[index];
+        endpoint.needed_until = now + NEEDED_FOR;
+        match endpoint.phase {
+            Phase::Ready { .. } if endpoint.role == ROLE_MANAGEMENT => {
+                self.connecting_since = None;
+                self.request = Some((id, index, now));
+                self.send(now, wire, index, id);
+            }
+            Phase::Ready { .. } => self.next_candidate(now),
+            Phase::Waiting { .. } if endpoint.failures > 0 => {
+                let reason = endpoint.refusal.as_ref().map_or("no connection", |(_, detail)| detail);
+                let detail = format!("management node at {}: {reason}", endpoint.address);
+                self.last_error = Some(Error::new(ErrorCode::NodeUnreachable, &detail));
+                self.next_candidate(now);
+                self.next_at = now + RETRY_FIRST * 4;
+            }
+            Phase::Idle | Phase::Waiting { .. } | Phase::Connecting | Phase::Greeting { .. } => {
+                let since = *self.connecting_since.get_or_insert(now);
+                if now >= since + CONNECT_WITHIN {
+                    self.next_candidate(now);
+                } else {
+                    self.next_at = now + RETRY_FIRST;
+                }
+            }
+        }
+    }
+
+    fn send(&self, now: Nanoseconds, wire: &mut Wire, index: usize, id: u64) {
+        let kind = match self.kind {
+            Kind::Create => KIND_CREATE_TABLE,
+            Kind::Drop => KIND_DROP_TABLE,
+            Kind::Status => return wire.send_own(now, index, id, &FetchStatus::default(), Sections::none()),
+            Kind::Refresh { .. } => return,
+        };
+        let body =
+            ChangeDictionary { kind: kind.into(), request: self.identity, ..ChangeDictionary::default() };
+        wire.send_own(now, index, id, &body, Sections::one(&self.body));
+    }
+}
+
+/// The management nodes of the cluster state; while there are none, the seeds.
+fn management(endpoints: &[Endpoint]) -> Vec<usize> {
+    let of = |wanted: fn(&Target) -> bool| {
+        let indexes = endpoints.iter().enumerate().filter(move |(_, endpoint)| wanted(&endpoint.target));
+        indexes.map(|(index, _)| index).collect::<Vec<usize>>()
+    };
+    let known = of(|target| matches!(target, Target::Management { .. }));
+    if known.is_empty() { of(|target| matches!(target, Target::Seed { .. })) } else { known }
+}
+
+impl ClientCore {
+    /// Creates a table. The job ends when the table is open on all data nodes and in this client's map.
+    pub fn create_table(
+        &mut self,
+        now: Nanoseconds,
+        timeout: Nanoseconds,
+        definition: &TableDefinition,
+    ) -> JobId {
+        let checked = definition.validate().map_err(Error::from).and_then(|()| {
+            encode(RecordKind::TableDefinition, DEFINITION_VERSION, definition)
+                .map_err(|code| Error::new(code, "the definition cannot be encoded"))
+        });
+        match checked {
+            Ok(record) => self.start_job(now, timeout, Kind::Create, record),
+            Err(error) => self.failed_job(error),
+        }
+    }
+
+    /// Drops a table. The job ends when no data node uses it any more and it is gone from this client's map.
+    pub fn drop_table(
+        &mut self,
+        now: Nanoseconds,
+        timeout: Nanoseconds,
+        database: &str,
+        name: &str,
+    ) -> JobId {
+        self.start_job(now, timeout, Kind::Drop, format!("{database}.{name}").into_bytes())
+    }
+
+    /// Asks a management node how the cluster is.
+    pub fn fetch_status(&mut self, now: Nanoseconds, timeout: Nanoseconds) -> JobId {
+        self.start_job(now, timeout, Kind::Status, Vec::new())
+    }
+
+    /// Fetches the cluster state.
+    pub fn refresh(&mut self, now: Nanoseconds, timeout: Nanoseconds) -> JobId {
+        self.refresh.want();
+        let answers = self.refresh.answers;
+        self.start_job(now, timeout, Kind::Refresh { answers }, Vec::new())
+    }
+
+    /// The next job that ended, if any. Every job ends exactly once.
+    pub fn next_finished_job(&mut self) -> Option<(JobId, Result<JobResult, Error>)> {
+        self.jobs.finished.pop_front()
+    }
+
+    fn failed_job(&mut self, error: Error) -> JobId {
+        self.jobs.last_id += 1;
+        let id = JobId(self.jobs.last_id);
+        self.jobs.finished.push_back((id, Err(error)));
+        id
+    }
+
+    fn start_job(&mut self, now: Nanoseconds, timeout: Nanoseconds, kind: Kind, body: Vec<u8>) -> JobId {
+        if self.jobs.list.len() >= self.wire.limits.jobs {
+            return self.failed_job(Error::new(
+                ErrorCode::Overloaded,
+                "too many schema changes and status requests",
+            ));
+        }
+        self.jobs.last_id += 1;
+        let id = JobId(self.jobs.last_id);
+        let timeout = if timeout == 0 { self.configuration.timeout } else { timeout };
+        let turn = self.random.next() as usize % 3;
+        self.jobs.list.push(Job {
+            id,
+            kind,
+            body,
+            identity: self.random.identity(&self.configuration.process),
+            deadline: now.saturating_add(timeout),
+            next_at: now,
+            request: None,
+            turn,
+            connecting_since: None,
+            tries: 0,
+            awaits: None,
+            last_error: None,
+            result: None,
+        });
+        self.step_links(now);
+        id
+    }
+
+    /// A schema change has ended.
+    pub(crate) fn dictionary_changed(
+        &mut self,
+        now: Nanoseconds,
+        id: u64,
+        body: &DictionaryChanged,
+        detail: &[u8],
+    ) {
+        let Some(job) = self.jobs.of_request(id) else { return };
+        if body.code.get() != 0 {
+            let error = Error::from_number(body.code.get(), &String::from_utf8_lossy(detail));
+            let retryable = error.error_code().is_some_and(ErrorCode::is_retryable);
+            return job.refused(now, error, retryable);
+        }
+        job.request = None;
+        job.awaits = Some((body.state_version.get(), body.table.get()));
+        self.refresh.want_version(body.state_version.get());
+    }
+
+    /// Moves every job on as far as it goes now.
+    pub(crate) fn step_jobs(&mut self, now: Nanoseconds) {
+        if self.jobs.list.is_empty() {
+            return;
+        }
+        let refusal = self.fatal_refusal();
+        let (version, answers) = (self.wire.map.version(), self.refresh.answers);
+        let mut jobs = std::mem::take(&mut self.jobs.list);
+        for job in &mut jobs {
+            if job.result.is_some() {
+                continue;
+            }
+            match (&job.kind, job.awaits) {
+                (Kind::Refresh { answers: before }, _) if answers > *before => {
+                    job.result = Some(Ok(JobResult::Refreshed));
+                }
+                (Kind::Drop, Some((shown, _))) if version >= shown => {
+                    job.result = Some(Ok(JobResult::Dropped));
+                }
+                (_, Some((shown, table))) if version >= shown => {
+                    job.result = Some(Ok(JobResult::Created { table }));
+                }
+                _ if now >= job.deadline => job.result = Some(Err(self.overdue(job))),
+                (Kind::Refresh { .. }, _) => job.result = refusal.clone().map(Err),
+                (_, Some(_)) => {}
+                (kind, None) => {
+                    let within = if *kind == Kind::Status { STATUS_WITHIN } else { CHANGE_WITHIN };
+                    if job.request.is_some_and(|(_, _, sent_at)| now >= sent_at + within) {
+                        job.request = None;
+                        job.next_candidate(now);
+                    }
+                    if job.request.is_none() && now >= job.next_at && self.wire.map.state().is_some() {
+                        let id = self.own_request();
+                        job.ask(now, &mut self.wire, id);
+                    } else if job.request.is_none() && now >= job.next_at {
+                        job.next_at = now + RETRY_FIRST;
+                        job.result = refusal.clone().map(Err);
+                    }
+                }
+            }
+        }
+        let finished = &mut self.jobs.finished;
+        jobs.retain_mut(|job| job.result.take().map(|result| finished.push_back((job.id, result))).is_none());
+        self.jobs.list = jobs;
+        self.step_links(now);
+    }
+
+    /// Why no seed takes this client, when waiting will not help.
+    fn fatal_refusal(&self) -> Option<Error> {
+        if self.wire.map.state().is_some() {
+            return None;
+        }
+        let refusals = self.wire.endpoints.iter().filter_map(|endpoint| endpoint.refusal.as_ref());
+        let fatal = |code: u16| {
+            let code = ErrorCode::from_number(code);
+            matches!(
+                code,
+                Some(ErrorCode::WrongSecret | ErrorCode::ForeignCluster | ErrorCode::ProtocolVersion)
+            )
+        };
+        refusals
+            .into_iter()
+            .find(|(code, _)| fatal(*code))
+            .map(|(code, detail)| Error::from_number(*code, detail))
+    }
+
+    fn overdue(&self, job: &Job) -> Error {
+        if let Some(error) = &job.last_error {
+            return error.clone();
+        }
+        if self.wire.map.state().is_none() {
+            let addresses: Vec<&str> = self.configuration.seeds.iter().map(String::as_str).collect();
+            let detail = format!("none of {} answers", addresses.join(", "));
+            return Error::new(ErrorCode::NodeUnreachable, &detail);
+        }
+        Error::new(ErrorCode::DeadlineExceeded, "")
+    }
+}

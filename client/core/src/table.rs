@@ -1,0 +1,75 @@
+//! A table as operations refer to it.
+
+use duet_protocol::error::ErrorCode;
+use duet_protocol::layout::TableLayout;
+use duet_protocol::schema::TableDefinition;
+
+use crate::Error;
+
+/// A version of a table: its identity and its compiled layout.
+#[derive(Debug)]
+pub struct Table {
+    pub(crate) id: u32,
+    pub(crate) version: u16,
+    definition: TableDefinition,
+    layout: TableLayout,
+    partitions: u16,
+}
+
+impl Table {
+    /// Compiles a table of the dictionary of a cluster with this number of partitions.
+    ///
+    /// # Errors
+    /// The code of the [`duet_protocol::schema::SchemaError`].
+    pub fn new(table: &duet_protocol::schema::Table, partitions: u16) -> Result<Table, Error> {
+        let layout = TableLayout::new(&table.definition)?;
+        let definition = table.definition.clone();
+        Ok(Table { id: table.id, version: table.version, definition, layout, partitions })
+    }
+
+    /// Identity, never used again for another table.
+    pub fn id(&self) -> u32 {
+        self.id
+    }
+
+    /// Version of the definition.
+    pub fn version(&self) -> u16 {
+        self.version
+    }
+
+    /// Database name.
+    pub fn database(&self) -> &str {
+        &self.definition.database
+    }
+
+    /// Table name.
+    pub fn name(&self) -> &str {
+        &self.definition.name
+    }
+
+    /// What its user defined.
+    pub fn definition(&self) -> &TableDefinition {
+        &self.definition
+    }
+
+    /// The compiled layout.
+    pub fn layout(&self) -> &TableLayout {
+        &self.layout
+    }
+
+    /// Number of partitions that its rows are spread over.
+    pub fn partitions(&self) -> u16 {
+        self.partitions
+    }
+
+    /// Index of a column by name, without regard to ASCII case.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when there is none.
+    pub fn column(&self, name: &str) -> Result<u16, Error> {
+        self.definition.column_index(name).ok_or_else(|| {
+            let detail = format!("table '{}' has no column '{name}'", self.definition.name);
+            Error::new(ErrorCode::InvalidRequest, &detail)
+        })
+    }
+}
