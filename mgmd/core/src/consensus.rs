@@ -1,8 +1,9 @@
 //! Raft: the only file that knows the `raft` crate.
 //!
-//! Discipline: at most one [`Persist`] is under way; until it is answered Raft hands out nothing new. Messages that
-//! speak of what is being written (`persisted_messages`) leave after the answer. Entries are applied in log order as
-//! soon as they are committed and durable here. The randomised election time-out is derived from seed, Raft id and
+//! Discipline: [`Persist`] requests are made durable one after the other. Messages that speak of what is being written
+//! (`persisted_messages`) leave after the answer to that write and to all before it. A leader goes on while its writes
+//! are under way, so that its own slow disk does not silence it; everybody else waits. Entries are applied in log order
+//! as soon as they are committed and durable here. The randomised election time-out is derived from seed, Raft id and
 //! term after every event, so that a run replays.
 
 use crate::interface::{Persist, StartError};
@@ -29,6 +30,8 @@ const HEARTBEAT_TICKS: usize = 2;
 const MAX_APPEND_BYTES: u64 = 1 << 20;
 /// Messages to a follower that may be unanswered.
 const MAX_INFLIGHT_MESSAGES: usize = 64;
+/// Steps of a leader that may wait for its disk.
+const MAX_STEPS: usize = 64;
 /// Entries that are neither committed nor applied, in bytes.
 const MAX_UNCOMMITTED_BYTES: u64 = 8 << 20;
 /// Applied entries after which the log is compacted.
@@ -65,11 +68,15 @@ pub(crate) struct Outgoing {
     pub(crate) is_snapshot: bool,
 }
 
-/// What is being made durable.
+/// A step of Raft that counts as done when everything up to it is durable.
 #[derive(Debug)]
-struct UnderWay {
-    persist_number: u64,
-    ready_number: Option<u64>,
+struct Step {
+    /// Number of the write, `None` when the step only waits for those before it.
+    write: Option<u64>,
+    /// The write, until the driver has taken it.
+    persist: Option<Persist>,
+    /// Raft's number of the step, `None` for writes that Raft knows nothing of.
+    ready: Option<u64>,
     has_snapshot: bool,
     messages: Vec<Message>,
 }
@@ -79,8 +86,8 @@ pub(crate) struct Consensus {
     identity: LogIdentity,
     seed: u64,
     node: RawNode<LogStorage>,
-    persist: Option<Persist>,
-    under_way: Option<UnderWay>,
+    /// Steps that are not durable yet; the first one is a write.
+    steps: VecDeque<Step>,
     next_block: u64,
     file_bytes: u64,
     bytes_at_compaction: u64,
@@ -120,8 +127,7 @@ impl Consensus {
             identity,
             seed,
             node: raft,
-            persist: None,
-            under_way: None,
+            steps: VecDeque::new(),
             next_block: log.next_number,
             file_bytes: log.intact_bytes,
             bytes_at_compaction: log.intact_bytes,
@@ -140,10 +146,7 @@ impl Consensus {
 
     /// Creates the group: these voters, and this state as its first snapshot. Only for a node without a group.
     pub(crate) fn bootstrap(&mut self, voters: &[u64], data: Vec<u8>) {
-        assert!(
-            !self.has_group() && self.under_way.is_none(),
-            "a group is created once, and not during a write"
-        );
+        assert!(!self.has_group() && !self.is_writing(), "a group is created once, and not during a write");
         let snapshot = LogSnapshot {
             index: 1,
             term: 1,
@@ -197,12 +200,12 @@ impl Consensus {
 
     /// Whether a write is under way.
     pub(crate) fn is_writing(&self) -> bool {
-        self.under_way.is_some()
+        !self.steps.is_empty()
     }
 
     /// Whether the identity is durable: before that nobody may hear of it.
     pub(crate) fn has_durable_identity(&self) -> bool {
-        self.file_bytes > 0 && self.under_way.as_ref().is_none_or(|write| write.persist_number != 1)
+        self.file_bytes > 0 && self.steps.iter().all(|step| step.write != Some(1))
     }
 
     /// Current term.
@@ -353,10 +356,14 @@ impl Consensus {
 
     /// Takes what Raft has to say, as far as the write under way allows.
     pub(crate) fn work(&mut self) {
-        while self.under_way.is_none() && self.node.has_ready() && self.fatal.is_none() {
+        while self.may_go_on() && self.node.has_ready() && self.fatal.is_none() {
             self.one_ready();
         }
         self.draw_election_timeout();
+    }
+
+    fn may_go_on(&self) -> bool {
+        self.steps.is_empty() || (self.is_leader() && self.steps.len() < MAX_STEPS)
     }
 
     fn one_ready(&mut self) {
@@ -391,8 +398,14 @@ impl Consensus {
             block.hard_state = Some(hard_state_to(&self.node.store().hard_state));
             self.write(has_snapshot, &block, Some(number), has_snapshot, messages);
         } else {
-            self.node.on_persist_ready(number);
-            self.send(messages);
+            self.steps.push_back(Step {
+                write: None,
+                persist: None,
+                ready: Some(number),
+                has_snapshot: false,
+                messages,
+            });
+            self.finish_steps();
         }
     }
 
@@ -430,7 +443,6 @@ impl Consensus {
         has_snapshot: bool,
         messages: Vec<Message>,
     ) {
-        assert!(self.under_way.is_none(), "one write at a time");
         let offset = if replace { 0 } else { self.file_bytes };
         let number = self.next_block;
         match encode_log_block(number, offset, block) {
@@ -439,32 +451,39 @@ impl Consensus {
                 if replace {
                     self.bytes_at_compaction = self.file_bytes;
                 }
-                self.persist = Some(Persist { number, replace, bytes });
-                self.under_way =
-                    Some(UnderWay { persist_number: number, ready_number: ready, has_snapshot, messages });
+                let persist = Some(Persist { number, replace, bytes });
+                self.steps.push_back(Step { write: Some(number), persist, ready, has_snapshot, messages });
                 self.next_block += 1;
             }
             Err(error) => self.fail(error.to_string()),
         }
     }
 
-    /// The next write, if any.
+    /// The next write, unless one is with the driver already.
     pub(crate) fn take_persist(&mut self) -> Option<Persist> {
-        self.persist.take()
+        self.steps.front_mut()?.persist.take()
     }
 
     /// Write `number` is durable.
     pub(crate) fn persisted(&mut self, number: u64) {
-        assert!(self.persist.is_none(), "a write is answered after it was taken");
-        let Some(write) = self.under_way.take_if(|write| write.persist_number == number) else { return };
-        if let Some(ready) = write.ready_number {
-            self.node.on_persist_ready(ready);
-            if write.has_snapshot {
-                self.node.advance_apply();
-            }
-        }
-        self.send(write.messages);
+        let Some(first) = self.steps.front_mut().filter(|step| step.write == Some(number)) else { return };
+        assert!(first.persist.is_none(), "a write is answered after it was taken");
+        first.write = None;
+        self.finish_steps();
         self.draw_election_timeout();
+    }
+
+    /// Ends the steps that have nothing left to wait for.
+    fn finish_steps(&mut self) {
+        while let Some(step) = self.steps.pop_front_if(|step| step.write.is_none()) {
+            if let Some(ready) = step.ready {
+                self.node.on_persist_ready(ready);
+                if step.has_snapshot {
+                    self.node.advance_apply();
+                }
+            }
+            self.send(step.messages);
+        }
     }
 
     /// Whether it is time to compact; then the caller hands in the state as of [`Consensus::applied`].
@@ -475,7 +494,7 @@ impl Consensus {
         // A newcomer can only use a snapshot that names it.
         let changed =
             self.node.store().members != *self.node.store().snapshot.get_metadata().get_conf_state();
-        self.has_group() && self.under_way.is_none() && (long || large || changed)
+        self.has_group() && !self.is_writing() && (long || large || changed)
     }
 
     /// Replaces the log by a snapshot of the state as of [`Consensus::applied`] and the entries behind it.

@@ -251,3 +251,18 @@ fn impossible_configurations_are_refused_with_a_sentence() {
     let foreign = ManagementNode::new(foreign, log, 0).err().expect("refused");
     assert_eq!(foreign, StartError::ForeignDirectory { found: 1, wanted: 2 });
 }
+
+#[test]
+fn a_leader_with_a_slow_disk_goes_on_leading() {
+    let mut cluster = Cluster::new(3, 1, 1);
+    let leader = cluster.wait_for_leader();
+    let term = cluster.places[leader].node.as_ref().expect("runs").gauges(cluster.now).term;
+    cluster.places[leader].disk.stalled = true;
+    cluster.data_nodes.push(FakeDataNode::new(1, 1));
+    cluster.run(2_000);
+    assert_eq!(cluster.leader(), Some(leader));
+    assert_eq!(cluster.data_nodes[0].incarnation, 0, "what is not durable here is not answered from here");
+    cluster.places[leader].disk.stalled = false;
+    cluster.run_until("registration", |cluster| cluster.data_nodes[0].incarnation == 1);
+    assert_eq!(cluster.places[leader].node.as_ref().expect("runs").gauges(cluster.now).term, term);
+}
