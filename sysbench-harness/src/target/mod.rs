@@ -1,0 +1,64 @@
+//! The seam between the generator and what it measures.
+
+mod results;
+
+pub use results::{AnswerCounts, BatchResults, ResultBuffers};
+
+use crate::workload::{Operation, Workload};
+
+/// A process whose CPU time belongs to a target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerProcess {
+    /// What it does, such as `data node 1`.
+    pub role: String,
+    /// Its process id.
+    pub process_id: u32,
+}
+
+/// A store of rows by key that is measured: Duet, a peer, or the bare yardstick server.
+pub trait KeyTarget {
+    /// Short name in tables and results, such as `duet` or `redis`.
+    fn name(&self) -> &str;
+
+    /// Version of the software that answers.
+    fn version(&self) -> &str;
+
+    /// Its processes, for the accounting of CPU time.
+    fn server_processes(&self) -> Vec<ServerProcess>;
+
+    /// Writes every row of `workload` in generation 0 and calls `progress` with the number of rows written so far.
+    ///
+    /// # Errors
+    /// A row was refused or the connection failed.
+    fn load(&mut self, workload: &Workload, progress: &mut dyn FnMut(u64)) -> anyhow::Result<()>;
+
+    /// A worker with a connection (or a share of one) of its own; it is moved to the thread that uses it.
+    ///
+    /// # Errors
+    /// The connection failed.
+    fn worker(&self, workload: &Workload, batch: usize) -> anyhow::Result<Box<dyn KeyWorker>>;
+
+    /// A worker that has `callers` concurrent callers, each with one operation in flight, behind one `execute`;
+    /// `None` where the target has no shared client, and every caller gets a thread and a worker of its own.
+    ///
+    /// # Errors
+    /// The connection failed.
+    fn concurrent_worker(
+        &self,
+        _workload: &Workload,
+        _callers: usize,
+    ) -> anyhow::Result<Option<Box<dyn KeyWorker>>> {
+        Ok(None)
+    }
+}
+
+/// Executes batches of operations on one thread.
+pub trait KeyWorker: Send {
+    /// Has all operations of `batch` in flight at once, and returns when every one is answered in `results`
+    /// (by its index in `batch`).
+    ///
+    /// # Errors
+    /// The connection failed or the server broke its protocol; a reply that refuses one operation is put into
+    /// `results` instead.
+    fn execute(&mut self, batch: &[Operation], results: &mut BatchResults<'_>) -> anyhow::Result<()>;
+}
