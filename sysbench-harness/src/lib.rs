@@ -1,1 +1,12 @@
 //! Benchmarks, peers and reports of Duet.
+//!
+//! `duet bench keys` asks Duet, a bare yardstick server and other stores the same questions from the same generator,
+//! in alternating rounds on the same CPUs, so that every figure has a ratio beside it. [`workload`] makes the
+//! questions, [`target`] is the seam to whoever answers, [`driver`] measures.
+
+pub mod cpu;
+pub mod driver;
+pub mod pace;
+pub mod process;
+pub mod target;
+pub mod workload;

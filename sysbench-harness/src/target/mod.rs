@@ -37,19 +37,6 @@ pub trait KeyTarget {
     /// # Errors
     /// The connection failed.
     fn worker(&self, workload: &Workload, batch: usize) -> anyhow::Result<Box<dyn KeyWorker>>;
-
-    /// A worker that has `callers` concurrent callers, each with one operation in flight, behind one `execute`;
-    /// `None` where the target has no shared client, and every caller gets a thread and a worker of its own.
-    ///
-    /// # Errors
-    /// The connection failed.
-    fn concurrent_worker(
-        &self,
-        _workload: &Workload,
-        _callers: usize,
-    ) -> anyhow::Result<Option<Box<dyn KeyWorker>>> {
-        Ok(None)
-    }
 }
 
 /// Executes batches of operations on one thread.
