@@ -4,8 +4,10 @@
 //! in alternating rounds on the same CPUs, so that every figure has a ratio beside it. [`workload`] makes the
 //! questions, [`target`] is the seam to whoever answers, [`driver`] measures.
 
+pub mod connection;
 pub mod cpu;
 pub mod driver;
+pub mod floor;
 pub mod pace;
 pub mod process;
 pub mod target;

@@ -4,7 +4,7 @@ mod results;
 
 pub use results::{AnswerCounts, BatchResults, ResultBuffers};
 
-use crate::workload::{Operation, Workload};
+use crate::workload::{Operation, OperationKind, Workload};
 
 /// A process whose CPU time belongs to a target.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -48,4 +48,38 @@ pub trait KeyWorker: Send {
     /// The connection failed or the server broke its protocol; a reply that refuses one operation is put into
     /// `results` instead.
     fn execute(&mut self, batch: &[Operation], results: &mut BatchResults<'_>) -> anyhow::Result<()>;
+}
+
+/// Rows per call while loading.
+const LOAD_BATCH: usize = 512;
+
+/// Loads a target whose updates also create rows, through one of its own workers.
+///
+/// # Errors
+/// A row was refused or the connection failed.
+pub fn load_with_worker(
+    target: &dyn KeyTarget,
+    workload: &Workload,
+    progress: &mut dyn FnMut(u64),
+) -> anyhow::Result<()> {
+    let mut worker = target.worker(workload, LOAD_BATCH)?;
+    let mut buffers = ResultBuffers::new(workload.shape.value_bytes(), false);
+    let mut batch = Vec::with_capacity(LOAD_BATCH);
+    let mut next = 0;
+    while next < workload.rows {
+        let end = workload.rows.min(next + LOAD_BATCH as u64);
+        batch.clear();
+        batch.extend((next..end).map(|key| Operation { kind: OperationKind::Update, key, generation: 0 }));
+        let mut results = buffers.start(&batch);
+        worker.execute(&batch, &mut results)?;
+        results.finish();
+        let counts = buffers.take_counts();
+        if counts.bad() > 0 {
+            let complaint = counts.first_complaint.unwrap_or_default();
+            anyhow::bail!("{} refused a row while loading: {complaint}", target.name());
+        }
+        next = end;
+        progress(next);
+    }
+    Ok(())
 }

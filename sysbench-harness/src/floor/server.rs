@@ -1,0 +1,190 @@
+//! The process of the yardstick server: one thread, one epoll loop.
+
+use super::echo;
+use super::store::Store;
+use anyhow::{Context, Result};
+use mio::net::{TcpListener, TcpStream};
+use mio::{Events, Interest, Poll, Registry, Token};
+use std::io::{ErrorKind, Read, Write};
+use std::net::SocketAddr;
+
+/// Most connections at a time.
+const MOST_CONNECTIONS: usize = 1024;
+const INPUT_BYTES: usize = 256 * 1024;
+/// No more requests are executed for a connection while so many bytes wait to be sent to it.
+const MOST_OUTPUT_BYTES: usize = 256 * 1024;
+const LISTENER: Token = Token(MOST_CONNECTIONS);
+
+/// Size of the yardstick server's table.
+#[derive(Debug, Clone, Copy, clap::Args)]
+pub struct FloorServerOptions {
+    /// Most rows.
+    #[arg(long)]
+    pub rows: usize,
+    /// Bytes of a value.
+    #[arg(long)]
+    pub value_bytes: usize,
+    /// End when standard input ends.
+    #[arg(long)]
+    pub parent_pipe: bool,
+}
+
+/// Runs the server on free loopback ports until the process is killed, after one line on standard output:
+/// `{"ready":"floor","listen":"127.0.0.1:4567","echo":"127.0.0.1:4568"}`.
+///
+/// # Errors
+/// A port cannot be opened or the event loop fails.
+pub fn serve(options: FloorServerOptions) -> Result<()> {
+    if options.parent_pipe {
+        std::thread::spawn(|| {
+            // Whether it ends or breaks, the parent is gone.
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
+            std::process::exit(0);
+        });
+    }
+    let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+    let echo = echo::start_server(loopback)?;
+    let server = Server::bind(loopback, Store::new(options.rows, options.value_bytes))?;
+    println!("{}", serde_json::json!({ "ready": "floor", "listen": server.address()?, "echo": echo }));
+    server.run()
+}
+
+/// The event loop.
+pub(super) struct Server {
+    poll: Poll,
+    listener: TcpListener,
+    store: Store,
+    connections: Vec<Option<Connection>>,
+}
+
+struct Connection {
+    stream: TcpStream,
+    input: Vec<u8>,
+    /// Bytes of `input` that are filled.
+    filled: usize,
+    output: Vec<u8>,
+    /// Bytes of `output` that are sent.
+    sent: usize,
+}
+
+impl Server {
+    pub(super) fn bind(address: SocketAddr, store: Store) -> Result<Self> {
+        let poll = Poll::new().context("epoll")?;
+        let mut listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        poll.registry().register(&mut listener, LISTENER, Interest::READABLE).context("epoll")?;
+        Ok(Self { poll, listener, store, connections: Vec::new() })
+    }
+
+    pub(super) fn address(&self) -> Result<SocketAddr> {
+        self.listener.local_addr().context("the listener has no address")
+    }
+
+    pub(super) fn run(mut self) -> Result<()> {
+        let mut events = Events::with_capacity(256);
+        loop {
+            match self.poll.poll(&mut events, None) {
+                Ok(()) => {}
+                Err(error) if error.kind() == ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error).context("epoll"),
+            }
+            for event in &events {
+                if event.token() == LISTENER {
+                    self.accept();
+                    continue;
+                }
+                let Some(slot) = self.connections.get_mut(event.token().0) else { continue };
+                if slot.as_mut().is_some_and(|connection| connection.turn(&mut self.store).is_err()) {
+                    // Closed by dropping it.
+                    *slot = None;
+                }
+            }
+        }
+    }
+
+    fn accept(&mut self) {
+        // Anything but a connection ends the round; the listener reports again.
+        while let Ok((stream, _)) = self.listener.accept() {
+            let free = self.connections.iter().position(Option::is_none).unwrap_or(self.connections.len());
+            if free == MOST_CONNECTIONS {
+                continue;
+            }
+            let Ok(connection) = Connection::register(stream, self.poll.registry(), Token(free)) else { continue };
+            if free == self.connections.len() {
+                self.connections.push(None);
+            }
+            self.connections[free] = Some(connection);
+        }
+    }
+}
+
+/// The connection ended, failed or sent garbage.
+struct Closed;
+
+impl Connection {
+    fn register(mut stream: TcpStream, registry: &Registry, token: Token) -> std::io::Result<Self> {
+        stream.set_nodelay(true)?;
+        registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
+        let output = Vec::with_capacity(MOST_OUTPUT_BYTES);
+        Ok(Self { stream, input: vec![0; INPUT_BYTES], filled: 0, output, sent: 0 })
+    }
+
+    /// Receives, executes and sends until the socket has no more for us or takes no more from us.
+    fn turn(&mut self, store: &mut Store) -> Result<(), Closed> {
+        loop {
+            if !self.flush()? {
+                return Ok(());
+            }
+            let done = store.execute(&self.input[..self.filled], &mut self.output, MOST_OUTPUT_BYTES);
+            let done = done.map_err(|_| Closed)?;
+            self.input.copy_within(done..self.filled, 0);
+            self.filled -= done;
+            if done > 0 {
+                continue;
+            }
+            let room = self.input.len() - self.filled;
+            match self.stream.read(&mut self.input[self.filled..]) {
+                Ok(0) => return Err(Closed),
+                Ok(count) => {
+                    self.filled += count;
+                    if count < room {
+                        // A short read of a stream means that nothing is left, so another read is saved; what comes
+                        // later is a new event (epoll(7), question 9).
+                        return self.answer(store);
+                    }
+                }
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(()),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Closed),
+            }
+        }
+    }
+
+    /// Executes what was received and sends the replies as far as the socket takes them.
+    fn answer(&mut self, store: &mut Store) -> Result<(), Closed> {
+        loop {
+            let done = store.execute(&self.input[..self.filled], &mut self.output, MOST_OUTPUT_BYTES);
+            let done = done.map_err(|_| Closed)?;
+            self.input.copy_within(done..self.filled, 0);
+            self.filled -= done;
+            if done == 0 || !self.flush()? {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Sends the output; `false` if the socket takes no more.
+    fn flush(&mut self) -> Result<bool, Closed> {
+        while self.sent < self.output.len() {
+            match self.stream.write(&self.output[self.sent..]) {
+                Ok(0) => return Err(Closed),
+                Ok(count) => self.sent += count,
+                Err(error) if error.kind() == ErrorKind::WouldBlock => return Ok(false),
+                Err(error) if error.kind() == ErrorKind::Interrupted => {}
+                Err(_) => return Err(Closed),
+            }
+        }
+        self.output.clear();
+        self.sent = 0;
+        Ok(true)
+    }
+}
