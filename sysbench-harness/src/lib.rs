@@ -9,6 +9,7 @@ pub mod cpu;
 pub mod driver;
 pub mod floor;
 pub mod pace;
+pub mod peer;
 pub mod process;
 pub mod target;
 pub mod workload;
