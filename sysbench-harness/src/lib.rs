@@ -8,6 +8,7 @@ pub mod connection;
 pub mod cpu;
 pub mod driver;
 pub mod floor;
+pub mod local_cluster;
 pub mod pace;
 pub mod peer;
 pub mod process;
