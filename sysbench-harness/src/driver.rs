@@ -65,7 +65,8 @@ pub struct Measurement {
 /// A new histogram of latencies in nanoseconds with three significant digits.
 #[must_use]
 pub fn latency_histogram() -> Histogram<u64> {
-    Histogram::new_with_bounds(1, LONGEST_NS, 3).expect("the bounds are in order and three digits are allowed")
+    Histogram::new_with_bounds(1, LONGEST_NS, 3)
+        .expect("the bounds are in order and three digits are allowed")
 }
 
 /// Runs `plan` against `target`; `progress` gets the share that is done, from 0 to 1.

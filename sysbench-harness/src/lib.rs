@@ -2,15 +2,21 @@
 //!
 //! `duet bench keys` asks Duet, a bare yardstick server and other stores the same questions from the same generator,
 //! in alternating rounds on the same CPUs, so that every figure has a ratio beside it. [`workload`] makes the
-//! questions, [`target`] is the seam to whoever answers, [`driver`] measures.
+//! questions, [`target`] is the seam to whoever answers, [`driver`] measures, [`report`] keeps and renders the
+//! results. [`local_cluster`] starts whole clusters of child processes and is used far beyond benchmarks.
 
-pub mod connection;
+mod command;
+mod connection;
 pub mod cpu;
 pub mod driver;
 pub mod floor;
+pub mod keys;
 pub mod local_cluster;
 pub mod pace;
 pub mod peer;
 pub mod process;
+pub mod report;
 pub mod target;
 pub mod workload;
+
+pub use command::{BenchCommand, ReportArguments, run};

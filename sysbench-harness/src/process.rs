@@ -107,19 +107,21 @@ impl ManagedProcess {
             ParentDeath::KernelSignal => Stdio::null(),
         });
         let spawned = match cpus {
-            Some(cpus) => cpus.inherited_by(|| command.spawn()).map_err(|error| failed(format!("{error:#}")))?,
+            Some(cpus) => {
+                cpus.inherited_by(|| command.spawn()).map_err(|error| failed(format!("{error:#}")))?
+            }
             None => command.spawn(),
         };
-        let mut child = spawned.map_err(|error| {
-            failed(format!("{}: {error}", Path::new(command.get_program()).display()))
-        })?;
+        let mut child = spawned
+            .map_err(|error| failed(format!("{}: {error}", Path::new(command.get_program()).display())))?;
         let (sender, ready_lines) = sync_channel(1);
         if let Some(output) = child.stdout.take() {
             // Reads on after the first line so that the child never blocks on a full pipe; ends with the child.
             std::thread::spawn(move || {
                 let mut output = BufReader::new(output);
                 let mut line = String::new();
-                if output.by_ref().take(READY_LINE_BYTES).read_line(&mut line).is_ok() && line.ends_with('\n') {
+                if output.by_ref().take(READY_LINE_BYTES).read_line(&mut line).is_ok() && line.ends_with('\n')
+                {
                     // A full or closed channel means that nobody waits for the line.
                     let _ = sender.try_send(line);
                 }

@@ -38,7 +38,12 @@ impl FloorTarget {
     ///
     /// # Errors
     /// It did not start or did not become ready.
-    pub fn start(command: &[OsString], workload: &Workload, cpus: Option<&CpuList>, directory: &Path) -> Result<Self> {
+    pub fn start(
+        command: &[OsString],
+        workload: &Workload,
+        cpus: Option<&CpuList>,
+        directory: &Path,
+    ) -> Result<Self> {
         let mut arguments = command.to_vec();
         arguments.extend(["--rows", &workload.rows.to_string()].map(OsString::from));
         arguments.extend(["--value-bytes", &workload.shape.value_bytes().to_string()].map(OsString::from));
@@ -47,7 +52,8 @@ impl FloorTarget {
         let mut process =
             ManagedProcess::start("the yardstick server", &arguments, ParentDeath::Pipe, cpus, &log)?;
         let line = process.ready_line(READY_WITHIN)?;
-        let ready: Ready = serde_json::from_str(&line).with_context(|| format!("not a ready line: {line}"))?;
+        let ready: Ready =
+            serde_json::from_str(&line).with_context(|| format!("not a ready line: {line}"))?;
         Ok(Self { process: Some(process), address: ready.listen, echo: ready.echo })
     }
 

@@ -49,7 +49,8 @@ fn echo(mut stream: TcpStream) -> std::io::Result<()> {
 /// # Errors
 /// The connection failed.
 pub fn measure_echo(address: SocketAddr, round_trips: u64) -> Result<EchoResult> {
-    let mut stream = TcpStream::connect_timeout(&address, PATIENCE).context("cannot connect to the echo server")?;
+    let mut stream =
+        TcpStream::connect_timeout(&address, PATIENCE).context("cannot connect to the echo server")?;
     stream.set_nodelay(true).context("TCP_NODELAY")?;
     stream.set_read_timeout(Some(PATIENCE)).context("SO_RCVTIMEO")?;
     let mut latencies = latency_histogram();

@@ -70,7 +70,8 @@ struct Connection {
 impl Server {
     pub(super) fn bind(address: SocketAddr, store: Store) -> Result<Self> {
         let poll = Poll::new().context("epoll")?;
-        let mut listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+        let mut listener =
+            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
         poll.registry().register(&mut listener, LISTENER, Interest::READABLE).context("epoll")?;
         Ok(Self { poll, listener, store, connections: Vec::new() })
     }
@@ -108,7 +109,9 @@ impl Server {
             if free == MOST_CONNECTIONS {
                 continue;
             }
-            let Ok(connection) = Connection::register(stream, self.poll.registry(), Token(free)) else { continue };
+            let Ok(connection) = Connection::register(stream, self.poll.registry(), Token(free)) else {
+                continue;
+            };
             if free == self.connections.len() {
                 self.connections.push(None);
             }

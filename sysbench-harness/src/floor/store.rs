@@ -85,7 +85,11 @@ impl Store {
                     self.reply_to_get(request, row, output);
                 } else {
                     let status = self.put(request.key.get(), row, &rest[..self.value_bytes]);
-                    let head = Reply { request_id: request.request_id, status: U32::new(status), value_bytes: U32::ZERO };
+                    let head = Reply {
+                        request_id: request.request_id,
+                        status: U32::new(status),
+                        value_bytes: U32::ZERO,
+                    };
                     output.extend_from_slice(head.as_bytes());
                 }
             }

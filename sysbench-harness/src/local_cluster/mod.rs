@@ -152,7 +152,8 @@ impl LocalCluster {
         let system = |what: &'static str| move |reason| LocalClusterError::System { what, reason };
         let (directory, scratch) = match &options.directory {
             Some(directory) => {
-                std::fs::create_dir_all(directory).map_err(system("cannot create the cluster's directory"))?;
+                std::fs::create_dir_all(directory)
+                    .map_err(system("cannot create the cluster's directory"))?;
                 (directory.clone(), None)
             }
             None => {
@@ -333,7 +334,8 @@ impl LocalCluster {
             pair("--lanes", lanes.to_string());
         }
         if addresses.len() > 1 {
-            let list = addresses.iter().enumerate().map(|(index, address)| format!("{}={address}", index + 1));
+            let list =
+                addresses.iter().enumerate().map(|(index, address)| format!("{}={address}", index + 1));
             pair("--management", list.collect::<Vec<_>>().join(","));
         }
         arguments.extend(options.management_arguments.iter().cloned());
@@ -353,9 +355,11 @@ impl LocalCluster {
     }
 
     fn common_arguments(&self, role: Role, id: u32, listen: SocketAddr) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> = vec![self.options.executable.clone().into(), role.command().into()];
+        let mut arguments: Vec<OsString> =
+            vec![self.options.executable.clone().into(), role.command().into()];
         let listen = listen.to_string();
-        arguments.extend(["--node-id", &id.to_string(), "--listen", &listen, "--parent-pipe"].map(OsString::from));
+        arguments
+            .extend(["--node-id", &id.to_string(), "--listen", &listen, "--parent-pipe"].map(OsString::from));
         if self.options.metrics {
             arguments.extend(["--metrics", "127.0.0.1:0"].map(OsString::from));
         }

@@ -89,7 +89,8 @@ impl MemcachedWorker {
                         break;
                     }
                     Part::Value { key, value } => loop {
-                        let (index, wanted) = reads.next().context("a value of a key that was not asked for")?;
+                        let (index, wanted) =
+                            reads.next().context("a value of a key that was not asked for")?;
                         if wanted == key {
                             results.value(index, value);
                             break;
@@ -108,7 +109,8 @@ impl MemcachedWorker {
     }
 
     fn receive_stored(&mut self, batch: &[Operation], results: &mut BatchResults<'_>) -> Result<()> {
-        let updates = batch.iter().enumerate().filter(|(_, operation)| operation.kind == OperationKind::Update);
+        let updates =
+            batch.iter().enumerate().filter(|(_, operation)| operation.kind == OperationKind::Update);
         for (index, _) in updates {
             loop {
                 if let Some((line, after)) = line(self.connection.received())? {

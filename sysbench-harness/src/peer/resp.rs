@@ -178,7 +178,9 @@ mod tests {
 
     #[test]
     fn garbage_is_an_error() {
-        for bytes in [&b"hello\r\n"[..], b"\r\n", b"$x\r\n", b"$-2\r\n", b"$9999999999\r\n", b"$1\r\nabc", b"+OK\n"] {
+        for bytes in
+            [&b"hello\r\n"[..], b"\r\n", b"$x\r\n", b"$-2\r\n", b"$9999999999\r\n", b"$1\r\nabc", b"+OK\n"]
+        {
             assert!(parse(bytes).is_err(), "{bytes:?}");
         }
         assert!(parse(&[b'+'; LONGEST_LINE + 1]).is_err());

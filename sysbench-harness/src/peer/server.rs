@@ -67,7 +67,12 @@ impl PeerKind {
         if std::env::split_paths(&path).any(|directory| directory.join(self.executable()).is_file()) {
             return Ok(());
         }
-        bail!("the peer {} needs `{}`, which is not in the search path: {}", self.name(), self.executable(), self.remedy());
+        bail!(
+            "the peer {} needs `{}`, which is not in the search path: {}",
+            self.name(),
+            self.executable(),
+            self.remedy()
+        );
     }
 
     fn arguments(self, port: u16, workload: &Workload, threads: usize, directory: &Path) -> Vec<String> {
@@ -117,7 +122,12 @@ impl PeerTarget {
     ///
     /// # Errors
     /// The executable is missing, does not start, or does not answer.
-    pub fn start(kind: PeerKind, workload: &Workload, cpus: Option<&CpuList>, directory: &Path) -> Result<Self> {
+    pub fn start(
+        kind: PeerKind,
+        workload: &Workload,
+        cpus: Option<&CpuList>,
+        directory: &Path,
+    ) -> Result<Self> {
         kind.require()?;
         let threads = cpus.map_or(1, |cpus| cpus.cpus().len());
         let log = directory.join(format!("{}.log", kind.name()));
@@ -169,7 +179,9 @@ impl KeyTarget for PeerTarget {
     fn worker(&self, workload: &Workload, _batch: usize) -> Result<Box<dyn KeyWorker>> {
         let value_bytes = workload.shape.value_bytes();
         Ok(match self.kind {
-            PeerKind::Redis | PeerKind::Valkey => Box::new(resp::RespWorker::open(self.address, value_bytes)?),
+            PeerKind::Redis | PeerKind::Valkey => {
+                Box::new(resp::RespWorker::open(self.address, value_bytes)?)
+            }
             PeerKind::Memcached => Box::new(memcached::MemcachedWorker::open(self.address, value_bytes)?),
         })
     }

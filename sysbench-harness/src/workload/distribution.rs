@@ -35,7 +35,10 @@ impl FromStr for Distribution {
             ("zipfian", None) => Ok(Self::Zipfian { theta: 0.99 }),
             ("zipfian", Some(theta)) => {
                 let theta: f64 = theta.parse().with_context(|| format!("`{theta}` is not a number"))?;
-                ensure!(theta > 0.0 && theta < 1.0, "the exponent of zipfian lies between 0 and 1, not {theta}");
+                ensure!(
+                    theta > 0.0 && theta < 1.0,
+                    "the exponent of zipfian lies between 0 and 1, not {theta}"
+                );
                 Ok(Self::Zipfian { theta })
             }
             _ => bail!("unknown distribution `{text}`; known are uniform, zipfian, zipfian=EXPONENT and hot"),
@@ -157,7 +160,8 @@ mod tests {
     #[test]
     fn hot_is_one_key_and_one_row_is_enough() {
         assert_eq!(counts(Distribution::Hot, 10, 1000)[0], 1000);
-        for distribution in [Distribution::Uniform, Distribution::Zipfian { theta: 0.99 }, Distribution::Hot] {
+        for distribution in [Distribution::Uniform, Distribution::Zipfian { theta: 0.99 }, Distribution::Hot]
+        {
             assert_eq!(counts(distribution, 1, 100), [100]);
         }
     }

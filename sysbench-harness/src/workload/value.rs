@@ -48,7 +48,9 @@ pub enum ValueError {
         found: usize,
     },
     /// The bytes do not follow from key and generation.
-    #[error("key {key}: byte {offset} of the value is {found:#04x} instead of {expected:#04x} (generation {generation:#x})")]
+    #[error(
+        "key {key}: byte {offset} of the value is {found:#04x} instead of {expected:#04x} (generation {generation:#x})"
+    )]
     Byte {
         /// The key that was asked for.
         key: u64,
