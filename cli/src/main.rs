@@ -19,6 +19,9 @@ enum Command {
     Mgmd(duet_mgmd::Arguments),
     /// Run a data node: serves partitions from memory
     Datanode(duet_datanode::Arguments),
+    /// Measure speed, beside other stores on the same machine
+    #[command(subcommand)]
+    Bench(duet_bench::BenchCommand),
 }
 
 fn main() -> ExitCode {
@@ -27,6 +30,7 @@ fn main() -> ExitCode {
     let result = match arguments.command {
         Command::Mgmd(arguments) => duet_mgmd::run(arguments),
         Command::Datanode(arguments) => duet_datanode::run(&arguments),
+        Command::Bench(command) => duet_bench::run(&command),
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,

@@ -10,7 +10,7 @@ use std::path::PathBuf;
 #[derive(Debug, Clone, clap::Subcommand)]
 pub enum BenchCommand {
     /// Compare key operations of Duet, a bare yardstick server and other stores.
-    Keys(KeysArguments),
+    Keys(Box<KeysArguments>),
     /// Render tables and plots of all recorded runs.
     Report(ReportArguments),
     /// Run the bare yardstick server.

@@ -122,7 +122,7 @@ impl Index {
     fn place(&self, key: u64) -> Place {
         let hash = mix64(key);
         // Multiply and shift instead of a division (Lemire 2016).
-        let bucket = (u128::from(hash) * self.buckets.len() as u128 >> 64) as usize;
+        let bucket = ((u128::from(hash) * self.buckets.len() as u128) >> 64) as usize;
         Place { bucket, tag: (hash & 0xff).max(1) as u8 }
     }
 }

@@ -82,7 +82,7 @@ fn a_failing_node_is_a_sentence_with_its_log() {
     let script = "if [ $role = datanode ]; then echo 'no memory' >&2; exit 1; fi\n";
     let options = LocalClusterOptions::new(executable(directory.path(), &format!("{script}{READY}")));
     let error = loop {
-        let error = LocalCluster::start(options.clone()).err().expect("it fails").to_string();
+        let error = LocalCluster::start(options.clone()).expect_err("it fails").to_string();
         if !error.contains("Text file busy") {
             break error;
         }

@@ -210,7 +210,7 @@ mod tests {
         let workload = workload();
         let started = PeerTarget::start(kind, &workload, None, directory.path());
         if kind.require().is_err() {
-            let message = started.err().expect("it is not installed").to_string();
+            let message = started.expect_err("it is not installed").to_string();
             assert!(message.contains(&format!("install the package {}", kind.executable())), "{message}");
             return;
         }
