@@ -162,12 +162,13 @@ impl Cluster {
 
     /// The state once every data node serves it.
     pub fn state(&self) -> ClusterState {
-        let states = self.nodes.iter().map(|node| {
+        let wait = |node: &Process| {
             wait_for("the cluster to form", || {
                 Wire::client(&node.listen).state().filter(|state| state.view.number > 0)
             })
-        });
-        states.last().expect("two nodes")
+        };
+        let mut states: Vec<ClusterState> = self.nodes.iter().map(wait).collect();
+        states.pop().expect("two nodes")
     }
 
     /// A connection to the leading management node.
