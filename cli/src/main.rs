@@ -22,6 +22,8 @@ enum Command {
     /// Measure speed, beside other stores on the same machine
     #[command(subcommand)]
     Bench(duet_bench::BenchCommand),
+    /// Simulate clusters with faults from seeds, and check what clients see
+    Sim(duet_simulator::Arguments),
 }
 
 fn main() -> ExitCode {
@@ -31,6 +33,11 @@ fn main() -> ExitCode {
         Command::Mgmd(arguments) => duet_mgmd::run(arguments),
         Command::Datanode(arguments) => duet_datanode::run(&arguments),
         Command::Bench(command) => duet_bench::run(&command),
+        Command::Sim(arguments) => match duet_simulator::run(&arguments) {
+            Ok(true) => Ok(()),
+            Ok(false) => return ExitCode::FAILURE,
+            Err(error) => Err(error),
+        },
     };
     match result {
         Ok(()) => ExitCode::SUCCESS,
