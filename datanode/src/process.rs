@@ -33,7 +33,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let metrics_listener = arguments.metrics.map(reserve_metrics).transpose()?;
     let metrics_address = metrics_listener.map(|address| address.to_string()).unwrap_or_default();
     let mut process = [0; 16];
-    getrandom::fill(&mut process).map_err(|error| anyhow::anyhow!("no random numbers: {error}"))?;
+    let no_randomness = |error| anyhow::anyhow!("the system gives no random numbers: {error}");
+    getrandom::fill(&mut process).map_err(no_randomness)?;
+    let seed = getrandom::u64().map_err(no_randomness)?;
     let configuration = NodeConfiguration {
         node: arguments.node_id,
         process,
@@ -44,9 +46,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         memory_bytes: arguments.memory,
         arena_bytes: arguments.memory.saturating_add(arguments.memory / 8),
         max_links: arguments.max_links,
-        seed: u64::from_le_bytes([
-            process[0], process[1], process[2], process[3], process[4], process[5], process[6], process[7],
-        ]),
+        seed,
         planted_bug: 0,
     };
     let node =

@@ -184,11 +184,14 @@ pub fn run(arguments: Arguments) -> Result<()> {
         arguments.node_id,
         server.listening()
     );
-    let mut output = std::io::stdout().lock();
-    writeln!(output, "{ready}").and_then(|()| output.flush()).context("cannot write the ready line")?;
-    drop(output);
-    server.serve(async {
-        match (signal(SignalKind::terminate()), signal(SignalKind::interrupt())) {
+    server.serve(async move {
+        // Signals are caught before anybody knows that the node is there.
+        let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
+        if let Err(error) = announce(&ready) {
+            tracing::error!("cannot write the ready line: {error}");
+            return;
+        }
+        match signals {
             (Ok(mut terminate), Ok(mut interrupt)) => {
                 tokio::select! {
                     _ = terminate.recv() => {}
@@ -202,6 +205,12 @@ pub fn run(arguments: Arguments) -> Result<()> {
             }
         }
     })
+}
+
+fn announce(ready: &str) -> std::io::Result<()> {
+    let mut output = std::io::stdout().lock();
+    writeln!(output, "{ready}")?;
+    output.flush()
 }
 
 /// Ends the process when the other end of standard input is closed, which the kernel does however the parent dies.
