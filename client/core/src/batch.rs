@@ -1,6 +1,7 @@
 //! A batch of operations: the requests, and later their results, in buffers that are used again.
 
 use crate::interface::Nanoseconds;
+use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::scan::Page;
 use crate::{Error, Table};
@@ -205,6 +206,11 @@ impl Batch {
         self.tables.clear();
     }
 
+    /// Bytes of memory that its buffers hold.
+    pub fn held_bytes(&self) -> usize {
+        self.bytes.capacity() + self.replies.capacity() + self.operations.capacity() * size_of::<Operation>()
+    }
+
     fn table_index(&mut self, table: &Arc<Table>) -> Result<u16, Error> {
         if let Some(last) = self.tables.last()
             && Arc::ptr_eq(last, table)
@@ -295,11 +301,11 @@ impl Batch {
         self.add(Kind::Read, table, Expectation::Any, |table, bytes| append_key(table, key, bytes))
     }
 
-    /// Reads the row whose primary key has these values, in primary-key order.
+    /// Reads the row of a key. Returns the number of the operation.
     ///
     /// # Errors
     /// When the values are not a key of the table, or the batch is full; then nothing is added.
-    pub fn read<V: AsValue>(&mut self, table: &Arc<Table>, key: &[V]) -> Result<usize, Error> {
+    pub fn read<K: Key + ?Sized>(&mut self, table: &Arc<Table>, key: &K) -> Result<usize, Error> {
         self.add(Kind::Read, table, Expectation::Any, |table, bytes| encode_key(table, key, bytes))
     }
 
@@ -338,10 +344,10 @@ impl Batch {
     ///
     /// # Errors
     /// When key or assignments do not fit the table, or the batch is full; then nothing is added.
-    pub fn update<V: AsValue>(
+    pub fn update<K: Key + ?Sized>(
         &mut self,
         table: &Arc<Table>,
-        key: &[V],
+        key: &K,
         assignments: &[(u16, Assignment<'_>)],
         expectation: Expectation,
     ) -> Result<usize, Error> {
@@ -356,10 +362,10 @@ impl Batch {
     ///
     /// # Errors
     /// When the key does not fit the table, or the batch is full; then nothing is added.
-    pub fn delete<V: AsValue>(
+    pub fn delete<K: Key + ?Sized>(
         &mut self,
         table: &Arc<Table>,
-        key: &[V],
+        key: &K,
         expectation: Expectation,
     ) -> Result<usize, Error> {
         self.add(Kind::Delete, table, expectation, |table, bytes| encode_key(table, key, bytes))
@@ -605,9 +611,9 @@ fn wrong_kind() -> Error {
     Error::new(ErrorCode::InvalidRequest, "the operation is of another kind")
 }
 
-fn encode_key<V: AsValue>(table: &Table, key: &[V], bytes: &mut Vec<u8>) -> Result<usize, Error> {
+fn encode_key<K: Key + ?Sized>(table: &Table, key: &K, bytes: &mut Vec<u8>) -> Result<usize, Error> {
     let start = bytes.len();
-    table.layout().encode_key(key, bytes)?;
+    key.append_to(table.layout(), bytes)?;
     Ok(bytes.len() - start)
 }
 

@@ -208,6 +208,14 @@ impl ClientCore {
         self.completed.pop_front()
     }
 
+    /// Whether the core waits for something from this link.
+    pub fn awaits(&self, link: LinkId) -> bool {
+        self.endpoint_of_link(link).is_some_and(|index| {
+            let endpoint = &self.wire.endpoints[index];
+            endpoint.outstanding > 0 || !endpoint.is_ready()
+        })
+    }
+
     /// Whether no batch and no schema change is under way.
     pub fn is_idle(&self) -> bool {
         self.batches.len() == 0 && self.jobs.is_empty()

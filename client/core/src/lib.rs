@@ -14,6 +14,7 @@ mod endpoint;
 mod error;
 mod interface;
 mod jobs;
+mod key;
 mod map;
 mod outcome;
 mod random;
@@ -22,6 +23,7 @@ mod scan;
 mod session;
 mod table;
 mod timers;
+mod value;
 mod wire;
 
 pub use crate::core::ClientCore;
@@ -31,6 +33,8 @@ pub use interface::{
     ClientConfiguration, ClientCounters, CloseReason, Command, Limits, LinkId, Nanoseconds, Target,
 };
 pub use jobs::{JobId, JobResult};
+pub use key::{EncodedKey, Key};
 pub use outcome::Outcome;
 pub use scan::{FragmentScan, Page, ScanRows};
 pub use table::Table;
+pub use value::{ColumnValue, Date, DateTime, Decimal, Json, Time, Timestamp};

@@ -1,0 +1,8 @@
+//! The client against a fake cluster over TCP.
+
+mod blocking;
+mod client;
+#[path = "../../core/tests/fake/mod.rs"]
+mod fake;
+mod server;
+mod typed;

@@ -1,0 +1,120 @@
+//! `derive(Row)` and typed tables.
+
+use crate::server::Server;
+use duet_client::{Client, ColumnType, Date, Decimal, ErrorCode, Row, TableDefinition, TableRow, Timestamp};
+
+#[derive(Row, Debug, Clone, PartialEq)]
+#[duet(table = "air.flights")]
+struct Flight {
+    #[duet(partition_key)]
+    day: Date,
+    #[duet(key, length = 2)]
+    carrier: String,
+    #[duet(key, rename = "flight")]
+    number: u16,
+    delay: Option<i16>,
+    #[duet(length = 6)]
+    tail: Option<String>,
+    departed: Timestamp,
+    #[duet(column_type = ColumnType::Decimal { precision: 10, scale: 2 })]
+    fare: Decimal,
+    embedding: [f32; 3],
+}
+
+#[derive(Row, Debug, PartialEq)]
+#[duet(table = "flights")]
+struct Wrong {
+    #[duet(key)]
+    id: i64,
+    r#type: String,
+}
+
+fn flight(number: u16) -> Flight {
+    Flight {
+        day: Date(15_000),
+        carrier: "UA".to_owned(),
+        number,
+        delay: (number.is_multiple_of(2)).then_some(-3),
+        tail: Some("N14228".to_owned()),
+        departed: Timestamp(1_357_034_400_000_000),
+        fare: Decimal { unscaled: 12_345, scale: 2 },
+        embedding: [1.0, -0.5, 0.25],
+    }
+}
+
+#[test]
+fn a_struct_describes_its_table() {
+    let definition = Flight::definition().expect("valid");
+    assert_eq!((definition.database.as_str(), definition.name.as_str()), ("air", "flights"));
+    assert_eq!(definition.primary_key, [0, 1, 2]);
+    assert_eq!(definition.partition_key, [0]);
+    let types: Vec<ColumnType> = definition.columns.iter().map(|column| column.column_type).collect();
+    assert_eq!(
+        types,
+        [
+            ColumnType::Date,
+            ColumnType::Varchar { characters: 2 },
+            ColumnType::SmallIntUnsigned,
+            ColumnType::SmallInt,
+            ColumnType::Varchar { characters: 6 },
+            ColumnType::Timestamp,
+            ColumnType::Decimal { precision: 10, scale: 2 },
+            ColumnType::Vector { dimensions: 3 },
+        ]
+    );
+    let nullable: Vec<bool> = definition.columns.iter().map(|column| column.nullable).collect();
+    assert_eq!(nullable, [false, false, false, true, true, false, false, false]);
+    assert_eq!(Flight::column_names()[2], "flight");
+    let wrong = Wrong::definition().expect("valid");
+    assert_eq!((wrong.database.as_str(), Wrong::column_names()), ("default", &["id", "type"][..]));
+}
+
+#[tokio::test]
+async fn structs_are_rows() {
+    let server = Server::start();
+    let client = Client::connect(&server.seed()).await.expect("the fake answers");
+    let flights = client.create_typed_table::<Flight>().await.expect("new");
+    flights.insert(&flight(1)).await.expect("new");
+    let many: Vec<Flight> = (2..1_500).map(flight).collect();
+    flights.upsert_many(&many).await.expect("written");
+    let key = |number: u16| (Date(15_000), "UA", number);
+    assert_eq!(flights.get(key(2)).await.expect("answered"), Some(flight(2)));
+    assert_eq!(flights.get(key(9_999)).await.expect("answered"), None);
+    let found = flights.get_many([key(1), key(9_999), key(1_499)]).await.expect("answered");
+    assert_eq!(found, [Some(flight(1)), None, Some(flight(1_499))]);
+    let (mut row, version) = flights.get_versioned(key(1)).await.expect("answered").expect("there");
+    row.delay = Some(120);
+    flights.replace_if_version(&row, version).await.expect("that version");
+    let again = flights.replace_if_version(&row, version).await.expect_err("another version");
+    assert!(again.is(ErrorCode::VersionMismatch));
+    let dynamic = client.get(flights.table(), key(1)).await.expect("answered").expect("there");
+    assert_eq!(dynamic.get::<i16>("delay").expect("not null"), 120);
+    flights.delete(key(1)).await.expect("there");
+    let mut scan = flights.scan();
+    let mut count = 0;
+    while scan
+        .next_page(|_, view| {
+            let row = flights.decode(&view).expect("fits");
+            assert_eq!(row, flight(row.number));
+            count += 1;
+        })
+        .await
+        .expect("answered")
+    {}
+    assert_eq!(count, 1_498);
+}
+
+#[tokio::test]
+async fn a_table_that_does_not_fit_is_refused() {
+    let server = Server::start();
+    let client = Client::connect(&server.seed()).await.expect("the fake answers");
+    assert!(client.typed_table::<Wrong>().await.expect_err("no table").is(ErrorCode::TableNotFound));
+    let definition = TableDefinition::builder("default", "flights")
+        .required("id", ColumnType::BigInt)
+        .primary_key(["id"])
+        .build()
+        .expect("valid");
+    client.create_table(definition).await.expect("new");
+    let error = client.typed_table::<Wrong>().await.expect_err("a column is missing");
+    assert!(error.is(ErrorCode::InvalidSchema) && error.message.contains("type"), "{error}");
+}
