@@ -1,10 +1,11 @@
 //! Which processes a plan has, and how each is configured.
 
 use crate::plan::Plan;
-use crate::process::{DataNode, DirectClient, Management, Process};
+use crate::process::{CoreClient, DataNode, DirectClient, Management, Process};
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::Generator;
 use crate::world::{Role, World};
+use duet_client_core::ClientConfiguration;
 use duet_datanode_core::NodeConfiguration;
 use duet_mgmd_core::{ManagementConfiguration, ManagementPeer};
 use duet_protocol::record::ClusterConfiguration;
@@ -96,12 +97,25 @@ impl World {
         Ok(())
     }
 
-    /// Starts a client that speaks the protocol itself.
-    pub fn start_direct_client(&mut self, number: ProcessNumber, client: u32) {
+    /// Starts a client: the first ones speak the protocol themselves, the others run the client's core.
+    pub fn start_client(&mut self, number: ProcessNumber, client: u32) {
         let generator = Generator::new(self.plan.seed, client, self.plan.workload.clone());
         let process = self.identity_random.identity();
-        let client = DirectClient::new(generator, process, &self.management_addresses());
-        self.start(number, Process::Direct(Box::new(client)));
+        if client < self.plan.direct_clients {
+            let client = DirectClient::new(generator, process, &self.management_addresses());
+            return self.start(number, Process::Direct(Box::new(client)));
+        }
+        // Any node will do as the first contact.
+        let servers = self.numbers(|role| !matches!(role, Role::Client(_)));
+        let random = &mut self.identity_random;
+        let seeds = (0..2).map(|_| self.slots[usize::from(*random.pick(&servers))].address.clone()).collect();
+        let mut configuration = ClientConfiguration::new(seeds, process, random.bits());
+        if random.chance(300_000) {
+            configuration.limits.requests_per_node = random.between(1, 20) as usize;
+            configuration.limits.request_bytes_per_node = 4_000;
+        }
+        let client = CoreClient::new(generator, configuration, self.now());
+        self.start(number, Process::Client(Box::new(client)));
     }
 
     /// A killed management node comes back.
@@ -127,7 +141,7 @@ impl World {
             match self.slots[usize::from(number)].role {
                 Role::Management(node) => self.start_management(number, node)?,
                 Role::Data(node) => self.start_data_node(number, node)?,
-                Role::Client(client) => self.start_direct_client(number, client),
+                Role::Client(client) => self.start_client(number, client),
             }
         }
         Ok(())

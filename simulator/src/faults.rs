@@ -95,7 +95,11 @@ impl World {
         let Some(connection) = self.network.connection(number) else { return };
         let process = connection.ends[0].process;
         self.faults.resets += 1;
-        self.network.reset(number);
+        if self.fault_random.chance(500_000) {
+            self.network.reset(number);
+        } else {
+            self.network.arm(number);
+        }
         self.note(process, What::Reset, u64::from(number));
     }
 

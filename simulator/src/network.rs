@@ -45,6 +45,8 @@ struct Flow {
     bytes_in_flight: usize,
     last_arrival: Time,
     opened: Time,
+    /// No frame arrives before this time, whatever its own is.
+    held_until: Time,
     lost: bool,
     nanoseconds_per_byte: Time,
     base_delay: Time,
@@ -57,6 +59,8 @@ pub struct Connection {
     /// What the connecting process wants to hear with the answer.
     pub token: u64,
     flows: [Flow; 2],
+    /// It breaks as soon as somebody sends something over it.
+    armed: bool,
 }
 
 #[derive(Default)]
@@ -176,6 +180,7 @@ impl Network {
             ends: [end(process, life), end(target, target_life)],
             token,
             flows,
+            armed: false,
         })));
         self.open.push(number);
         self.queue.push(now + delay, Event::Accept { connection: number });
@@ -248,7 +253,23 @@ impl Network {
             flow.frames.push_back((arrival, buffer));
             self.queue.push(arrival, Event::Deliver { connection: number, end: towards });
         }
-        flow.bytes_in_flight.saturating_sub(SOCKET_BUFFER_BYTES)
+        let backlog = flow.bytes_in_flight.saturating_sub(SOCKET_BUFFER_BYTES);
+        if connection.armed {
+            self.reset(number);
+        }
+        backlog
+    }
+
+    /// Lets a connection break when something is sent over it next, so that there is something to lose.
+    pub fn arm(&mut self, number: ConnectionNumber) {
+        if let Some(connection) = self.connections[number as usize].as_mut() {
+            connection.armed = true;
+        }
+    }
+
+    /// The time before which nothing arrives at `end`.
+    pub fn held_until(&self, number: ConnectionNumber, end: usize) -> Time {
+        self.connections[number as usize].as_ref().map_or(0, |connection| connection.flows[end].held_until)
     }
 
     /// Takes the next frame towards `end` out of flight. Also returns the sender with its new backlog, where it had one.
@@ -316,7 +337,12 @@ impl Network {
                 continue;
             }
             let kept = self.random.below(flow.frames.len() as u64 + 1) as usize;
-            let last = lose(flow, kept).max(now + self.random.below(20_000 * MICROSECOND));
+            if self.random.chance(self.plan.late_prefix_per_million) {
+                // What the receiver's system holds is read late, perhaps after what was sent again elsewhere.
+                flow.held_until = now + self.random.below(self.plan.late_prefix + 1);
+            }
+            let told = now + self.random.below(20_000 * MICROSECOND);
+            let last = lose(flow, kept).max(told).max(flow.held_until + 1);
             self.queue.push(last, Event::Closed { connection: number, end, by_peer: end == blamed });
         }
     }

@@ -19,6 +19,10 @@ pub struct NetworkPlan {
     pub spike_per_million: u32,
     /// Largest such delay.
     pub spike: Time,
+    /// How many flows that break are read late.
+    pub late_prefix_per_million: u32,
+    /// How late at most.
+    pub late_prefix: Time,
     /// How many connections are refused.
     pub refuse_connection_per_million: u32,
     /// Delay of each of the two steps of connecting.
@@ -200,9 +204,9 @@ impl Plan {
         }
     }
 
-    /// Processes of the run: management nodes, data nodes, clients.
-    pub fn processes(&self) -> u32 {
-        self.management_nodes + self.data_nodes + self.clients + self.direct_clients
+    /// Number of clients of both kinds.
+    pub fn everyone(&self) -> u32 {
+        self.clients + self.direct_clients
     }
 }
 
@@ -214,6 +218,8 @@ fn network(random: &mut Random) -> NetworkPlan {
         jitter: *random.pick(&[1, 20, 300]) * MICROSECOND,
         spike_per_million: *random.pick(&[0, 0, 1_000, 10_000]),
         spike: *random.pick(&[2, 20, 80]) * MILLISECOND,
+        late_prefix_per_million: *random.pick(&[0, 300_000, 800_000]),
+        late_prefix: *random.pick(&[5, 30, 150]) * MILLISECOND,
         refuse_connection_per_million: *random.pick(&[0, 0, 100_000, 400_000]),
         connect_delay: *random.pick(&[20, 200, 2_000]) * MICROSECOND,
         slow_flow_per_million: *random.pick(&[0, 0, 100_000]),

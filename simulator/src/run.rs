@@ -3,12 +3,13 @@
 use crate::checker;
 use crate::history::{History, Register, Seen, Violation};
 use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
-use crate::process::{Change, DirectClient, LastScan, Mode, Process};
+use crate::process::{Change, Client, DirectClient, LastScan, Mode, Process};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::Shape;
 use crate::world::{FaultCounts, Role, World};
 use duet_datanode_core::{NodeCounters, ReplicaDigest};
+use duet_protocol::record::ClusterState;
 use std::collections::BTreeMap;
 
 /// Time between two looks of the run at the world.
@@ -52,14 +53,11 @@ pub fn run_plan(plan: Plan, print: bool) -> Report {
         Err(panic) => Some(Violation::new("assertions hold", panic_text(panic.as_ref()))),
     };
     let sights = run.sights();
-    let clients = run.world.slots.iter().filter_map(|slot| match &slot.process {
-        Some(Process::Direct(client)) => Some(client.acknowledged),
-        Some(Process::DataNode(_) | Process::Management(_)) | None => None,
-    });
+    let acknowledged = run.acknowledged();
     Report {
         seed: run.world.plan.seed,
         events: run.world.trace.events(),
-        acknowledged: clients.sum(),
+        acknowledged,
         virtual_time: run.world.now(),
         hash: run.world.trace.hash(),
         faults: run.world.faults,
@@ -99,7 +97,7 @@ impl Run {
     fn sights(&mut self) -> BTreeMap<&'static str, u64> {
         let mut sights = BTreeMap::new();
         for client in self.clients() {
-            for (name, count) in &client.errors {
+            for (name, count) in &client.evidence().errors {
                 *sights.entry(*name).or_default() += count;
             }
         }
@@ -149,29 +147,52 @@ impl Run {
         for number in 0..self.world.slots.len() {
             let slot = &self.world.slots[number];
             match &slot.process {
-                Some(Process::Direct(client)) if !client.is_idle() => {
-                    text += &format!("{:?}: {}\n", slot.role, client.describe_open());
-                }
                 Some(Process::DataNode(node)) => {
-                    let NodeCounters { pending_writes, queued_writes, view, serving, .. } =
-                        node.kernel.counters();
+                    let NodeCounters {
+                        pending_writes,
+                        queued_writes,
+                        view,
+                        serving,
+                        rows,
+                        memory_used_bytes,
+                        ..
+                    } = node.kernel.counters();
                     text += &format!(
-                        "{:?}: pending {pending_writes}, queued {queued_writes}, view {view}, serving {serving}\n",
+                        "{:?}: pending {pending_writes}, queued {queued_writes}, view {view}, serving {serving}, rows {rows}, memory {memory_used_bytes}\n",
                         slot.role
                     );
                 }
-                Some(Process::Direct(_) | Process::Management(_)) => {}
+                Some(Process::Management(management)) => {
+                    let tables = management.node.state().tables.iter();
+                    let tables: Vec<_> = tables.map(|table| (&table.definition.name, table.state)).collect();
+                    text += &format!("{:?}: tables {tables:?}\n", slot.role);
+                }
+                Some(process) => {
+                    if let Some(client) = process.client().filter(|client| !client.is_idle()) {
+                        text += &format!("{:?}: {}\n", slot.role, client.describe_open());
+                    }
+                }
                 None => text += &format!("{:?} is dead\n", slot.role),
             }
         }
         text
     }
 
-    fn clients(&mut self) -> impl Iterator<Item = &mut DirectClient> {
-        self.world.slots.iter_mut().filter_map(|slot| match &mut slot.process {
+    fn clients(&mut self) -> impl Iterator<Item = &mut dyn Client> {
+        self.world.slots.iter_mut().filter_map(|slot| slot.process.as_mut().and_then(Process::client_mut))
+    }
+
+    /// The first direct client, which also does what the run itself wants to know.
+    fn direct(&mut self) -> Result<&mut DirectClient, Violation> {
+        let direct = self.world.slots.iter_mut().find_map(|slot| match &mut slot.process {
             Some(Process::Direct(client)) => Some(client.as_mut()),
-            Some(Process::DataNode(_) | Process::Management(_)) | None => None,
-        })
+            Some(Process::DataNode(_) | Process::Management(_) | Process::Client(_)) | None => None,
+        });
+        direct.ok_or_else(|| Violation::new("processes start", "there is no direct client"))
+    }
+
+    fn acknowledged(&mut self) -> u64 {
+        self.clients().map(|client| client.evidence().acknowledged).sum()
     }
 
     fn data_nodes(&self) -> impl Iterator<Item = (u32, &duet_datanode_core::Kernel)> {
@@ -188,9 +209,7 @@ impl Run {
 
     fn create_tables(&mut self) -> Result<(), Violation> {
         let tables = self.world.plan.workload.tables;
-        let Some(first) = self.clients().next() else {
-            return Err(Violation::new("processes start", "there is no client"));
-        };
+        let first = self.direct()?;
         for number in 0..tables {
             let name = format!("table_{number}");
             first.change_dictionary(Change::Create { name, shape: Shape::of(number) });
@@ -200,7 +219,7 @@ impl Run {
             run.clients().all(|client| client.active_tables().len() == tables as usize)
         })?;
         for client in self.clients() {
-            let lasting = client.active_tables().to_vec();
+            let lasting = client.active_tables();
             client.expect_lasting(lasting);
             client.set_mode(Mode::Traffic);
         }
@@ -217,20 +236,20 @@ impl Run {
                 next_change = run.world.now() + run.world.identity_random.around(change_every);
                 run.change_schema(&mut changes);
             }
-            let done: u64 = run.clients().map(|client| client.acknowledged).sum();
-            done >= acknowledged && run.world.trace.events() >= events
+            run.acknowledged() >= acknowledged && run.world.trace.events() >= events
         })
     }
 
     /// Creates a table while traffic runs, or drops the one created last.
     fn change_schema(&mut self, changes: &mut u32) {
         let number = *changes;
-        let Some(first) = self.clients().next() else { return };
-        if first.has_schema_change() {
+        if self.clients().any(|client| client.has_schema_change()) {
             return;
         }
+        let client = self.world.identity_random.below(u64::from(self.world.plan.everyone()));
+        let Some(client) = self.clients().nth(client as usize) else { return };
         let name = format!("passing_{}", number / 2);
-        first.change_dictionary(if number.is_multiple_of(2) {
+        client.change_dictionary(if number.is_multiple_of(2) {
             Change::Create { name, shape: Shape::of(number / 2) }
         } else {
             Change::Drop { name }
@@ -250,19 +269,68 @@ impl Run {
         self.compare_replicas()?;
         let rows = self.scan_all(LastScan::Primaries)?;
         self.collect_history();
-        let tables = self.world.plan.workload.tables;
-        let tables = self.lasting_tables(tables);
-        checker::check(&self.history, Some(&rows), &tables)
+        let tables = self.lasting_tables()?;
+        checker::check(&self.history, Some(&rows), &tables)?;
+        self.drop_everything()
+    }
+
+    /// The cluster state of the management node that leads, if one does.
+    fn leading_state(&self) -> Option<&ClusterState> {
+        self.world.slots.iter().find_map(|slot| match &slot.process {
+            Some(Process::Management(management)) => {
+                let node = &management.node;
+                (node.gauges(self.world.now()).leading == 1).then(|| node.state())
+            }
+            Some(Process::DataNode(_) | Process::Client(_) | Process::Direct(_)) | None => None,
+        })
+    }
+
+    /// Without tables no row, no memory of rows and no connection too many is left.
+    fn drop_everything(&mut self) -> Result<(), Violation> {
+        let mut tables = Vec::new();
+        self.wait("management nodes lead", REST_LIMIT, |run| {
+            let leading = run.leading_state();
+            tables = leading.map(|state| state.tables.clone()).unwrap_or_default();
+            leading.is_some()
+        })?;
+        let direct = self.direct()?;
+        for table in tables {
+            direct.change_dictionary(Change::Drop { name: table.definition.name });
+        }
+        self.wait("tables are dropped", REST_LIMIT, |run| run.clients().all(|client| client.is_idle()))?;
+        self.wait("nothing is left of dropped tables", REST_LIMIT, |run| {
+            run.data_nodes().all(|(_, kernel)| {
+                let counters = kernel.counters();
+                counters.rows == 0 && counters.memory_used_bytes == 0
+            })
+        })?;
+        for number in self.world.numbers(|role| matches!(role, Role::Data(_))) {
+            let is_end =
+                |end: &crate::network::End| end.process == number && end.link.is_some() && !end.closed;
+            let open = self.world.network.open_connections(|connection| connection.ends.iter().any(is_end));
+            let Some(Process::DataNode(node)) = &self.world.slots[usize::from(number)].process else {
+                continue;
+            };
+            let known = node.kernel.counters().links;
+            if known != open.len() as u64 {
+                let detail = format!("process {number} knows {known} links where {} are open", open.len());
+                return Err(Violation::new("links are not leaked", detail));
+            }
+        }
+        Ok(())
     }
 
     /// Ids of the tables that were there from the beginning.
-    fn lasting_tables(&mut self, count: u32) -> Vec<u32> {
-        let first = self.clients().next();
-        let state = first.and_then(|client| client.state().cloned()).unwrap_or_default();
+    fn lasting_tables(&mut self) -> Result<Vec<u32>, Violation> {
+        let count = self.world.plan.workload.tables as usize;
+        let state = self.direct()?.state().cloned().unwrap_or_default();
         let named = state.tables.iter().filter(|table| table.definition.name.starts_with("table_"));
         let tables: Vec<u32> = named.map(|table| table.id).collect();
-        assert_eq!(tables.len(), count as usize, "lasting tables last");
-        tables
+        if tables.len() == count {
+            Ok(tables)
+        } else {
+            Err(Violation::new("tables last", format!("{tables:?}")))
+        }
     }
 
     fn is_at_rest(&mut self) -> bool {
@@ -321,24 +389,24 @@ impl Run {
     }
 
     fn scan_all(&mut self, last: LastScan) -> Result<BTreeMap<Register, Seen>, Violation> {
-        let tables = self.world.plan.workload.tables;
-        let tables = self.lasting_tables(tables);
-        let Some(first) = self.clients().next() else { return Ok(BTreeMap::new()) };
+        let tables = self.lasting_tables()?;
+        let first = self.direct()?;
         first.set_mode(Mode::Finish);
         for table in &tables {
             first.scan_last(*table, last);
         }
         self.wait("scans at the end complete", REST_LIMIT, |run| {
-            run.clients().all(|client| client.is_idle())
+            run.direct().is_ok_and(|client| client.is_idle())
         })?;
-        Ok(self.clients().next().map(|client| std::mem::take(&mut client.last_rows)).unwrap_or_default())
+        Ok(std::mem::take(&mut self.direct()?.last_rows))
     }
 
     fn collect_history(&mut self) {
         let mut all = History::default();
         for client in self.clients() {
-            all.writes.append(&mut client.history.writes);
-            all.reads.append(&mut client.history.reads);
+            let history = &mut client.evidence().history;
+            all.writes.append(&mut history.writes);
+            all.reads.append(&mut history.reads);
         }
         self.history = all;
     }
@@ -371,8 +439,7 @@ impl Run {
             rows.append(&mut self.scan_all(LastScan::Node(other))?);
         }
         self.collect_history();
-        let tables = self.world.plan.workload.tables;
-        let tables = self.lasting_tables(tables);
+        let tables = self.lasting_tables()?;
         checker::check(&self.history, Some(&rows), &tables)?;
         self.refuse_the_returning(victim, node)
     }

@@ -344,6 +344,11 @@ impl World {
         let Some(link) = self.network.connection(connection).and_then(|found| found.ends[end].link) else {
             return;
         };
+        let held_until = self.network.held_until(connection, end);
+        if now < held_until {
+            self.network.queue.push(held_until, event);
+            return;
+        }
         if !self.core(number).wants_input(link) {
             self.network.queue.push(now + OFFER_AGAIN, event);
             return;
@@ -409,8 +414,9 @@ impl World {
 
     /// What a client was told is on every replica that lives: an answer means that all of them hold the decision.
     fn check_told(&mut self, number: ProcessNumber) {
-        let Some(Process::Direct(client)) = &mut self.slots[usize::from(number)].process else { return };
-        let mut told = std::mem::take(&mut client.told);
+        let client = self.slots[usize::from(number)].process.as_mut().and_then(Process::client_mut);
+        let Some(client) = client else { return };
+        let mut told = std::mem::take(&mut client.evidence().told);
         for (partition, seq) in &told {
             for slot in &self.slots {
                 let Some(Process::DataNode(node)) = &slot.process else { continue };
@@ -426,8 +432,9 @@ impl World {
             }
         }
         told.clear();
-        if let Some(Process::Direct(client)) = &mut self.slots[usize::from(number)].process {
-            client.told = told;
+        let client = self.slots[usize::from(number)].process.as_mut().and_then(Process::client_mut);
+        if let Some(client) = client {
+            client.evidence().told = told;
         }
     }
 

@@ -1,11 +1,15 @@
 //! The processes of a run: each wraps the core of a role and obeys its commands with the means of the run.
 
+mod client;
+mod core_client;
 mod data_node;
 mod direct;
 mod management;
 
+pub use client::{Change, Client, Mode};
+pub use core_client::CoreClient;
 pub use data_node::DataNode;
-pub use direct::{Change, DirectClient, LastScan, Mode};
+pub use direct::{DirectClient, LastScan};
 pub use management::Management;
 
 use crate::history::Violation;
@@ -86,6 +90,8 @@ pub enum Process {
     DataNode(Box<DataNode>),
     /// A management node.
     Management(Box<Management>),
+    /// A client that runs the client's core.
+    Client(Box<CoreClient>),
     /// A client that speaks the protocol itself.
     Direct(Box<DirectClient>),
 }
@@ -96,7 +102,26 @@ impl Process {
         match self {
             Process::DataNode(node) => node.as_mut(),
             Process::Management(node) => node.as_mut(),
+            Process::Client(client) => client.as_mut(),
             Process::Direct(client) => client.as_mut(),
+        }
+    }
+
+    /// The process as a client, if it is one.
+    pub fn client(&self) -> Option<&dyn Client> {
+        match self {
+            Process::Client(client) => Some(client.as_ref()),
+            Process::Direct(client) => Some(client.as_ref()),
+            Process::DataNode(_) | Process::Management(_) => None,
+        }
+    }
+
+    /// The process as a client, if it is one.
+    pub fn client_mut(&mut self) -> Option<&mut dyn Client> {
+        match self {
+            Process::Client(client) => Some(client.as_mut()),
+            Process::Direct(client) => Some(client.as_mut()),
+            Process::DataNode(_) | Process::Management(_) => None,
         }
     }
 }

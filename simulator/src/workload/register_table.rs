@@ -4,7 +4,7 @@ use crate::history::{Action, Fingerprint, Violation};
 use duet_protocol::ids::RowVersion;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::row::{RowError, RowView};
-use duet_protocol::schema::{ColumnType, Table, TableDefinition};
+use duet_protocol::schema::{ColumnType, TableDefinition};
 use duet_protocol::update::{Assignment, encode_update, update_result_value};
 use duet_protocol::value::{Value, ValueRef};
 use std::borrow::Cow;
@@ -88,13 +88,13 @@ impl RegisterTable {
     ///
     /// # Panics
     /// When the definition is not one of [`Shape::definition`].
-    pub fn new(table: &Table) -> RegisterTable {
-        let shape = match table.definition.primary_key.len() {
+    pub fn new(id: u32, version: u16, definition: &TableDefinition) -> RegisterTable {
+        let shape = match definition.primary_key.len() {
             1 => Shape::Single,
             _ => Shape::Composite,
         };
-        let layout = TableLayout::new(&table.definition).expect("the cluster holds valid definitions");
-        RegisterTable { id: table.id, version: table.version, shape, layout }
+        let layout = TableLayout::new(definition).expect("the cluster holds valid definitions");
+        RegisterTable { id, version, shape, layout }
     }
 
     /// The encoded primary key.
@@ -213,15 +213,13 @@ fn padding_of(fingerprint: Fingerprint, largest: u64) -> Option<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duet_protocol::schema::TableState;
     use duet_protocol::update::apply_update;
 
     #[test]
     fn rows_and_updates_are_read_back() {
         for number in 0..2 {
             let definition = Shape::of(number).definition("t");
-            let table =
-                RegisterTable::new(&Table { id: 3, version: 1, state: TableState::Active, definition });
+            let table = RegisterTable::new(3, 1, &definition);
             let version = RowVersion { epoch: 1, seq: 1 };
             let key = table.key(12);
             let image = table.payload(12, Action::Insert { counter: 5 }, 77, 30);

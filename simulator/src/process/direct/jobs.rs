@@ -1,28 +1,11 @@
 //! Schema changes that a direct client asks for, one after the other.
 
+use crate::process::client::Change;
 use crate::queue::{MILLISECOND, Time};
-use crate::workload::Shape;
 use std::collections::VecDeque;
 
 /// Wait before a schema change is asked for again.
 pub const ASK_AGAIN: Time = 15 * MILLISECOND;
-
-/// A schema change.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Change {
-    /// Create a table.
-    Create {
-        /// Name.
-        name: String,
-        /// Form of its key.
-        shape: Shape,
-    },
-    /// Drop a table.
-    Drop {
-        /// Name.
-        name: String,
-    },
-}
 
 /// A schema change under way.
 #[derive(Clone, Debug)]

@@ -6,10 +6,10 @@ mod jobs;
 mod operation;
 mod requests;
 
-pub use jobs::Change;
 pub use operation::LastScan;
 
-use crate::history::{Action, History, Outcome, Register, Seen, Violation, WriteRecord};
+use super::client::{Change, Client, Evidence, Mode};
+use crate::history::{Action, Outcome, Register, Seen, Violation, WriteRecord};
 use crate::network::Link;
 use crate::process::{Core, Order};
 use crate::queue::{MILLISECOND, Time};
@@ -28,17 +28,6 @@ use std::collections::{BTreeMap, BTreeSet};
 /// Time between two looks for a newer cluster state.
 const FETCH_EVERY: Time = 300 * MILLISECOND;
 
-/// What a client is to do.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Mode {
-    /// Only what it is told.
-    Wait,
-    /// Operations one after the other.
-    Traffic,
-    /// Bring what is open to its end.
-    Finish,
-}
-
 /// Something under way.
 enum Operation {
     Read(ReadOperation),
@@ -48,14 +37,7 @@ enum Operation {
 
 /// A direct client.
 pub struct DirectClient {
-    /// What it asked and was told.
-    pub history: History,
-    /// Operations that were answered with a result.
-    pub acknowledged: u64,
-    /// Versions that it was told of since the last look: partition and `seq`, which every replica must hold.
-    pub told: Vec<(u16, u64)>,
-    /// Errors that it was answered with, by their names.
-    pub errors: BTreeMap<&'static str, u64>,
+    evidence: Evidence,
     /// Rows of the last scans.
     pub last_rows: BTreeMap<Register, Seen>,
     contacts: Contacts,
@@ -81,7 +63,6 @@ pub struct DirectClient {
     due: BTreeSet<(Time, u64)>,
     issue_at: Time,
     jobs: Jobs,
-    violation: Option<Violation>,
 }
 
 impl DirectClient {
@@ -92,10 +73,7 @@ impl DirectClient {
             contacts.want(Peer::Management(index as u32), address);
         }
         DirectClient {
-            history: History::default(),
-            acknowledged: 0,
-            told: Vec::new(),
-            errors: BTreeMap::new(),
+            evidence: Evidence::default(),
             last_rows: BTreeMap::new(),
             contacts,
             generator,
@@ -118,24 +96,7 @@ impl DirectClient {
             due: BTreeSet::new(),
             issue_at: 0,
             jobs: Jobs::default(),
-            violation: None,
         }
-    }
-
-    /// Tells the client what to do from now on.
-    pub fn set_mode(&mut self, mode: Mode) {
-        self.mode = mode;
-    }
-
-    /// Begins a schema change; it is done when [`DirectClient::is_idle`].
-    pub fn change_dictionary(&mut self, change: Change) {
-        let request = self.generator.random.identity();
-        self.jobs.add(change, request);
-    }
-
-    /// From now on every node must know these tables.
-    pub fn expect_lasting(&mut self, tables: impl IntoIterator<Item = u32>) {
-        self.lasting.extend(tables);
     }
 
     /// Begins to read all rows of a table into `last_rows`.
@@ -153,62 +114,9 @@ impl DirectClient {
         self.begin(0, Operation::Scan(scan));
     }
 
-    /// Whether nothing is under way: no operation, no schema change, no request without an answer.
-    pub fn is_idle(&self) -> bool {
-        self.operations.is_empty() && self.jobs.is_empty() && !self.requests.values().any(Request::is_owed)
-    }
-
-    /// Whether a schema change is under way.
-    pub fn has_schema_change(&self) -> bool {
-        !self.jobs.is_empty()
-    }
-
-    /// Whether nothing is under way but writes whose outcome the cluster cannot tell.
-    pub fn is_idle_but_for_unknown(&self) -> bool {
-        let unknown = |operation: &Operation| match operation {
-            Operation::Write(write) => write.record.outcome == Outcome::Unknown,
-            Operation::Read(_) | Operation::Scan(_) => false,
-        };
-        self.operations.values().all(unknown)
-    }
-
-    /// What is under way, for messages.
-    pub fn describe_open(&self) -> String {
-        let operations = self.operations.values().take(3).map(|operation| match operation {
-            Operation::Read(read) => format!("read of {}", read.record.register),
-            Operation::Write(write) => format!("{:?} live {}", write.record, write.live),
-            Operation::Scan(scan) => format!("{scan:?}"),
-        });
-        let requests = self.requests.iter().take(3).map(|(id, request)| format!("request {id} {request:?}"));
-        format!(
-            "{} operations, {} requests, {} jobs: {}",
-            self.operations.len(),
-            self.requests.len(),
-            self.jobs.len(),
-            operations.chain(requests).collect::<Vec<_>>().join("; ")
-        )
-    }
-
-    /// Gives up everything that is open; outcomes that are not known stay unknown.
-    pub fn abandon(&mut self) {
-        for operation in std::mem::take(&mut self.operations).into_values() {
-            if let Operation::Write(write) = operation {
-                self.history.writes.push(write.record);
-            }
-        }
-        self.due.clear();
-        self.requests.clear();
-        self.jobs = Jobs::default();
-    }
-
     /// The cluster state as this client knows it.
     pub fn state(&self) -> Option<&ClusterState> {
         self.state.as_ref()
-    }
-
-    /// Ids of the tables that can be used.
-    pub fn active_tables(&self) -> &[u32] {
-        &self.active
     }
 
     /// Numbers of the transactions of the session below this one are all resolved.
@@ -226,7 +134,7 @@ impl DirectClient {
     }
 
     fn violate(&mut self, violation: Violation) {
-        self.violation.get_or_insert(violation);
+        self.evidence.violate(violation);
     }
 
     fn install(&mut self, state: ClusterState) {
@@ -237,7 +145,9 @@ impl DirectClient {
             self.contacts.want(Peer::Data(node.node), &node.address);
         }
         for table in &state.tables {
-            self.tables.entry(table.id).or_insert_with(|| RegisterTable::new(table));
+            self.tables
+                .entry(table.id)
+                .or_insert_with(|| RegisterTable::new(table.id, table.version, &table.definition));
         }
         let active = state.tables.iter().filter(|table| table.state == TableState::Active);
         self.active = active.map(|table| table.id).collect();
@@ -321,6 +231,72 @@ impl DirectClient {
     }
 }
 
+impl Client for DirectClient {
+    fn evidence(&mut self) -> &mut Evidence {
+        &mut self.evidence
+    }
+
+    fn set_mode(&mut self, mode: Mode) {
+        self.mode = mode;
+    }
+
+    fn change_dictionary(&mut self, change: Change) {
+        let request = self.generator.random.identity();
+        self.jobs.add(change, request);
+    }
+
+    fn expect_lasting(&mut self, tables: Vec<u32>) {
+        self.lasting.extend(tables);
+    }
+
+    fn is_idle(&self) -> bool {
+        self.operations.is_empty() && self.jobs.is_empty() && !self.requests.values().any(Request::is_owed)
+    }
+
+    fn has_schema_change(&self) -> bool {
+        !self.jobs.is_empty()
+    }
+
+    fn is_idle_but_for_unknown(&self) -> bool {
+        let unknown = |operation: &Operation| match operation {
+            Operation::Write(write) => write.record.outcome == Outcome::Unknown,
+            Operation::Read(_) | Operation::Scan(_) => false,
+        };
+        self.operations.values().all(unknown)
+    }
+
+    fn describe_open(&self) -> String {
+        let operations = self.operations.values().take(3).map(|operation| match operation {
+            Operation::Read(read) => format!("read of {}", read.record.register),
+            Operation::Write(write) => format!("{:?} live {}", write.record, write.live),
+            Operation::Scan(scan) => format!("{scan:?}"),
+        });
+        let requests = self.requests.iter().take(3).map(|(id, request)| format!("request {id} {request:?}"));
+        format!(
+            "{} operations, {} requests, {} jobs: {}",
+            self.operations.len(),
+            self.requests.len(),
+            self.jobs.len(),
+            operations.chain(requests).collect::<Vec<_>>().join("; ")
+        )
+    }
+
+    fn abandon(&mut self) {
+        for operation in std::mem::take(&mut self.operations).into_values() {
+            if let Operation::Write(write) = operation {
+                self.evidence.history.writes.push(write.record);
+            }
+        }
+        self.due.clear();
+        self.requests.clear();
+        self.jobs = Jobs::default();
+    }
+
+    fn active_tables(&self) -> Vec<u32> {
+        self.active.clone()
+    }
+}
+
 impl Core for DirectClient {
     fn accepted(&mut self, _now: Time, _link: Link) {}
 
@@ -390,7 +366,7 @@ impl Core for DirectClient {
     }
 
     fn violation(&mut self) -> Option<Violation> {
-        self.violation.take()
+        self.evidence.violation.take()
     }
 
     fn flush(&mut self, now: Time, send: &mut dyn FnMut(Link, &[u8]), orders: &mut Vec<Order>) {

@@ -1,10 +1,11 @@
 //! Requests of a direct client and their answers.
 
 use super::contacts::Peer;
-use super::jobs::{ASK_AGAIN, Change};
+use super::jobs::ASK_AGAIN;
 use super::operation::{Answer, LastScan, Step};
-use super::{DirectClient, FETCH_EVERY, Mode, Operation};
+use super::{DirectClient, FETCH_EVERY, Operation};
 use crate::history::{Action, Outcome, ReadRecord, Refusal, Register, Seen, Violation};
+use crate::process::client::{Change, Mode, is_about_table, is_never_right};
 use crate::queue::{MILLISECOND, Time};
 use crate::workload::DATABASE;
 use duet_protocol::error::ErrorCode;
@@ -226,7 +227,7 @@ impl DirectClient {
                         }
                     }
                     self.unresolved.remove(&record.transaction.seq);
-                    self.history.writes.push(record);
+                    self.evidence.history.writes.push(record);
                     return;
                 }
                 Step::SendWrite | Step::SendResolve => {
@@ -408,7 +409,7 @@ impl DirectClient {
                             code => Answer::NotExecuted(code),
                         };
                         if let Err(violation) = write.answered(now, answer, again, random) {
-                            self.violation.get_or_insert(violation);
+                            self.evidence.violate(violation);
                         }
                     }
                 }
@@ -482,21 +483,10 @@ impl DirectClient {
             let detail = format!("{about:?}: error {}", error.code);
             return self.violate(Violation::new("errors have known codes", detail));
         };
-        *self.errors.entry(code.name()).or_default() += 1;
-        let never = matches!(
-            code,
-            ErrorCode::InvalidKey
-                | ErrorCode::InvalidRow
-                | ErrorCode::InvalidUpdate
-                | ErrorCode::InvalidRequest
-                | ErrorCode::InvalidSchema
-                | ErrorCode::InvalidTransaction
-                | ErrorCode::RowTooLarge
-                | ErrorCode::OutOfRange
-                | ErrorCode::OutcomeExpired
-                | ErrorCode::UnexpectedSignal
-                | ErrorCode::Internal
-        ) || (code == ErrorCode::AlreadyResolved && !matches!(about, About::Late { .. }));
+        self.evidence.error(code);
+        // A copy of a write that has ended may meet the end of its record.
+        let is_late = code == ErrorCode::AlreadyResolved && matches!(about, About::Late { .. });
+        let never = is_never_right(code) && !is_late;
         let table = match about {
             About::Read { operation, .. } | About::Write { operation, .. } | About::Scan { operation } => {
                 self.operations.get(&operation).map(|operation| match operation {
@@ -507,10 +497,7 @@ impl DirectClient {
             }
             About::State | About::Session | About::Job | About::Resolve { .. } | About::Late { .. } => None,
         };
-        let unknown_table = matches!(
-            code,
-            ErrorCode::TableNotFound | ErrorCode::TableNotActive | ErrorCode::TableVersionMismatch
-        );
+        let unknown_table = is_about_table(code);
         let lost_table = unknown_table && table.is_some_and(|table| self.lasting.contains(&table));
         if never || lost_table {
             let detail =
@@ -555,7 +542,7 @@ impl DirectClient {
     }
 
     fn told(&mut self, register: Register, partition: u16, version: RowVersion) {
-        self.told.push((partition, version.seq));
+        self.evidence.told.push((partition, version.seq));
         self.generator.seen(register, version);
     }
 
@@ -569,7 +556,7 @@ impl DirectClient {
     ) -> bool {
         let Some(Operation::Read(read)) = self.operations.remove(&number) else { return true };
         let register = read.record.register;
-        self.acknowledged += 1;
+        self.evidence.acknowledged += 1;
         let mut record = ReadRecord { register, invoked: sent, responded: now, seen: None };
         if body.code.get() == 0 {
             let Some(table) = self.tables.get(&register.table) else { return false };
@@ -587,7 +574,7 @@ impl DirectClient {
                 Err(violation) => self.violate(violation),
             }
         }
-        self.history.reads.push(record);
+        self.evidence.history.reads.push(record);
         true
     }
 
@@ -635,10 +622,10 @@ impl DirectClient {
         let (register, partition) = (write.record.register, write.record.partition);
         let first = write.record.responded == Time::MAX;
         if let Err(violation) = write.answered(now, answer, again, &mut self.generator.random) {
-            self.violation.get_or_insert(violation);
+            self.evidence.violate(violation);
         }
         if first {
-            self.acknowledged += 1;
+            self.evidence.acknowledged += 1;
         }
         if let Answer::Committed { version, .. } = answer {
             self.told(register, partition, version);
@@ -688,7 +675,7 @@ impl DirectClient {
             let content = match table.read(row.key, row.value, row.version) {
                 Ok(content) => content,
                 Err(violation) => {
-                    self.violation.get_or_insert(violation);
+                    self.evidence.violate(violation);
                     return true;
                 }
             };
@@ -696,7 +683,7 @@ impl DirectClient {
             let (fingerprint, counter) = (content.fingerprint, content.counter);
             let seen = Seen { version: row.version, fingerprint, counter };
             if last.is_none() {
-                self.history.reads.push(ReadRecord {
+                self.evidence.history.reads.push(ReadRecord {
                     register,
                     invoked: sent,
                     responded: now,
@@ -704,14 +691,14 @@ impl DirectClient {
                 });
             } else if self.last_rows.insert(register, seen).is_some() {
                 let violation = Violation::new("a scan at rest returns each row once", format!("{register}"));
-                self.violation.get_or_insert(violation);
+                self.evidence.violate(violation);
             }
         }
         if rows != body.row_count.get() || !batch.is_empty() {
             let detail = format!("{rows} rows in a batch of {}", body.row_count);
             self.violate(Violation::new("scan batches are whole", detail));
         }
-        self.acknowledged += 1;
+        self.evidence.acknowledged += 1;
         if body.flags.get() & FLAG_DONE != 0 {
             self.next_partition(now, number);
         } else {

@@ -1,0 +1,109 @@
+//! What a run wants of its clients, whether they run the client's core or speak the protocol themselves.
+
+use crate::history::{History, Violation};
+use crate::workload::Shape;
+use duet_protocol::error::ErrorCode;
+use std::collections::BTreeMap;
+
+/// What a client is to do.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Mode {
+    /// Only what it is told.
+    Wait,
+    /// Operations one after the other.
+    Traffic,
+    /// Bring what is open to its end.
+    Finish,
+}
+
+/// A schema change.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Change {
+    /// Create a table.
+    Create {
+        /// Name.
+        name: String,
+        /// Form of its key.
+        shape: Shape,
+    },
+    /// Drop a table.
+    Drop {
+        /// Name.
+        name: String,
+    },
+}
+
+/// What a client has seen.
+#[derive(Clone, Debug, Default)]
+pub struct Evidence {
+    /// What it asked and was told.
+    pub history: History,
+    /// Operations that were answered with a result.
+    pub acknowledged: u64,
+    /// Versions that it was told of since the last look: partition and `seq`, which every replica must hold.
+    pub told: Vec<(u16, u64)>,
+    /// Errors that it was answered with, by their names.
+    pub errors: BTreeMap<&'static str, u64>,
+    /// The first check of its own that failed.
+    pub violation: Option<Violation>,
+}
+
+impl Evidence {
+    /// Remembers the first violation.
+    pub fn violate(&mut self, violation: Violation) {
+        self.violation.get_or_insert(violation);
+    }
+
+    /// Counts an error.
+    pub fn error(&mut self, code: ErrorCode) {
+        *self.errors.entry(code.name()).or_default() += 1;
+    }
+}
+
+/// A client of the run.
+pub trait Client {
+    /// What it has seen.
+    fn evidence(&mut self) -> &mut Evidence;
+    /// Tells it what to do from now on.
+    fn set_mode(&mut self, mode: Mode);
+    /// Begins a schema change.
+    fn change_dictionary(&mut self, change: Change);
+    /// Whether a schema change is under way.
+    fn has_schema_change(&self) -> bool;
+    /// From now on every node must know these tables.
+    fn expect_lasting(&mut self, tables: Vec<u32>);
+    /// Ids of the tables that can be used, as far as it knows.
+    fn active_tables(&self) -> Vec<u32>;
+    /// Whether nothing is under way: no operation, no schema change, no request without an answer.
+    fn is_idle(&self) -> bool;
+    /// Whether nothing is under way but writes whose outcome the cluster cannot tell.
+    fn is_idle_but_for_unknown(&self) -> bool;
+    /// What is under way, for messages.
+    fn describe_open(&self) -> String;
+    /// Gives up everything that is open; outcomes that are not known stay unknown.
+    fn abandon(&mut self);
+}
+
+/// Whether a request of a register can never rightly end with this error.
+pub fn is_never_right(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::InvalidKey
+            | ErrorCode::InvalidRow
+            | ErrorCode::InvalidUpdate
+            | ErrorCode::InvalidRequest
+            | ErrorCode::InvalidSchema
+            | ErrorCode::InvalidTransaction
+            | ErrorCode::RowTooLarge
+            | ErrorCode::OutOfRange
+            | ErrorCode::OutcomeExpired
+            | ErrorCode::AlreadyResolved
+            | ErrorCode::UnexpectedSignal
+            | ErrorCode::Internal
+    )
+}
+
+/// Whether the error says that the table cannot be used.
+pub fn is_about_table(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::TableNotFound | ErrorCode::TableNotActive | ErrorCode::TableVersionMismatch)
+}
