@@ -1,5 +1,6 @@
 //! Command line of `duet datanode`.
 
+use duet_runtime::{CpuListError, parse_cpu_list};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -18,17 +19,17 @@ pub struct Arguments {
     /// Addresses of all management nodes.
     #[arg(long, value_name = "HOST:PORT", value_delimiter = ',', required = true)]
     pub management: Vec<String>,
-    /// Memory for rows and indexes, such as 512MiB or 8GiB.
-    #[arg(long, value_name = "SIZE", default_value = "1GiB", value_parser = parse_bytes)]
-    pub memory: u64,
-    /// CPUs that the node may pin its threads to, such as 0 or 2,3; without it nothing is pinned on fewer than 4 CPUs.
-    #[arg(long, value_name = "LIST", value_delimiter = ',')]
-    pub cpus: Vec<usize>,
+    /// Memory for rows and indexes, such as 512MiB or 8GiB; without it 1GiB, or a quarter of the machine's if that is less.
+    #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
+    pub memory: Option<u64>,
+    /// CPUs that the node may pin its threads to, such as 0 or 2-3,6; without it nothing is pinned on fewer than 4 CPUs.
+    #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
+    pub cpus: Option<CpuList>,
     /// Address of metrics and health over HTTP.
     #[arg(long, value_name = "HOST:PORT")]
     pub metrics: Option<SocketAddr>,
-    /// Most connections at once.
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    /// Most connections at once, those that the node opens itself included.
+    #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     pub max_links: u32,
     /// File with the secret that all members of the cluster and its clients share.
     #[arg(long, value_name = "FILE")]
@@ -36,6 +37,14 @@ pub struct Arguments {
     /// End when standard input ends: the parent holds the other end.
     #[arg(long)]
     pub parent_pipe: bool,
+}
+
+/// CPUs in the order in which they were named.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct CpuList(pub Vec<usize>);
+
+fn parse_cpus(text: &str) -> Result<CpuList, CpuListError> {
+    parse_cpu_list(text).map(CpuList)
 }
 
 /// Parses a number of bytes with an optional unit: B, K, M, G (powers of 1024), KiB, MiB, GiB.

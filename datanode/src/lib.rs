@@ -5,5 +5,5 @@ mod metrics;
 mod process;
 mod topology;
 
-pub use arguments::{Arguments, parse_bytes};
+pub use arguments::{Arguments, CpuList, parse_bytes};
 pub use process::run;

@@ -1,69 +1,93 @@
 //! `/metrics` and `/health` of a data node.
 
-use duet_runtime::Snapshot;
+use duet_runtime::{ProcessUsage, Snapshot};
 use std::fmt::Write;
-use std::net::SocketAddr;
+use std::net::{SocketAddr, TcpListener};
 use tiny_http::{Header, Response, Server};
 
-/// Serves HTTP on a thread of its own until the process ends. The address that it listens on.
-///
-/// # Errors
-/// A sentence when the address cannot be used.
-pub fn serve(
+/// A bound address whose server is not started yet.
+#[derive(Debug)]
+pub struct MetricsListener {
+    listener: TcpListener,
     address: SocketAddr,
-    snapshot: impl Fn() -> Snapshot + Send + 'static,
-) -> Result<SocketAddr, String> {
-    let server =
-        Server::http(address).map_err(|error| format!("cannot serve metrics on {address}: {error}"))?;
-    let listen = server.server_addr().to_ip().unwrap_or(address);
-    let serve = move || {
-        for request in server.incoming_requests() {
-            let snapshot = snapshot();
-            let response = match request.url() {
-                "/metrics" => Response::from_string(render(&snapshot)),
-                "/health" if snapshot.node.serving == 1 => Response::from_string("serving\n"),
-                "/health" => Response::from_string("not serving\n").with_status_code(503),
-                _ => Response::from_string("try /metrics or /health\n").with_status_code(404),
-            };
-            let content_type = Header::from_bytes("Content-Type", "text/plain; version=0.0.4");
-            let response = match content_type {
-                Ok(header) => response.with_header(header),
-                Err(()) => response,
-            };
-            if let Err(error) = request.respond(response) {
-                tracing::debug!(%error, "metrics request not answered");
+}
+
+impl MetricsListener {
+    /// Takes the address; port 0 takes a free one.
+    ///
+    /// # Errors
+    /// A sentence when the address cannot be used.
+    pub fn bind(address: SocketAddr) -> Result<MetricsListener, String> {
+        let sentence = |error: std::io::Error| format!("cannot serve metrics on {address}: {error}");
+        let listener = TcpListener::bind(address).map_err(sentence)?;
+        let address = listener.local_addr().map_err(sentence)?;
+        Ok(MetricsListener { listener, address })
+    }
+
+    /// The address with its port.
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Serves HTTP on a thread of its own until the process ends.
+    ///
+    /// # Errors
+    /// A sentence when the system refuses.
+    pub fn serve(self, snapshot: impl Fn() -> Snapshot + Send + 'static) -> Result<(), String> {
+        let server = Server::from_listener(self.listener, None)
+            .map_err(|error| format!("cannot serve metrics on {}: {error}", self.address))?;
+        let serve = move || {
+            for request in server.incoming_requests() {
+                let snapshot = snapshot();
+                let response = match request.url() {
+                    "/metrics" => Response::from_string(render(&snapshot, &ProcessUsage::now())),
+                    "/health" if snapshot.node.serving == 1 => Response::from_string("serving\n"),
+                    "/health" => Response::from_string("not serving\n").with_status_code(503),
+                    _ => Response::from_string("try /metrics or /health\n").with_status_code(404),
+                };
+                let content_type = Header::from_bytes("Content-Type", "text/plain; version=0.0.4");
+                let response = match content_type {
+                    Ok(header) => response.with_header(header),
+                    Err(()) => response,
+                };
+                if let Err(error) = request.respond(response) {
+                    tracing::debug!(%error, "metrics request not answered");
+                }
             }
-        }
-    };
-    let thread = std::thread::Builder::new().name("duet-metrics".to_owned()).spawn(serve);
-    thread.map_err(|error| format!("cannot start the metrics thread: {error}"))?;
-    Ok(listen)
+        };
+        let thread = std::thread::Builder::new().name("duet-metrics".to_owned()).spawn(serve);
+        thread.map(|_| ()).map_err(|error| format!("cannot start the metrics thread: {error}"))
+    }
 }
 
 /// Prometheus text of everything that is counted.
-fn render(snapshot: &Snapshot) -> String {
-    let links = &snapshot.links;
+fn render(snapshot: &Snapshot, usage: &ProcessUsage) -> String {
     let mut text = String::new();
-    let mut put = |name: &str, help: &str, value: u64| {
-        let gauge = help.contains(" now.") || matches!(name, "state_version" | "view" | "epoch" | "serving");
-        let kind = if gauge || name.starts_with("memory_limit") { "gauge" } else { "counter" };
-        let help = help.trim();
-        // Writing to a String cannot fail.
-        let _ = write!(
-            text,
-            "# HELP duet_datanode_{name} {help}\n# TYPE duet_datanode_{name} {kind}\nduet_datanode_{name} {value}\n"
-        );
-    };
     for (name, help, value) in snapshot.node.list() {
-        put(name, help, value);
+        put(&mut text, name, help, kind(name, help), &value);
     }
-    put("bytes_received", "Bytes received on links.", links.bytes_received);
-    put("bytes_sent", "Bytes sent on links.", links.bytes_sent);
-    put("reads_called", "System calls that read from links.", links.reads);
-    put("writes_called", "System calls that write to links.", links.writes);
-    put("wakeups", "Returns of the pipeline thread from waiting.", links.wakeups);
-    put("links_not_read", "Links given up because the other side did not read.", links.links_not_read);
+    for (name, help, value) in snapshot.links.list() {
+        put(&mut text, name, help, kind(name, help), &value);
+    }
+    let cpu = usage.user_seconds + usage.system_seconds;
+    put(&mut text, "cpu_seconds", "CPU time of all threads in seconds.", "counter", &cpu);
+    let resident = usage.resident_bytes;
+    put(&mut text, "resident_bytes", "Memory of the process in use now, in bytes.", "gauge", &resident);
     text
+}
+
+fn kind(name: &str, help: &str) -> &'static str {
+    let states = ["state_version", "view", "epoch", "serving", "memory_limit_bytes"];
+    if help.contains(" now") || states.contains(&name) { "gauge" } else { "counter" }
+}
+
+fn put(text: &mut String, name: &str, help: &str, kind: &str, value: &dyn std::fmt::Display) {
+    let help = help.trim();
+    // Writing to a String cannot fail.
+    let _ = writeln!(
+        text,
+        "# HELP duet_datanode_{name} {help}\n# TYPE duet_datanode_{name} {kind}\nduet_datanode_{name} {value}"
+    );
 }
 
 #[cfg(test)]
@@ -72,10 +96,19 @@ mod tests {
 
     #[test]
     fn every_counter_is_rendered_once() {
-        let text = render(&Snapshot::default());
-        let names: Vec<&str> = text.lines().filter(|line| !line.starts_with('#')).collect();
-        assert!(names.len() > 25);
+        let text = render(&Snapshot::default(), &ProcessUsage::now());
+        let mut names: Vec<&str> = text
+            .lines()
+            .filter(|line| !line.starts_with('#'))
+            .filter_map(|line| line.split(' ').next())
+            .collect();
+        let count = names.len();
+        names.sort_unstable();
+        names.dedup();
+        assert!(count > 35 && names.len() == count);
         assert!(text.contains("# TYPE duet_datanode_pending_writes gauge"));
         assert!(text.contains("# TYPE duet_datanode_reads counter\nduet_datanode_reads 0\n"));
+        assert!(text.contains("# TYPE duet_datanode_backlog_bytes gauge"));
+        assert!(text.contains("# TYPE duet_datanode_resident_bytes gauge"));
     }
 }

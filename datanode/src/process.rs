@@ -1,17 +1,20 @@
 //! Life of a data node process.
 
 use crate::arguments::Arguments;
-use crate::{metrics, topology};
+use crate::metrics::MetricsListener;
+use crate::topology;
 use anyhow::{Context, bail};
 use duet_datanode_core::NodeConfiguration;
-use duet_runtime::{Node, start};
+use duet_runtime::{Listener, Stopper, memory_available_bytes, raise_file_limit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{Read, Write};
-use std::net::{SocketAddr, TcpListener};
+use std::net::SocketAddr;
 use std::path::Path;
 
 /// Least memory that makes sense: a few pages per size class.
 const LEAST_MEMORY_BYTES: u64 = 16 << 20;
+/// Memory of a node that was not told, where the machine has four times as much.
+const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
 /// Longest cluster secret in bytes; it must fit a handshake.
 const LONGEST_SECRET_BYTES: usize = 1024;
 
@@ -22,16 +25,13 @@ const LONGEST_SECRET_BYTES: usize = 1024;
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let secret = read_secret(arguments.cluster_secret_file.as_deref())?;
     check_addresses(arguments, !secret.is_empty())?;
-    if arguments.memory < LEAST_MEMORY_BYTES {
-        bail!("--memory is {} bytes; at least 16MiB are needed", arguments.memory);
-    }
-    let topology = topology::plan(&arguments.cpus).map_err(anyhow::Error::msg)?;
-    let listener = TcpListener::bind(arguments.listen)
-        .with_context(|| format!("cannot listen on {}; is the port in use?", arguments.listen))?;
-    let listen = listener.local_addr()?;
-    let address = arguments.advertise.clone().unwrap_or_else(|| listen.to_string());
-    let metrics_listener = arguments.metrics.map(reserve_metrics).transpose()?;
-    let metrics_address = metrics_listener.map(|address| address.to_string()).unwrap_or_default();
+    let memory_bytes = memory(arguments.memory, memory_available_bytes()).map_err(anyhow::Error::msg)?;
+    let topology = topology::plan(arguments.cpus.as_ref(), arguments.node_id).context("--cpus")?;
+    make_room_for_sockets(arguments.max_links);
+    let listener = Listener::bind(arguments.listen)?;
+    let listen = listener.address();
+    let metrics = arguments.metrics.map(MetricsListener::bind).transpose().map_err(anyhow::Error::msg)?;
+    let metrics_address = metrics.as_ref().map(MetricsListener::address);
     let mut process = [0; 16];
     let no_randomness = |error| anyhow::anyhow!("the system gives no random numbers: {error}");
     getrandom::fill(&mut process).map_err(no_randomness)?;
@@ -39,29 +39,61 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let configuration = NodeConfiguration {
         node: arguments.node_id,
         process,
-        address,
-        metrics_address,
+        address: arguments.advertise.clone().unwrap_or_else(|| listen.to_string()),
+        metrics_address: metrics_address.map(|address| address.to_string()).unwrap_or_default(),
         management: arguments.management.clone(),
         secret,
-        memory_bytes: arguments.memory,
-        arena_bytes: arguments.memory.saturating_add(arguments.memory / 8),
+        memory_bytes,
+        arena_bytes: memory_bytes.saturating_add(memory_bytes / 8),
         max_links: arguments.max_links,
         seed,
         planted_bug: 0,
     };
-    let node =
-        start(Node { configuration, listener, cpu: topology.batch_cpu }).map_err(anyhow::Error::msg)?;
-    let metrics = match metrics_listener {
-        Some(address) => Some(metrics::serve(address, node.snapshots()).map_err(anyhow::Error::msg)?),
-        None => None,
-    };
+    let node = topology::start(&topology, configuration, listener)?;
+    if let Some(metrics) = metrics {
+        let reader = node.snapshots();
+        metrics.serve(move || reader.read()).map_err(anyhow::Error::msg)?;
+    }
     if arguments.parent_pipe {
         end_with_parent()?;
     }
     end_on_signals(node.stopper())?;
-    announce(arguments.node_id, listen, metrics)?;
-    tracing::info!(node = arguments.node_id, %listen, memory = arguments.memory, "data node listens");
-    node.join().map_err(anyhow::Error::msg)
+    announce(arguments.node_id, listen, metrics_address)?;
+    tracing::info!(node = arguments.node_id, %listen, memory_bytes, "data node listens");
+    node.join()?;
+    tracing::info!(node = arguments.node_id, "data node ends");
+    Ok(())
+}
+
+/// The memory limit: what was asked for, or 1 GiB, or a quarter of what there is if that is less.
+fn memory(asked: Option<u64>, available: Option<u64>) -> Result<u64, String> {
+    let Some(asked) = asked else {
+        let quarter = available.map_or(DEFAULT_MEMORY_BYTES, |bytes| bytes / 4);
+        return Ok(quarter.clamp(LEAST_MEMORY_BYTES, DEFAULT_MEMORY_BYTES));
+    };
+    if asked < LEAST_MEMORY_BYTES {
+        return Err(format!("--memory is {asked} bytes; at least 16MiB are needed"));
+    }
+    match available {
+        Some(available) if asked > available => Err(format!(
+            "--memory is {} MiB, but this process may use only {} MiB in all",
+            asked >> 20,
+            available >> 20
+        )),
+        _ => Ok(asked),
+    }
+}
+
+/// A link takes a descriptor, and the process some more.
+fn make_room_for_sockets(max_links: u32) {
+    let needed = u64::from(max_links) + 64;
+    match raise_file_limit() {
+        Ok(limit) if limit < needed => {
+            tracing::warn!(limit, max_links, "the system allows fewer descriptors than --max-links needs");
+        }
+        Ok(_) => {}
+        Err(error) => tracing::warn!(%error, "cannot raise the limit of descriptors"),
+    }
 }
 
 fn read_secret(file: Option<&Path>) -> anyhow::Result<Vec<u8>> {
@@ -84,14 +116,19 @@ fn check_addresses(arguments: &Arguments, has_secret: bool) -> anyhow::Result<()
             );
         }
     }
+    if arguments.listen.ip().is_unspecified() && arguments.advertise.is_none() {
+        bail!(
+            "{} is no address that others can connect to; say with --advertise which one is",
+            arguments.listen
+        );
+    }
+    for address in arguments.management.iter().chain(&arguments.advertise) {
+        let port = address.rsplit_once(':').filter(|(host, _)| !host.is_empty()).map(|(_, port)| port);
+        if !port.is_some_and(|port| port.parse::<u16>().is_ok_and(|port| port != 0)) {
+            bail!("'{address}' is no address; write host:port");
+        }
+    }
     Ok(())
-}
-
-/// Finds the port of the metrics before the node registers its address.
-fn reserve_metrics(address: SocketAddr) -> anyhow::Result<SocketAddr> {
-    let listener =
-        TcpListener::bind(address).with_context(|| format!("cannot serve metrics on {address}"))?;
-    Ok(listener.local_addr()?)
 }
 
 fn end_with_parent() -> anyhow::Result<()> {
@@ -104,11 +141,11 @@ fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
-fn end_on_signals(stop: impl Fn() + Send + 'static) -> anyhow::Result<()> {
+fn end_on_signals(stopper: Stopper) -> anyhow::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
     let wait = move || {
         for _ in signals.forever() {
-            stop();
+            stopper.stop();
         }
     };
     std::thread::Builder::new().name("duet-signals".to_owned()).spawn(wait)?;
@@ -125,4 +162,52 @@ fn announce(node: u32, listen: SocketAddr, metrics: Option<SocketAddr>) -> anyho
     writeln!(output, "{line}")?;
     output.flush()?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::Parser;
+
+    #[derive(clap::Parser)]
+    struct Line {
+        #[command(flatten)]
+        arguments: Arguments,
+    }
+
+    fn check(line: &str, has_secret: bool) -> Result<(), String> {
+        let words = ["datanode", "--node-id", "1"].into_iter().chain(line.split(' '));
+        let line = Line::try_parse_from(words).map_err(|error| error.to_string())?;
+        check_addresses(&line.arguments, has_secret).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn memory_has_a_default_and_bounds() {
+        assert_eq!(memory(None, Some(64 << 30)), Ok(1 << 30));
+        assert_eq!(memory(None, Some(1 << 30)), Ok(256 << 20));
+        assert_eq!(memory(None, Some(1 << 20)), Ok(16 << 20));
+        assert_eq!(memory(Some(2 << 30), Some(4 << 30)), Ok(2 << 30));
+        assert!(memory(Some(5 << 30), Some(4 << 30)).unwrap_err().contains("5120 MiB"));
+        assert!(memory(Some(1), None).unwrap_err().contains("16MiB"));
+    }
+
+    #[test]
+    fn addresses_are_checked_before_anything_starts() {
+        assert_eq!(check("--management 127.0.0.1:1,localhost:2", false), Ok(()));
+        assert_eq!(check("--management [::1]:1 --listen [::1]:0", false), Ok(()));
+        let open = "--management 10.0.0.1:1 --listen 0.0.0.0:5";
+        assert!(check(open, false).unwrap_err().contains("secret"));
+        assert!(check(open, true).unwrap_err().contains("--advertise"));
+        assert_eq!(check(&format!("{open} --advertise db1:5"), true), Ok(()));
+        let open_metrics = "--management 127.0.0.1:1 --metrics 0.0.0.0:5";
+        assert!(check(open_metrics, false).unwrap_err().contains("secret"));
+        for wrong in ["localhost", "localhost:", ":1", "localhost:99999", "localhost:0"] {
+            assert!(
+                check(&format!("--management {wrong}"), false).unwrap_err().contains("host:port"),
+                "{wrong}"
+            );
+        }
+        assert!(check("--management 127.0.0.1:1 --cpus 3-1", false).unwrap_err().contains("list of CPUs"));
+        assert!(check("--management 127.0.0.1:1 --max-links 3", false).unwrap_err().contains("16"));
+    }
 }

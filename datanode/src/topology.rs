@@ -1,34 +1,44 @@
 //! Which blocks run on which thread. The only place where both are named.
 
-use std::num::NonZero;
+use crate::arguments::CpuList;
+use duet_datanode_core::{Kernel, NodeConfiguration};
+use duet_runtime::{
+    BatchOptions, BatchThread, CpuListError, CpuPlan, Limits, Listener, RuntimeError, plan_cpu,
+};
 
-/// CPUs from which a node without `--cpus` pins its thread: on fewer it would fight with its neighbours.
-const PIN_FROM_CPUS: usize = 4;
+/// Name of the thread that runs all blocks: links, membership, transaction coordinator, local data manager.
+const BATCH_THREAD: &str = "duet-batch";
 
-/// Threads of a node.
-#[derive(Clone, Debug, PartialEq, Eq)]
+/// Threads of a node: the batch pipeline alone.
+#[derive(Clone, Debug, PartialEq)]
 pub struct Topology {
-    /// CPU of the batch pipeline `duet-batch` (links, membership, transaction coordinator, local data manager), if pinned.
-    pub batch_cpu: Option<usize>,
+    batch: CpuPlan,
 }
 
-/// Chooses the threads of a node: the batch pipeline, pinned to the first CPU that was named. Unnamed CPUs are used
-/// without pinning, because other nodes on this machine would choose the same.
+/// Chooses the threads of a node. Call it before any thread is pinned.
 ///
 /// # Errors
-/// A sentence when a named CPU does not exist.
-pub fn plan(cpus: &[usize]) -> Result<Topology, String> {
-    let available = std::thread::available_parallelism().map_or(1, NonZero::get);
-    if let Some(cpu) = cpus.iter().find(|cpu| **cpu >= 4096) {
-        return Err(format!("CPU {cpu} does not exist"));
-    }
-    let batch_cpu = cpus.first().copied();
-    let pinned = batch_cpu.map_or_else(|| "no".to_owned(), |cpu| format!("to CPU {cpu}"));
+/// When a CPU was named that the process may not use.
+pub fn plan(cpus: Option<&CpuList>, node: u32) -> Result<Topology, CpuListError> {
+    let batch = plan_cpu(cpus.map(|list| list.0.as_slice()), node)?;
     tracing::info!(
-        available,
-        pin_from = PIN_FROM_CPUS,
-        pinned,
-        "thread plan: one batch pipeline (duet-batch)"
+        usable_cpus = ?batch.usable,
+        quota_cpus = batch.quota,
+        "thread plan: all stages in {BATCH_THREAD}, {batch}"
     );
-    Ok(Topology { batch_cpu })
+    Ok(Topology { batch })
+}
+
+/// Starts the blocks on their threads.
+///
+/// # Errors
+/// When the memory cannot be reserved or the system refuses a thread.
+pub fn start(
+    topology: &Topology,
+    configuration: NodeConfiguration,
+    listener: Listener,
+) -> Result<BatchThread, RuntimeError> {
+    let limits = Limits::new(configuration.max_links as usize);
+    let options = BatchOptions { name: BATCH_THREAD, listener, limits, cpu: topology.batch.cpu };
+    BatchThread::start(options, move |now| Kernel::new(configuration, now))
 }

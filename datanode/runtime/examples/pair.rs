@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p duet-runtime --example pair -- [rows] [batch]`
 
-use duet_datanode_core::NodeConfiguration;
+use duet_datanode_core::{Kernel, NodeConfiguration};
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::layout::TableLayout;
@@ -22,7 +22,7 @@ use duet_protocol::signal::welcome::Welcome;
 use duet_protocol::signal::write::{OPERATION_UPSERT, Write};
 use duet_protocol::signal::{Sections, Signal, SignalType};
 use duet_protocol::value::Value;
-use duet_runtime::{Node, NodeHandle, start};
+use duet_runtime::{BatchOptions, BatchThread, Limits, Listener};
 use std::io::{Read as _, Write as _};
 use std::net::{TcpListener, TcpStream};
 use std::sync::Arc;
@@ -157,14 +157,13 @@ fn main() {
     let (rows, batch): (u64, u64) = (argument(1, 1_000_000), argument(2, 128));
     let management = TcpListener::bind("127.0.0.1:0").expect("port");
     let management_address = management.local_addr().expect("bound").to_string();
-    let listeners: Vec<TcpListener> =
-        (0..2).map(|_| TcpListener::bind("127.0.0.1:0").expect("port")).collect();
-    let addresses: Vec<String> =
-        listeners.iter().map(|listener| listener.local_addr().expect("bound").to_string()).collect();
+    let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
+    let listeners: Vec<Listener> = (0..2).map(|_| Listener::bind(free).expect("port")).collect();
+    let addresses: Vec<String> = listeners.iter().map(|listener| listener.address().to_string()).collect();
     let state = Arc::new(state(&addresses));
     let managed = Arc::clone(&state);
     std::thread::spawn(move || manage(&management, &managed));
-    let nodes: Vec<NodeHandle> = listeners
+    let nodes: Vec<BatchThread> = listeners
         .into_iter()
         .enumerate()
         .map(|(index, listener)| {
@@ -181,10 +180,17 @@ fn main() {
                 seed: 1,
                 planted_bug: 0,
             };
-            start(Node { configuration, listener, cpu: Some(0) }).expect("started")
+            let options = BatchOptions {
+                name: "duet-batch",
+                listener,
+                limits: Limits::new(configuration.max_links as usize),
+                cpu: Some(0),
+            };
+            BatchThread::start(options, move |now| Kernel::new(configuration, now)).expect("started")
         })
         .collect();
-    while nodes.iter().any(|node| node.snapshot().node.serving == 0 || node.snapshot().node.links < 2) {
+    let snapshot = |node: &BatchThread| node.snapshots().read().node;
+    while nodes.iter().any(|node| snapshot(node).serving == 0 || snapshot(node).links < 2) {
         std::thread::sleep(Duration::from_millis(20));
     }
     core_affinity::set_for_current(core_affinity::CoreId { id: 1 });
@@ -282,10 +288,10 @@ fn main() {
         run("reads", false, 2_000_000.min(rows * 2), &scramble);
         run("updates", true, 1_000_000.min(rows), &scramble);
     }
-    let node = nodes[0].snapshot().node;
+    let node = snapshot(&nodes[0]);
     println!("memory {:.1} bytes per row", node.memory_used_bytes as f64 / node.rows as f64);
     for node in nodes {
-        node.stop();
+        node.stopper().stop();
         node.join().expect("clean");
     }
 }

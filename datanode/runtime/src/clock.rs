@@ -1,23 +1,26 @@
-//! The one clock of a data node.
+//! The clock of the data node.
 
 use duet_datanode_core::Nanoseconds;
 
-/// Time since boot in nanoseconds, including suspension (`CLOCK_BOOTTIME`).
+/// Nanoseconds since boot, including suspension (`CLOCK_BOOTTIME`). About 50 ns through the vDSO.
 pub fn boot_nanoseconds() -> Nanoseconds {
     let mut time = libc::timespec { tv_sec: 0, tv_nsec: 0 };
-    // SAFETY: `time` is a valid timespec that the call fills in.
+    // SAFETY: `time` is a valid timespec that outlives the call, which writes nothing else.
     let result = unsafe { libc::clock_gettime(libc::CLOCK_BOOTTIME, &raw mut time) };
-    assert_eq!(result, 0, "the boot clock exists on every Linux since 2.6.39");
-    time.tv_sec as u64 * 1_000_000_000 + time.tv_nsec as u64
+    assert_eq!(result, 0, "CLOCK_BOOTTIME exists on every supported kernel");
+    time.tv_sec as Nanoseconds * 1_000_000_000 + time.tv_nsec as Nanoseconds
 }
 
 #[cfg(test)]
 mod tests {
-    use super::*;
-
     #[test]
-    fn time_does_not_run_backwards() {
-        let first = boot_nanoseconds();
-        assert!(first > 0 && boot_nanoseconds() >= first);
+    fn time_never_falls() {
+        let mut last = super::boot_nanoseconds();
+        assert!(last > 0);
+        for _ in 0..1_000 {
+            let now = super::boot_nanoseconds();
+            assert!(now >= last);
+            last = now;
+        }
     }
 }

@@ -1,13 +1,34 @@
 //! Threads, links and clocks under the Duet data node.
 //!
-//! [`start`] runs a [`duet_datanode_core::Kernel`] on one thread: an epoll loop over non-blocking sockets that hands
-//! whole frames to the kernel in place and writes what the kernel hands out (the batch pipeline).
+//! [`BatchThread`] runs the batch pipeline: one thread that owns every socket and drives one [`Driven`] (the kernel
+//! of `duet-datanode-core`) from an epoll loop. Nothing here knows a signal; of the protocol it uses only the length
+//! that a frame announces.
+//!
+//! One turn of the loop: wait, read the clock, give every whole frame to the kernel in place, tick, flush, write what
+//! the kernel hands out, obey its commands.
 
+mod affinity;
+mod batch;
 mod clock;
-mod event_loop;
+mod connect;
+mod driven;
 mod link;
+mod output;
 mod poll;
+mod process;
+mod receive;
+mod resolve;
+mod snapshot;
 mod socket;
+mod table;
+mod thread;
 
+pub use affinity::{CpuListError, CpuPlan, parse_cpu_list, plan_cpu};
+pub use batch::Limits;
 pub use clock::boot_nanoseconds;
-pub use event_loop::{LinkCounters, Node, NodeHandle, Snapshot, start};
+pub use driven::Driven;
+pub use poll::Waker;
+pub use process::{ProcessUsage, memory_available_bytes, raise_file_limit};
+pub use snapshot::{LinkCounters, Snapshot, SnapshotReader};
+pub use socket::{ListenError, Listener};
+pub use thread::{BatchOptions, BatchThread, RuntimeError, Stopper};

@@ -1,186 +1,213 @@
-//! One link: its socket, its receive buffer, and what the system has not taken yet.
+//! One connection: its socket, its place in life, and the bytes that wait in either direction.
 
 use crate::poll::Interest;
 use duet_datanode_core::{LinkId, Nanoseconds, Target};
-use std::io::{self, Read, Write};
-use std::net::TcpStream;
+use socket2::Socket;
+use std::net::SocketAddr;
 
-/// Size of a fresh receive buffer, and to which an idle one shrinks.
-const INPUT_BYTES: usize = 64 << 10;
-/// Bytes that the system has not taken above which the link is given up.
-pub const OUTPUT_LIMIT: usize = 32 << 20;
-/// Empty backlogs larger than this give their memory back.
-const SPARE_OUTPUT_BYTES: usize = 256 << 10;
+/// Buffers above this size are not kept for the next large frame.
+const KEEP_BUFFER_BYTES: usize = 1 << 20;
 
-/// How far a link is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Progress {
-    /// The connection is being opened for this target.
+/// Place of a link in its life.
+#[derive(Debug)]
+pub(crate) enum Phase {
+    /// The connection that the kernel asked for is under way.
     Connecting {
         /// For whom.
         target: Target,
+        /// Addresses of the same name still to be tried, last one first.
+        others: Vec<SocketAddr>,
         /// When to give up.
         until: Nanoseconds,
     },
     /// Frames flow.
-    Open,
-    /// The kernel has closed it; what is left is sent, what comes is dropped.
+    Open {
+        /// Since when.
+        since: Nanoseconds,
+    },
+    /// What was handed out is still being sent; nothing is read any more.
     Closing {
-        /// When to stop being polite.
+        /// When to give up.
+        until: Nanoseconds,
+    },
+    /// Our end of the stream is sent and the kernel has forgotten the link. Closing the socket while the other side
+    /// still sends would reset the connection and destroy what it has not read yet, such as the reason of a refusal.
+    Lingering {
+        /// When to give up.
         until: Nanoseconds,
     },
 }
 
-/// One link.
+/// One connection.
 #[derive(Debug)]
-pub struct LinkState {
-    /// Its name.
+pub(crate) struct Link {
     pub id: LinkId,
-    /// Its socket.
-    pub stream: TcpStream,
-    /// How far it is.
-    pub progress: Progress,
-    /// What the poller waits for.
+    pub socket: Socket,
+    /// Of the other side, for logs.
+    pub address: SocketAddr,
+    /// The other side connected to us.
+    pub accepted: bool,
+    pub phase: Phase,
+    /// What epoll was told.
     pub interest: Interest,
-    input: Vec<u8>,
-    /// Received and not consumed: `input[start..end]`.
-    start: usize,
-    end: usize,
-    output: Vec<u8>,
-    written: usize,
+    /// The kernel does not want input from this link now.
+    pub paused: bool,
+    /// A whole frame has arrived.
+    pub spoke: bool,
+    /// Bytes moved since the last sweep.
+    pub active: bool,
+    pub partial: Partial,
+    pub backlog: Backlog,
 }
 
-impl LinkState {
-    /// A new link.
-    pub fn new(id: LinkId, stream: TcpStream, progress: Progress, interest: Interest) -> LinkState {
-        LinkState {
+impl Link {
+    pub fn new(id: LinkId, socket: Socket, address: SocketAddr, accepted: bool, phase: Phase) -> Link {
+        Link {
             id,
-            stream,
-            progress,
-            interest,
-            input: Vec::new(),
-            start: 0,
-            end: 0,
-            output: Vec::new(),
-            written: 0,
+            socket,
+            address,
+            accepted,
+            phase,
+            interest: Interest::NONE,
+            paused: false,
+            spoke: false,
+            active: true,
+            partial: Partial::default(),
+            backlog: Backlog::default(),
         }
     }
 
-    /// Bytes received and not consumed.
-    pub fn received(&self) -> &[u8] {
-        &self.input[self.start..self.end]
-    }
-
-    /// Drops the first received bytes.
-    pub fn consume(&mut self, bytes: usize) {
-        self.start += bytes;
-        if self.start == self.end {
-            (self.start, self.end) = (0, 0);
+    /// What epoll should be told now.
+    pub fn wanted_interest(&self) -> Interest {
+        match self.phase {
+            Phase::Connecting { .. } => Interest::WRITE,
+            Phase::Open { .. } => Interest { read: !self.paused, write: !self.backlog.is_empty() },
+            Phase::Closing { .. } => Interest::WRITE,
+            Phase::Lingering { .. } => Interest::READ,
         }
     }
 
-    /// Drops everything received.
-    pub fn discard_input(&mut self) {
-        (self.start, self.end) = (0, 0);
+    pub fn is_open(&self) -> bool {
+        matches!(self.phase, Phase::Open { .. })
     }
 
-    /// Makes room so that `wanted` unconsumed bytes fit.
-    pub fn reserve_input(&mut self, wanted: usize) {
-        if self.start > 0 && self.start + wanted > self.input.len() {
-            self.input.copy_within(self.start..self.end, 0);
-            (self.start, self.end) = (0, self.end - self.start);
+    /// Gives memory back that an idle link does not need.
+    pub fn shrink(&mut self) {
+        let idle = !std::mem::replace(&mut self.active, false);
+        if self.partial.filled == 0 && (idle || self.partial.bytes.len() > KEEP_BUFFER_BYTES) {
+            self.partial.bytes = Vec::new();
         }
-        if self.input.len() < wanted.max(INPUT_BYTES) {
-            self.input.resize(wanted.max(INPUT_BYTES), 0);
+        if self.backlog.is_empty() && (idle || self.backlog.bytes.capacity() > KEEP_BUFFER_BYTES) {
+            self.backlog = Backlog::default();
+        }
+    }
+}
+
+/// Received bytes that are not a whole frame yet, or frames that the kernel does not want yet.
+#[derive(Debug, Default)]
+pub(crate) struct Partial {
+    /// Room; only the first `filled` bytes mean something.
+    pub bytes: Vec<u8>,
+    pub filled: usize,
+    /// Length of the frame that begins here, 0 while fewer than 8 bytes of it are known.
+    pub announced: usize,
+}
+
+impl Partial {
+    /// Keeps the beginning of a frame.
+    pub fn keep(&mut self, bytes: &[u8], announced: usize) {
+        if self.bytes.len() < bytes.len() {
+            self.bytes.resize(bytes.len(), 0);
+        }
+        self.bytes[..bytes.len()].copy_from_slice(bytes);
+        self.filled = bytes.len();
+        self.announced = announced;
+    }
+
+    /// Makes room for at least `count` more bytes, and no more than twice what has arrived: an announced length alone
+    /// must not cost memory.
+    pub fn make_room(&mut self, count: usize) {
+        let needed = self.filled + count;
+        if self.bytes.len() < needed {
+            let length = needed.max((2 * self.filled).min(self.announced));
+            self.bytes.reserve_exact(length - self.bytes.len());
+            self.bytes.resize(length, 0);
         }
     }
 
-    /// Gives a large, empty receive buffer back.
-    pub fn shrink_input(&mut self) {
-        if self.start == self.end && self.input.len() > INPUT_BYTES {
-            self.input = Vec::new();
-            (self.start, self.end) = (0, 0);
-        }
+    pub fn clear(&mut self) {
+        self.filled = 0;
+        self.announced = 0;
+    }
+}
+
+/// Bytes that were handed out but not accepted by the system yet.
+#[derive(Debug, Default)]
+pub(crate) struct Backlog {
+    bytes: Vec<u8>,
+    start: usize,
+}
+
+impl Backlog {
+    pub fn len(&self) -> usize {
+        self.bytes.len() - self.start
     }
 
-    /// Reads once. `None` when nothing is there now; `Some((0, _))` at the end of the stream. The flag tells whether the
-    /// buffer was filled, so that more may be waiting.
-    ///
-    /// # Errors
-    /// Of the socket.
-    pub fn read(&mut self) -> io::Result<Option<(usize, bool)>> {
-        self.reserve_input(self.end - self.start + 1);
-        if self.end == self.input.len() {
-            self.reserve_input((self.end - self.start) * 2);
-        }
-        let room = self.input.len() - self.end;
-        match self.stream.read(&mut self.input[self.end..]) {
-            Ok(count) => {
-                self.end += count;
-                Ok(Some((count, count == room)))
-            }
-            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {
-                Ok(None)
-            }
-            Err(error) => Err(error),
-        }
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
     }
 
-    /// Bytes handed over that the system has not taken.
-    pub fn backlog(&self) -> usize {
-        self.output.len() - self.written
+    pub fn as_slice(&self) -> &[u8] {
+        &self.bytes[self.start..]
     }
 
-    /// Sends bytes: directly as far as the system takes them, the rest into the backlog. Number of system calls.
-    ///
-    /// # Errors
-    /// Of the socket, or when the backlog would exceed its limit.
-    pub fn send(&mut self, mut bytes: &[u8]) -> io::Result<u32> {
-        let mut calls = 0;
-        if self.backlog() == 0 && !matches!(self.progress, Progress::Connecting { .. }) {
-            calls = 1;
-            match self.stream.write(bytes) {
-                Ok(count) => bytes = &bytes[count..],
-                Err(error)
-                    if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => {}
-                Err(error) => return Err(error),
-            }
+    pub fn push(&mut self, bytes: &[u8]) {
+        if self.start > 0 && self.bytes.len() + bytes.len() > self.bytes.capacity() {
+            self.bytes.copy_within(self.start.., 0);
+            self.bytes.truncate(self.bytes.len() - self.start);
+            self.start = 0;
         }
-        if !bytes.is_empty() {
-            if self.backlog() + bytes.len() > OUTPUT_LIMIT {
-                return Err(io::Error::new(io::ErrorKind::StorageFull, "the other side does not read"));
-            }
-            self.output.extend_from_slice(bytes);
-        }
-        Ok(calls)
+        self.bytes.extend_from_slice(bytes);
     }
 
-    /// Sends from the backlog what the system takes now.
-    ///
-    /// # Errors
-    /// Of the socket.
-    pub fn send_backlog(&mut self) -> io::Result<()> {
-        while self.backlog() > 0 {
-            match self.stream.write(&self.output[self.written..]) {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => self.written += count,
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => {
-                    // Keep the unsent tail small enough to append to without growing for ever.
-                    if self.written > self.output.len() / 2 {
-                        self.output.drain(..self.written);
-                        self.written = 0;
-                    }
-                    return Ok(());
-                }
-                Err(error) => return Err(error),
-            }
+    pub fn consume(&mut self, count: usize) {
+        self.start += count;
+        if self.start == self.bytes.len() {
+            self.bytes.clear();
+            self.start = 0;
         }
-        self.output.clear();
-        self.written = 0;
-        if self.output.capacity() > SPARE_OUTPUT_BYTES {
-            self.output = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_backlog_is_a_queue_of_bytes() {
+        let mut backlog = Backlog::default();
+        let mut model = std::collections::VecDeque::new();
+        for step in 0..10_000usize {
+            let push: Vec<u8> = (0..step * 7 % 31).map(|byte| (byte + step) as u8).collect();
+            backlog.push(&push);
+            model.extend(push);
+            let take = (step * 13 % 37).min(backlog.len());
+            assert_eq!(backlog.as_slice()[..take], model.drain(..take).collect::<Vec<u8>>());
+            backlog.consume(take);
+            assert_eq!(backlog.len(), model.len());
         }
-        Ok(())
+        assert!(backlog.bytes.capacity() < 64 << 10, "consumed bytes are given up");
+    }
+
+    #[test]
+    fn room_follows_what_has_arrived() {
+        let mut partial = Partial::default();
+        partial.keep(&[1; 100], 16 << 20);
+        partial.make_room(1_000);
+        assert_eq!(partial.bytes.len(), 1_100);
+        partial.filled = 1_100;
+        partial.make_room(10);
+        assert_eq!(partial.bytes.len(), 2_200);
+        assert_eq!(partial.bytes[..100], [1; 100]);
     }
 }

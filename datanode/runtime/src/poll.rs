@@ -1,143 +1,170 @@
-//! Readiness of sockets by epoll, level-triggered, and an eventfd that wakes the loop from another thread.
+//! Readiness of many sockets (epoll, level-triggered) and a way to wake the thread that waits for it (eventfd).
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
+use std::sync::Arc;
 
-/// What a registered descriptor is waited for.
+/// Events taken in one wait.
+pub(crate) const EVENTS_PER_WAIT: usize = 256;
+
+/// What to be told about a socket; errors and resets are always told.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Interest {
+pub(crate) struct Interest {
     /// It can be read.
     pub read: bool,
     /// It can be written.
     pub write: bool,
 }
 
-/// One ready descriptor.
+impl Interest {
+    pub const NONE: Interest = Interest { read: false, write: false };
+    pub const READ: Interest = Interest { read: true, write: false };
+    pub const WRITE: Interest = Interest { read: false, write: true };
+
+    fn bits(self) -> u32 {
+        let read = if self.read { libc::EPOLLIN } else { 0 };
+        let write = if self.write { libc::EPOLLOUT } else { 0 };
+        (read | write) as u32
+    }
+}
+
+/// Something that happened to a socket.
 #[derive(Clone, Copy, Debug)]
-pub struct Event {
-    /// Token given at registration.
+pub(crate) struct Event {
+    /// The number given when the socket was added.
     pub token: u64,
-    /// It can be read, or has ended.
+    /// It can be read, or its end was reached.
     pub readable: bool,
-    /// It can be written, or has failed.
+    /// It can be written.
     pub writable: bool,
+    /// It failed, was reset, or is closed in both directions.
+    pub broken: bool,
 }
 
-/// An epoll instance.
-#[derive(Debug)]
-pub struct Poller {
+/// An epoll instance and room for what it reports.
+pub(crate) struct Poll {
     epoll: OwnedFd,
-    events: Vec<libc::epoll_event>,
+    events: Box<[libc::epoll_event]>,
+    ready: usize,
 }
 
-/// Most events taken in one call.
-const EVENTS: usize = 256;
-
-impl Poller {
-    /// A new instance.
-    ///
-    /// # Errors
-    /// When the system has no descriptors left.
-    pub fn new() -> io::Result<Poller> {
-        // SAFETY: the call takes no pointers.
-        let epoll = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
-        Ok(Poller { epoll, events: vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS] })
+impl Poll {
+    pub fn new() -> io::Result<Poll> {
+        // SAFETY: no pointers are passed; the result is checked before it is used as a descriptor.
+        let fd = owned(unsafe { libc::epoll_create1(libc::EPOLL_CLOEXEC) })?;
+        let events = vec![libc::epoll_event { events: 0, u64: 0 }; EVENTS_PER_WAIT].into_boxed_slice();
+        Ok(Poll { epoll: fd, events, ready: 0 })
     }
 
-    /// Registers a descriptor.
-    ///
-    /// # Errors
-    /// Of `epoll_ctl`.
-    pub fn add(&self, descriptor: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_ADD, descriptor, token, interest)
+    pub fn add(&self, socket: &impl AsRawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_ADD, socket.as_raw_fd(), token, interest)
     }
 
-    /// Changes what a descriptor is waited for.
-    ///
-    /// # Errors
-    /// Of `epoll_ctl`.
-    pub fn change(&self, descriptor: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        self.control(libc::EPOLL_CTL_MOD, descriptor, token, interest)
+    pub fn change(&self, socket: &impl AsRawFd, token: u64, interest: Interest) -> io::Result<()> {
+        self.control(libc::EPOLL_CTL_MOD, socket.as_raw_fd(), token, interest)
     }
 
-    fn control(&self, operation: i32, descriptor: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        let mut flags = 0;
-        if interest.read {
-            flags |= libc::EPOLLIN | libc::EPOLLRDHUP;
-        }
-        if interest.write {
-            flags |= libc::EPOLLOUT;
-        }
-        let mut event = libc::epoll_event { events: flags as u32, u64: token };
-        // SAFETY: `event` lives across the call; a closed descriptor gives an error, not a fault.
+    fn control(&self, operation: libc::c_int, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
+        let mut event = libc::epoll_event { events: interest.bits(), u64: token };
+        // SAFETY: both descriptors are open for the duration of the call (one is owned by `self`, the other borrowed
+        // by the caller), and `event` is a valid epoll_event that the kernel only reads.
+        let result = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &raw mut event) };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
+    }
+
+    /// Waits at most `timeout_ms` (0: does not wait) and returns the number of events.
+    pub fn wait(&mut self, timeout_ms: i32) -> io::Result<usize> {
+        self.ready = 0;
+        let room = self.events.len() as libc::c_int;
+        // SAFETY: `events` points to `room` epoll_events owned by `self`, which the kernel may overwrite; nothing else
+        // refers to them during the call.
         let result =
-            unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, descriptor, &raw mut event) };
-        if result == 0 { Ok(()) } else { Err(io::Error::last_os_error()) }
+            unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), self.events.as_mut_ptr(), room, timeout_ms) };
+        if result < 0 {
+            let error = io::Error::last_os_error();
+            return if error.kind() == io::ErrorKind::Interrupted { Ok(0) } else { Err(error) };
+        }
+        self.ready = result as usize;
+        Ok(self.ready)
     }
 
-    /// Waits at most `milliseconds` and appends what is ready to `ready`.
-    ///
-    /// # Errors
-    /// Of `epoll_wait`, except an interruption by a signal, which is like no event.
-    pub fn wait(&mut self, milliseconds: i32, ready: &mut Vec<Event>) -> io::Result<()> {
-        let (pointer, room) = (self.events.as_mut_ptr(), EVENTS as i32);
-        // SAFETY: `pointer` has room for `EVENTS` events.
-        let count = unsafe { libc::epoll_wait(self.epoll.as_raw_fd(), pointer, room, milliseconds) };
-        if count < 0 {
-            let error = io::Error::last_os_error();
-            return if error.kind() == io::ErrorKind::Interrupted { Ok(()) } else { Err(error) };
+    /// Event number `index` of the last wait.
+    pub fn event(&self, index: usize) -> Event {
+        let event = self.events[..self.ready][index];
+        let has = |bits: libc::c_int| event.events & bits as u32 != 0;
+        Event {
+            token: event.u64,
+            readable: has(libc::EPOLLIN),
+            writable: has(libc::EPOLLOUT),
+            broken: has(libc::EPOLLERR | libc::EPOLLHUP),
         }
-        for event in &self.events[..count as usize] {
-            let (flags, token) = (event.events as i32, event.u64);
-            let failed = flags & (libc::EPOLLERR | libc::EPOLLHUP) != 0;
-            let readable = failed || flags & (libc::EPOLLIN | libc::EPOLLRDHUP) != 0;
-            ready.push(Event { token, readable, writable: failed || flags & libc::EPOLLOUT != 0 });
-        }
-        Ok(())
     }
 }
 
-/// Wakes a [`Poller`] from any thread.
-#[derive(Debug)]
+/// Wakes the loop from another thread; clones wake the same loop.
+#[derive(Clone, Debug)]
 pub struct Waker {
-    descriptor: OwnedFd,
+    eventfd: Arc<OwnedFd>,
 }
 
 impl Waker {
-    /// A new waker; register its descriptor for reading.
+    /// A waker that nobody listens to yet.
     ///
     /// # Errors
-    /// When the system has no descriptors left.
+    /// When the process has no descriptors left.
     pub fn new() -> io::Result<Waker> {
-        // SAFETY: the call takes no pointers.
-        let descriptor = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
-        Ok(Waker { descriptor })
+        // SAFETY: no pointers are passed; the result is checked before it is used as a descriptor.
+        let fd = owned(unsafe { libc::eventfd(0, libc::EFD_CLOEXEC | libc::EFD_NONBLOCK) })?;
+        Ok(Waker { eventfd: Arc::new(fd) })
     }
 
-    /// The descriptor to register.
-    pub fn descriptor(&self) -> RawFd {
-        self.descriptor.as_raw_fd()
-    }
-
-    /// Wakes.
+    /// Makes the current or next wait of the loop return.
     pub fn wake(&self) {
-        let one = 1u64.to_ne_bytes();
-        // SAFETY: `one` has the eight bytes that an eventfd takes. A full counter wakes as well, so the result is of no interest.
-        unsafe { libc::write(self.descriptor.as_raw_fd(), one.as_ptr().cast(), one.len()) };
+        let one = 1u64;
+        // SAFETY: the descriptor is owned by `self`, and the pointer and length describe the eight bytes of `one`.
+        // A full counter (the only expected failure) means that a wake-up is pending already.
+        let _ = unsafe { libc::write(self.eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
     }
 
-    /// Takes the wake-ups that have come.
-    pub fn drain(&self) {
-        let mut count = [0u8; 8];
-        // SAFETY: `count` has room for the eight bytes that an eventfd gives.
-        unsafe { libc::read(self.descriptor.as_raw_fd(), count.as_mut_ptr().cast(), count.len()) };
+    /// Takes all wake-ups that happened so far.
+    pub(crate) fn clear(&self) {
+        let mut count = 0u64;
+        // SAFETY: the descriptor is owned by `self`, and the pointer and length describe the eight bytes of `count`.
+        // Without a pending wake-up the call fails with EAGAIN, which changes nothing.
+        let _ = unsafe { libc::read(self.eventfd.as_raw_fd(), (&raw mut count).cast(), 8) };
     }
 }
 
-fn owned(descriptor: RawFd) -> io::Result<OwnedFd> {
-    if descriptor < 0 {
+impl AsRawFd for Waker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.eventfd.as_raw_fd()
+    }
+}
+
+fn owned(result: libc::c_int) -> io::Result<OwnedFd> {
+    if result < 0 {
         return Err(io::Error::last_os_error());
     }
-    // SAFETY: the system has just given us this descriptor, and nobody else knows it.
-    Ok(unsafe { OwnedFd::from_raw_fd(descriptor) })
+    // SAFETY: the system call that returned `result` opened it for us, and nobody else knows it.
+    Ok(unsafe { OwnedFd::from_raw_fd(result) })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wake_up_is_seen_once() {
+        let mut poll = Poll::new().unwrap();
+        let waker = Waker::new().unwrap();
+        poll.add(&waker, 7, Interest::READ).unwrap();
+        assert_eq!(poll.wait(0).unwrap(), 0);
+        waker.wake();
+        waker.clone().wake();
+        assert_eq!(poll.wait(1_000).unwrap(), 1);
+        let event = poll.event(0);
+        assert_eq!((event.token, event.readable, event.broken), (7, true, false));
+        waker.clear();
+        assert_eq!(poll.wait(0).unwrap(), 0);
+    }
 }

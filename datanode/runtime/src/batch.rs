@@ -1,0 +1,579 @@
+//! The loop of the batch pipeline.
+
+use crate::clock::boot_nanoseconds;
+use crate::driven::Driven;
+use crate::link::{Link, Phase};
+use crate::output::{Failure, Sending, reason_of};
+use crate::poll::{Event, Interest, Poll, Waker};
+use crate::receive::{Outcome, Received, receive, resume};
+use crate::resolve::Resolver;
+use crate::snapshot::{LinkCounters, Snapshot, SnapshotReader};
+use crate::socket::{Listener, set_options};
+use crate::table::{LinkTable, from_token, token};
+use crate::thread::RuntimeError;
+use duet_datanode_core::{CloseReason, Command, LinkId, Nanoseconds};
+use std::io::{self, Read};
+use std::net::Shutdown;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+const MILLISECOND: Nanoseconds = 1_000_000;
+/// The kernel's timers and the loop's own deadlines are looked at this often.
+const TICK_EVERY: Nanoseconds = 10 * MILLISECOND;
+/// A snapshot of the counters is published this often.
+const PUBLISH_EVERY: Nanoseconds = 100 * MILLISECOND;
+/// Idle buffers are freed and silent links closed this often.
+const SWEEP_EVERY: Nanoseconds = 1_000 * MILLISECOND;
+/// How long the listener rests when the process has no descriptors left.
+const LISTENER_REST: Nanoseconds = 100 * MILLISECOND;
+/// Connections accepted in one turn.
+const ACCEPTS_PER_TURN: usize = 64;
+/// Commands obeyed before events are looked at again.
+const COMMANDS_PER_ROUND: usize = 1_024;
+/// Times that a burst's end may cause another flush before events are looked at again.
+const SETTLE_ROUNDS: usize = 8;
+/// Warnings about other people's connections written per second.
+const WARNINGS_PER_SECOND: u32 = 10;
+
+const LISTENER_TOKEN: u64 = 0;
+const WAKER_TOKEN: u64 = 1;
+
+/// Bounds of the loop.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Most links at once; slots are smaller than this.
+    pub max_links: usize,
+    /// Links of `max_links` that only connections opened by this node may take.
+    pub reserved_links: usize,
+    /// Most unsent bytes of one link; above it the link is closed.
+    pub backlog_bytes: usize,
+    /// Most unsent bytes of all links; above it the link that holds the most is closed.
+    pub total_backlog_bytes: usize,
+    /// Most bytes read from one link in one turn.
+    pub read_bytes: usize,
+    /// Bytes read in one turn after which replies are written before more is read.
+    pub burst_bytes: usize,
+    /// Time for opening a connection.
+    pub connect_within: Nanoseconds,
+    /// Time for the first whole frame of a link.
+    pub first_frame_within: Nanoseconds,
+    /// Time for sending the last bytes of a link that is being closed, and again for the other side to follow.
+    pub close_within: Nanoseconds,
+}
+
+impl Limits {
+    /// The usual bounds for this many links.
+    pub fn new(max_links: usize) -> Limits {
+        Limits {
+            max_links,
+            reserved_links: (max_links / 4).min(256),
+            backlog_bytes: 16 << 20,
+            total_backlog_bytes: 1 << 30,
+            read_bytes: 256 << 10,
+            burst_bytes: 1 << 20,
+            connect_within: 2_000 * MILLISECOND,
+            first_frame_within: 10_000 * MILLISECOND,
+            close_within: 1_000 * MILLISECOND,
+        }
+    }
+}
+
+/// The state of the loop.
+pub(crate) struct Batch<K> {
+    pub kernel: K,
+    pub limits: Limits,
+    pub poll: Poll,
+    pub table: LinkTable,
+    pub resolver: Resolver,
+    pub counters: LinkCounters,
+    /// Links that have a deadline: being opened or being closed.
+    pub hurried: Vec<LinkId>,
+    pub now: Nanoseconds,
+    listener: Listener,
+    listener_rests_until: Option<Nanoseconds>,
+    waker: Waker,
+    stop: Arc<AtomicBool>,
+    snapshots: SnapshotReader,
+    sending: Sending,
+    scratch: Box<[u8]>,
+    paused: Vec<LinkId>,
+    /// Links to be closed when the refusal that the kernel queued is sent.
+    damaged: Vec<LinkId>,
+    burst_bytes: usize,
+    unsettled: bool,
+    tick_at: Nanoseconds,
+    publish_at: Nanoseconds,
+    sweep_at: Nanoseconds,
+    warnings: Warnings,
+}
+
+impl<K: Driven> Batch<K> {
+    pub fn new(
+        kernel: K,
+        listener: Listener,
+        limits: Limits,
+        waker: Waker,
+        stop: Arc<AtomicBool>,
+        snapshots: SnapshotReader,
+    ) -> io::Result<Batch<K>> {
+        let poll = Poll::new()?;
+        poll.add(&listener, LISTENER_TOKEN, Interest::READ)?;
+        poll.add(&waker, WAKER_TOKEN, Interest::READ)?;
+        Ok(Batch {
+            kernel,
+            poll,
+            table: LinkTable::new(limits.max_links),
+            resolver: Resolver::new(waker.clone()),
+            counters: LinkCounters::default(),
+            hurried: Vec::new(),
+            now: 0,
+            listener,
+            listener_rests_until: None,
+            waker,
+            stop,
+            snapshots,
+            sending: Sending::default(),
+            scratch: vec![0; limits.read_bytes].into_boxed_slice(),
+            paused: Vec::new(),
+            damaged: Vec::new(),
+            burst_bytes: 0,
+            unsettled: false,
+            tick_at: 0,
+            publish_at: 0,
+            sweep_at: 0,
+            warnings: Warnings::default(),
+            limits,
+        })
+    }
+
+    /// Runs until told to stop, or until the kernel or the system gives up.
+    pub fn run(&mut self) -> Result<(), RuntimeError> {
+        loop {
+            let ready =
+                self.poll.wait(self.timeout_ms()).map_err(|error| RuntimeError::system("epoll", error))?;
+            self.counters.wakeups += 1;
+            self.now = boot_nanoseconds();
+            for index in 0..ready {
+                let event = self.poll.event(index);
+                self.handle(event);
+                if self.burst_bytes >= self.limits.burst_bytes {
+                    self.end_burst()?;
+                    self.now = boot_nanoseconds();
+                }
+            }
+            self.end_burst()?;
+            if self.stop.load(Ordering::Acquire) {
+                return Ok(());
+            }
+        }
+    }
+
+    fn timeout_ms(&self) -> i32 {
+        if self.unsettled {
+            return 0;
+        }
+        self.tick_at.saturating_sub(self.now).min(TICK_EVERY).div_ceil(MILLISECOND) as i32
+    }
+
+    fn handle(&mut self, event: Event) {
+        match event.token {
+            LISTENER_TOKEN => self.accept(),
+            WAKER_TOKEN => {
+                self.waker.clear();
+                self.connect_resolved();
+            }
+            token => self.link_event(from_token(token), event),
+        }
+    }
+
+    fn link_event(&mut self, id: LinkId, event: Event) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        match link.phase {
+            Phase::Connecting { .. } => self.connect_finished(id),
+            Phase::Open { .. } => {
+                if event.writable && !link.backlog.is_empty() {
+                    self.sending.send_backlog(link, &mut self.counters);
+                }
+                if event.readable && !link.paused {
+                    self.read(id, event.broken);
+                } else if event.broken {
+                    self.lose_broken(id);
+                }
+            }
+            Phase::Closing { .. } => {
+                if event.broken {
+                    self.lose_broken(id);
+                } else if event.writable {
+                    self.sending.send_backlog(link, &mut self.counters);
+                    if link.backlog.is_empty() {
+                        self.linger(id);
+                    }
+                }
+            }
+            Phase::Lingering { .. } => self.discard(id, event.broken),
+        }
+    }
+
+    fn accept(&mut self) {
+        for _ in 0..ACCEPTS_PER_TURN {
+            let (socket, address) = match self.listener.accept() {
+                Ok(accepted) => accepted,
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
+                Err(error) => match error.raw_os_error() {
+                    Some(libc::EMFILE | libc::ENFILE | libc::ENOBUFS | libc::ENOMEM) => {
+                        self.warnings.warn(self.now, || {
+                            tracing::warn!(%error, "cannot accept connections; trying again soon");
+                        });
+                        let rest = self.poll.change(&self.listener, LISTENER_TOKEN, Interest::NONE);
+                        if rest.is_ok() {
+                            self.listener_rests_until = Some(self.now + LISTENER_REST);
+                        }
+                        return;
+                    }
+                    // The connection was gone before it was accepted.
+                    _ => continue,
+                },
+            };
+            if self.table.is_full()
+                || self.table.accepted() >= self.limits.max_links - self.limits.reserved_links
+            {
+                self.counters.accepts_refused += 1;
+                let most = self.limits.max_links;
+                self.warnings.warn(self.now, || {
+                    tracing::warn!(%address, max_links = most, "connection closed: too many connections");
+                });
+                continue;
+            }
+            let phase = Phase::Open { since: self.now };
+            let inserted = set_options(&socket)
+                .and_then(|()| self.table.insert(&self.poll, socket, address, true, phase));
+            match inserted {
+                Ok(id) => {
+                    self.counters.links_accepted += 1;
+                    tracing::debug!(%address, slot = id.slot, "connection accepted");
+                    self.kernel.link_accepted(self.now, id);
+                }
+                Err(error) => tracing::debug!(%address, %error, "connection lost while it was accepted"),
+            }
+        }
+    }
+
+    fn read(&mut self, id: LinkId, broken: bool) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        if !self.kernel.wants_input(id) {
+            return self.pause(id);
+        }
+        self.counters.read_calls += 1;
+        let frames = &mut self.counters.frames_delivered;
+        match receive(&mut self.kernel, link, &mut self.scratch, self.now, frames) {
+            Ok(Received::Bytes(count, outcome)) => {
+                link.active = true;
+                self.counters.bytes_received += count as u64;
+                self.burst_bytes += count;
+                match outcome {
+                    Outcome::Drained => {}
+                    Outcome::Held => self.pause(id),
+                    Outcome::Damaged => self.close_damaged(id),
+                }
+            }
+            Ok(Received::End) => self.lose(id, CloseReason::ByPeer, &"the other side closed it"),
+            Err(error) => match error.kind() {
+                io::ErrorKind::Interrupted => {}
+                io::ErrorKind::WouldBlock if broken => self.lose_broken(id),
+                io::ErrorKind::WouldBlock => {}
+                _ => self.lose(id, reason_of(&error), &error),
+            },
+        }
+    }
+
+    fn pause(&mut self, id: LinkId) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        if !std::mem::replace(&mut link.paused, true) {
+            self.paused.push(id);
+            update_interest(&self.poll, link);
+        }
+    }
+
+    /// Goes on with the links that the kernel wants to hear again.
+    fn resume_paused(&mut self) {
+        let mut index = 0;
+        while index < self.paused.len() {
+            let id = self.paused[index];
+            let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else {
+                self.paused.swap_remove(index);
+                continue;
+            };
+            if !self.kernel.wants_input(id) {
+                index += 1;
+                continue;
+            }
+            self.burst_bytes += link.partial.filled;
+            let frames = &mut self.counters.frames_delivered;
+            match resume(&mut self.kernel, link, self.now, frames) {
+                Outcome::Held => index += 1,
+                Outcome::Drained => {
+                    link.paused = false;
+                    update_interest(&self.poll, link);
+                    self.paused.swap_remove(index);
+                }
+                Outcome::Damaged => {
+                    self.paused.swap_remove(index);
+                    self.close_damaged(id);
+                }
+            }
+        }
+    }
+
+    /// Everything that follows the events of a burst: timers, replies, commands.
+    fn end_burst(&mut self) -> Result<(), RuntimeError> {
+        self.burst_bytes = 0;
+        self.resume_paused();
+        if self.now >= self.tick_at {
+            self.tick_at = self.now + TICK_EVERY;
+            self.kernel.tick(self.now);
+            self.check_deadlines();
+        }
+        self.settle()?;
+        if self.now >= self.publish_at {
+            self.publish_at = self.now + PUBLISH_EVERY;
+            self.publish();
+        }
+        Ok(())
+    }
+
+    /// Flushes, writes and obeys until the kernel has nothing more to say.
+    fn settle(&mut self) -> Result<(), RuntimeError> {
+        for _ in 0..SETTLE_ROUNDS {
+            // Read again: what the kernel lets out now must be judged by the time after the last row was looked at.
+            self.kernel.flush(boot_nanoseconds());
+            self.write_output();
+            let lost = self.after_output();
+            let obeyed = self.obey()?;
+            while let Some(id) = self.damaged.pop() {
+                self.close(id);
+            }
+            if !lost && !obeyed {
+                self.unsettled = false;
+                return Ok(());
+            }
+        }
+        self.unsettled = true;
+        Ok(())
+    }
+
+    fn write_output(&mut self) {
+        let Batch { kernel, table, sending, counters, limits, .. } = self;
+        kernel.drain_output(|id, bytes| sending.send(table, counters, limits, id, bytes));
+    }
+
+    /// Tells the kernel of changed backlogs and failed links. Whether links were lost.
+    fn after_output(&mut self) -> bool {
+        if self.sending.total_backlog > self.limits.total_backlog_bytes {
+            let largest = self.table.iter_mut().max_by_key(|link| link.backlog.len());
+            if let Some(link) = largest {
+                self.sending.failed.push((link.id, Failure::TotalBacklogFull));
+            }
+        }
+        while let Some(id) = self.sending.changed.pop() {
+            if let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) {
+                self.kernel.set_backlog(id, link.backlog.len());
+                update_interest(&self.poll, link);
+            }
+        }
+        let lost = !self.sending.failed.is_empty();
+        while let Some((id, failure)) = self.sending.failed.pop() {
+            if matches!(failure, Failure::BacklogFull | Failure::TotalBacklogFull)
+                && let Some(link) = self.table.get_mut(id)
+            {
+                self.counters.backlog_overflows += 1;
+                let (address, waiting_bytes) = (link.address, link.backlog.len());
+                self.warnings.warn(self.now, || {
+                    tracing::warn!(%address, waiting_bytes, "link closed: {failure}");
+                });
+            }
+            self.lose(id, failure.reason(), &failure);
+        }
+        lost
+    }
+
+    /// Obeys the kernel's commands. Whether there were any.
+    fn obey(&mut self) -> Result<bool, RuntimeError> {
+        for obeyed in 0..COMMANDS_PER_ROUND {
+            match self.kernel.next_command() {
+                None => return Ok(obeyed > 0),
+                Some(Command::Connect { target, address }) => self.connect(target, &address),
+                Some(Command::Close { link }) => self.close(link),
+                Some(Command::Stop { reason }) => {
+                    self.kernel.flush(boot_nanoseconds());
+                    self.write_output();
+                    return Err(RuntimeError::Stopped(reason));
+                }
+            }
+        }
+        Ok(true)
+    }
+
+    fn close_damaged(&mut self, id: LinkId) {
+        if let Some(link) = self.table.get_mut(id) {
+            let address = link.address;
+            self.warnings.warn(self.now, || {
+                tracing::warn!(%address, "link closed: the bytes are not a frame that it may send");
+            });
+        }
+        self.damaged.push(id);
+    }
+
+    /// Sends what has been handed out, then ends the link.
+    fn close(&mut self, id: LinkId) {
+        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return };
+        self.hurried.push(id);
+        if link.backlog.is_empty() {
+            return self.linger(id);
+        }
+        link.phase = Phase::Closing { until: self.now + self.limits.close_within };
+        update_interest(&self.poll, link);
+    }
+
+    /// Ends our direction of the stream and waits for the other side to end its own.
+    fn linger(&mut self, id: LinkId) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        if let Err(error) = link.socket.shutdown(Shutdown::Write) {
+            return self.lose(id, reason_of(&error), &error);
+        }
+        link.phase = Phase::Lingering { until: self.now + self.limits.close_within };
+        link.partial = Default::default();
+        update_interest(&self.poll, link);
+        self.kernel.link_closed(self.now, id, CloseReason::Local);
+    }
+
+    /// Reads and drops what a link that was closed here still sends.
+    fn discard(&mut self, id: LinkId, broken: bool) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        self.counters.read_calls += 1;
+        match (&link.socket).read(&mut self.scratch) {
+            Ok(count) if count > 0 => self.burst_bytes += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock && !broken => {}
+            _ => drop(self.table.remove(id)),
+        }
+    }
+
+    /// Epoll reported an error or a reset of a link.
+    fn lose_broken(&mut self, id: LinkId) {
+        let Some(link) = self.table.get_mut(id) else { return };
+        match link.socket.take_error() {
+            Ok(Some(error)) | Err(error) => self.lose(id, reason_of(&error), &error),
+            Ok(None) => self.lose(id, CloseReason::ByPeer, &"the other side closed it"),
+        }
+    }
+
+    /// A link is gone; the kernel hears of it unless it has forgotten it already.
+    pub fn lose(&mut self, id: LinkId, reason: CloseReason, why: &dyn std::fmt::Display) {
+        let Some(link) = self.table.remove(id) else { return };
+        self.sending.total_backlog -= link.backlog.len();
+        match link.phase {
+            Phase::Connecting { target, .. } => {
+                self.counters.connects_failed += 1;
+                self.kernel.connect_failed(self.now, target);
+            }
+            Phase::Open { .. } | Phase::Closing { .. } => {
+                tracing::debug!(address = %link.address, ?reason, "link closed: {why}");
+                self.kernel.link_closed(self.now, id, reason);
+            }
+            Phase::Lingering { .. } => {}
+        }
+    }
+
+    fn check_deadlines(&mut self) {
+        let now = self.now;
+        if self.listener_rests_until.is_some_and(|until| now >= until)
+            && self.poll.change(&self.listener, LISTENER_TOKEN, Interest::READ).is_ok()
+        {
+            self.listener_rests_until = None;
+        }
+        let mut index = 0;
+        while index < self.hurried.len() {
+            let id = self.hurried[index];
+            let until = self.table.get_mut(id).and_then(|link| match link.phase {
+                Phase::Connecting { until, .. } | Phase::Closing { until } | Phase::Lingering { until } => {
+                    Some(until)
+                }
+                Phase::Open { .. } => None,
+            });
+            if until.is_some_and(|until| now < until) {
+                index += 1;
+                continue;
+            }
+            self.hurried.swap_remove(index);
+            if until.is_some() {
+                self.lose(id, CloseReason::Local, &"it took too long");
+            }
+        }
+        if now >= self.sweep_at {
+            self.sweep_at = now + SWEEP_EVERY;
+            self.sweep();
+        }
+    }
+
+    /// Frees idle buffers and closes links from which no whole frame ever came.
+    fn sweep(&mut self) {
+        let (now, within) = (self.now, self.limits.first_frame_within);
+        let mut silent = Vec::new();
+        for link in self.table.iter_mut() {
+            link.shrink();
+            if let Phase::Open { since } = link.phase
+                && !link.spoke
+                && now.saturating_sub(since) > within
+            {
+                silent.push(link.id);
+            }
+        }
+        for id in silent {
+            self.counters.links_silent += 1;
+            self.lose(id, CloseReason::Local, &"no whole frame came in time");
+        }
+    }
+
+    /// Shows the counters to other threads.
+    pub fn publish(&mut self) {
+        self.counters.backlog_bytes = self.sending.total_backlog as u64;
+        self.counters.sockets = self.table.count() as u64;
+        self.counters.links_paused = self.paused.len() as u64;
+        self.snapshots.publish(Snapshot { node: self.kernel.counters(), links: self.counters });
+    }
+}
+
+/// Tells epoll what a link waits for, if that changed.
+pub(crate) fn update_interest(poll: &Poll, link: &mut Link) {
+    let wanted = link.wanted_interest();
+    if wanted != link.interest {
+        poll.change(&link.socket, token(link.id), wanted).expect("the socket is open and was added");
+        link.interest = wanted;
+    }
+}
+
+/// Keeps strangers from filling the log.
+#[derive(Debug, Default)]
+struct Warnings {
+    second: Nanoseconds,
+    written: u32,
+    kept_back: u32,
+}
+
+impl Warnings {
+    fn warn(&mut self, now: Nanoseconds, write: impl FnOnce()) {
+        let second = now / (1_000 * MILLISECOND);
+        if second != self.second {
+            if self.kept_back > 0 {
+                tracing::warn!(count = self.kept_back, "warnings about connections were left out");
+            }
+            *self = Warnings { second, written: 0, kept_back: 0 };
+        }
+        if self.written < WARNINGS_PER_SECOND {
+            self.written += 1;
+            write();
+        } else {
+            self.kept_back += 1;
+        }
+    }
+}

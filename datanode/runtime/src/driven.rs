@@ -1,0 +1,94 @@
+//! What the batch loop drives: the kernel, or a test's stand-in.
+
+use duet_datanode_core::{CloseReason, Command, Kernel, LinkId, Nanoseconds, NodeCounters, Target};
+use duet_protocol::error::ErrorCode;
+
+/// The methods of [`Kernel`] that a driver calls; their meaning is documented there.
+pub trait Driven {
+    /// See [`Kernel::link_accepted`].
+    fn link_accepted(&mut self, now: Nanoseconds, link: LinkId);
+    /// See [`Kernel::link_connected`].
+    fn link_connected(&mut self, now: Nanoseconds, link: LinkId, target: Target);
+    /// See [`Kernel::connect_failed`].
+    fn connect_failed(&mut self, now: Nanoseconds, target: Target);
+    /// See [`Kernel::link_closed`].
+    fn link_closed(&mut self, now: Nanoseconds, link: LinkId, reason: CloseReason);
+    /// See [`Kernel::frame_limit`].
+    fn frame_limit(&self, link: LinkId) -> usize;
+    /// See [`Kernel::frame`].
+    fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]);
+    /// See [`Kernel::damaged`].
+    fn damaged(&mut self, now: Nanoseconds, link: LinkId, code: ErrorCode);
+    /// See [`Kernel::tick`].
+    fn tick(&mut self, now: Nanoseconds);
+    /// See [`Kernel::flush`].
+    fn flush(&mut self, now: Nanoseconds);
+    /// See [`Kernel::drain_output`].
+    fn drain_output(&mut self, send: impl FnMut(LinkId, &[u8]));
+    /// See [`Kernel::set_backlog`].
+    fn set_backlog(&mut self, link: LinkId, bytes: usize);
+    /// See [`Kernel::wants_input`].
+    fn wants_input(&self, link: LinkId) -> bool;
+    /// See [`Kernel::next_command`].
+    fn next_command(&mut self) -> Option<Command>;
+    /// See [`Kernel::counters`].
+    fn counters(&self) -> NodeCounters;
+}
+
+impl Driven for Kernel {
+    fn link_accepted(&mut self, now: Nanoseconds, link: LinkId) {
+        Kernel::link_accepted(self, now, link);
+    }
+
+    fn link_connected(&mut self, now: Nanoseconds, link: LinkId, target: Target) {
+        Kernel::link_connected(self, now, link, target);
+    }
+
+    fn connect_failed(&mut self, now: Nanoseconds, target: Target) {
+        Kernel::connect_failed(self, now, target);
+    }
+
+    fn link_closed(&mut self, now: Nanoseconds, link: LinkId, reason: CloseReason) {
+        Kernel::link_closed(self, now, link, reason);
+    }
+
+    fn frame_limit(&self, link: LinkId) -> usize {
+        Kernel::frame_limit(self, link)
+    }
+
+    fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]) {
+        Kernel::frame(self, now, link, bytes);
+    }
+
+    fn damaged(&mut self, now: Nanoseconds, link: LinkId, code: ErrorCode) {
+        Kernel::damaged(self, now, link, code);
+    }
+
+    fn tick(&mut self, now: Nanoseconds) {
+        Kernel::tick(self, now);
+    }
+
+    fn flush(&mut self, now: Nanoseconds) {
+        Kernel::flush(self, now);
+    }
+
+    fn drain_output(&mut self, send: impl FnMut(LinkId, &[u8])) {
+        Kernel::drain_output(self, send);
+    }
+
+    fn set_backlog(&mut self, link: LinkId, bytes: usize) {
+        Kernel::set_backlog(self, link, bytes);
+    }
+
+    fn wants_input(&self, link: LinkId) -> bool {
+        Kernel::wants_input(self, link)
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        Kernel::next_command(self)
+    }
+
+    fn counters(&self) -> NodeCounters {
+        Kernel::counters(self)
+    }
+}

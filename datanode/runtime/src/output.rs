@@ -1,0 +1,126 @@
+//! Writing what the kernel hands out: directly where the system takes it, otherwise into the link's backlog.
+
+use crate::batch::Limits;
+use crate::link::Link;
+use crate::snapshot::LinkCounters;
+use crate::table::LinkTable;
+use duet_datanode_core::{CloseReason, LinkId};
+use socket2::Socket;
+use std::io;
+
+/// Why a link cannot be used any more.
+#[derive(Debug)]
+pub(crate) enum Failure {
+    /// The system or the other side ended it.
+    Io(io::Error),
+    /// The other side does not read.
+    BacklogFull,
+    /// All links together hold too many unsent bytes, and this one holds the most.
+    TotalBacklogFull,
+}
+
+impl Failure {
+    /// Only a proof that the other side ended the connection counts as its act.
+    pub fn reason(&self) -> CloseReason {
+        match self {
+            Failure::Io(error) => reason_of(error),
+            Failure::BacklogFull | Failure::TotalBacklogFull => CloseReason::Local,
+        }
+    }
+}
+
+impl std::fmt::Display for Failure {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Failure::Io(error) => write!(f, "{error}"),
+            Failure::BacklogFull => f.write_str("the other side does not read, and its backlog is full"),
+            Failure::TotalBacklogFull => {
+                f.write_str("the backlogs of all links are full, and this is the largest")
+            }
+        }
+    }
+}
+
+/// A reset proves that the other side ended the connection; a time-out or a route that is gone does not.
+pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
+    match error.kind() {
+        io::ErrorKind::ConnectionReset | io::ErrorKind::BrokenPipe | io::ErrorKind::UnexpectedEof => {
+            CloseReason::ByPeer
+        }
+        _ => CloseReason::Local,
+    }
+}
+
+/// What sending left to be done when the kernel is free again.
+#[derive(Debug, Default)]
+pub(crate) struct Sending {
+    /// Links whose backlog changed.
+    pub changed: Vec<LinkId>,
+    /// Links that failed.
+    pub failed: Vec<(LinkId, Failure)>,
+    /// Bytes in all backlogs.
+    pub total_backlog: usize,
+}
+
+impl Sending {
+    /// Sends bytes that the kernel handed out.
+    pub fn send(
+        &mut self,
+        table: &mut LinkTable,
+        counters: &mut LinkCounters,
+        limits: &Limits,
+        id: LinkId,
+        bytes: &[u8],
+    ) {
+        // The kernel hands out bytes only of links that it believes to be open; one that failed in this burst is not.
+        let Some(link) = table.get_mut(id).filter(|link| link.is_open()) else { return };
+        let mut left = bytes;
+        if link.backlog.is_empty() {
+            match write(&link.socket, bytes, counters) {
+                Ok(count) => left = &bytes[count..],
+                Err(error) => {
+                    self.failed.push((id, Failure::Io(error)));
+                    return;
+                }
+            }
+        }
+        link.active = true;
+        if left.is_empty() {
+            return;
+        }
+        if link.backlog.len() + left.len() > limits.backlog_bytes {
+            self.failed.push((id, Failure::BacklogFull));
+            return;
+        }
+        link.backlog.push(left);
+        self.total_backlog += left.len();
+        self.changed.push(id);
+    }
+
+    /// Sends from the backlog of a link that can be written again.
+    pub fn send_backlog(&mut self, link: &mut Link, counters: &mut LinkCounters) {
+        match write(&link.socket, link.backlog.as_slice(), counters) {
+            Ok(0) => {}
+            Ok(count) => {
+                link.active = true;
+                link.backlog.consume(count);
+                self.total_backlog -= count;
+                self.changed.push(link.id);
+            }
+            Err(error) => self.failed.push((link.id, Failure::Io(error))),
+        }
+    }
+}
+
+/// Writes once; 0 when the system takes nothing now.
+fn write(socket: &Socket, bytes: &[u8], counters: &mut LinkCounters) -> io::Result<usize> {
+    counters.write_calls += 1;
+    match socket.send_with_flags(bytes, libc::MSG_NOSIGNAL) {
+        Ok(count) => {
+            counters.bytes_sent += count as u64;
+            Ok(count)
+        }
+        Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::Interrupted) => Ok(0),
+        Err(error) => Err(error),
+    }
+}

@@ -1,0 +1,103 @@
+//! The links of one loop by slot. Slots are used again under a new generation.
+
+use crate::link::{Link, Phase};
+use crate::poll::Poll;
+use duet_datanode_core::LinkId;
+use socket2::Socket;
+use std::io;
+use std::net::SocketAddr;
+
+/// Token of a link in epoll.
+pub(crate) fn token(id: LinkId) -> u64 {
+    u64::from(id.slot) | u64::from(id.generation) << 32
+}
+
+/// The link that a token names.
+pub(crate) fn from_token(token: u64) -> LinkId {
+    LinkId { slot: token as u32, generation: (token >> 32) as u32 }
+}
+
+#[derive(Debug, Default)]
+struct Slot {
+    generation: u32,
+    link: Option<Link>,
+}
+
+/// All links.
+#[derive(Debug)]
+pub(crate) struct LinkTable {
+    slots: Vec<Slot>,
+    free: Vec<u32>,
+    max_links: usize,
+    count: usize,
+    accepted: usize,
+}
+
+impl LinkTable {
+    pub fn new(max_links: usize) -> LinkTable {
+        LinkTable { slots: Vec::new(), free: Vec::new(), max_links, count: 0, accepted: 0 }
+    }
+
+    /// Links of any kind.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+
+    /// Links that others opened.
+    pub fn accepted(&self) -> usize {
+        self.accepted
+    }
+
+    pub fn is_full(&self) -> bool {
+        self.count >= self.max_links
+    }
+
+    /// Adds a link and tells epoll what it waits for. The table must not be full.
+    pub fn insert(
+        &mut self,
+        poll: &Poll,
+        socket: Socket,
+        address: SocketAddr,
+        accepted: bool,
+        phase: Phase,
+    ) -> io::Result<LinkId> {
+        assert!(!self.is_full(), "callers check for room");
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.slots.push(Slot::default());
+            self.slots.len() as u32 - 1
+        });
+        let entry = &mut self.slots[slot as usize];
+        // Generation 0 is never given out, so that a token of a link is never the listener's or the waker's.
+        entry.generation = entry.generation.wrapping_add(1).max(1);
+        let id = LinkId { slot, generation: entry.generation };
+        let mut link = Link::new(id, socket, address, accepted, phase);
+        link.interest = link.wanted_interest();
+        if let Err(error) = poll.add(&link.socket, token(id), link.interest) {
+            self.free.push(slot);
+            return Err(error);
+        }
+        entry.link = Some(link);
+        self.count += 1;
+        self.accepted += usize::from(accepted);
+        Ok(id)
+    }
+
+    #[inline]
+    pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
+        self.slots.get_mut(id.slot as usize)?.link.as_mut().filter(|link| link.id == id)
+    }
+
+    /// Takes a link out; dropping it closes its socket, which also takes it out of epoll.
+    pub fn remove(&mut self, id: LinkId) -> Option<Link> {
+        self.get_mut(id)?;
+        let link = self.slots[id.slot as usize].link.take()?;
+        self.free.push(id.slot);
+        self.count -= 1;
+        self.accepted -= usize::from(link.accepted);
+        Some(link)
+    }
+
+    pub fn iter_mut(&mut self) -> impl Iterator<Item = &mut Link> {
+        self.slots.iter_mut().filter_map(|slot| slot.link.as_mut())
+    }
+}

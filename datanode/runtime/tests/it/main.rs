@@ -1,0 +1,9 @@
+//! The batch loop over real sockets, driving a kernel that only echoes.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+
+mod connecting;
+mod echo;
+mod flow;
+mod framing;
+mod limits;
