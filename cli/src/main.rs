@@ -1,6 +1,6 @@
 //! The `duet` command: every role, tool and demo of the Duet row store.
 
-use clap::{Parser, Subcommand};
+use clap::{Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal;
 use std::process::ExitCode;
 use tracing_subscriber::EnvFilter;
@@ -9,8 +9,19 @@ use tracing_subscriber::EnvFilter;
 #[derive(Parser)]
 #[command(version, about, propagate_version = true)]
 struct Arguments {
+    /// Shape of the log lines on standard error
+    #[arg(long, global = true, value_enum, default_value_t = LogFormat::Text)]
+    log_format: LogFormat,
     #[command(subcommand)]
     command: Command,
+}
+
+#[derive(Clone, Copy, ValueEnum)]
+enum LogFormat {
+    /// For people
+    Text,
+    /// One JSON object a line
+    Json,
 }
 
 #[derive(Subcommand)]
@@ -28,7 +39,7 @@ enum Command {
 
 fn main() -> ExitCode {
     let arguments = Arguments::parse();
-    log_to_standard_error();
+    log_to_standard_error(arguments.log_format);
     let result = match arguments.command {
         Command::Mgmd(arguments) => duet_mgmd::run(arguments),
         Command::Datanode(arguments) => duet_datanode::run(&arguments),
@@ -49,11 +60,14 @@ fn main() -> ExitCode {
 }
 
 /// Structured logs on standard error; `RUST_LOG` chooses what, warnings and news of the roles by default.
-fn log_to_standard_error() {
+fn log_to_standard_error(format: LogFormat) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt()
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        .with_ansi(std::io::stderr().is_terminal())
-        .init();
+        .with_ansi(std::io::stderr().is_terminal());
+    match format {
+        LogFormat::Text => log.init(),
+        LogFormat::Json => log.json().init(),
+    }
 }
