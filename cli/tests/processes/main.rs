@@ -1,6 +1,7 @@
 //! Clusters of real processes on loopback: what the simulator cannot see.
 
 mod bad_input;
+mod client;
 mod cluster;
 mod life;
 mod serving;
