@@ -68,3 +68,8 @@ pub use typed::{TableRow, TypedTable};
 pub type Table = std::sync::Arc<TableInfo>;
 /// What the client's functions return.
 pub type Result<T> = std::result::Result<T, Error>;
+
+/// Compiles the example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;
