@@ -60,7 +60,7 @@ impl ClientBuilder {
         Ok(self.configuration)
     }
 
-    /// Starts the client's task on the current runtime and waits until one of the addresses has told the cluster's map.
+    /// Starts the client's task on the current runtime, which must have IO and time enabled, and waits until one of the addresses has told the cluster's map.
     ///
     /// # Errors
     /// `NodeUnreachable` when no address answers in time; `WrongSecret` and the like when one refuses; `InvalidRequest`

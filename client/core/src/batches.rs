@@ -1,20 +1,25 @@
 //! The batches under way, and the request ids that name their operations.
 //!
 //! ```text
-//! bit 44..64  slot of the batch (all ones: not an operation but a request of the core itself)
-//!     24..44  generation of the slot, from 1
-//!      8..24  operation in the batch
-//!      0..8   attempt: an answer to an earlier one is dropped
+//! bit 48..64  slot of the batch (all ones: not an operation but a request of the core itself)
+//!     20..48  generation of the slot, from 1
+//!      6..20  operation in the batch
+//!      0..6   attempt: an answer to an earlier one is dropped
 //! ```
+//! An answer may come long after its operation was given up. It is mistaken for another only if its slot was used
+//! exactly a multiple of 2^28 times since, hours later at full speed; by then its link was given up too.
 
-use crate::batch::{Batch, Operation, State};
+use crate::batch::{Batch, MAX_BATCH_OPERATIONS, Operation, State};
 
-const SLOT_SHIFT: u32 = 44;
-const GENERATION_SHIFT: u32 = 24;
-const GENERATION_MASK: u64 = (1 << 20) - 1;
-const INDEX_SHIFT: u32 = 8;
+const SLOT_SHIFT: u32 = 48;
+const GENERATION_SHIFT: u32 = 20;
+const GENERATION_MASK: u64 = (1 << (SLOT_SHIFT - GENERATION_SHIFT)) - 1;
+const INDEX_SHIFT: u32 = 6;
+const INDEX_MASK: u64 = (1 << (GENERATION_SHIFT - INDEX_SHIFT)) - 1;
+const ATTEMPT_MASK: u8 = (1 << INDEX_SHIFT) - 1;
 /// Slot of requests that belong to no operation.
-const INTERNAL_SLOT: u64 = (1 << 20) - 1;
+const INTERNAL_SLOT: u64 = (1 << (64 - SLOT_SHIFT)) - 1;
+const _: () = assert!(MAX_BATCH_OPERATIONS as u64 <= INDEX_MASK + 1);
 /// Most batches that request ids can name.
 pub(crate) const MAX_SLOTS: usize = INTERNAL_SLOT as usize;
 
@@ -38,7 +43,25 @@ pub(crate) fn request_id(base: u64, index: usize, attempt: u8) -> u64 {
 /// The operation that a request id names within its batch.
 #[inline]
 pub(crate) fn index_of(request_id: u64) -> usize {
-    (request_id >> INDEX_SHIFT) as u16 as usize
+    (request_id >> INDEX_SHIFT & INDEX_MASK) as usize
+}
+
+/// The id of the batch that a request id belongs to.
+#[inline]
+pub(crate) fn base_of(request_id: u64) -> u64 {
+    request_id >> GENERATION_SHIFT << GENERATION_SHIFT
+}
+
+/// The attempt that a request id names.
+#[inline]
+fn attempt_of(request_id: u64) -> u8 {
+    request_id as u8 & ATTEMPT_MASK
+}
+
+/// The attempt after this one.
+#[inline]
+pub(crate) fn next_attempt(attempt: u8) -> u8 {
+    attempt.wrapping_add(1) & ATTEMPT_MASK
 }
 
 #[derive(Debug, Default)]
@@ -105,7 +128,7 @@ impl Batches {
         let index = index_of(request_id);
         let batch = self.batch(request_id)?;
         let operation = batch.operations.get(index)?;
-        if operation.attempt != request_id as u8 || operation.state != state {
+        if operation.attempt != attempt_of(request_id) || operation.state != state {
             return None;
         }
         Some((batch, index))
@@ -117,7 +140,7 @@ impl Batches {
         let Some(batch) = &entry.batch else { return false };
         entry.generation == request_id >> GENERATION_SHIFT & GENERATION_MASK
             && batch.operations.get(index_of(request_id)).is_some_and(|operation: &Operation| {
-                operation.attempt == request_id as u8 && operation.state == State::Waiting
+                operation.attempt == attempt_of(request_id) && operation.state == State::Waiting
             })
     }
 

@@ -1,7 +1,7 @@
 //! Operations on their way: submitted, queued, sent, tried again, ended.
 
 use crate::batch::{Batch, FLAG_COMMITTED, FLAG_FENCING, FLAG_IN_DOUBT, Kind, State};
-use crate::batches::{index_of, request_id};
+use crate::batches::{base_of, index_of, request_id};
 use crate::core::ClientCore;
 use crate::endpoint::Endpoint;
 use crate::interface::{MILLISECOND, Nanoseconds};
@@ -76,8 +76,7 @@ impl ClientCore {
     /// Sends a waiting operation, or queues it again.
     pub(crate) fn dispatch(&mut self, now: Nanoseconds, reference: u64, in_turn: bool) {
         let Some((batch, index)) = self.batches.find(reference, State::Waiting) else { return };
-        let base = request_id(reference, 0, 0) & !0xff_ffff;
-        let sent = self.wire.send(now, base, batch, index, in_turn);
+        let sent = self.wire.send(now, base_of(reference), batch, index, in_turn);
         self.park(sent, reference);
     }
 

@@ -86,7 +86,7 @@ impl Default for Limits {
     fn default() -> Limits {
         Limits {
             operations: 262_144,
-            batches: 65_536,
+            batches: 65_535,
             requests_per_node: 8_192,
             request_bytes_per_node: 4 << 20,
             unknown_outcomes: 16_384,

@@ -1,7 +1,7 @@
 //! Turning operations into signals: route, transaction number, frame.
 
 use crate::batch::{Batch, FLAG_EXPECT, FLAG_FENCING, Kind, State};
-use crate::batches::request_id;
+use crate::batches::{next_attempt, request_id};
 use crate::endpoint::Endpoint;
 use crate::interface::{ClientCounters, Limits, Nanoseconds};
 use crate::map::ClusterMap;
@@ -72,7 +72,7 @@ impl Wire {
         if endpoint.builder.is_full() {
             endpoint.builder.seal(&Envelope { receiver: endpoint.instance, ..self.identity });
         }
-        operation.attempt = operation.attempt.wrapping_add(1);
+        operation.attempt = next_attempt(operation.attempt);
         operation.tries = operation.tries.saturating_add(1);
         operation.state = State::InFlight;
         operation.endpoint = route.endpoint;

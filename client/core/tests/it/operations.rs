@@ -259,6 +259,21 @@ fn observations_from_an_older_view_are_made_again() {
 }
 
 #[test]
+fn an_idle_client_sleeps() {
+    let mut harness = Harness::connected();
+    let batch = insert(&harness, 0..10);
+    harness.run(batch);
+    // The deadline of what is long done is the last timer; the links that were needed once are closed.
+    harness.run_until(|harness| harness.core.next_timer(harness.now).is_none());
+    let sent = harness.core.counters().requests_sent;
+    let nodes = harness.links.iter().filter(|link| matches!(link.process, Process::Node(_))).count();
+    assert_eq!((nodes, harness.links.len()), (2, 2));
+    harness.now += 3_600_000 * MILLISECOND;
+    harness.collect();
+    assert_eq!((harness.core.next_timer(harness.now), harness.core.counters().requests_sent), (None, sent));
+}
+
+#[test]
 fn values_that_do_not_fit_are_refused_at_once() {
     let harness = Harness::connected();
     let table = harness.table();
