@@ -20,7 +20,7 @@
 //! ```
 //!
 //! A [`Client`] is cheap to clone and safe to share: all tasks use one connection per data node, and operations
-//! submitted at the same moment travel in one frame. Rows are dynamic ([`Row`]) or typed (`#[derive(Row)]` and
+//! submitted at the same moment travel in one frame. Rows are dynamic ([`struct@Row`]) or typed (`#[derive(Row)]` and
 //! [`TypedTable`]). Many operations at once go into a [`Batch`]. Programs without an asynchronous runtime use
 //! [`blocking::Client`].
 //!
