@@ -11,7 +11,7 @@ pub mod write;
 use crate::coordinator::GROUP;
 use crate::interface::NodeCounters;
 use crate::map::{ClusterMap, Role};
-use crate::outbox::{Outbox, ReplyTo};
+use crate::outbox::{BACKLOG_REFUSE_BYTES, Outbox, ReplyTo};
 use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, Probe};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
@@ -231,6 +231,11 @@ impl LocalDataManager {
             context.out.error(reply, ErrorCode::StaleMap, "this node does not serve the partition");
             return;
         };
+        if context.out.waiting(reply.link) > BACKLOG_REFUSE_BYTES {
+            // Before the work: a frame full of scans must not be executed for nothing.
+            context.out.error(reply, ErrorCode::ReplyBufferFull, "");
+            return;
+        }
         let max_rows = body.max_rows.get().clamp(1, SCAN_MAX_ROWS);
         let max_bytes = (body.max_bytes.get() as usize).clamp(1, SCAN_MAX_BYTES);
         let (mut cursor, mut rows, mut steps) = (Some(body.cursor.get()), 0, 0);

@@ -113,13 +113,14 @@ impl OutcomeTable {
         }
     }
 
-    /// Whether one more record of the session fits.
-    pub fn has_room(&self, session: u64) -> bool {
-        let fits = match self.sessions.get(&session) {
-            Some(session) => session.records.len() < MAX_RECORDS_PER_SESSION,
-            None => self.sessions.len() < MAX_SESSIONS,
+    /// Whether one more record of the session fits, once those below `resolved_below` are freed. A full table must let
+    /// such writes in: nothing else frees records before their sessions expire.
+    pub fn has_room(&self, session: u64, resolved_below: u64) -> bool {
+        let Some(session) = self.sessions.get(&session) else {
+            return self.sessions.len() < MAX_SESSIONS && self.records < self.limit;
         };
-        fits && self.records < self.limit
+        let frees = session.records.front().is_some_and(|first| first.transaction_seq < resolved_below);
+        frees || (session.records.len() < MAX_RECORDS_PER_SESSION && self.records < self.limit)
     }
 
     /// Frees the session's records below `resolved_below` and puts `record`, replacing one with the same number.
@@ -203,6 +204,22 @@ mod tests {
     }
 
     #[test]
+    fn a_full_table_takes_writes_that_free_records() {
+        let (session, other) = (session_id(100, 1, 1), session_id(100, 1, 2));
+        let mut table = OutcomeTable::new(3);
+        for seq in 1..=3 {
+            assert!(table.has_room(session, 1));
+            table.put(session, 1, record(seq));
+        }
+        assert!(!table.has_room(session, 1), "nothing would be freed");
+        assert!(!table.has_room(other, 9));
+        assert!(table.has_room(session, 4), "the session's own records make room");
+        table.put(session, 4, record(4));
+        assert_eq!(table.len(), 1);
+        assert!(table.has_room(other, 0));
+    }
+
+    #[test]
     fn records_are_found_freed_and_fenced_out_of_order() {
         let session = session_id(100, 1, 1);
         let id = |seq| TransactionId { session, seq };
@@ -215,7 +232,7 @@ mod tests {
         assert_eq!(table.known(id(4), 100), Known::New);
         table.put(session, 5, record(10));
         assert_eq!(table.len(), 3);
-        assert!(table.has_room(session) && !OutcomeTable::new(0).has_room(session));
+        assert!(table.has_room(session, 0) && !OutcomeTable::new(0).has_room(session, 0));
         assert_eq!(table.known(id(4), 100), Known::Resolved);
         assert_eq!(table.known(id(5), 100), Known::Recorded(record(5)));
         table.remove(id(5));

@@ -4,7 +4,7 @@
 use crate::ldm::fragment::{PendingKind, PendingWrite};
 use crate::ldm::outcome::{Known, OutcomeState};
 use crate::ldm::queue::QueueEnds;
-use crate::ldm::write::{admit, refuse_id, send_prepare};
+use crate::ldm::write::{admit, displace, refuse_id, send_prepare};
 use crate::ldm::{Context, LocalDataManager};
 use crate::outbox::ReplyTo;
 use duet_memory::RowHandle;
@@ -26,7 +26,7 @@ impl LocalDataManager {
         match outcome.state {
             OutcomeState::InProgress { seq } => {
                 if let Some(pending) = fragment.pending_at(seq) {
-                    pending.resolver = Some(reply);
+                    displace(context, pending.resolver.replace(reply), reply);
                 }
             }
             state => answer(context, reply, state, outcome.version, outcome.result_bytes, outcome.result),
@@ -42,7 +42,8 @@ impl LocalDataManager {
         transaction: TransactionId,
     ) {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
-        if let Err((code, detail)) = admit(context, fragment, transaction.session) {
+        let resolved_below = body.resolved_below.get().min(transaction.seq);
+        if let Err((code, detail)) = admit(context, fragment, transaction.session, resolved_below) {
             context.out.error(reply, code, &detail);
             return;
         }
@@ -61,7 +62,6 @@ impl LocalDataManager {
             refused: 0,
             waiting: QueueEnds::EMPTY,
         };
-        let resolved_below = body.resolved_below.get().min(transaction.seq);
         send_prepare(context, fragment, &pending, 0, 0, resolved_below, &[], &[]);
         self.enter(context, partition, pending, resolved_below);
     }

@@ -80,7 +80,8 @@ impl LocalDataManager {
         let Some(fragment) = &mut self.fragments[usize::from(job.partition)] else {
             return Err((ErrorCode::Internal, String::new()));
         };
-        admit(context, fragment, transaction.session)?;
+        let resolved_below = body.resolved_below.get().min(transaction.seq);
+        admit(context, fragment, transaction.session, resolved_below)?;
         let key = job.signal.section(0);
         let value: &[u8] = match body.operation {
             OPERATION_UPDATE => &self.image,
@@ -131,7 +132,6 @@ impl LocalDataManager {
             refused: 0,
             waiting: QueueEnds::EMPTY,
         };
-        let resolved_below = body.resolved_below.get().min(transaction.seq);
         send_prepare(
             context,
             fragment,
@@ -343,7 +343,12 @@ impl LocalDataManager {
 }
 
 /// Whether the chain can take one more write of the session now.
-pub(super) fn admit(context: &Context<'_>, fragment: &Fragment, session: u64) -> Result<(), Refusal> {
+pub(super) fn admit(
+    context: &Context<'_>,
+    fragment: &Fragment,
+    session: u64,
+    resolved_below: u64,
+) -> Result<(), Refusal> {
     if let Some(lane) = fragment.lane.map(|lane| &context.out.lanes[lane]) {
         if lane.link.is_none() {
             return Err((ErrorCode::BackupUnreachable, format!("backup node {}", lane.peer.node)));
@@ -352,7 +357,7 @@ pub(super) fn admit(context: &Context<'_>, fragment: &Fragment, session: u64) ->
             return Err((ErrorCode::Overloaded, format!("backup node {} does not keep up", lane.peer.node)));
         }
     }
-    if !fragment.outcomes.has_room(session) {
+    if !fragment.outcomes.has_room(session, resolved_below) {
         return Err((ErrorCode::TooManyUnresolved, String::new()));
     }
     Ok(())
@@ -426,9 +431,18 @@ fn repeat(context: &mut Context<'_>, fragment: &mut Fragment, reply: ReplyTo, ou
         }
         OutcomeState::Aborted => context.out.error(reply, ErrorCode::Aborted, ""),
         OutcomeState::InProgress { seq } => match fragment.pending_at(seq) {
-            Some(pending) if pending.kind != PendingKind::Fence => pending.reply = Some(reply),
+            Some(pending) if pending.kind != PendingKind::Fence => {
+                displace(context, pending.reply.replace(reply), reply);
+            }
             _ => context.out.error(reply, ErrorCode::Aborted, ""),
         },
+    }
+}
+
+/// A newer request asks for the same transaction: the older one ends, so that nobody on its way keeps waiting for it.
+pub(super) fn displace(context: &mut Context<'_>, older: Option<ReplyTo>, newer: ReplyTo) {
+    if let Some(older) = older.filter(|older| *older != newer) {
+        context.out.error(older, ErrorCode::OutcomeUnknown, "a later request waits for the same transaction");
     }
 }
 

@@ -8,7 +8,7 @@ use duet_protocol::schema::TableState;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::resolve::Resolve;
 use duet_protocol::signal::resolve_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, ResolveReply};
-use duet_protocol::signal::write::{OPERATION_INSERT, OPERATION_UPSERT};
+use duet_protocol::signal::write::{OPERATION_INSERT, OPERATION_UPSERT, Write};
 use duet_protocol::signal::write_reply::{FLAG_REPLAYED, WriteReply};
 use duet_protocol::signal::{Sections, SignalType};
 
@@ -178,4 +178,65 @@ fn a_dropped_table_gives_its_memory_back() {
     assert!(counters.memory_used_bytes <= before + (1 << 20), "{} {before}", counters.memory_used_bytes);
     let answer = network.ask(0, client.link, &body, Sections::two(&key, &value)).body::<ErrorReply>();
     assert_eq!(answer.code.get(), ErrorCode::TableNotFound as u16);
+}
+
+#[test]
+fn a_repeated_request_ends_the_one_whose_place_it_takes() {
+    let mut network = Network::formed();
+    let mut client = Session::open(&mut network, 0);
+    let id = led_by(&network, 1);
+    client.write(&mut network, OPERATION_INSERT, id, 0);
+    network.paused[0] = true;
+    let leader = Session::open(&mut network, 1);
+    let (body, key, program) = client.increment(id, 1);
+    let transaction = TransactionId { session: client.session, seq: body.seq.get() };
+    let resolve = Resolve {
+        session: transaction.session.into(),
+        seq: transaction.seq.into(),
+        partition_hash: duet_protocol::hash::key_hash(&key).into(),
+        resolved_below: 0.into(),
+    };
+    for request in 1..=3 {
+        network.send(1, leader.link, request, &body, Sections::two(&key, &program));
+        network.send(1, leader.link, 10 + request, &resolve, Sections::none());
+    }
+    network.paused[0] = false;
+    network.deliver();
+    let received = network.take(1, leader.link);
+    let of = |wanted: u64| {
+        let mut answers = received.iter().filter(|answer| answer.view().request_id() == wanted);
+        let answer = answers.next().expect("every request is answered");
+        assert!(answers.next().is_none(), "every request is answered once");
+        answer
+    };
+    for displaced in [1, 2, 11, 12] {
+        let code = of(displaced).body::<ErrorReply>().code.get();
+        assert_eq!(code, ErrorCode::OutcomeUnknown as u16, "request {displaced}");
+    }
+    assert_eq!(of(3).body::<WriteReply>().code.get(), 0);
+    assert_eq!(of(13).body::<ResolveReply>().outcome.get(), OUTCOME_COMMITTED);
+    assert_eq!(client.balance(&mut network, id), Some(1));
+}
+
+#[test]
+fn a_full_outcome_table_is_emptied_by_the_session_that_filled_it() {
+    // So little memory that a fragment keeps the least number of records.
+    let mut network = Network::with_memory(8 << 20, 0);
+    let mut client = Session::open(&mut network, 0);
+    let id = led_by(&network, 0);
+    let (key, value) = row(id, 1, "somebody");
+    let refusal = loop {
+        let body = write(OPERATION_UPSERT, client.transaction());
+        let answer = network.ask(0, client.link, &body, Sections::two(&key, &value));
+        if answer.signal_type == SignalType::ErrorReply {
+            break answer.body::<ErrorReply>().code.get();
+        }
+        assert!(client.next < 20_000, "the table has a bound");
+    };
+    assert_eq!(refusal, ErrorCode::TooManyUnresolved as u16);
+    let next = client.transaction();
+    let body = Write { resolved_below: next.seq.into(), ..write(OPERATION_UPSERT, next) };
+    let answer = network.ask(0, client.link, &body, Sections::two(&key, &value));
+    assert_eq!(answer.signal_type, SignalType::WriteReply, "resolved records make room");
+    network.assert_replicas_equal();
 }
