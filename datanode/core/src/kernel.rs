@@ -30,8 +30,11 @@ const CLIENT_FRAME_BYTES: usize = 1 << 20;
 const EPOCH_EVERY: Nanoseconds = 10_000_000;
 /// Most epochs opened in one tick, after a pause.
 const EPOCHS_PER_TICK: u64 = 1_000;
-/// Epochs that a client may be ahead of this node: more is an invented number.
+/// Most epochs by which clients may raise this node's one between two of its own looks at the clock: more is invented.
 const CLIENT_EPOCH_AHEAD: u64 = 100_000;
+/// Epochs by which clients may raise this node's one for every epoch's length that passes. Honest clients bring only
+/// what other nodes counted; without this bound one could age all sessions, or use up the numbers.
+const CLIENT_EPOCHS_PER_EPOCH: u64 = 2;
 /// Time between two heartbeats on a link to another data node.
 const HEARTBEAT_EVERY: Nanoseconds = 100_000_000;
 
@@ -57,6 +60,8 @@ pub struct Kernel {
     early_state: Option<(ClusterState, Vec<u8>)>,
     epoch: u64,
     epoch_at: Nanoseconds,
+    /// Epochs by which clients may still raise this node's one.
+    client_epochs: u64,
     heartbeat_at: Nanoseconds,
     heartbeat: u64,
     drained_version: u64,
@@ -110,6 +115,7 @@ impl Kernel {
             early_state: None,
             epoch: 1,
             epoch_at: now,
+            client_epochs: CLIENT_EPOCH_AHEAD,
             heartbeat_at: now,
             heartbeat: 0,
             drained_version: 0,
@@ -314,19 +320,23 @@ impl Kernel {
             .min();
         let passed = now.saturating_sub(self.epoch_at) / EPOCH_EVERY;
         self.epoch_at += passed * EPOCH_EVERY;
+        let allowed = self.client_epochs.saturating_add(passed.saturating_mul(CLIENT_EPOCHS_PER_EPOCH));
+        self.client_epochs = allowed.min(CLIENT_EPOCH_AHEAD);
         if keeper == Some(self.configuration.node) {
             self.raise_epoch(self.epoch + passed.min(EPOCHS_PER_TICK));
         }
     }
 
     fn client_frame(&mut self, link: LinkId, frame: &FrameView<'_>, envelope: Envelope) {
-        if envelope.epoch > self.epoch + CLIENT_EPOCH_AHEAD || envelope.lane.is_some() {
+        let ahead = envelope.epoch.saturating_sub(self.epoch);
+        if ahead > self.client_epochs || envelope.lane.is_some() {
             return self.refuse(
                 link,
                 ErrorCode::InvalidRequest,
                 "impossible epoch or a lane in a client's frame",
             );
         }
+        self.client_epochs -= ahead;
         self.raise_epoch(envelope.epoch);
         for signal in frame.signals() {
             match signal.signal_type() {
@@ -567,6 +577,9 @@ impl Kernel {
 
     /// A handshake joined a link to a lane. False when the lane cannot be resumed.
     pub(crate) fn attach_lane(&mut self, lane: usize, link: LinkId, peer_received: u64) -> bool {
+        if self.configuration.planted_bug != 3 && !self.out.lanes[lane].can_resume(peer_received) {
+            return false;
+        }
         if let Some(old) = self.out.lanes[lane].link
             && old != link
         {

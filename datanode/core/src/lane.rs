@@ -152,15 +152,21 @@ impl Lane {
         self.received = number;
     }
 
+    /// Whether the lane can go on with a peer that has received everything up to `peer_received`. Not with one that
+    /// says so in an old handshake that arrives late: what it lacks is given up already.
+    pub fn can_resume(&self, peer_received: u64) -> bool {
+        (self.acknowledged..=self.sent).contains(&peer_received)
+    }
+
     /// The lane is connected over `link`, and the other side has received everything up to `peer_received`. False when
     /// the lane cannot be resumed.
     #[must_use]
     pub fn attach(&mut self, link: LinkId, peer_received: u64) -> bool {
-        self.link = Some(link);
-        self.acknowledgement_sent = self.received;
-        if peer_received < self.acknowledged || !self.acknowledge(peer_received) {
+        if !self.can_resume(peer_received) || !self.acknowledge(peer_received) {
             return false;
         }
+        self.link = Some(link);
+        self.acknowledgement_sent = self.received;
         self.resent += self.retained.len() as u64;
         true
     }
@@ -219,7 +225,10 @@ mod tests {
         assert!(lane.attach(LINK, 4));
         assert_eq!((lane.retained_frames().len(), lane.resent), (1, 1));
         assert!(!lane.acknowledge(6), "never sent");
-        assert!(!lane.attach(LINK, 1), "frames 2 to 4 were given up already");
+        let late = LinkId { slot: 2, generation: 1 };
+        assert!(!lane.attach(late, 1), "frames 2 to 4 were given up already");
+        assert!(!lane.attach(late, 6), "never sent");
+        assert_eq!(lane.link, Some(LINK), "a refused handshake does not take the lane's connection");
     }
 
     #[test]

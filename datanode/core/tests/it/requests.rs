@@ -3,6 +3,7 @@
 use crate::network::{Network, TABLE, layout, row, write};
 use duet_datanode_core::LinkId;
 use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::row::RowView;
 use duet_protocol::signal::Sections;
@@ -228,4 +229,29 @@ fn full_memory_refuses_writes_but_not_reads_and_deletes() {
     }
     assert_eq!(client.write(&mut network, OPERATION_INSERT, 1_000, 1).code.get(), 0);
     network.assert_replicas_equal();
+}
+
+#[test]
+fn clients_cannot_age_the_cluster() {
+    let mut network = Network::formed();
+    let mut client = Session::open(&mut network, 0);
+    let start = network.kernels[0].counters().epoch;
+    let mut refused = 0;
+    for _ in 0..20 {
+        let link = network.client_link(0);
+        let mut builder = FrameBuilder::new();
+        builder.push(0, 1, &OpenSession::default(), Sections::none());
+        let epoch = network.kernels[0].counters().epoch + 90_000;
+        let frame = builder.seal(&Envelope { epoch, ..Envelope::default() }).expect("open").to_vec();
+        network.raw(0, link, &frame);
+        refused +=
+            network.refused.drain(..).filter(|(_, code)| *code == ErrorCode::InvalidRequest as u16).count();
+    }
+    assert_eq!(refused, 19, "what one client is believed, the next is not, until time has passed");
+    assert!(network.kernels[0].counters().epoch < start + 100_000);
+    assert_eq!(
+        client.write(&mut network, OPERATION_INSERT, 1, 1).code.get(),
+        0,
+        "the session is not expired"
+    );
 }
