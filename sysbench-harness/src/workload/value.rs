@@ -65,7 +65,7 @@ pub enum ValueError {
     },
 }
 
-/// Writes the value of `key` in `generation`; `value` has at least [`GENERATION_BYTES`] bytes.
+/// Writes the value of `key` in `generation`; `value` has at least the bytes of a generation.
 pub fn write_value(key: u64, generation: u64, value: &mut [u8]) {
     let (head, stream) = value.split_at_mut(GENERATION_BYTES);
     head.copy_from_slice(&generation.to_le_bytes());
