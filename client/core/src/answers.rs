@@ -216,6 +216,7 @@ impl ClientCore {
                 ErrorCode::StaleMap
                     | ErrorCode::NotServing
                     | ErrorCode::NodeUnreachable
+                    | ErrorCode::TableNotFound
                     | ErrorCode::TableNotActive
                     | ErrorCode::TableVersionMismatch
             )

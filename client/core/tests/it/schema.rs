@@ -149,3 +149,21 @@ fn a_session_that_the_nodes_forgot_is_replaced() {
     assert_eq!(harness.core.counters().sessions_opened, 2);
     assert_eq!(harness.core.unresolved_numbers(), 0);
 }
+
+#[test]
+fn a_table_that_others_made_anew_is_found_after_the_first_failure() {
+    let mut harness = Harness::connected();
+    let old = harness.table();
+    let first = insert(&harness, 0..8);
+    harness.run(first);
+    let stale = insert(&harness, 0..1);
+    harness.cluster.state.tables.clear();
+    let table = harness.cluster.add_table(counters());
+    let failed = harness.run(stale);
+    assert!(failed.written(0).expect_err("the table is gone").is(ErrorCode::TableNotFound));
+    harness
+        .run_until(|harness| harness.core.table("test", "counters").is_some_and(|new| new.id() != old.id()));
+    assert_eq!(harness.table().id(), table);
+    let batch = insert(&harness, 0..1);
+    harness.run(batch).written(0).expect("the new table");
+}
