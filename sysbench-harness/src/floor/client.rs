@@ -173,7 +173,7 @@ mod tests {
             mix: "read=70,update=30".parse().unwrap(),
             seed: 1,
         };
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Store::new(5_000, 100)).unwrap();
+        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Store::new(5_000, 100).unwrap()).unwrap();
         let address = server.address().unwrap();
         std::thread::spawn(move || server.run());
         let mut target = FloorTarget { process: None, address, echo: address };

@@ -1,10 +1,9 @@
-//! The yardstick: a bare server with fixed-layout requests, an epoll loop and a prefetching hash index, and nothing
-//! else. No replication, no transactions, no schema, no checksums: what it costs is what the machine asks
+//! The yardstick: a bare server with fixed-layout requests, an epoll loop and the data node's own hash index and
+//! arena, and nothing else. No replication, no transactions, no schema, no checksums: what it costs is what the machine asks
 //! for moving a row over a socket, and Duet's cost is judged as a multiple of it.
 
 mod client;
 mod echo;
-mod index;
 mod server;
 mod store;
 mod wire;

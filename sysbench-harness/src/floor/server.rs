@@ -20,7 +20,7 @@ const LISTENER: Token = Token(MOST_CONNECTIONS);
 pub struct FloorServerOptions {
     /// Most rows.
     #[arg(long)]
-    pub rows: usize,
+    pub rows: u64,
     /// Bytes of a value.
     #[arg(long)]
     pub value_bytes: usize,
@@ -44,7 +44,8 @@ pub fn serve(options: FloorServerOptions) -> Result<()> {
     }
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let echo = echo::start_server(loopback)?;
-    let server = Server::bind(loopback, Store::new(options.rows, options.value_bytes))?;
+    let store = Store::new(options.rows, options.value_bytes).context("the table")?;
+    let server = Server::bind(loopback, store)?;
     println!("{}", serde_json::json!({ "ready": "floor", "listen": server.address()?, "echo": echo }));
     server.run()
 }

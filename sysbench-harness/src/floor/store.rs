@@ -1,48 +1,53 @@
 //! Rows of the yardstick server, and what a burst of requests does to them.
 
-use super::index::{GROUP, Index};
 use super::wire::{FULL, GET, MISSING, OK, PUT, REPLY_BYTES, REQUEST_BYTES, Reply, Request, padded};
-use zerocopy::byteorder::little_endian::U32;
-use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout};
+use crate::workload::mix64;
+use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, OutOfMemory, Priority, RowHandle, RowHeader};
+use zerocopy::byteorder::little_endian::{U32, U64};
+use zerocopy::{FromBytes, IntoBytes};
 
-/// Bytes of a cache line.
-const LINE_BYTES: usize = 64;
-/// Bytes of the key at the start of a row.
-const KEY_BYTES: usize = 8;
+/// Requests whose rows are looked up together, so that their cache misses overlap.
+const GROUP: usize = 64;
+/// Bytes of a row beside its value, generously: header, key, padding, its share of the index.
+const ROW_OVERHEAD_BYTES: u64 = 128;
 
-#[derive(Debug, Clone, Copy, FromBytes, IntoBytes, Immutable, KnownLayout)]
-#[repr(C, align(64))]
-struct Line([u64; LINE_BYTES / 8]);
-
-/// Fixed-size rows by key.
+/// Fixed-size rows by key, in the arena and the index of the data node.
 #[derive(Debug)]
 pub struct Store {
-    index: Index,
-    lines: Vec<Line>,
-    lines_per_row: usize,
+    arena: Arena,
+    index: HashIndex,
     value_bytes: usize,
-    used_rows: usize,
-    most_rows: usize,
+    most_rows: u64,
 }
 
 /// Requests that do not follow the format.
 #[derive(Debug, PartialEq, Eq)]
 pub struct BadRequest;
 
+/// A request of a group.
+#[derive(Clone, Copy, Default)]
+struct Pending {
+    /// Where it starts in the input.
+    at: usize,
+    kind: u32,
+    key: U64,
+    hash: u64,
+}
+
+fn hash_key(key: &[u8]) -> u64 {
+    U64::read_from_bytes(key).map_or(0, |key| mix64(key.get()))
+}
+
 impl Store {
-    /// A store for `rows` rows of `value_bytes` bytes, all memory taken now.
-    #[must_use]
-    pub fn new(rows: usize, value_bytes: usize) -> Self {
-        let rows = rows.min(u32::MAX as usize - 1);
-        let lines_per_row = (KEY_BYTES + value_bytes).div_ceil(LINE_BYTES);
-        Self {
-            index: Index::new(rows),
-            lines: vec![Line([0; LINE_BYTES / 8]); rows * lines_per_row],
-            lines_per_row,
-            value_bytes,
-            used_rows: 0,
-            most_rows: rows,
-        }
+    /// A store for at most `rows` rows of `value_bytes` bytes.
+    ///
+    /// # Errors
+    /// The address range cannot be reserved.
+    pub fn new(rows: u64, value_bytes: usize) -> Result<Self, OutOfMemory> {
+        let row_bytes = 2 * value_bytes as u64 + ROW_OVERHEAD_BYTES;
+        let budget = MemoryBudget::new(rows.saturating_mul(row_bytes).saturating_add(64 << 20));
+        let arena = Arena::new(budget, ArenaOptions::default())?;
+        Ok(Self { arena, index: HashIndex::new(hash_key), value_bytes, most_rows: rows })
     }
 
     /// Executes the complete requests at the start of `input` until they are used up or `output` holds
@@ -54,9 +59,7 @@ impl Store {
         most_output: usize,
     ) -> Result<usize, BadRequest> {
         let mut done = 0;
-        let mut requests = [(0_usize, 0_u32); GROUP];
-        let mut keys = [0; GROUP];
-        let mut found = [None; GROUP];
+        let mut group = [Pending::default(); GROUP];
         loop {
             let mut count = 0;
             let mut at = done;
@@ -70,30 +73,50 @@ impl Store {
                 if rest.len() < length {
                     break;
                 }
-                requests[count] = (at, request.kind.get());
-                keys[count] = request.key.get();
+                let hash = mix64(request.key.get());
+                self.index.prefetch_bucket(&self.arena, hash);
+                group[count] = Pending { at, kind: request.kind.get(), key: request.key, hash };
                 count += 1;
                 at += REQUEST_BYTES + length;
             }
             if count == 0 {
                 return Ok(done);
             }
-            self.index.find_group(&keys[..count], |row| self.touch(row), &mut found);
-            for ((at, kind), row) in requests[..count].iter().zip(found) {
-                let Ok((request, rest)) = Request::ref_from_prefix(&input[*at..]) else { break };
-                if *kind == GET {
-                    self.reply_to_get(request, row, output);
-                } else {
-                    let status = self.put(request.key.get(), row, &rest[..self.value_bytes]);
-                    let head = Reply {
-                        request_id: request.request_id,
-                        status: U32::new(status),
-                        value_bytes: U32::ZERO,
-                    };
-                    output.extend_from_slice(head.as_bytes());
+            self.execute_group(&group[..count], input, output);
+            done = at;
+        }
+    }
+
+    fn execute_group(&mut self, group: &[Pending], input: &[u8], output: &mut Vec<u8>) {
+        let none = self.index.prefetch_row(&self.arena, 0);
+        let mut probes = [none; GROUP];
+        for (probe, pending) in probes.iter_mut().zip(group) {
+            *probe = self.index.prefetch_row(&self.arena, pending.hash);
+        }
+        for (probe, pending) in probes.iter_mut().zip(group) {
+            self.index.prefetch_overflow(&self.arena, pending.hash, probe);
+        }
+        for (probe, pending) in probes.into_iter().zip(group) {
+            let row = self.index.find_probed(&self.arena, pending.hash, pending.key.as_bytes(), probe);
+            let Ok((request, rest)) = Request::ref_from_prefix(&input[pending.at..]) else { return };
+            let head = |status: u32, value_bytes: usize| Reply {
+                request_id: request.request_id,
+                status: U32::new(status),
+                value_bytes: U32::new(value_bytes as u32),
+            };
+            match (pending.kind, row) {
+                (GET, Some(row)) => {
+                    output.extend_from_slice(head(OK, self.value_bytes).as_bytes());
+                    let value = self.arena.value(row);
+                    output.extend_from_slice(value);
+                    output.resize(output.len() + padded(value.len()) - value.len(), 0);
+                }
+                (GET, None) => output.extend_from_slice(head(MISSING, 0).as_bytes()),
+                (_, row) => {
+                    let status = self.put(pending, row, &rest[..self.value_bytes]);
+                    output.extend_from_slice(head(status, 0).as_bytes());
                 }
             }
-            done = at;
         }
     }
 
@@ -101,65 +124,21 @@ impl Store {
         REPLY_BYTES + padded(self.value_bytes)
     }
 
-    fn first_line(&self, row: u32) -> usize {
-        row as usize * self.lines_per_row
-    }
-
-    fn key_of(&self, row: u32) -> u64 {
-        self.lines[self.first_line(row)].0[0]
-    }
-
-    /// The key of a row; reads the row's second line too, so that it is on its way.
-    fn touch(&self, row: u32) -> u64 {
-        if self.lines_per_row > 1 {
-            std::hint::black_box(self.lines[self.first_line(row) + 1].0[0]);
-        }
-        self.key_of(row)
-    }
-
-    fn reply_to_get(&self, request: &Request, row: Option<u32>, output: &mut Vec<u8>) {
-        let (status, value_bytes) = if row.is_some() { (OK, self.value_bytes) } else { (MISSING, 0) };
-        let head = Reply {
-            request_id: request.request_id,
-            status: U32::new(status),
-            value_bytes: U32::new(value_bytes as u32),
-        };
-        output.extend_from_slice(head.as_bytes());
+    fn put(&mut self, pending: &Pending, row: Option<RowHandle>, value: &[u8]) -> u32 {
         if let Some(row) = row {
-            let start = self.first_line(row);
-            let bytes = self.lines[start..start + self.lines_per_row].as_bytes();
-            let end = KEY_BYTES + padded(self.value_bytes);
-            match bytes.get(KEY_BYTES..end) {
-                Some(value) => output.extend_from_slice(value),
-                // The padding reaches beyond the row.
-                None => {
-                    output.extend_from_slice(&bytes[KEY_BYTES..KEY_BYTES + self.value_bytes]);
-                    output.resize(output.len() + padded(self.value_bytes) - self.value_bytes, 0);
-                }
-            }
+            self.arena.value_mut(row).copy_from_slice(value);
+            return OK;
         }
-    }
-
-    fn put(&mut self, key: u64, row: Option<u32>, value: &[u8]) -> u32 {
-        // Two puts of a new key in one group were both looked up before either was inserted.
-        let row = row.or_else(|| self.index.find(key, |row| self.key_of(row)));
-        let row = match row {
-            Some(row) => row,
-            None if self.used_rows == self.most_rows => return FULL,
-            None => {
-                let row = self.used_rows as u32;
-                if !self.index.insert(key, row) {
-                    return FULL;
-                }
-                self.used_rows += 1;
-                let line = self.first_line(row);
-                self.lines[line].0[0] = key;
-                row
-            }
-        };
-        let start = self.first_line(row);
-        let bytes = self.lines[start..start + self.lines_per_row].as_mut_bytes();
-        bytes[KEY_BYTES..KEY_BYTES + self.value_bytes].copy_from_slice(value);
+        if self.index.len() >= self.most_rows {
+            return FULL;
+        }
+        let header = RowHeader { epoch: 0, sequence: 0, table_version: 0, state: 0, older: RowHandle::NULL };
+        let key = pending.key.as_bytes();
+        let Ok(row) = self.arena.allocate_row(&header, key, value, Priority::Normal) else { return FULL };
+        if self.index.insert(&mut self.arena, pending.hash, row, Priority::Normal).is_err() {
+            self.arena.free(row);
+            return FULL;
+        }
         OK
     }
 }
@@ -167,7 +146,6 @@ impl Store {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use zerocopy::byteorder::little_endian::U64;
 
     fn request(kind: u32, key: u64, value: &[u8]) -> Vec<u8> {
         let head = Request {
@@ -196,7 +174,7 @@ mod tests {
     #[test]
     fn puts_and_gets_for_several_value_sizes() {
         for value_bytes in [16, 53, 56, 100, 120, 333] {
-            let mut store = Store::new(100, value_bytes);
+            let mut store = Store::new(100, value_bytes).unwrap();
             let mut input = Vec::new();
             for key in 0..100 {
                 input.extend(request(PUT, key, &vec![1; value_bytes]));
@@ -221,7 +199,7 @@ mod tests {
 
     #[test]
     fn stops_at_half_requests_and_at_the_output_limit_and_refuses_garbage() {
-        let mut store = Store::new(10, 100);
+        let mut store = Store::new(10, 100).unwrap();
         let put = request(PUT, 1, &[5; 100]);
         let mut output = Vec::new();
         for length in 0..put.len() {
