@@ -2,10 +2,11 @@
 
 use crate::cpu::process_cpu_time;
 use crate::pace::Pacer;
-use crate::target::{AnswerCounts, KeyTarget, KeyWorker, ResultBuffers, ServerProcess};
+use crate::target::{AnswerCounts, Caller, KeyTarget, KeyWorker, ResultBuffers, ServerProcess, SharedClient};
 use crate::workload::{KeyChooser, Operation, OperationStream, Workload};
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use hdrhistogram::Histogram;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
@@ -33,6 +34,8 @@ pub struct Plan {
     pub threads: u32,
     /// Operations in flight per call.
     pub batch: usize,
+    /// If not 0: so many concurrent callers with one operation in flight each, instead of threads and batches.
+    pub callers: u32,
     /// Operations per second of an open loop; `None` is a closed loop.
     pub rate: Option<f64>,
     /// How long it measures.
@@ -81,29 +84,17 @@ pub fn drive(
     plan: &Plan,
     progress: &mut dyn FnMut(f64),
 ) -> Result<Measurement> {
-    let done = AtomicU64::new(0);
-    let mut loops = Vec::new();
-    for index in 0..plan.threads {
-        loops.push(WorkerLoop {
-            index,
-            plan,
-            worker: target.worker(workload, plan.batch)?,
-            stream: OperationStream::new(workload, chooser, index),
-            batch: Vec::with_capacity(plan.batch),
-            buffers: ResultBuffers::new(workload.shape.value_bytes(), plan.verify),
-            latencies: latency_histogram(),
-            done: &done,
-        });
-    }
+    let done = Arc::new(AtomicU64::new(0));
+    let runners = runners(target, workload, chooser, plan, &done)?;
     std::thread::scope(|scope| {
         let mut threads = Vec::new();
-        for mut worker_loop in loops {
+        for mut runner in runners {
             let (commands, commands_here) = sync_channel::<Stretch>(1);
             let (outcomes_there, outcomes) = sync_channel(1);
             scope.spawn(move || {
                 // Ends when the other side hangs up.
                 while let Ok(stretch) = commands_here.recv() {
-                    if outcomes_there.send(worker_loop.run(stretch)).is_err() {
+                    if outcomes_there.send(runner.run(stretch)).is_err() {
                         return;
                     }
                 }
@@ -111,15 +102,56 @@ pub fn drive(
             threads.push(WorkerThread { commands, outcomes });
         }
         if !plan.warm_up.is_zero() {
-            run_stretch(&threads, plan, Length::Time(plan.warm_up), &done, &mut |_| {})?;
+            run_stretch(&threads, Length::Time(plan.warm_up), &done, &mut |_| {})?;
         }
         done.store(0, Ordering::Relaxed);
         let processes = target.server_processes();
         let before = cpu_times(&processes)?;
-        let outcomes = run_stretch(&threads, plan, plan.length, &done, progress)?;
+        let outcomes = run_stretch(&threads, plan.length, &done, progress)?;
         let after = cpu_times(&processes)?;
         Ok(measurement(outcomes, processes, &before, &after))
     })
+}
+
+/// Whoever runs on one thread of the generator.
+trait Runner: Send {
+    fn run(&mut self, stretch: Stretch) -> Result<Outcome>;
+}
+
+fn runners<'a>(
+    target: &dyn KeyTarget,
+    workload: &Workload,
+    chooser: KeyChooser,
+    plan: &'a Plan,
+    done: &Arc<AtomicU64>,
+) -> Result<Vec<Box<dyn Runner + 'a>>> {
+    let buffers = || ResultBuffers::new(workload.shape.value_bytes(), plan.verify);
+    let stream = |index| OperationStream::new(workload, chooser, index);
+    let (threads, batch) = if plan.callers == 0 {
+        (plan.threads, plan.batch)
+    } else if let Some(client) = target.shared_client()? {
+        let callers = (0..plan.callers)
+            .map(|index| Caller::new(stream(index), buffers(), latency_histogram(), Arc::clone(done)));
+        return Ok(vec![Box::new(CallerLoop { client, callers: callers.collect() })]);
+    } else {
+        (plan.callers, 1)
+    };
+    let mut runners: Vec<Box<dyn Runner + 'a>> = Vec::new();
+    for index in 0..threads {
+        runners.push(Box::new(WorkerLoop {
+            index,
+            workers: threads,
+            most_in_flight: batch,
+            rate: plan.rate,
+            worker: target.worker(workload, batch)?,
+            stream: stream(index),
+            batch: Vec::with_capacity(batch),
+            buffers: buffers(),
+            latencies: latency_histogram(),
+            done: Arc::clone(done),
+        }));
+    }
+    Ok(runners)
 }
 
 /// CPU times of `processes` and, last, of ourselves.
@@ -165,11 +197,12 @@ struct WorkerThread {
 
 /// A part of a run that all threads begin together.
 #[derive(Debug, Clone, Copy)]
-struct Stretch {
-    begin: Instant,
-    end: Option<Instant>,
-    /// Operations of this worker.
-    operations: Option<u64>,
+pub(crate) struct Stretch {
+    pub(crate) begin: Instant,
+    /// No operation starts from here on.
+    pub(crate) end: Option<Instant>,
+    /// Most operations of this thread.
+    pub(crate) operations: Option<u64>,
 }
 
 #[derive(Debug)]
@@ -184,7 +217,6 @@ struct Outcome {
 
 fn run_stretch(
     threads: &[WorkerThread],
-    plan: &Plan,
     length: Length,
     done: &AtomicU64,
     progress: &mut dyn FnMut(f64),
@@ -218,43 +250,80 @@ fn run_stretch(
         };
         outcomes.push(outcome);
     }
-    let outcomes: Result<Vec<Outcome>> = outcomes.into_iter().collect();
-    outcomes.with_context(|| format!("with {} operations in flight", plan.batch))
+    outcomes.into_iter().collect()
 }
 
-struct WorkerLoop<'a> {
+/// Callers that share a client.
+struct CallerLoop {
+    client: Box<dyn SharedClient>,
+    callers: Vec<Caller>,
+}
+
+impl Runner for CallerLoop {
+    fn run(&mut self, stretch: Stretch) -> Result<Outcome> {
+        let count = self.callers.len() as u64;
+        for (index, caller) in self.callers.iter_mut().enumerate() {
+            let share = |all: u64| all / count + u64::from((index as u64) < all % count);
+            caller.start(Stretch { operations: stretch.operations.map(share), ..stretch });
+        }
+        let started = Instant::now();
+        self.callers = self.client.run(std::mem::take(&mut self.callers))?;
+        let mut outcome = Outcome {
+            started,
+            ended: Instant::now(),
+            operations: 0,
+            unsent: 0,
+            answers: AnswerCounts::default(),
+            latencies: latency_histogram(),
+        };
+        for caller in &mut self.callers {
+            outcome.operations += caller.operations();
+            outcome.answers += &caller.take_counts();
+            // All have the same bounds.
+            outcome.latencies += caller.latencies();
+        }
+        Ok(outcome)
+    }
+}
+
+/// One worker and its batches.
+struct WorkerLoop {
     index: u32,
-    plan: &'a Plan,
+    workers: u32,
+    most_in_flight: usize,
+    rate: Option<f64>,
     worker: Box<dyn KeyWorker>,
     stream: OperationStream,
     batch: Vec<Operation>,
     buffers: ResultBuffers,
     latencies: Histogram<u64>,
     /// Operations of all workers in this stretch, for the progress bar.
-    done: &'a AtomicU64,
+    done: Arc<AtomicU64>,
 }
 
-impl WorkerLoop<'_> {
+impl Runner for WorkerLoop {
     fn run(&mut self, stretch: Stretch) -> Result<Outcome> {
         self.latencies.reset();
         let started = Instant::now();
-        let (operations, unsent) = match self.plan.rate {
+        let (operations, unsent) = match self.rate {
             None => (self.run_closed(stretch)?, 0),
-            Some(rate) => self.run_open(stretch, Pacer::new(rate, self.index, self.plan.threads))?,
+            Some(rate) => self.run_open(stretch, Pacer::new(rate, self.index, self.workers))?,
         };
         let answers = self.buffers.take_counts();
         let latencies = self.latencies.clone();
         Ok(Outcome { started, ended: Instant::now(), operations, unsent, answers, latencies })
     }
+}
 
+impl WorkerLoop {
     /// The next batch starts when the last one is answered.
     fn run_closed(&mut self, stretch: Stretch) -> Result<u64> {
         let mut operations = 0;
         let mut now = Instant::now();
         loop {
             let count = match stretch.operations {
-                Some(all) => (all - operations).min(self.plan.batch as u64),
-                None => self.plan.batch as u64,
+                Some(all) => (all - operations).min(self.most_in_flight as u64),
+                None => self.most_in_flight as u64,
             };
             if count == 0 || stretch.end.is_some_and(|end| now >= end) {
                 return Ok(operations);
@@ -287,7 +356,7 @@ impl WorkerLoop<'_> {
                 std::thread::sleep(next.saturating_duration_since(now).min(LONGEST_SLEEP));
                 continue;
             }
-            let count = wanted.min(self.plan.batch as u64);
+            let count = wanted.min(self.most_in_flight as u64);
             let answered = self.execute(count as usize)?;
             for ahead in 0..count {
                 let intended = stretch.begin + pacer.intended_start(ahead);

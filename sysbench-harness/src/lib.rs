@@ -9,6 +9,7 @@ mod command;
 mod connection;
 pub mod cpu;
 pub mod driver;
+pub mod duet;
 pub mod floor;
 pub mod keys;
 pub mod local_cluster;

@@ -3,7 +3,6 @@
 use super::*;
 use crate::target::BatchResults;
 use crate::workload::{Distribution, OperationKind, ValueShape, write_value};
-use std::sync::Arc;
 
 /// Answers from the key itself; counts batches, and can corrupt, stall or fail.
 #[derive(Clone, Default)]
@@ -78,7 +77,7 @@ fn workload() -> Workload {
 }
 
 fn plan(length: Length) -> Plan {
-    Plan { threads: 2, batch: 16, rate: None, length, warm_up: Duration::ZERO, verify: true }
+    Plan { threads: 2, batch: 16, callers: 0, rate: None, length, warm_up: Duration::ZERO, verify: true }
 }
 
 fn run(target: &Imagined, plan: &Plan) -> Result<Measurement> {
@@ -145,4 +144,70 @@ fn a_failed_connection_ends_the_run_with_its_reason() {
     let target = Imagined { fail: true, ..Imagined::default() };
     let error = run(&target, &plan(Length::Operations(100))).unwrap_err();
     assert!(format!("{error:#}").contains("the connection is closed"), "{error:#}");
+}
+
+/// A client that lets its callers take turns.
+struct ImaginedShared(ImaginedWorker);
+
+impl SharedClient for ImaginedShared {
+    fn run(&mut self, mut callers: Vec<Caller>) -> Result<Vec<Caller>> {
+        let mut active = true;
+        while active {
+            active = false;
+            for caller in &mut callers {
+                let Some(operation) = caller.begin() else { continue };
+                active = true;
+                let mut failure = Ok(());
+                caller.end(|results| failure = self.0.execute(&[operation], results));
+                failure?;
+            }
+        }
+        Ok(callers)
+    }
+}
+
+#[derive(Clone)]
+struct Shareable(Imagined);
+
+impl KeyTarget for Shareable {
+    fn name(&self) -> &str {
+        "shareable"
+    }
+
+    fn version(&self) -> &str {
+        "1"
+    }
+
+    fn server_processes(&self) -> Vec<ServerProcess> {
+        Vec::new()
+    }
+
+    fn load(&mut self, _: &Workload, _: &mut dyn FnMut(u64)) -> Result<()> {
+        Ok(())
+    }
+
+    fn worker(&self, _: &Workload, _: usize) -> Result<Box<dyn KeyWorker>> {
+        anyhow::bail!("the callers share a client")
+    }
+
+    fn shared_client(&self) -> Result<Option<Box<dyn SharedClient>>> {
+        let worker = ImaginedWorker { target: self.0.clone(), value: vec![0; 100], calls: 0 };
+        Ok(Some(Box::new(ImaginedShared(worker))))
+    }
+}
+
+#[test]
+fn callers_share_a_client_or_have_threads_of_their_own() {
+    let imagined = Imagined::default();
+    let shareable = Shareable(imagined.clone());
+    let targets: [&dyn KeyTarget; 2] = [&imagined, &shareable];
+    for target in targets {
+        let plan = Plan { callers: 7, warm_up: Duration::from_millis(1), ..plan(Length::Operations(1_001)) };
+        let workload = workload();
+        let chooser = KeyChooser::new(workload.distribution, workload.rows);
+        let measurement = drive(target, &workload, chooser, &plan, &mut |_| {}).unwrap();
+        assert_eq!((measurement.operations, measurement.latencies.len()), (1_001, 1_001));
+        assert_eq!((measurement.answers.good, measurement.answers.bad()), (1_001, 0));
+        assert_eq!(imagined.largest_batch.load(Ordering::Relaxed), 1);
+    }
 }

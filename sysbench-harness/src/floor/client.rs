@@ -183,6 +183,7 @@ mod tests {
         let plan = Plan {
             threads: 3,
             batch: 500,
+            callers: 0,
             rate: None,
             length: Length::Operations(60_000),
             warm_up: Duration::ZERO,

@@ -2,7 +2,9 @@
 
 use super::wire::{FULL, GET, MISSING, OK, PUT, REPLY_BYTES, REQUEST_BYTES, Reply, Request, padded};
 use crate::workload::mix64;
-use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, OutOfMemory, Priority, RowHandle, RowHeader};
+use duet_memory::{
+    Arena, ArenaOptions, HashIndex, MemoryBudget, OutOfMemory, Priority, RowHandle, RowHeader,
+};
 use zerocopy::byteorder::little_endian::{U32, U64};
 use zerocopy::{FromBytes, IntoBytes};
 

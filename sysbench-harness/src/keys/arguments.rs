@@ -2,6 +2,7 @@
 
 use crate::cpu::CpuList;
 use crate::driver::{Length, Plan};
+use crate::local_cluster::LocalClusterOptions;
 use crate::peer::PeerKind;
 use crate::report::RunParameters;
 use crate::workload::{Distribution, KEY_BYTES, Mix, ValueShape, Workload};
@@ -13,6 +14,7 @@ use std::time::Duration;
 /// Largest batch; more would overflow socket buffers of servers that answer only after reading all of it.
 const MOST_BATCH: usize = 1024;
 const MOST_THREADS: u32 = 1024;
+const MOST_DATA_NODES: u32 = 64;
 /// Keys are written in 48 bits where they must be printable.
 const MOST_ROWS: u64 = 1 << 32;
 const MOST_COLUMNS: usize = 64;
@@ -42,6 +44,9 @@ pub struct KeysArguments {
     /// Operations in flight per call.
     #[arg(long, default_value_t = 128)]
     pub batch: usize,
+    /// Concurrent callers with one operation in flight each, instead of threads and batches. Duet's share one client.
+    #[arg(long, conflicts_with_all = ["threads", "batch", "rate"])]
+    pub callers: Option<u32>,
     /// Operations per second of an open loop; latency counts from the intended start. Without it the loop is closed.
     #[arg(long)]
     pub rate: Option<f64>,
@@ -60,6 +65,18 @@ pub struct KeysArguments {
     /// Compare every value that is read byte for byte.
     #[arg(long)]
     pub verify: bool,
+    /// Do not measure Duet.
+    #[arg(long)]
+    pub no_duet: bool,
+    /// Data nodes of the Duet cluster.
+    #[arg(long, default_value_t = 2)]
+    pub data_nodes: u32,
+    /// Replicas of the Duet cluster [default: 2, or 1 with a single data node].
+    #[arg(long)]
+    pub replicas: Option<u32>,
+    /// Partitions of the Duet cluster [default: its own].
+    #[arg(long)]
+    pub partitions: Option<u32>,
     /// Also measure the bare yardstick server and a bare TCP round trip.
     #[arg(long)]
     pub floor: bool,
@@ -94,6 +111,17 @@ impl KeysArguments {
     pub(super) fn check(&self) -> Result<()> {
         ensure!((1..=MOST_THREADS).contains(&self.threads), "--threads lies between 1 and {MOST_THREADS}");
         ensure!((1..=MOST_BATCH).contains(&self.batch), "--batch lies between 1 and {MOST_BATCH}");
+        if let Some(callers) = self.callers {
+            ensure!((1..=MOST_THREADS).contains(&callers), "--callers lies between 1 and {MOST_THREADS}");
+        }
+        ensure!(
+            (1..=MOST_DATA_NODES).contains(&self.data_nodes),
+            "--data-nodes lies between 1 and {MOST_DATA_NODES}"
+        );
+        ensure!(
+            (1..=self.data_nodes.min(2)).contains(&self.replicas()),
+            "--replicas is 1 or 2, and not more than --data-nodes"
+        );
         ensure!((1..=1000).contains(&self.rounds), "--rounds lies between 1 and 1000");
         let time = |seconds: f64| seconds.is_finite() && (0.0..=86_400.0).contains(&seconds);
         ensure!(time(self.seconds) && self.seconds > 0.0, "--seconds lies above 0 and at most at a day");
@@ -130,6 +158,7 @@ impl KeysArguments {
         Plan {
             threads: self.threads,
             batch: self.batch,
+            callers: self.callers.unwrap_or(0),
             rate: self.rate,
             length: match self.operations {
                 Some(operations) => Length::Operations(operations),
@@ -156,6 +185,11 @@ impl KeysArguments {
         Ok((Some(servers), Some(clients)))
     }
 
+    /// Replicas of the Duet cluster.
+    pub(super) fn replicas(&self) -> u32 {
+        self.replicas.unwrap_or(self.data_nodes.min(2))
+    }
+
     /// The command that runs the yardstick server.
     pub(super) fn floor_command(&self) -> Result<Vec<OsString>> {
         Ok(vec![self.executable()?.into(), "bench".into(), "floor-server".into()])
@@ -167,6 +201,15 @@ impl KeysArguments {
             Some(path) => Ok(path.clone()),
             None => std::env::current_exe().context("cannot find this executable"),
         }
+    }
+
+    /// The Duet cluster to start, but for its memory and CPUs.
+    pub(super) fn cluster(&self) -> Result<LocalClusterOptions> {
+        let mut options = LocalClusterOptions::new(self.executable()?);
+        options.data_nodes = self.data_nodes;
+        options.replicas = Some(self.replicas());
+        options.partitions = self.partitions;
+        Ok(options)
     }
 
     /// Where the run is recorded, if it is.
@@ -190,7 +233,7 @@ impl KeysArguments {
             mix: workload.mix.to_string(),
             threads: self.threads,
             batch: self.batch,
-            callers: 0,
+            callers: self.callers.unwrap_or(0),
             rate: self.rate,
             seconds: self.operations.is_none().then_some(self.seconds),
             operations: self.operations,
@@ -200,8 +243,8 @@ impl KeysArguments {
             seed: self.seed,
             server_cpus: server_cpus.map(ToString::to_string),
             client_cpus: client_cpus.map(ToString::to_string),
-            data_nodes: 0,
-            replicas: 0,
+            data_nodes: if self.no_duet { 0 } else { self.data_nodes },
+            replicas: if self.no_duet { 0 } else { self.replicas() },
         }
     }
 }
@@ -243,6 +286,10 @@ mod tests {
             ("--threads 0", "--threads"),
             ("--batch 100000", "--batch"),
             ("--rate=-1", "--rate"),
+            ("--callers 0", "--callers"),
+            ("--callers 5 --batch 5", "--callers"),
+            ("--data-nodes 0", "--data-nodes"),
+            ("--data-nodes 1 --replicas 2", "--replicas"),
             ("--rate NaN", "--rate"),
             ("--seconds 0", "--seconds"),
             ("--warm-up=-1", "--warm-up"),

@@ -6,6 +6,7 @@ pub use arguments::KeysArguments;
 
 use crate::cpu::CpuList;
 use crate::driver::{Measurement, drive};
+use crate::duet::DuetTarget;
 use crate::floor::{EchoResult, FloorTarget};
 use crate::peer::PeerTarget;
 use crate::report::{
@@ -78,6 +79,9 @@ fn start_targets(
     let mut echo = None;
     // A missing peer should be known before anything large is started.
     arguments.peers.iter().try_for_each(|peer| peer.require())?;
+    if !arguments.no_duet {
+        all.push(Box::new(DuetTarget::start(arguments.cluster()?, workload, cpus)?));
+    }
     if arguments.floor {
         let floor = FloorTarget::start(&arguments.floor_command()?, workload, cpus, directory)?;
         echo = Some(floor.measure_echo(ECHO_ROUND_TRIPS)?);
@@ -86,7 +90,7 @@ fn start_targets(
     for peer in &arguments.peers {
         all.push(Box::new(PeerTarget::start(*peer, workload, cpus, directory)?));
     }
-    ensure!(!all.is_empty(), "nothing to measure: choose --floor or --peer");
+    ensure!(!all.is_empty(), "nothing to measure: choose --floor or --peer beside --no-duet");
     Ok(Targets { all, echo })
 }
 

@@ -220,6 +220,7 @@ mod tests {
         let plan = Plan {
             threads: 2,
             batch: 100,
+            callers: 0,
             rate: None,
             length: Length::Operations(20_000),
             warm_up: Duration::ZERO,

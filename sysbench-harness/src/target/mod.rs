@@ -1,7 +1,9 @@
 //! The seam between the generator and what it measures.
 
+mod caller;
 mod results;
 
+pub use caller::Caller;
 pub use results::{AnswerCounts, BatchResults, ResultBuffers};
 
 use crate::workload::{Operation, OperationKind, Workload};
@@ -37,6 +39,15 @@ pub trait KeyTarget {
     /// # Errors
     /// The connection failed.
     fn worker(&self, workload: &Workload, batch: usize) -> anyhow::Result<Box<dyn KeyWorker>>;
+
+    /// A client that many concurrent callers share; `None` where there is no such client, and every caller gets a
+    /// thread and a connection of its own.
+    ///
+    /// # Errors
+    /// The connection failed.
+    fn shared_client(&self) -> anyhow::Result<Option<Box<dyn SharedClient>>> {
+        Ok(None)
+    }
 }
 
 /// Executes batches of operations on one thread.
@@ -48,6 +59,16 @@ pub trait KeyWorker: Send {
     /// The connection failed or the server broke its protocol; a reply that refuses one operation is put into
     /// `results` instead.
     fn execute(&mut self, batch: &[Operation], results: &mut BatchResults<'_>) -> anyhow::Result<()>;
+}
+
+/// A client that many concurrent callers share on one thread.
+pub trait SharedClient: Send {
+    /// Runs all callers at the same time, each with one operation in flight, until each has no next one, and gives
+    /// them back.
+    ///
+    /// # Errors
+    /// The connection failed.
+    fn run(&mut self, callers: Vec<Caller>) -> anyhow::Result<Vec<Caller>>;
 }
 
 /// Rows per call while loading.
