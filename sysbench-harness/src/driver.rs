@@ -338,6 +338,7 @@ impl WorkerLoop {
     /// Operations start when they are due, or as soon afterwards as the worker is free.
     fn run_open(&mut self, stretch: Stretch, mut pacer: Pacer) -> Result<(u64, u64)> {
         let mut operations = 0;
+        let mut slept = false;
         loop {
             let now = Instant::now();
             let due = pacer.due(now.saturating_duration_since(stretch.begin));
@@ -346,7 +347,8 @@ impl WorkerLoop {
                 None => due,
             };
             if stretch.end.is_some_and(|end| now >= end) {
-                return Ok((operations, wanted));
+                // What became due while nothing was in flight was not kept waiting by the target.
+                return Ok((operations, if slept { 0 } else { wanted }));
             }
             if stretch.operations.is_some_and(|all| operations == all) {
                 return Ok((operations, 0));
@@ -354,8 +356,10 @@ impl WorkerLoop {
             if wanted == 0 {
                 let next = stretch.begin + pacer.intended_start(0);
                 std::thread::sleep(next.saturating_duration_since(now).min(LONGEST_SLEEP));
+                slept = true;
                 continue;
             }
+            slept = false;
             let count = wanted.min(self.most_in_flight as u64);
             let answered = self.execute(count as usize)?;
             for ahead in 0..count {

@@ -7,7 +7,7 @@ pub use arguments::KeysArguments;
 use crate::cpu::CpuList;
 use crate::driver::{Measurement, drive};
 use crate::duet::DuetTarget;
-use crate::floor::{EchoResult, FloorTarget};
+use crate::floor::{EchoResult, FloorTarget, measure_echo};
 use crate::peer::PeerTarget;
 use crate::report::{
     MachineFacts, Results, RoundResult, RunRecord, SCHEMA_VERSION, TargetResult, git_revision,
@@ -17,6 +17,7 @@ use crate::target::KeyTarget;
 use crate::workload::{KeyChooser, Workload};
 use anyhow::{Context, Result, bail, ensure};
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+use std::net::SocketAddr;
 use std::path::Path;
 
 const ECHO_ROUND_TRIPS: u64 = 20_000;
@@ -24,7 +25,8 @@ const ECHO_ROUND_TRIPS: u64 = 20_000;
 /// The targets of a run; dropped, they end.
 struct Targets {
     all: Vec<Box<dyn KeyTarget>>,
-    echo: Option<EchoResult>,
+    /// Where the yardstick server sends back what it gets.
+    echo: Option<SocketAddr>,
 }
 
 /// Runs the benchmark and prints its table.
@@ -42,12 +44,12 @@ pub fn run(arguments: &KeysArguments) -> Result<()> {
     let scratch = tempfile::Builder::new().prefix("duet-bench-").tempdir();
     let scratch = scratch.context("cannot create a scratch directory")?;
     let mut targets = start_targets(arguments, &workload, server_cpus.as_ref(), scratch.path())?;
-    let allowed = CpuList::allowed()?;
-    if let Some(cpus) = &client_cpus {
-        cpus.pin_current_thread()?;
-    }
-    let rounds = run_rounds(arguments, &workload, &mut targets);
-    allowed.pin_current_thread()?;
+    // Threads of the generator inherit the CPUs.
+    let mut generate = || run_rounds(arguments, &workload, &mut targets);
+    let (rounds, echo) = match &client_cpus {
+        Some(cpus) => cpus.inherited_by(generate)?,
+        None => generate(),
+    }?;
     let run = RunRecord {
         schema: SCHEMA_VERSION,
         benchmark: "keys".to_owned(),
@@ -56,8 +58,8 @@ pub fn run(arguments: &KeysArguments) -> Result<()> {
         build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
         machine: MachineFacts::read(),
         parameters: arguments.parameters(&workload, server_cpus.as_ref(), client_cpus.as_ref()),
-        echo: targets.echo,
-        targets: target_results(&targets.all, rounds?),
+        echo,
+        targets: target_results(&targets.all, rounds),
     };
     println!("{}", render_targets(&run));
     if let Some(directory) = arguments.results_directory() {
@@ -84,7 +86,7 @@ fn start_targets(
     }
     if arguments.floor {
         let floor = FloorTarget::start(&arguments.floor_command()?, workload, cpus, directory)?;
-        echo = Some(floor.measure_echo(ECHO_ROUND_TRIPS)?);
+        echo = Some(floor.echo_address());
         all.push(Box::new(floor));
     }
     for peer in &arguments.peers {
@@ -94,12 +96,13 @@ fn start_targets(
     Ok(Targets { all, echo })
 }
 
-/// The rounds of every target, in the order of the targets.
+/// The rounds of every target, in the order of the targets, and the bare round trip.
 fn run_rounds(
     arguments: &KeysArguments,
     workload: &Workload,
     targets: &mut Targets,
-) -> Result<Vec<Vec<RoundResult>>> {
+) -> Result<(Vec<Vec<RoundResult>>, Option<EchoResult>)> {
+    let echo = targets.echo.map(|address| measure_echo(address, ECHO_ROUND_TRIPS)).transpose()?;
     for target in &mut targets.all {
         let name = format!("{} loads", target.name());
         let bar = progress_bar(&name, workload.rows);
@@ -121,7 +124,7 @@ fn run_rounds(
             results.push(RoundResult::from(&measurement));
         }
     }
-    Ok(results)
+    Ok((results, echo))
 }
 
 /// A figure is worth nothing if the answers were wrong.
