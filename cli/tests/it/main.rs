@@ -2,6 +2,7 @@
 //! `duet` command itself.
 
 mod crate_directions;
+mod decoders;
 mod documents;
 mod tidy;
 
