@@ -3,6 +3,7 @@
 use super::profile::ColumnProfile;
 use super::source::Source;
 use anyhow::{Context, Result, bail, ensure};
+use duet_client::DEFAULT_DATABASE;
 use duet_protocol::schema::{Column, TableDefinition};
 
 /// Looks at every value of the file once. `progress` gets the number of rows of each batch.
@@ -98,9 +99,6 @@ pub struct TableName {
     /// Table.
     pub table: String,
 }
-
-/// The database of tables that are named without one.
-pub const DEFAULT_DATABASE: &str = "main";
 
 impl std::str::FromStr for TableName {
     type Err = anyhow::Error;

@@ -1,6 +1,7 @@
 //! Integration tests of the whole workspace: crate directions, documents that must follow the code, and the
 //! `duet` command itself.
 
+mod command;
 mod crate_directions;
 mod decoders;
 mod documents;

@@ -52,10 +52,25 @@ impl Process {
         Process { child, listen: ready["listen"].as_str().expect("an address").to_owned() }
     }
 
-    /// Sends a signal by name.
+    /// Sends a signal by name. After `STOP` it waits until every thread stands still: a thread that runs on another
+    /// processor when the signal is sent goes on for a moment.
     pub fn signal(&self, name: &str) {
         let status = Command::new("kill").arg(format!("-{name}")).arg(self.child.id().to_string()).status();
         assert!(status.expect("kill exists").success());
+        let deadline = Instant::now() + Duration::from_secs(30);
+        while name == "STOP" && !self.stands_still() {
+            assert!(Instant::now() < deadline, "the process does not stop");
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    }
+
+    fn stands_still(&self) -> bool {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("alive");
+        tasks.flatten().all(|task| {
+            // "id (name) state …": the name may hold anything.
+            let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
+            stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
+        })
     }
 
     /// Kills it at once.

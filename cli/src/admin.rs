@@ -1,0 +1,236 @@
+//! `duet admin`: how the cluster is and which tables it has.
+
+use crate::connection::{Connection, block_on};
+use crate::progress::{bytes_text, count_text};
+use anyhow::Result;
+use comfy_table::{Table as TextTable, presets};
+use duet_client::{ClusterStatus, TableDefinition};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+/// Time that an answer may take.
+const TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Subcommands of `duet admin`.
+#[derive(Clone, Debug, clap::Subcommand)]
+pub enum AdminCommand {
+    /// Show nodes, view, partitions, memory and rows
+    Status(Arguments),
+    /// Show tables with their columns and keys
+    Tables(Arguments),
+}
+
+/// Options of `duet admin status` and `duet admin tables`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct Arguments {
+    /// Print one JSON object
+    #[arg(long)]
+    pub json: bool,
+    /// Where the cluster is
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Prints what was asked for.
+///
+/// # Errors
+/// A sentence when no node answers.
+pub fn run(command: &AdminCommand) -> Result<()> {
+    block_on(async {
+        match command {
+            AdminCommand::Status(arguments) => {
+                let client = arguments.connection.open(TIMEOUT).await?;
+                let status = client.status().await?;
+                match arguments.json {
+                    true => println!("{:#}", status_json(&status)),
+                    false => println!("{}", status_text(&status)),
+                }
+            }
+            AdminCommand::Tables(arguments) => {
+                let client = arguments.connection.open(TIMEOUT).await?;
+                let tables = client.tables().await?;
+                match arguments.json {
+                    true => {
+                        let tables = tables
+                            .iter()
+                            .map(|table| table_json(table.id(), table.version(), table.definition()));
+                        println!("{:#}", json!({ "tables": tables.collect::<Vec<_>>() }));
+                    }
+                    false if tables.is_empty() => println!("there are no tables; `duet import` creates one"),
+                    false => {
+                        for table in &tables {
+                            println!("{}", table_text(table.definition()));
+                        }
+                    }
+                }
+            }
+        }
+        Ok(())
+    })
+}
+
+/// A text table with a header.
+pub fn text_table(header: &[&str]) -> TextTable {
+    let mut table = TextTable::new();
+    table.load_style(presets::UTF8_FULL_CONDENSED).set_header(header.to_vec());
+    table
+}
+
+fn yes(value: bool) -> &'static str {
+    if value { "yes" } else { "no" }
+}
+
+fn status_text(status: &ClusterStatus) -> String {
+    let state = &status.state;
+    let mut management = text_table(&["management node", "address", "connected", "leader"]);
+    for node in &status.management {
+        management.add_row([&node.node.to_string(), &node.address, yes(node.connected), yes(node.leader)]);
+    }
+    let header = [
+        "data node",
+        "address",
+        "connected",
+        "serving",
+        "in view",
+        "primary of",
+        "backup of",
+        "rows",
+        "memory",
+    ];
+    let mut data = text_table(&header);
+    for node in &status.nodes {
+        let led =
+            state.view.partitions.iter().filter(|partition| partition.replicas.first() == Some(&node.node));
+        let kept = state
+            .view
+            .partitions
+            .iter()
+            .filter(|partition| partition.replicas.iter().skip(1).any(|id| *id == node.node));
+        data.add_row([
+            format!("{}.{}", node.node, node.incarnation),
+            node.address.clone(),
+            yes(node.connected).to_owned(),
+            yes(node.serving).to_owned(),
+            yes(node.in_view).to_owned(),
+            led.count().to_string(),
+            kept.count().to_string(),
+            count_text(node.rows),
+            format!("{} of {}", bytes_text(node.memory_used), bytes_text(node.memory_limit)),
+        ]);
+    }
+    let view = match state.view.number {
+        0 => format!(
+            "forming: {} of {} data nodes have registered",
+            state.nodes.len(),
+            state.configuration.data_nodes
+        ),
+        number => format!("view {number}"),
+    };
+    let mut text = format!(
+        "cluster {:016x}, {view}, state {}, term {}, {} tables\n{management}\n{data}",
+        state.cluster_id,
+        state.version,
+        status.term,
+        state.tables.len()
+    );
+    if state.view.number > 0 {
+        let mut partitions = text_table(&["partition", "group", "primary", "backup", "configuration"]);
+        for (number, partition) in state.view.partitions.iter().enumerate() {
+            let node =
+                |index: usize| partition.replicas.get(index).map_or("-".to_owned(), ToString::to_string);
+            partitions.add_row([
+                number.to_string(),
+                partition.group.to_string(),
+                node(0),
+                node(1),
+                partition.cfg.to_string(),
+            ]);
+        }
+        text.push_str(&format!("\n{partitions}"));
+    }
+    text
+}
+
+fn status_json(status: &ClusterStatus) -> Value {
+    let state = &status.state;
+    let management = status.management.iter().map(|node| {
+        json!({ "node": node.node, "address": node.address, "connected": node.connected, "leader": node.leader })
+    });
+    let nodes = status.nodes.iter().map(|node| {
+        json!({
+            "node": node.node,
+            "incarnation": node.incarnation,
+            "address": node.address,
+            "connected": node.connected,
+            "serving": node.serving,
+            "in_view": node.in_view,
+            "state_version": node.state_version,
+            "memory_used_bytes": node.memory_used,
+            "memory_limit_bytes": node.memory_limit,
+            "rows": node.rows,
+        })
+    });
+    let partitions = state.view.partitions.iter().enumerate().map(|(number, partition)| {
+        json!({
+            "partition": number,
+            "group": partition.group,
+            "replicas": partition.replicas,
+            "configuration": partition.cfg,
+        })
+    });
+    json!({
+        "cluster_id": format!("{:016x}", state.cluster_id),
+        "state_version": state.version,
+        "view": state.view.number,
+        "term": status.term,
+        "answered_by": status.answered_by,
+        "tables": state.tables.len(),
+        "management": management.collect::<Vec<_>>(),
+        "data_nodes": nodes.collect::<Vec<_>>(),
+        "partitions": partitions.collect::<Vec<_>>(),
+    })
+}
+
+fn table_text(definition: &TableDefinition) -> String {
+    let mut table = text_table(&["column", "type", "null", "default", "key"]);
+    for (index, column) in definition.columns.iter().enumerate() {
+        let index = index as u16;
+        let position = definition.primary_key.iter().position(|key| *key == index);
+        let mut key = position.map_or(String::new(), |position| format!("primary {}", position + 1));
+        if definition.partition_key.contains(&index) && definition.partition_key != definition.primary_key {
+            key.push_str(", partition");
+        }
+        table.add_row([
+            column.name.clone(),
+            column.column_type.to_string(),
+            yes(column.nullable).to_owned(),
+            column.default.as_ref().map_or(String::new(), ToString::to_string),
+            key,
+        ]);
+    }
+    format!("{}.{}\n{table}", definition.database, definition.name)
+}
+
+fn table_json(id: u32, version: u16, definition: &TableDefinition) -> Value {
+    let names = |indexes: &[u16]| {
+        let names = indexes.iter().map(|index| definition.columns[usize::from(*index)].name.clone());
+        names.collect::<Vec<_>>()
+    };
+    let columns = definition.columns.iter().map(|column| {
+        json!({
+            "name": column.name,
+            "type": column.column_type.to_string(),
+            "nullable": column.nullable,
+            "default": column.default.as_ref().map(ToString::to_string),
+        })
+    });
+    json!({
+        "database": definition.database,
+        "table": definition.name,
+        "id": id,
+        "version": version,
+        "columns": columns.collect::<Vec<_>>(),
+        "primary_key": names(&definition.primary_key),
+        "partition_key": names(&definition.partition_key),
+    })
+}

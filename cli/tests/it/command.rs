@@ -1,0 +1,180 @@
+//! The `duet` command itself, with real processes.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Output, Stdio};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take; far more than it does.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+fn duet(arguments: &[&str]) -> Output {
+    Command::new(env!("CARGO_BIN_EXE_duet")).args(arguments).output().expect("duet runs")
+}
+
+fn text(bytes: &[u8]) -> String {
+    String::from_utf8_lossy(bytes).into_owned()
+}
+
+/// A demo that stays, and where its management node listens.
+struct Demo {
+    child: Child,
+    management: String,
+}
+
+impl Demo {
+    fn start() -> Demo {
+        let mut child = Command::new(env!("CARGO_BIN_EXE_duet"))
+            .arg("demo")
+            .stdout(Stdio::piped())
+            .stderr(Stdio::null())
+            .spawn()
+            .expect("duet runs");
+        let output = BufReader::new(child.stdout.take().expect("its output"));
+        let mut management = None;
+        for line in output.lines() {
+            let line = line.expect("UTF-8");
+            if let Some((_, address)) = line.split_once("duet admin status --connect ") {
+                management = Some(address.trim().to_owned());
+            }
+            if line.contains("ctrl-C ends the demo") {
+                break;
+            }
+        }
+        Demo { child, management: management.expect("the demo names its address") }
+    }
+
+    fn tool(&self, arguments: &[&str]) -> Output {
+        duet(&[arguments, &["--connect", &self.management]].concat())
+    }
+
+    /// Process ids of the demo's children.
+    fn children(&self) -> Vec<u32> {
+        let parent = self.child.id();
+        let mut children = Vec::new();
+        for entry in std::fs::read_dir("/proc").expect("/proc").flatten() {
+            let Ok(status) = std::fs::read_to_string(entry.path().join("stat")) else { continue };
+            // "pid (name) state parent …": the name may hold anything, also parentheses.
+            let parent_field = status.rsplit(") ").next().and_then(|rest| rest.split(' ').nth(1));
+            if parent_field == Some(&parent.to_string()) {
+                children.extend(entry.file_name().to_string_lossy().parse::<u32>());
+            }
+        }
+        children
+    }
+}
+
+impl Drop for Demo {
+    fn drop(&mut self) {
+        // It may have ended already.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// Whether a process still runs (and is not only waiting to be collected).
+fn runs(process: u32) -> bool {
+    let Ok(status) = std::fs::read_to_string(Path::new("/proc").join(process.to_string()).join("stat"))
+    else {
+        return false;
+    };
+    !matches!(status.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('Z' | 'X') | None)
+}
+
+#[test]
+fn the_demo_serves_tools_and_leaves_nothing_behind() {
+    let mut demo = Demo::start();
+    let children = demo.children();
+    assert_eq!(children.len(), 3, "one management node and two data nodes");
+
+    let status = demo.tool(&["admin", "status", "--json"]);
+    let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
+    let rows: u64 =
+        status["data_nodes"].as_array().expect("nodes").iter().filter_map(|n| n["rows"].as_u64()).sum();
+    assert_eq!(rows, 2 * (16 + 1_458 + 3_322 + 26_115 + 336_776));
+    assert!(text(&demo.tool(&["admin", "status"]).stdout).contains("view 1"));
+    let tables = text(&demo.tool(&["admin", "tables"]).stdout);
+    assert!(tables.contains("nyc.flights") && tables.contains("dep_delay") && tables.contains("SMALLINT"));
+
+    let directory = tempfile::tempdir().expect("a directory");
+    let csv = directory.path().join("people.csv");
+    std::fs::write(&csv, "id,name,born\n1,Ada,1815-12-10\n2,Alan,1912-06-23\n").expect("writable");
+    let file = csv.to_str().expect("UTF-8");
+    let import = |extra: &[&str]| demo.tool(&[&["import", file, "--table", "people"], extra].concat());
+    assert_eq!(import(&["--append", "--key", "id"]).status.code(), Some(1), "there is no table yet");
+    assert_eq!(import(&[]).status.code(), Some(1), "a new table needs a key");
+    let created = import(&["--key", "id"]);
+    assert_eq!(created.status.code(), Some(0), "{}", text(&created.stderr));
+    assert!(text(&created.stdout).contains("born DATE") && text(&created.stdout).contains("2 rows into"));
+    assert_eq!(import(&["--create", "--key", "id"]).status.code(), Some(1), "there is one now");
+
+    std::fs::write(&csv, "id,name\n3,Grace\n,Nobody\n3,Again\n4,a name that is much too long\n")
+        .expect("writable");
+    let partial = import(&["--append"]);
+    assert_eq!(partial.status.code(), Some(3));
+    let report = text(&partial.stderr);
+    for expected in ["3 rows were left out", "row 2: error 155", "row 3: an earlier row", "row 4: error 154"]
+    {
+        assert!(report.contains(expected), "{expected} is missing in {report}");
+    }
+    std::fs::write(&csv, "id,nonsense\n3,1\n").expect("writable");
+    assert!(text(&import(&[]).stderr).contains("has no column 'nonsense'"));
+
+    demo.child.kill().expect("SIGKILL");
+    demo.child.wait().expect("collected");
+    let deadline = Instant::now() + PATIENCE;
+    while let Some(process) = children.iter().find(|process| runs(**process)) {
+        assert!(Instant::now() < deadline, "process {process} outlives the killed demo");
+        std::thread::sleep(Duration::from_millis(10));
+    }
+}
+
+#[test]
+fn the_demo_checks_every_row() {
+    let output = duet(&["demo", "--check"]);
+    let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+    assert_eq!(output.status.code(), Some(0), "{stdout}\n{stderr}");
+    assert!(stdout.contains("336,776"), "{stdout}");
+    assert!(stdout.contains("every row was read back by its key"), "{stdout}");
+}
+
+#[test]
+fn errors_are_sentences() {
+    // Port 1 is reserved and nothing listens there.
+    let nobody = duet(&["admin", "status", "--connect", "127.0.0.1:1"]);
+    assert_eq!(nobody.status.code(), Some(1));
+    assert!(text(&nobody.stderr).contains("no Duet node answers at 127.0.0.1:1"), "{}", text(&nobody.stderr));
+
+    let missing = duet(&["import", "no-such-file.csv", "--table", "t", "--key", "id"]);
+    assert_eq!(missing.status.code(), Some(1));
+    assert!(
+        text(&missing.stderr).starts_with("duet: no-such-file.csv cannot be read"),
+        "{}",
+        text(&missing.stderr)
+    );
+
+    assert_eq!(duet(&["import", "a.csv", "--table", "a.b.c"]).status.code(), Some(2));
+    assert_eq!(duet(&["no-such-subcommand"]).status.code(), Some(2));
+    let open = duet(&["datanode", "--node-id", "1", "--listen", "0.0.0.0:0", "--management", "127.0.0.1:1"]);
+    assert_eq!(open.status.code(), Some(1));
+    assert!(text(&open.stderr).contains("secret"), "{}", text(&open.stderr));
+}
+
+#[test]
+fn every_subcommand_has_help() {
+    for arguments in [
+        &["--help"][..],
+        &["demo", "--help"],
+        &["import", "--help"],
+        &["admin", "status", "--help"],
+        &["admin", "tables", "--help"],
+        &["mgmd", "--help"],
+        &["datanode", "--help"],
+        &["bench", "keys", "--help"],
+        &["sim", "--help"],
+    ] {
+        let help = duet(arguments);
+        assert_eq!(help.status.code(), Some(0), "{arguments:?}");
+        assert!(help.stdout.len() > 200, "{arguments:?}");
+    }
+}
