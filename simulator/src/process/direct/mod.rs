@@ -271,7 +271,12 @@ impl Client for DirectClient {
             Operation::Write(write) => format!("{:?} live {}", write.record, write.live),
             Operation::Scan(scan) => format!("{scan:?}"),
         });
-        let requests = self.requests.iter().take(3).map(|(id, request)| format!("request {id} {request:?}"));
+        let requests = self
+            .requests
+            .iter()
+            .filter(|(_, request)| request.is_owed())
+            .take(3)
+            .map(|(id, request)| format!("request {id} {request:?}"));
         format!(
             "{} operations, {} requests, {} jobs: {}",
             self.operations.len(),
