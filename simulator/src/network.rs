@@ -23,9 +23,6 @@ pub struct Link {
 /// Number of a connection in the run, never used again.
 pub type ConnectionNumber = u32;
 
-/// Bytes in flight that the sender's system accepts; what is beyond is the sender's backlog.
-const SOCKET_BUFFER_BYTES: usize = 1 << 20;
-
 /// One side of a connection.
 #[derive(Clone, Copy, Debug)]
 pub struct End {
@@ -253,7 +250,7 @@ impl Network {
             flow.frames.push_back((arrival, buffer));
             self.queue.push(arrival, Event::Deliver { connection: number, end: towards });
         }
-        let backlog = flow.bytes_in_flight.saturating_sub(SOCKET_BUFFER_BYTES);
+        let backlog = flow.bytes_in_flight.saturating_sub(self.plan.socket_buffer_bytes);
         if connection.armed {
             self.reset(number);
         }
@@ -285,10 +282,11 @@ impl Network {
         let before = flow.bytes_in_flight;
         flow.bytes_in_flight -= bytes.len();
         let sender = connection.ends[1 - end];
-        let news = (before > SOCKET_BUFFER_BYTES && !sender.closed)
+        let buffer = self.plan.socket_buffer_bytes;
+        let news = (before > buffer && !sender.closed)
             .then_some(sender.link)
             .flatten()
-            .map(|link| (sender.process, link, flow.bytes_in_flight.saturating_sub(SOCKET_BUFFER_BYTES)));
+            .map(|link| (sender.process, link, flow.bytes_in_flight.saturating_sub(buffer)));
         Some((bytes, news))
     }
 

@@ -31,6 +31,8 @@ pub struct NetworkPlan {
     pub slow_flow_per_million: u32,
     /// The slowest of them, in nanoseconds per byte.
     pub slow_nanoseconds_per_byte: Time,
+    /// Bytes in flight that the sender's system accepts; what is beyond is the sender's backlog.
+    pub socket_buffer_bytes: usize,
     /// How long others may take to notice a machine that vanished without closing its connections.
     pub silent_death: Time,
 }
@@ -224,6 +226,7 @@ fn network(random: &mut Random) -> NetworkPlan {
         connect_delay: *random.pick(&[20, 200, 2_000]) * MICROSECOND,
         slow_flow_per_million: *random.pick(&[0, 0, 100_000]),
         slow_nanoseconds_per_byte: *random.pick(&[100, 1_000, 5_000]),
+        socket_buffer_bytes: *random.pick(&[4 << 10, 64 << 10, 1 << 20]),
         silent_death: *random.pick(&[100, 500, 2_000]) * MILLISECOND,
     }
 }
@@ -255,8 +258,8 @@ fn workload(random: &mut Random) -> WorkloadPlan {
     WorkloadPlan {
         tables: random.between(1, 3) as u32,
         keys: *random.pick(&[3, 20, 150, 600]),
-        hot_per_million: *random.pick(&[0, 50_000, 400_000]),
-        concurrency: *random.pick(&[1, 4, 12, 24]),
+        hot_per_million: *random.pick(&[0, 50_000, 400_000, 950_000]),
+        concurrency: *random.pick(&[1, 4, 12, 24, 24, 200]),
         think: *random.pick(&[20, 200, 1_000]) * MICROSECOND,
         padding: *random.pick(&[0, 40, 900]),
         weights,
