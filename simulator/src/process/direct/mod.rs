@@ -250,7 +250,7 @@ impl Client for DirectClient {
     }
 
     fn is_idle(&self) -> bool {
-        self.operations.is_empty() && self.jobs.is_empty() && !self.requests.values().any(Request::is_owed)
+        self.operations.is_empty() && self.jobs.is_empty() && self.requests.is_empty()
     }
 
     fn has_schema_change(&self) -> bool {
@@ -271,12 +271,7 @@ impl Client for DirectClient {
             Operation::Write(write) => format!("{:?} live {}", write.record, write.live),
             Operation::Scan(scan) => format!("{scan:?}"),
         });
-        let requests = self
-            .requests
-            .iter()
-            .filter(|(_, request)| request.is_owed())
-            .take(3)
-            .map(|(id, request)| format!("request {id} {request:?}"));
+        let requests = self.requests.iter().take(3).map(|(id, request)| format!("request {id} {request:?}"));
         format!(
             "{} operations, {} requests, {} jobs: {}",
             self.operations.len(),

@@ -173,13 +173,20 @@ impl WriteOperation {
                 self.refused.get_or_insert((refusal, now));
             }
             (Answer::Aborted | Answer::Refused(_), Outcome::Aborted | Outcome::Refused(_)) => {}
-            (Answer::NotExecuted(_), _) => self.not_before = now + random.below(BACK_OFF),
+            (Answer::NotExecuted(_), _) => self.try_soon(now, random),
             (Answer::Unknown, _) => {
                 self.lost = true;
-                self.not_before = now + random.below(BACK_OFF);
+                self.try_soon(now, random);
             }
         }
         Ok(())
+    }
+
+    /// Acts soon, unless another request is under way: it may have taken this one's place.
+    fn try_soon(&mut self, now: Time, random: &mut Random) {
+        if self.live == 0 {
+            self.not_before = now + random.below(BACK_OFF);
+        }
     }
 
     fn learn(&mut self, now: Time, outcome: Outcome) {

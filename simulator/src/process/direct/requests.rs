@@ -58,8 +58,7 @@ enum About {
     Scan {
         operation: u64,
     },
-    /// A copy of a write, or a question about it, whose story has ended otherwise. No answer is owed: a later copy
-    /// may have taken its place.
+    /// A copy of a write, or a question about it, whose story has ended otherwise.
     Late {
         outcome: Outcome,
         again: bool,
@@ -67,11 +66,6 @@ enum About {
 }
 
 impl Request {
-    /// Whether the one who was asked must answer.
-    pub(super) fn is_owed(&self) -> bool {
-        !matches!(self.about, About::Late { .. })
-    }
-
     fn become_late(&mut self, outcome: Outcome) {
         if let About::Write { again, .. } | About::Resolve { again, .. } = self.about {
             self.about = About::Late { outcome, again };
