@@ -88,6 +88,8 @@ pub(crate) struct Consensus {
     node: RawNode<LogStorage>,
     /// Steps that are not durable yet; the first one is a write.
     steps: VecDeque<Step>,
+    /// State of a group that this node creates, until it is durable: nobody may hear of a cluster that a crash can undo.
+    founding: Option<Vec<u8>>,
     next_block: u64,
     file_bytes: u64,
     bytes_at_compaction: u64,
@@ -128,6 +130,7 @@ impl Consensus {
             seed,
             node: raft,
             steps: VecDeque::new(),
+            founding: None,
             next_block: log.next_number,
             file_bytes: log.intact_bytes,
             bytes_at_compaction: log.intact_bytes,
@@ -170,7 +173,7 @@ impl Consensus {
             entries: Vec::new(),
         };
         self.write(true, &block, None, false, Vec::new());
-        self.events.push_back(ConsensusEvent::Install(snapshot.data));
+        self.founding = Some(snapshot.data);
         self.campaign_if_alone();
         self.draw_election_timeout();
     }
@@ -476,6 +479,9 @@ impl Consensus {
     /// Ends the steps that have nothing left to wait for.
     fn finish_steps(&mut self) {
         while let Some(step) = self.steps.pop_front_if(|step| step.write.is_none()) {
+            if let Some(state) = self.founding.take() {
+                self.events.push_back(ConsensusEvent::Install(state));
+            }
             if let Some(ready) = step.ready {
                 self.node.on_persist_ready(ready);
                 if step.has_snapshot {

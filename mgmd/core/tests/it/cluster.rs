@@ -266,3 +266,15 @@ fn a_leader_with_a_slow_disk_goes_on_leading() {
     cluster.run_until("registration", |cluster| cluster.data_nodes[0].incarnation == 1);
     assert_eq!(cluster.places[leader].node.as_ref().expect("runs").gauges(cluster.now).term, term);
 }
+
+#[test]
+fn nobody_hears_of_a_cluster_that_a_crash_can_undo() {
+    let mut cluster = Cluster::new(1, 1, 1);
+    cluster.run_until("the identity is durable", |cluster| !cluster.places[0].disk.log.is_empty());
+    cluster.places[0].disk.stalled = true;
+    cluster.run(200);
+    assert!(cluster.places[0].disk.waiting.is_some(), "the new cluster is being written");
+    assert_eq!(cluster.state(0).cluster_id, 0);
+    cluster.places[0].disk.stalled = false;
+    cluster.run_until("the cluster exists", |cluster| cluster.state(0).cluster_id != 0);
+}
