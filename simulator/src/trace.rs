@@ -1,7 +1,10 @@
 //! What happened, as a hash over everything and as text for the last events.
 
 use crate::queue::{MICROSECOND, Time};
+use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::FrameView;
+use duet_protocol::signal::error_reply::ErrorReply;
+use duet_protocol::signal::refuse_link::RefuseLink;
 use std::collections::VecDeque;
 use std::fmt::Write;
 use xxhash_rust::xxh3::xxh3_64_with_seed;
@@ -172,5 +175,12 @@ fn describe_frame(line: &mut String, bytes: &[u8]) {
             break;
         }
         let _ = write!(line, " {:?}({})", signal.signal_type(), signal.request_id());
+        let code = match (signal.body::<ErrorReply>(), signal.body::<RefuseLink>()) {
+            (Some(body), _) => body.code.get(),
+            (_, Some(body)) => body.code.get(),
+            (None, None) => continue,
+        };
+        let name = ErrorCode::from_number(code).map_or("unknown", ErrorCode::name);
+        let _ = write!(line, "={name} {:?}", String::from_utf8_lossy(signal.section(0)));
     }
 }
