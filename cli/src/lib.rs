@@ -8,3 +8,8 @@ pub mod import;
 mod progress;
 
 pub use command::main;
+
+/// The example of the README, compiled as a documentation test.
+#[cfg(doctest)]
+#[doc = include_str!("../../README.md")]
+struct Readme;

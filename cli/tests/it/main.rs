@@ -5,6 +5,7 @@ mod command;
 mod crate_directions;
 mod decoders;
 mod documents;
+mod readme;
 mod tidy;
 
 use std::path::{Path, PathBuf};
