@@ -1,6 +1,7 @@
 //! `duet admin`: how the cluster is and which tables it has.
 
 use crate::connection::{Connection, block_on};
+use crate::output::say;
 use crate::progress::{bytes_text, count_text};
 use anyhow::Result;
 use comfy_table::{Table as TextTable, presets};
@@ -42,8 +43,8 @@ pub fn run(command: &AdminCommand) -> Result<()> {
                 let client = arguments.connection.open(TIMEOUT).await?;
                 let status = client.status().await?;
                 match arguments.json {
-                    true => println!("{:#}", status_json(&status)),
-                    false => println!("{}", status_text(&status)),
+                    true => say(format_args!("{:#}", status_json(&status)))?,
+                    false => say(format_args!("{}", status_text(&status)))?,
                 }
             }
             AdminCommand::Tables(arguments) => {
@@ -54,12 +55,14 @@ pub fn run(command: &AdminCommand) -> Result<()> {
                         let tables = tables
                             .iter()
                             .map(|table| table_json(table.id(), table.version(), table.definition()));
-                        println!("{:#}", json!({ "tables": tables.collect::<Vec<_>>() }));
+                        say(format_args!("{:#}", json!({ "tables": tables.collect::<Vec<_>>() })))?;
                     }
-                    false if tables.is_empty() => println!("there are no tables; `duet import` creates one"),
+                    false if tables.is_empty() => {
+                        say(format_args!("there are no tables; `duet import` creates one"))?;
+                    }
                     false => {
                         for table in &tables {
-                            println!("{}", table_text(table.definition()));
+                            say(format_args!("{}", table_text(table.definition())))?;
                         }
                     }
                 }

@@ -5,6 +5,7 @@ mod command;
 pub mod connection;
 pub mod demo;
 pub mod import;
+mod output;
 mod progress;
 
 pub use command::main;

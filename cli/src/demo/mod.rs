@@ -10,6 +10,7 @@ use crate::import::definition::{TableName, existing_table, new_table, profile};
 use crate::import::load::{Loaded, Pace, load};
 use crate::import::report_bad;
 use crate::import::rows::Converter;
+use crate::output::say;
 use crate::progress::{bytes_text, count_text, rows_bar};
 use anyhow::{Context, Result, bail, ensure};
 use data::{DEMO_DATABASE, DemoTable, TABLES};
@@ -67,7 +68,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         tokio::select! {
             result = serve(arguments, &mut cluster) => result,
             () = &mut end => {
-                println!("\nstopped");
+                say(format_args!("\nstopped"))?;
                 Ok(())
             }
         }
@@ -86,7 +87,7 @@ pub fn run(arguments: &Arguments) -> Result<()> {
 }
 
 fn start(arguments: &Arguments) -> Result<LocalCluster> {
-    println!("starting 1 management node and 2 data nodes on this machine");
+    say(format_args!("starting 1 management node and 2 data nodes on this machine"))?;
     let executable = std::env::current_exe().context("this executable cannot be found")?;
     let mut options = LocalClusterOptions::new(executable);
     options.memory_bytes = Some(arguments.memory);
@@ -134,13 +135,13 @@ async fn serve(arguments: &Arguments, cluster: &mut LocalCluster) -> Result<()> 
         lookups::measure(&client, &flights.table, &keys, 128, 4).await?,
         lookups::measure(&client, &flights.table, &keys, 1, 1).await?,
     ];
-    println!("{}", summary(&served, &looked_up));
+    say(format_args!("{}", summary(&served, &looked_up)))?;
     ensure!(wrong == 0, "{} rows are not as they should be", count_text(wrong));
-    println!("every row was read back by its key and is equal to its source in every column");
+    say(format_args!("every row was read back by its key and is equal to its source in every column"))?;
     if arguments.check {
         return Ok(());
     }
-    println!("{}", farewell(cluster, &management));
+    say(format_args!("{}", farewell(cluster, &management)))?;
     watch(cluster).await
 }
 
@@ -186,13 +187,13 @@ async fn load_and_verify(client: &Client, demo: &DemoTable, rows: &mut u64) -> R
     if source.rows() != Some(verified.equal + verified.wrong.count) {
         verified.wrong.add(0, "the number of rows differs".to_owned());
     }
-    println!(
+    say(format_args!(
         "{:9} {:>8} rows loaded in {:.1} s, verified in {:.1} s",
         demo.name,
         count_text(loaded.rows),
         loaded.time.as_secs_f64(),
         verified.time.as_secs_f64()
-    );
+    ))?;
     let row_bytes = after.saturating_sub(before) / (loaded.rows * REPLICAS).max(1);
     Ok(Served { name: demo.name, table, loaded, verified, row_bytes })
 }

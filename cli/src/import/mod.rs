@@ -10,6 +10,7 @@ pub mod source;
 mod text;
 
 use crate::connection::{Connection, block_on};
+use crate::output::say;
 use crate::progress::{count_text, rows_bar};
 use anyhow::{Context, Result, bail, ensure};
 use definition::{TableName, existing_table, new_table, profile};
@@ -62,7 +63,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     let nulls = if arguments.nulls.is_empty() { vec![String::new()] } else { arguments.nulls.clone() };
     let source = Source::open(&arguments.file, &nulls)?;
     if arguments.dry_run {
-        println!("{}", describe(&new_definition(arguments, &source)?));
+        say(format_args!("{}", describe(&new_definition(arguments, &source)?)))?;
         return Ok(true);
     }
     block_on(async {
@@ -75,7 +76,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         let loaded = load(&client, &table, &source, &mut converter, pace, &bar).await;
         bar.finish_and_clear();
         let loaded = loaded?;
-        report(&arguments.table, &loaded);
+        report(&arguments.table, &loaded)?;
         Ok(loaded.bad.count == 0)
     })
 }
@@ -100,7 +101,7 @@ async fn open_table(client: &Client, arguments: &Arguments, source: &Source) -> 
     let definition = new_definition(arguments, source)?;
     match client.create_table(definition.clone()).await {
         Ok(table) => {
-            println!("created table {}", describe(&definition));
+            say(format_args!("created table {}", describe(&definition)))?;
             Ok(table)
         }
         // Somebody else was faster: theirs is as good.
@@ -128,14 +129,15 @@ pub fn describe(definition: &duet_client::TableDefinition) -> String {
     )
 }
 
-fn report(table: &TableName, loaded: &Loaded) {
-    println!(
+fn report(table: &TableName, loaded: &Loaded) -> Result<()> {
+    say(format_args!(
         "{} rows into {table} in {:.1} s ({} rows/s)",
         count_text(loaded.rows),
         loaded.time.as_secs_f64(),
         count_text(loaded.rows_per_second() as u64)
-    );
+    ))?;
     report_bad(&loaded.bad);
+    Ok(())
 }
 
 /// Tells on standard error which rows were left out.

@@ -93,6 +93,12 @@ fn the_demo_serves_tools_and_leaves_nothing_behind() {
         status["data_nodes"].as_array().expect("nodes").iter().filter_map(|n| n["rows"].as_u64()).sum();
     assert_eq!(rows, 2 * (16 + 1_458 + 3_322 + 26_115 + 336_776));
     assert!(text(&demo.tool(&["admin", "status"]).stdout).contains("view 1"));
+    // A reader that has seen enough is no error.
+    let mut impatient = Command::new(env!("CARGO_BIN_EXE_duet"));
+    impatient.args(["admin", "tables", "--connect", &demo.management]).stdout(Stdio::piped());
+    let mut impatient = impatient.spawn().expect("duet runs");
+    drop(impatient.stdout.take());
+    assert_eq!(impatient.wait().expect("collected").code(), Some(0));
     let tables = text(&demo.tool(&["admin", "tables"]).stdout);
     assert!(tables.contains("nyc.flights") && tables.contains("dep_delay") && tables.contains("SMALLINT"));
 
