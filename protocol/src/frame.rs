@@ -136,6 +136,7 @@ pub fn announced_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Err
 pub struct FrameView<'a> {
     header: &'a FrameHeader,
     signals: &'a [u8],
+    types: u64,
 }
 
 impl<'a> FrameView<'a> {
@@ -151,14 +152,15 @@ impl<'a> FrameView<'a> {
         if crc32c::crc32c(&bytes[12..]) != header.checksum.get() {
             return Err(ErrorCode::DamagedFrame);
         }
-        let frame = FrameView { header, signals };
-        let mut count = 0u32;
+        let (mut count, mut types) = (0u32, 0);
         let mut rest = signals;
         while !rest.is_empty() {
-            let (_, tail) = SignalView::split_checked(rest)?;
+            let (signal, tail) = SignalView::split_checked(rest)?;
             rest = tail;
             count += 1;
+            types |= signal.signal_type().bit();
         }
+        let frame = FrameView { header, signals, types };
         if count != u32::from(header.signal_count.get()) || count > u32::from(MAX_FRAME_SIGNALS) {
             return Err(ErrorCode::DamagedFrame);
         }
@@ -184,6 +186,11 @@ impl<'a> FrameView<'a> {
             epoch: header.epoch.get(),
             lane,
         }
+    }
+
+    /// The types of its signals, as a set of [`crate::signal::SignalType::bit`]s.
+    pub fn types(&self) -> u64 {
+        self.types
     }
 
     /// Number of signals.

@@ -20,7 +20,7 @@ use duet_protocol::signal::{Sections, SignalType, SignalView};
 use duet_protocol::update::validate_update;
 
 /// Requests prefetched and executed together.
-pub const GROUP: usize = 32;
+pub const GROUP: usize = 64;
 /// Most requests forwarded and not yet answered.
 const MAX_FORWARDS: usize = 65_536;
 

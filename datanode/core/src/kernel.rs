@@ -35,6 +35,14 @@ const CLIENT_EPOCH_AHEAD: u64 = 100_000;
 /// Epochs by which clients may raise this node's one for every epoch's length that passes. Honest clients bring only
 /// what other nodes counted; without this bound one could age all sessions, or use up the numbers.
 const CLIENT_EPOCHS_PER_EPOCH: u64 = 2;
+/// Signals that a client may send.
+const CLIENT_TYPES: u64 = SignalType::Read.bit()
+    | SignalType::Write.bit()
+    | SignalType::Resolve.bit()
+    | SignalType::Scan.bit()
+    | SignalType::OpenSession.bit()
+    | SignalType::FetchState.bit()
+    | SignalType::Heartbeat.bit();
 /// Time between two heartbeats on a link to another data node.
 const HEARTBEAT_EVERY: Nanoseconds = 100_000_000;
 
@@ -338,18 +346,12 @@ impl Kernel {
         }
         self.client_epochs -= ahead;
         self.raise_epoch(envelope.epoch);
-        for signal in frame.signals() {
-            match signal.signal_type() {
-                SignalType::Read
-                | SignalType::Write
-                | SignalType::Resolve
-                | SignalType::Scan
-                | SignalType::OpenSession
-                | SignalType::Heartbeat => {}
-                SignalType::FetchState => self.fetch_state(link, &signal),
-                _ => {
-                    return self.refuse(link, ErrorCode::UnexpectedSignal, "clients do not send this signal");
-                }
+        if frame.types() & !CLIENT_TYPES != 0 {
+            return self.refuse(link, ErrorCode::UnexpectedSignal, "clients do not send this signal");
+        }
+        if frame.types() & SignalType::FetchState.bit() != 0 {
+            for signal in frame.signals() {
+                self.fetch_state(link, &signal);
             }
         }
         let forward_links = &self.forward_links;

@@ -65,6 +65,12 @@ macro_rules! signal_types {
                 match number { $($number => Some(SignalType::$name),)+ _ => None }
             }
 
+            /// Its bit in a set of types.
+            #[inline]
+            pub const fn bit(self) -> u64 {
+                1 << (self as u16)
+            }
+
             /// Bytes of the fixed body.
             #[inline]
             pub fn body_bytes(self) -> usize {
@@ -74,7 +80,7 @@ macro_rules! signal_types {
 
         $(
             impl Signal for $module::$name { const TYPE: SignalType = SignalType::$name; }
-            const _: () = assert!(size_of::<$module::$name>() % 8 == 0);
+            const _: () = assert!(size_of::<$module::$name>() % 8 == 0 && $number < 64);
         )+
 
         #[cfg(test)]
