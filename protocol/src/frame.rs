@@ -274,6 +274,7 @@ impl FrameBuilder {
             section_bytes: sections.lengths(),
             reserved: U32::new(0),
         };
+        self.buffer.reserve(length);
         self.buffer.extend_from_slice(header.as_bytes());
         self.buffer.extend_from_slice(body.as_bytes());
         sections.append_to(&mut self.buffer);

@@ -127,6 +127,23 @@ impl Outbox {
     /// Answers a request, or says `ReplyBufferFull` when the asker does not read its answers.
     #[inline]
     pub fn reply<S: Signal>(&mut self, to: ReplyTo, body: &S, sections: Sections<'_>) {
+        let Some(output) = self.links.get_mut(to.link.slot as usize) else { return };
+        if !output.open || output.generation != to.link.generation {
+            return;
+        }
+        if output.dirty
+            && !output.builder.is_full()
+            && output.builder.len() + output.backlog <= BACKLOG_REFUSE_BYTES
+        {
+            output.builder.push(0, to.request_id, body, sections);
+        } else {
+            self.reply_slowly(to, body, sections);
+        }
+    }
+
+    /// The first answer of a burst or a frame, or one too many.
+    #[cold]
+    fn reply_slowly<S: Signal>(&mut self, to: ReplyTo, body: &S, sections: Sections<'_>) {
         if self.waiting(to.link) > BACKLOG_REFUSE_BYTES {
             self.error(to, ErrorCode::ReplyBufferFull, "");
             return;
