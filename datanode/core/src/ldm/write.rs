@@ -176,7 +176,7 @@ impl LocalDataManager {
         if context.planted_bug == 2
             && let Some(reply) = pending.reply.take()
         {
-            committed(context, reply, &pending, 0);
+            committed(context, reply, pending.version, (pending.result_bytes, pending.result), 0);
         }
         fragment.pending.push_back(pending);
         if alone {
@@ -278,7 +278,7 @@ impl LocalDataManager {
         fragment.outcomes.finish(pending.transaction, state);
         if let Some(reply) = pending.reply {
             context.counters.writes_committed += 1;
-            committed(context, reply, pending, 0);
+            committed(context, reply, pending.version, (pending.result_bytes, pending.result), 0);
         }
         if let Some(reply) = pending.resolver {
             crate::ldm::resolve::answer(
@@ -401,15 +401,21 @@ pub(super) fn send_prepare(
     context.out.send_lane(lane, &body, Sections::two(key, value));
 }
 
-/// Answers a committed write.
-fn committed(context: &mut Context<'_>, reply: ReplyTo, pending: &PendingWrite, flags: u16) {
+/// Answers a committed write. `flags` are those of [`WriteReply`].
+fn committed(
+    context: &mut Context<'_>,
+    reply: ReplyTo,
+    version: RowVersion,
+    (result_bytes, result): (u8, [u8; 16]),
+    flags: u16,
+) {
     let answer = WriteReply {
         code: 0.into(),
         flags: flags.into(),
-        result_bytes: u32::from(pending.result_bytes).into(),
-        epoch: pending.version.epoch.into(),
-        seq: pending.version.seq.into(),
-        result: pending.result,
+        result_bytes: u32::from(result_bytes).into(),
+        epoch: version.epoch.into(),
+        seq: version.seq.into(),
+        result,
     };
     context.out.reply(reply, &answer, Sections::none());
 }
@@ -419,15 +425,8 @@ fn repeat(context: &mut Context<'_>, fragment: &mut Fragment, reply: ReplyTo, ou
     context.counters.replayed += 1;
     match outcome.state {
         OutcomeState::Committed => {
-            let answer = WriteReply {
-                code: 0.into(),
-                flags: FLAG_REPLAYED.into(),
-                result_bytes: u32::from(outcome.result_bytes).into(),
-                epoch: outcome.version.epoch.into(),
-                seq: outcome.version.seq.into(),
-                result: outcome.result,
-            };
-            context.out.reply(reply, &answer, Sections::none());
+            let result = (outcome.result_bytes, outcome.result);
+            committed(context, reply, outcome.version, result, FLAG_REPLAYED);
         }
         OutcomeState::Aborted => context.out.error(reply, ErrorCode::Aborted, ""),
         OutcomeState::InProgress { seq } => match fragment.pending_at(seq) {
