@@ -7,7 +7,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, NO_LANE};
 use duet_protocol::ids::Instance;
 use duet_protocol::signal::Sections;
-use duet_protocol::signal::hello::{Hello, ROLE_CLIENT, ROLE_DATA_NODE, ROLE_MANAGEMENT};
+use duet_protocol::signal::hello::{Hello, ROLE_CLIENT, ROLE_DATA_NODE, ROLE_MANAGEMENT, is_same_secret};
 use duet_protocol::signal::refuse_link::RefuseLink;
 use duet_protocol::signal::welcome::Welcome;
 
@@ -42,7 +42,7 @@ impl Kernel {
         let Some(hello) = first.body::<Hello>() else {
             return self.refuse(link, ErrorCode::HandshakeRequired, "the first frame holds one Hello");
         };
-        if !equal_in_constant_time(first.section(0), &self.configuration.secret) {
+        if !is_same_secret(&self.configuration.secret, first.section(0)) {
             return self.refuse(link, ErrorCode::WrongSecret, "");
         }
         match hello.role.get() {
@@ -149,14 +149,4 @@ impl Kernel {
             self.commands.push_back(Command::Stop { reason });
         }
     }
-}
-
-/// Compares secrets without telling by the time taken how much of them agrees.
-fn equal_in_constant_time(left: &[u8], right: &[u8]) -> bool {
-    if left.len() != right.len() {
-        return false;
-    }
-    let difference =
-        left.iter().zip(right).fold(0u8, |difference, (left, right)| difference | (left ^ right));
-    std::hint::black_box(difference) == 0
 }

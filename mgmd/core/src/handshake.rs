@@ -5,7 +5,9 @@ use crate::link::Phase;
 use crate::node::ManagementNode;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::FrameView;
-use duet_protocol::signal::hello::{Hello, ManagementIdentity, ROLE_CLIENT, ROLE_DATA_NODE, ROLE_MANAGEMENT};
+use duet_protocol::signal::hello::{
+    Hello, ManagementIdentity, ROLE_CLIENT, ROLE_DATA_NODE, ROLE_MANAGEMENT, is_same_secret,
+};
 use duet_protocol::signal::refuse_link::RefuseLink;
 use duet_protocol::signal::welcome::Welcome;
 use duet_protocol::signal::{Sections, SignalView};
@@ -181,30 +183,5 @@ impl ManagementNode {
             node: self.configuration.node.into(),
             ..ManagementIdentity::default()
         }
-    }
-}
-
-/// Compares in a time that depends on the length of `given` only.
-fn is_same_secret(expected: &[u8], given: &[u8]) -> bool {
-    let mut difference = u8::from(expected.len() != given.len());
-    for (position, byte) in given.iter().enumerate() {
-        let other = expected.get(position).copied().unwrap_or(!*byte);
-        difference = std::hint::black_box(difference | (byte ^ other));
-    }
-    difference == 0
-}
-
-#[cfg(test)]
-mod tests {
-    use super::is_same_secret;
-
-    #[test]
-    fn secrets_are_compared_whole() {
-        assert!(is_same_secret(b"", b""));
-        assert!(is_same_secret(b"abc", b"abc"));
-        for given in [&b""[..], b"ab", b"abd", b"abcd", b"bbc"] {
-            assert!(!is_same_secret(b"abc", given));
-        }
-        assert!(!is_same_secret(b"", b"x"));
     }
 }

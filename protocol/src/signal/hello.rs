@@ -70,3 +70,28 @@ impl ManagementIdentity {
         zerocopy::transmute!(process)
     }
 }
+
+/// Whether the secret in a `Hello` is the expected one, found out in a time that depends on the length of `given` only.
+pub fn is_same_secret(expected: &[u8], given: &[u8]) -> bool {
+    let mut difference = u8::from(expected.len() != given.len());
+    for (position, byte) in given.iter().enumerate() {
+        let other = expected.get(position).copied().unwrap_or(!*byte);
+        difference = std::hint::black_box(difference | (byte ^ other));
+    }
+    difference == 0
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_same_secret;
+
+    #[test]
+    fn secrets_are_compared_whole() {
+        assert!(is_same_secret(b"", b""));
+        assert!(is_same_secret(b"abc", b"abc"));
+        for given in [&b""[..], b"ab", b"abd", b"abcd", b"bbc"] {
+            assert!(!is_same_secret(b"abc", given));
+        }
+        assert!(!is_same_secret(b"", b"x"));
+    }
+}
