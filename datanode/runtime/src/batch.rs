@@ -4,7 +4,7 @@ use crate::clock::boot_nanoseconds;
 use crate::driven::Driven;
 use crate::link::{Link, Phase};
 use crate::output::{Failure, Sending, reason_of};
-use crate::poll::{Event, Interest, Poll, Waker};
+use crate::poll::{Event, Interest, Poll, Ticker, Waker};
 use crate::receive::{Outcome, Received, receive, resume};
 use crate::resolve::Resolver;
 use crate::snapshot::{LinkCounters, Snapshot, SnapshotReader};
@@ -37,6 +37,7 @@ const WARNINGS_PER_SECOND: u32 = 10;
 
 const LISTENER_TOKEN: u64 = 0;
 const WAKER_TOKEN: u64 = 1;
+const TICKER_TOKEN: u64 = 2;
 
 /// Bounds of the loop.
 #[derive(Clone, Debug)]
@@ -92,6 +93,7 @@ pub(crate) struct Batch<K> {
     listener: Listener,
     listener_rests_until: Option<Nanoseconds>,
     waker: Waker,
+    ticker: Ticker,
     stop: Arc<AtomicBool>,
     snapshots: SnapshotReader,
     sending: Sending,
@@ -119,6 +121,8 @@ impl<K: Driven> Batch<K> {
         let poll = Poll::new()?;
         poll.add(&listener, LISTENER_TOKEN, Interest::READ)?;
         poll.add(&waker, WAKER_TOKEN, Interest::READ)?;
+        let ticker = Ticker::every(TICK_EVERY)?;
+        poll.add(&ticker, TICKER_TOKEN, Interest::READ)?;
         Ok(Batch {
             kernel,
             poll,
@@ -130,6 +134,7 @@ impl<K: Driven> Batch<K> {
             listener,
             listener_rests_until: None,
             waker,
+            ticker,
             stop,
             snapshots,
             sending: Sending::default(),
@@ -149,8 +154,9 @@ impl<K: Driven> Batch<K> {
     /// Runs until told to stop, or until the kernel or the system gives up.
     pub fn run(&mut self) -> Result<(), RuntimeError> {
         loop {
-            let ready =
-                self.poll.wait(self.timeout_ms()).map_err(|error| RuntimeError::system("epoll", error))?;
+            // Without a limit: the ticker ends the wait in time.
+            let limit = if self.unsettled { 0 } else { -1 };
+            let ready = self.poll.wait(limit).map_err(|error| RuntimeError::system("epoll", error))?;
             self.counters.wakeups += 1;
             self.now = boot_nanoseconds();
             for index in 0..ready {
@@ -168,13 +174,6 @@ impl<K: Driven> Batch<K> {
         }
     }
 
-    fn timeout_ms(&self) -> i32 {
-        if self.unsettled {
-            return 0;
-        }
-        self.tick_at.saturating_sub(self.now).min(TICK_EVERY).div_ceil(MILLISECOND) as i32
-    }
-
     fn handle(&mut self, event: Event) {
         match event.token {
             LISTENER_TOKEN => self.accept(),
@@ -182,6 +181,7 @@ impl<K: Driven> Batch<K> {
                 self.waker.clear();
                 self.connect_resolved();
             }
+            TICKER_TOKEN => self.ticker.clear(),
             token => self.link_event(from_token(token), event),
         }
     }

@@ -1,4 +1,5 @@
-//! Readiness of many sockets (epoll, level-triggered) and a way to wake the thread that waits for it (eventfd).
+//! Readiness of many sockets (epoll, level-triggered), a way to wake the thread that waits for it (eventfd), and a
+//! clock that does so at a fixed interval (timerfd).
 
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
@@ -72,7 +73,7 @@ impl Poll {
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
-    /// Waits at most `timeout_ms` (0: does not wait) and returns the number of events.
+    /// Waits at most `timeout_ms` (0: does not wait; negative: without limit) and returns the number of events.
     pub fn wait(&mut self, timeout_ms: i32) -> io::Result<usize> {
         self.ready = 0;
         let room = self.events.len() as libc::c_int;
@@ -138,6 +139,43 @@ impl Waker {
 impl AsRawFd for Waker {
     fn as_raw_fd(&self) -> RawFd {
         self.eventfd.as_raw_fd()
+    }
+}
+
+/// Makes waits return at a fixed interval. A time limit of every single wait would arm and cancel a kernel timer each
+/// time, which on a virtual machine costs more than the wait itself.
+pub(crate) struct Ticker {
+    timerfd: OwnedFd,
+}
+
+impl Ticker {
+    /// A clock with this interval; `nanoseconds` is below a second.
+    pub fn every(nanoseconds: u64) -> io::Result<Ticker> {
+        // SAFETY: no pointers are passed; the result is checked before it is used as a descriptor.
+        let timerfd = owned(unsafe {
+            libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK)
+        })?;
+        let interval = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds as libc::c_long };
+        let value = libc::itimerspec { it_interval: interval, it_value: interval };
+        // SAFETY: the descriptor is owned, `value` is only read during the call, and no old value is asked for.
+        let result = unsafe {
+            libc::timerfd_settime(timerfd.as_raw_fd(), 0, &raw const value, std::ptr::null_mut())
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(Ticker { timerfd }) }
+    }
+
+    /// Takes all ticks that happened so far.
+    pub fn clear(&self) {
+        let mut count = 0u64;
+        // SAFETY: the descriptor is owned by `self`, and the pointer and length describe the eight bytes of `count`.
+        // Without a tick the call fails with EAGAIN, which changes nothing.
+        let _ = unsafe { libc::read(self.timerfd.as_raw_fd(), (&raw mut count).cast(), 8) };
+    }
+}
+
+impl AsRawFd for Ticker {
+    fn as_raw_fd(&self) -> RawFd {
+        self.timerfd.as_raw_fd()
     }
 }
 
