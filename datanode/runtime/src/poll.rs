@@ -158,9 +158,8 @@ impl Ticker {
         let interval = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds as libc::c_long };
         let value = libc::itimerspec { it_interval: interval, it_value: interval };
         // SAFETY: the descriptor is owned, `value` is only read during the call, and no old value is asked for.
-        let result = unsafe {
-            libc::timerfd_settime(timerfd.as_raw_fd(), 0, &raw const value, std::ptr::null_mut())
-        };
+        let result =
+            unsafe { libc::timerfd_settime(timerfd.as_raw_fd(), 0, &raw const value, std::ptr::null_mut()) };
         if result < 0 { Err(io::Error::last_os_error()) } else { Ok(Ticker { timerfd }) }
     }
 

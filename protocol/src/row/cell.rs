@@ -114,14 +114,18 @@ impl<'a> Cell<'a> {
     }
 
     /// Appends the bytes of the cell; numbers are little-endian and cut to the width of the form.
+    #[inline]
     pub(crate) fn append(self, form: Form, out: &mut Vec<u8>) {
-        let width = form.fixed_bytes().unwrap_or(0);
+        let cut = |bytes: &[u8], out: &mut Vec<u8>| {
+            let width = form.fixed_bytes().unwrap_or(0).min(bytes.len());
+            out.extend_from_slice(&bytes[..width]);
+        };
         match self {
-            Self::Signed(value) => out.extend(value.to_le_bytes().iter().take(width)),
-            Self::Unsigned(value) => out.extend(value.to_le_bytes().iter().take(width)),
+            Self::Signed(value) => cut(&value.to_le_bytes(), out),
+            Self::Unsigned(value) => cut(&value.to_le_bytes(), out),
             Self::Float(value) => out.extend_from_slice(&value.to_le_bytes()),
             Self::Double(value) => out.extend_from_slice(&value.to_le_bytes()),
-            Self::Decimal(value) => out.extend(value.to_le_bytes().iter().take(width)),
+            Self::Decimal(value) => cut(&value.to_le_bytes(), out),
             Self::Bytes(bytes) => out.extend_from_slice(bytes),
             Self::Floats(floats) => {
                 for float in floats {

@@ -47,32 +47,46 @@ pub fn encode_update(
     program: &mut Vec<u8>,
 ) -> Result<(), RowError> {
     let start = program.len();
-    let mut sorted: Vec<&(u16, Assignment<'_>)> = assignments.iter().collect();
-    sorted.sort_by_key(|(index, _)| *index);
-    let mut previous = None;
-    let result = sorted.iter().try_for_each(|(index, assignment)| {
-        let codec = &layout.column(usize::from(*index))?.codec;
-        if previous.replace(*index) == Some(*index) {
-            return Err(RowError::DuplicateAssignment { column: codec.name.clone() });
-        }
-        append_assignment(layout, *index, assignment, program)
-    });
+    let result = if assignments.is_sorted_by(|(before, _), (after, _)| before < after) {
+        append_ascending(layout, assignments, program)
+    } else {
+        let mut sorted = assignments.to_vec();
+        sorted.sort_by_key(|(index, _)| *index);
+        append_ascending(layout, &sorted, program)
+    };
     if result.is_err() {
         program.truncate(start);
     }
     result
 }
 
-fn append_assignment(
+fn append_ascending(
     layout: &TableLayout,
+    assignments: &[(u16, Assignment<'_>)],
+    program: &mut Vec<u8>,
+) -> Result<(), RowError> {
+    let mut previous = None;
+    for (index, assignment) in assignments {
+        let codec = &value_column(layout, *index)?.codec;
+        if previous.replace(*index) == Some(*index) {
+            return Err(RowError::DuplicateAssignment { column: codec.name.clone() });
+        }
+        append_assignment(codec, *index, assignment, program)?;
+    }
+    Ok(())
+}
+
+#[inline]
+fn append_assignment(
+    codec: &ColumnCodec,
     index: u16,
     assignment: &Assignment<'_>,
     program: &mut Vec<u8>,
 ) -> Result<(), RowError> {
-    let codec = &value_column(layout, index)?.codec;
     let start = program.len();
-    program.extend_from_slice(&index.to_le_bytes());
-    program.extend_from_slice(&[0; HEADER_BYTES - 2]);
+    let mut header = [0; HEADER_BYTES];
+    header[..2].copy_from_slice(&index.to_le_bytes());
+    program.extend_from_slice(&header);
     let action = match assignment {
         Assignment::Set(value) => match codec.cell_of(value)? {
             Some(cell) => {

@@ -73,6 +73,19 @@ impl Session {
             Some(_) => self.records.binary_search_by_key(&transaction_seq, |record| record.transaction_seq),
         }
     }
+
+    /// Frees the records below `resolved_below`; their number.
+    fn free_below(&mut self, resolved_below: u64) -> usize {
+        if resolved_below <= self.resolved_below {
+            return 0;
+        }
+        self.resolved_below = resolved_below;
+        let before = self.records.len();
+        while self.records.front().is_some_and(|first| first.transaction_seq < resolved_below) {
+            self.records.pop_front();
+        }
+        before - self.records.len()
+    }
 }
 
 /// The outcome records of one fragment.
@@ -125,8 +138,8 @@ impl OutcomeTable {
 
     /// Frees the session's records below `resolved_below` and puts `record`, replacing one with the same number.
     pub fn put(&mut self, session: u64, resolved_below: u64, record: Outcome) {
-        self.free_below(session, resolved_below);
         let session = self.sessions.entry(session).or_default();
+        self.records -= session.free_below(resolved_below);
         match session.position(record.transaction_seq) {
             Ok(index) => session.records[index] = record,
             Err(index) => {
@@ -138,18 +151,7 @@ impl OutcomeTable {
 
     /// Frees the session's records below `resolved_below`, except those still in progress.
     pub fn free_below(&mut self, session: u64, resolved_below: u64) {
-        let session = self.sessions.entry(session).or_default();
-        if resolved_below <= session.resolved_below {
-            return;
-        }
-        session.resolved_below = resolved_below;
-        while let Some(first) = session.records.front() {
-            if first.transaction_seq >= resolved_below {
-                break;
-            }
-            session.records.pop_front();
-            self.records -= 1;
-        }
+        self.records -= self.sessions.entry(session).or_default().free_below(resolved_below);
     }
 
     /// Ends the transaction that is in progress under `id`; nothing when its record was freed meanwhile.
