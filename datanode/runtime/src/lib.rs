@@ -4,6 +4,8 @@
 //! of `duet-datanode-core`) from an epoll loop. Nothing here knows a signal; of the protocol it uses only the length
 //! that a frame announces.
 //!
+//! Threads that share the work talk through [`mailbox`]es and wake each other by their [`Bell`]s.
+//!
 //! One turn of the loop: wait, read the clock, give every whole frame to the kernel in place, tick, flush, write what
 //! the kernel hands out, obey its commands.
 
@@ -13,6 +15,7 @@ mod clock;
 mod connect;
 mod driven;
 mod link;
+mod mailbox;
 mod output;
 mod poll;
 mod process;
@@ -27,6 +30,7 @@ pub use affinity::{CpuListError, CpuPlan, parse_cpu_list, plan_cpu};
 pub use batch::Limits;
 pub use clock::boot_nanoseconds;
 pub use driven::Driven;
+pub use mailbox::{Asleep, Bell, LoopBell, MailboxReceiver, MailboxSender, mailbox};
 pub use poll::Waker;
 pub use process::{ProcessUsage, memory_available_bytes, raise_file_limit};
 pub use snapshot::{LinkCounters, Snapshot, SnapshotReader};
