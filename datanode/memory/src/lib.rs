@@ -1,8 +1,8 @@
 //! Arenas, row slots and the hash index of a Duet data node.
 //!
-//! Everything here belongs to one thread at a time and is reached through `&` and `&mut`: no locks, no latches. What
-//! a node's threads share is the [`MemoryBudget`], from which each [`Arena`] takes pages. Rows and index buckets
-//! live in the arena and are named by 32-bit handles.
+//! Rows and indexes belong to one thread at a time and are reached through `&` and `&mut`: no locks, no latches. What
+//! a node's threads share is the [`MemoryBudget`], from which each [`Arena`] takes pages, and the [`SectionPool`],
+//! whose buffers move between them. Rows and index buckets live in the arena and are named by 32-bit handles.
 //!
 //! ```
 //! use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, Priority, RowHandle, RowHeader};
@@ -29,10 +29,12 @@ mod index;
 mod prefetch;
 mod reservation;
 mod row;
+mod section;
 mod size_class;
 
 pub use arena::{Arena, ArenaOptions, RowHandle};
 pub use budget::{MemoryBudget, OutOfMemory, Priority};
 pub use index::{HashIndex, Probe};
 pub use row::{MAX_ROW_BYTES, ROW_HEADER_BYTES, RowHeader, RowView};
+pub use section::{Section, SectionMut, SectionPool};
 pub use size_class::PAGE_BYTES;

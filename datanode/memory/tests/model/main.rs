@@ -1,10 +1,11 @@
-//! Model-based tests of the arena and the hash index. Case counts are small under Miri.
+//! Model-based tests of the arena, the hash index and sections. Case counts are small under Miri.
 
 #![allow(clippy::unwrap_used)] // Helpers beside the tests, too, may fail by panicking.
 
 mod arena;
 mod index;
 mod scan;
+mod section;
 
 use duet_memory::{Arena, ArenaOptions, MemoryBudget, RowHandle, RowHeader};
 use proptest::test_runner::Config;
