@@ -537,6 +537,8 @@ impl<K: Driven> Batch<K> {
     /// Shows the counters to other threads.
     pub fn publish(&mut self) {
         self.counters.backlog_bytes = self.sending.total_backlog as u64;
+        self.counters.partial_bytes =
+            self.table.iter_mut().map(|link| link.partial.bytes.capacity() as u64).sum();
         self.counters.sockets = self.table.count() as u64;
         self.counters.links_paused = self.paused.len() as u64;
         self.snapshots.publish(Snapshot { node: self.kernel.counters(), links: self.counters });

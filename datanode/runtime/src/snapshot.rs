@@ -45,6 +45,8 @@ link_counters! {
     links_silent,
     #[doc = "Bytes handed out and not accepted by the system now."]
     backlog_bytes,
+    #[doc = "Bytes of memory held for frames that have not arrived completely now."]
+    partial_bytes,
     #[doc = "Sockets open now, those being opened or closed included."]
     sockets,
     #[doc = "Links not read from now because their replies pile up."]

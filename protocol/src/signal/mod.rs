@@ -46,6 +46,12 @@ pub trait Signal: FromBytes + IntoBytes + KnownLayout + Immutable + Unaligned + 
     const TYPE: SignalType;
 }
 
+/// Work on the fixed part of any type of signal; see [`SignalType::visit`].
+pub trait SignalVisitor {
+    /// Called with the type of the fixed part.
+    fn visit<S: Signal>(&mut self);
+}
+
 macro_rules! signal_types {
     ($($module:ident :: $name:ident = $number:literal,)+) => {
         $(pub mod $module;)+
@@ -75,6 +81,11 @@ macro_rules! signal_types {
             #[inline]
             pub fn body_bytes(self) -> usize {
                 match self { $(SignalType::$name => size_of::<$module::$name>(),)+ }
+            }
+
+            /// Calls the visitor with the type of the fixed part, for tools and tests that treat all signals alike.
+            pub fn visit(self, visitor: &mut impl SignalVisitor) {
+                match self { $(SignalType::$name => visitor.visit::<$module::$name>(),)+ }
             }
         }
 

@@ -61,6 +61,7 @@ pub struct Network {
     pub paused: Vec<bool>,
     pub stopped: Vec<Option<String>>,
     pub refused: Vec<(usize, u16)>,
+    secret: Vec<u8>,
 }
 
 pub fn definition() -> TableDefinition {
@@ -92,6 +93,11 @@ impl Network {
     }
 
     pub fn with_memory(memory_bytes: u64, planted_bug: u32) -> Network {
+        Network::with_secret(memory_bytes, planted_bug, b"")
+    }
+
+    /// A formed cluster whose members know this secret.
+    pub fn with_secret(memory_bytes: u64, planted_bug: u32, secret: &[u8]) -> Network {
         let nodes = 2;
         let member =
             |node| Member { node, incarnation: node + 10, state: MemberState::Full, recoverable: false };
@@ -139,7 +145,7 @@ impl Network {
                 address: format!("node-{node}"),
                 metrics_address: String::new(),
                 management: vec!["management".to_owned()],
-                secret: Vec::new(),
+                secret: secret.to_vec(),
                 memory_bytes,
                 arena_bytes: 64 << 20,
                 max_links: 100,
@@ -160,6 +166,7 @@ impl Network {
             paused: vec![false; nodes as usize],
             stopped: vec![None; nodes as usize],
             refused: Vec::new(),
+            secret: secret.to_vec(),
         };
         network.settle();
         assert!(network.kernels.iter().all(|kernel| kernel.counters().serving == 1), "{:?}", network.stopped);
@@ -348,7 +355,8 @@ impl Network {
     pub fn client_link(&mut self, node: usize) -> LinkId {
         let link = self.connect_client(node);
         let body = Hello { role: ROLE_CLIENT.into(), ..Hello::default() };
-        self.send_to_node(End::Client, node, link, &body, Sections::none());
+        let secret = self.secret.clone();
+        self.send_to_node(End::Client, node, link, &body, Sections::one(&secret));
         self.deliver();
         let received = self.received.remove(&(node, link.slot)).expect("welcome");
         assert_eq!(received[0].signal_type, SignalType::Welcome);

@@ -1,4 +1,4 @@
-//! The batch loop over real sockets, driving a kernel that only echoes.
+//! The batch loop over real sockets, driving a kernel that only echoes, or a real one where strangers knock.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
 
@@ -7,3 +7,4 @@ mod echo;
 mod flow;
 mod framing;
 mod limits;
+mod strangers;

@@ -1,0 +1,17 @@
+//! What the fuzz targets do with the bytes that the engine invents, and the seeds that it starts from.
+//!
+//! Each target is a function from bytes to nothing that panics when a promise is broken. `docs/fuzzing.md` says how to run
+//! them and how to repeat a crash.
+#![forbid(unsafe_code)]
+
+pub mod frame;
+pub mod input;
+pub mod kernel;
+/// The network of kernels in memory that the tests of the data node's core use.
+#[path = "../../datanode/core/tests/it/network.rs"]
+pub mod network;
+pub mod records;
+pub mod rows;
+pub mod seeds;
+pub mod signals;
+pub mod tables;
