@@ -131,7 +131,7 @@ proptest! {
     #![proptest_config(cases(400, 2))]
 
     #[test]
-    fn sections_are_like_vectors(steps in proptest::collection::vec(step(), 0..80)) {
+    fn sections_are_like_vectors(steps in proptest::collection::vec(step(), 0..if cfg!(miri) { 30 } else { 80 })) {
         run(&steps);
     }
 }
