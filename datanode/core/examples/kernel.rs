@@ -8,6 +8,9 @@
 #[path = "../tests/it/network.rs"]
 mod network;
 
+/// The nodes are one kernel each.
+const PARTS: Option<(usize, usize)> = None;
+
 use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::signal::Sections;

@@ -24,6 +24,9 @@ pub const GROUP: usize = 64;
 /// Most requests forwarded and not yet answered.
 const MAX_FORWARDS: usize = 65_536;
 
+/// Bits of an entry's generation.
+const FORWARD_GENERATIONS: u32 = 0x00ff_ffff;
+
 /// A request that another node answers through this one.
 #[derive(Clone, Copy, Debug)]
 struct Forward {
@@ -41,9 +44,71 @@ enum Route {
     Refused(ErrorCode, String),
 }
 
+/// Where the coordinator hands requests on: to the local data manager of the same thread, or to those of others.
+pub trait DataPort {
+    /// See [`LocalDataManager::prefetch_bucket`].
+    fn prefetch_bucket(&self, partition: u16, table: usize, hash: u64);
+    /// See [`LocalDataManager::execute`].
+    fn execute(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]);
+    /// See [`LocalDataManager::resolve`].
+    fn resolve(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        signal: &SignalView<'_>,
+        body: &Resolve,
+        partition: u16,
+    );
+    /// See [`LocalDataManager::scan`].
+    fn scan(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        signal: &SignalView<'_>,
+        body: &Scan,
+        table: usize,
+    );
+}
+
+impl DataPort for LocalDataManager {
+    #[inline(always)]
+    fn prefetch_bucket(&self, partition: u16, table: usize, hash: u64) {
+        LocalDataManager::prefetch_bucket(self, partition, table, hash);
+    }
+
+    #[inline(always)]
+    fn execute(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]) {
+        LocalDataManager::execute(self, context, jobs);
+    }
+
+    fn resolve(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        _signal: &SignalView<'_>,
+        body: &Resolve,
+        partition: u16,
+    ) {
+        LocalDataManager::resolve(self, context, reply, body, partition);
+    }
+
+    fn scan(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        _signal: &SignalView<'_>,
+        body: &Scan,
+        table: usize,
+    ) {
+        LocalDataManager::scan(self, context, reply, body, table);
+    }
+}
+
 /// The transaction coordinator.
 #[derive(Debug, Default)]
 pub struct TransactionCoordinator {
+    /// Number of the coordinator within the node; it tells the answers to its forwarded requests from those of others.
+    number: u8,
     forwards: Vec<Forward>,
     free: Vec<u32>,
     session_epoch: u64,
@@ -54,12 +119,17 @@ pub struct TransactionCoordinator {
 pub type ForwardLink<'a> = &'a dyn Fn(u32) -> Option<LinkId>;
 
 impl TransactionCoordinator {
+    /// The coordinator with this number within its node.
+    pub fn numbered(number: u8) -> TransactionCoordinator {
+        TransactionCoordinator { number, ..TransactionCoordinator::default() }
+    }
+
     /// Takes the requests of one frame in order: reads and writes in prefetched groups, the others one by one.
     /// Without `forward_link` (requests that another node forwarded) nothing is forwarded again.
     pub fn requests<'a>(
         &mut self,
         context: &mut Context<'_>,
-        ldm: &mut LocalDataManager,
+        ldm: &mut impl DataPort,
         link: LinkId,
         signals: impl Iterator<Item = SignalView<'a>>,
         forward_link: Option<ForwardLink<'_>>,
@@ -94,7 +164,7 @@ impl TransactionCoordinator {
     fn other_request(
         &mut self,
         context: &mut Context<'_>,
-        ldm: &mut LocalDataManager,
+        ldm: &mut impl DataPort,
         reply: ReplyTo,
         signal: &SignalView<'_>,
         forward_link: Option<ForwardLink<'_>>,
@@ -104,14 +174,14 @@ impl TransactionCoordinator {
         } else if let Some(body) = signal.body::<Resolve>() {
             let partition = context.map.partition_of(body.partition_hash.get());
             match context.map.partitions[usize::from(partition)].role {
-                Role::Primary { .. } => ldm.resolve(context, reply, body, partition),
+                Role::Primary { .. } => ldm.resolve(context, reply, signal, body, partition),
                 Role::Backup { primary } | Role::Elsewhere { primary } => {
                     self.forward(context, reply, signal, primary, forward_link);
                 }
             }
         } else if let Some(body) = signal.body::<Scan>() {
             match route_scan(context, body) {
-                Route::Here { table, .. } => ldm.scan(context, reply, body, table),
+                Route::Here { table, .. } => ldm.scan(context, reply, signal, body, table),
                 Route::Node { node } => self.forward(context, reply, signal, node, forward_link),
                 Route::Refused(code, detail) => context.out.error(reply, code, &detail),
             }
@@ -163,16 +233,18 @@ impl TransactionCoordinator {
             (self.forwards.len() - 1) as u32
         });
         let entry = &mut self.forwards[index as usize];
-        let generation = entry.generation.wrapping_add(1);
+        let generation = entry.generation.wrapping_add(1) & FORWARD_GENERATIONS;
         *entry = Forward { reply, via, is_write, generation, used: true };
         context.counters.forwarded += 1;
-        context.out.relay(via, u64::from(generation) << 32 | u64::from(index), signal);
+        context.out.relay(via, forward_id(self.number, generation, index), signal);
     }
 
     /// An answer came over the link of another node: relay it to whoever asked.
     pub fn answered(&mut self, context: &mut Context<'_>, link: LinkId, signal: &SignalView<'_>) {
-        let index = signal.request_id() as u32;
-        let generation = (signal.request_id() >> 32) as u32;
+        let (number, generation, index) = forward_parts(signal.request_id());
+        if number != self.number {
+            return;
+        }
         let Some(entry) = self.forwards.get_mut(index as usize) else { return };
         if !entry.used || entry.generation != generation || entry.via != link {
             return;
@@ -199,6 +271,15 @@ impl TransactionCoordinator {
             context.out.error(entry.reply, code, "the link to the leading node broke");
         }
     }
+}
+
+/// Request id under which a request is forwarded: number of the coordinator, generation and index of its entry.
+fn forward_id(number: u8, generation: u32, index: u32) -> u64 {
+    u64::from(number) << 56 | u64::from(generation) << 32 | u64::from(index)
+}
+
+fn forward_parts(id: u64) -> (u8, u32, u32) {
+    ((id >> 56) as u8, (id >> 32) as u32 & FORWARD_GENERATIONS, id as u32)
 }
 
 /// Table by id and version; scans may also read tables that are being dropped.

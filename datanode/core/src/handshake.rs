@@ -3,6 +3,7 @@
 use crate::interface::{Command, LinkId, Nanoseconds, Target};
 use crate::kernel::Kernel;
 use crate::links::{LinkRole, Stage};
+use crate::split::{Part, ToCoordinator, ToData};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, NO_LANE};
 use duet_protocol::ids::Instance;
@@ -48,8 +49,12 @@ impl Kernel {
         match hello.role.get() {
             ROLE_CLIENT => {
                 self.send_welcome(link, NO_LANE, 0);
-                if let Some(state) = self.links.get_mut(link) {
-                    state.stage = Stage::Ready(LinkRole::Client);
+                self.set_stage(link, Stage::Ready(LinkRole::Client));
+            }
+            ROLE_DATA_NODE if matches!(self.part, Part::Coordinator(_)) => {
+                let manager = self.hand_over(link, hello.lane.get());
+                if let (Some(split), Some(manager), Some(frame)) = (&mut self.split, manager, &self.current) {
+                    split.out.to_data[manager].push_back(ToData::PeerFrame { link, frame: frame.clone() });
                 }
             }
             ROLE_DATA_NODE => self.peer_hello(link, hello, frame.envelope()),
@@ -113,9 +118,7 @@ impl Kernel {
         }
         match target {
             Target::Management { index } => {
-                if let Some(state) = self.links.get_mut(link) {
-                    state.stage = Stage::Ready(LinkRole::Management { index });
-                }
+                self.set_stage(link, Stage::Ready(LinkRole::Management { index }));
                 self.out.set_receiver(link, Instance::NONE);
                 self.membership.established(target, link, now);
                 self.management_signals(now, link, signals);
@@ -126,10 +129,16 @@ impl Kernel {
                 let Some(lane) = lane else {
                     return self.refuse(link, ErrorCode::NotInView, "another instance answered");
                 };
-                self.membership.established(target, link, now);
+                match (self.part, &mut self.split) {
+                    (Part::Data(_), Some(split)) => {
+                        split.out.to_coordinators[0].push_back(ToCoordinator::Established { link, target });
+                    }
+                    _ => self.membership.established(target, link, now),
+                }
                 if !self.attach_lane(lane, link, welcome.lane_received.get()) {
                     return self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
                 }
+                self.share_peer_frame(link, frame);
                 self.peer_signals(link, lane, signals);
             }
         }

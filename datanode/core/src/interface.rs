@@ -98,6 +98,11 @@ macro_rules! counters {
             pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
                 vec![$((stringify!($name), concat!($($doc),+), self.$name),)+]
             }
+
+            /// Adds what another part of the same node has counted.
+            pub fn add(&mut self, other: &NodeCounters) {
+                $(self.$name = self.$name.saturating_add(other.$name);)+
+            }
         }
     };
 }

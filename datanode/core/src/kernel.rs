@@ -1,14 +1,18 @@
 //! The kernel: all blocks of one thread, and the dispatch between them.
 
-use crate::coordinator::{GROUP, TransactionCoordinator};
+use crate::coordinator::{ForwardLink, GROUP, TransactionCoordinator};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 use crate::lane::{Arrival, Lane};
-use crate::ldm::{Context, LocalDataManager, ReplicaDigest};
+use crate::ldm::{LocalDataManager, ReplicaDigest};
 use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
 use crate::membership::Membership;
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
-use duet_memory::{ArenaOptions, MemoryBudget};
+use crate::split::{
+    Destination, Installation, Part, Remote, Shared, SharedEpoch, Split, ToCoordinator, ToData, manager_of,
+    manager_of_lane,
+};
+use duet_memory::{ArenaOptions, MemoryBudget, Section};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, Signals};
 use duet_protocol::record::ClusterState;
@@ -23,6 +27,7 @@ use duet_protocol::signal::refuse_one::RefuseOne;
 use duet_protocol::signal::registered::Registered;
 use duet_protocol::signal::{Sections, SignalType, SignalView};
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 /// Largest frame that a client may send.
 const CLIENT_FRAME_BYTES: usize = 1 << 20;
@@ -45,6 +50,19 @@ const CLIENT_TYPES: u64 = SignalType::Read.bit()
     | SignalType::Heartbeat.bit();
 /// Time between two heartbeats on a link to another data node.
 const HEARTBEAT_EVERY: Nanoseconds = 100_000_000;
+/// Time between two reports of a part's counters to coordinator 0.
+const MEASURE_EVERY: Nanoseconds = 100_000_000;
+/// Address space of the arena of a part that keeps no rows.
+const NO_ARENA_BYTES: usize = 1 << 20;
+
+/// A message between parts of a node.
+#[derive(Debug)]
+pub enum Message {
+    /// For a data part.
+    Data(ToData),
+    /// For a coordinator part.
+    Coordinator(ToCoordinator),
+}
 
 /// All blocks of a data node in one thread (the batch pipeline).
 ///
@@ -59,17 +77,22 @@ pub struct Kernel {
     pub(crate) map: ClusterMap,
     pub(crate) commands: VecDeque<Command>,
     pub(crate) counters: NodeCounters,
-    coordinator: TransactionCoordinator,
-    ldm: LocalDataManager,
+    pub(crate) coordinator: TransactionCoordinator,
+    pub(crate) ldm: LocalDataManager,
+    pub(crate) part: Part,
+    /// In a part of a node.
+    pub(crate) split: Option<Box<Split>>,
+    /// In a part of a node: the frame that is being processed.
+    pub(crate) current: Option<Section>,
     budget: MemoryBudget,
     /// Link of lane 0 to each node, by node id.
-    forward_links: Vec<Option<LinkId>>,
+    pub(crate) forward_links: Vec<Option<LinkId>>,
     /// A state that came before this node was registered.
     early_state: Option<(ClusterState, Vec<u8>)>,
-    epoch: u64,
+    pub(crate) epoch: u64,
     epoch_at: Nanoseconds,
-    /// Epochs by which clients may still raise this node's one.
-    client_epochs: u64,
+    /// The epoch and how far clients may raise it, as the other parts of the node see them.
+    epochs: SharedEpoch,
     heartbeat_at: Nanoseconds,
     heartbeat: u64,
     drained_version: u64,
@@ -78,7 +101,7 @@ pub struct Kernel {
 /// The context of one event, from the fields of a kernel.
 macro_rules! context {
     ($kernel:ident) => {
-        Context {
+        $crate::ldm::Context {
             map: &$kernel.map,
             epoch: $kernel.epoch,
             out: &mut $kernel.out,
@@ -87,6 +110,7 @@ macro_rules! context {
         }
     };
 }
+pub(crate) use context;
 
 impl Kernel {
     /// A node that has not contacted anyone yet.
@@ -94,19 +118,69 @@ impl Kernel {
     /// # Errors
     /// A sentence when the configuration is impossible or the memory cannot be reserved.
     pub fn new(configuration: NodeConfiguration, now: Nanoseconds) -> Result<Kernel, String> {
+        let budget = MemoryBudget::new(configuration.memory_bytes);
+        Kernel::build(configuration, now, Part::Whole, budget, None)
+    }
+
+    /// The part of a node that coordinates requests on some links: those that its driver hands to it. Number 0 also keeps
+    /// membership; connections that this node opens, and only they, must be handed to it.
+    ///
+    /// # Errors
+    /// As [`Kernel::new`].
+    pub fn coordinator(
+        configuration: NodeConfiguration,
+        now: Nanoseconds,
+        shared: &Shared,
+        number: usize,
+    ) -> Result<Kernel, String> {
+        let part = Part::Coordinator(number);
+        Kernel::build(configuration, now, part, shared.budget.clone(), Some(shared.clone()))
+    }
+
+    /// The part of a node that owns the rows of some partitions.
+    ///
+    /// # Errors
+    /// As [`Kernel::new`].
+    pub fn data(
+        configuration: NodeConfiguration,
+        now: Nanoseconds,
+        shared: &Shared,
+        number: usize,
+    ) -> Result<Kernel, String> {
+        let part = Part::Data(number);
+        Kernel::build(configuration, now, part, shared.budget.clone(), Some(shared.clone()))
+    }
+
+    fn build(
+        configuration: NodeConfiguration,
+        now: Nanoseconds,
+        part: Part,
+        budget: MemoryBudget,
+        shared: Option<Shared>,
+    ) -> Result<Kernel, String> {
         if !(1..=255).contains(&configuration.node) {
             return Err(format!("node id {} is not in 1..=255", configuration.node));
         }
         if configuration.management.is_empty() {
             return Err("no management node is configured".to_owned());
         }
-        let budget = MemoryBudget::new(configuration.memory_bytes);
-        let arena_bytes = usize::try_from(configuration.arena_bytes).unwrap_or(usize::MAX);
+        let arena_bytes = match part {
+            Part::Coordinator(_) => NO_ARENA_BYTES,
+            Part::Whole | Part::Data(_) => usize::try_from(configuration.arena_bytes).unwrap_or(usize::MAX),
+        };
         let mut options = ArenaOptions::small(arena_bytes);
         options.huge_pages = configuration.memory_bytes >= 64 << 20;
         let ldm = LocalDataManager::new(&budget, options)?;
         let membership = Membership::new(&configuration, now);
-        let mut out = Outbox::default();
+        let epochs = shared.as_ref().map(|shared| shared.epoch.clone()).unwrap_or_default();
+        if matches!(part, Part::Whole | Part::Coordinator(0)) {
+            epochs.give_client_epochs(CLIENT_EPOCH_AHEAD, CLIENT_EPOCH_AHEAD);
+        }
+        let number = if let Part::Coordinator(number) = part { number } else { 0 };
+        let mut out = match &shared {
+            Some(shared) => Outbox::of_part(Arc::clone(&shared.board)),
+            None => Outbox::default(),
+        };
         out.identity.sender = membership.instance;
         out.identity.epoch = 1;
         Ok(Kernel {
@@ -116,14 +190,17 @@ impl Kernel {
             map: ClusterMap::default(),
             commands: VecDeque::new(),
             counters: NodeCounters::default(),
-            coordinator: TransactionCoordinator::default(),
+            coordinator: TransactionCoordinator::numbered(number as u8),
             ldm,
+            part,
+            split: shared.map(|shared| Box::new(Split::new(shared))),
+            current: None,
             budget,
             forward_links: Vec::new(),
             early_state: None,
             epoch: 1,
             epoch_at: now,
-            client_epochs: CLIENT_EPOCH_AHEAD,
+            epochs,
             heartbeat_at: now,
             heartbeat: 0,
             drained_version: 0,
@@ -140,6 +217,14 @@ impl Kernel {
     /// A wanted connection is open.
     pub fn link_connected(&mut self, _now: Nanoseconds, link: LinkId, target: Target) {
         self.links.open(link, Stage::AwaitWelcome(target));
+        self.show_frame_limit(link);
+        if let (Part::Coordinator(_), Target::Peer { lane, .. }) = (self.part, target) {
+            let manager = self.hand_over(link, lane);
+            if let (Some(split), Some(manager)) = (&mut self.split, manager) {
+                split.out.to_data[manager].push_back(ToData::PeerConnected { link, target });
+            }
+            return;
+        }
         self.out.open(link);
         self.send_hello(link, target);
     }
@@ -153,6 +238,14 @@ impl Kernel {
     pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, _reason: CloseReason) {
         let Some(closed) = self.links.close(link) else { return };
         self.out.close(link);
+        if let Some(split) = &mut self.split {
+            match closed.stage {
+                Stage::HandedOver { manager } => {
+                    split.out.to_data[manager].push_back(ToData::LinkClosed { link });
+                }
+                _ => split.out.all_data(|| ToData::LinkClosed { link }),
+            }
+        }
         if let Some(target) = closed.target {
             self.membership.lost(target, now);
         }
@@ -170,8 +263,92 @@ impl Kernel {
         match self.links.get(link).map(|link| link.stage) {
             Some(Stage::Ready(LinkRole::Client)) => CLIENT_FRAME_BYTES,
             Some(Stage::Ready(_) | Stage::AwaitWelcome(_)) => MAX_FRAME_BYTES,
-            Some(Stage::AwaitHello { .. }) | None => MAX_HANDSHAKE_BYTES,
+            Some(Stage::AwaitHello { .. } | Stage::HandedOver { .. }) | None => MAX_HANDSHAKE_BYTES,
         }
+    }
+
+    /// In a part of a node: shows the owner of the socket how large a frame may be now.
+    pub(crate) fn show_frame_limit(&self, link: LinkId) {
+        if let Some(split) = &self.split {
+            split.shared.board.set_frame_limit(link, self.frame_limit(link));
+        }
+    }
+
+    /// Moves a link to another stage.
+    pub(crate) fn set_stage(&mut self, link: LinkId, stage: Stage) {
+        if let Some(state) = self.links.get_mut(link) {
+            state.stage = stage;
+        }
+        self.show_frame_limit(link);
+    }
+
+    /// In a coordinator part: a link belongs to the data part of this lane from now on.
+    pub(crate) fn hand_over(&mut self, link: LinkId, lane: u16) -> Option<usize> {
+        let manager = manager_of_lane(lane, self.split.as_ref()?.shared.managers);
+        if let Some(state) = self.links.get_mut(link) {
+            state.stage = Stage::HandedOver { manager };
+        }
+        Some(manager)
+    }
+
+    /// As [`Kernel::frame`], in a part of a node: the frame may be handed on to other parts.
+    pub fn shared_frame(&mut self, now: Nanoseconds, link: LinkId, frame: &Section) {
+        if let Some(Stage::HandedOver { manager }) = self.links.get(link).map(|link| link.stage)
+            && let Some(split) = &mut self.split
+        {
+            split.out.to_data[manager].push_back(ToData::PeerFrame { link, frame: frame.clone() });
+            return;
+        }
+        self.refresh_epoch();
+        self.current = Some(frame.clone());
+        self.frame(now, link, frame);
+        self.current = None;
+    }
+
+    /// In a part of a node: sees the epoch that the other parts have seen.
+    pub(crate) fn refresh_epoch(&mut self) {
+        if self.split.is_some() {
+            let epoch = self.epochs.get();
+            if epoch > self.epoch {
+                self.epoch = epoch;
+                self.out.identity.epoch = epoch;
+            }
+        }
+    }
+
+    /// In a part of a node: hands out messages to other parts, oldest first, until `send` gives one back because the
+    /// mailbox is full. Whether all were taken.
+    pub fn drain_messages(
+        &mut self,
+        mut send: impl FnMut(Destination, Message) -> Result<(), Message>,
+    ) -> bool {
+        let Some(split) = &mut self.split else { return true };
+        let mut all = true;
+        for (index, queue) in split.out.to_data.iter_mut().enumerate() {
+            while let Some(message) = queue.pop_front() {
+                if let Err(Message::Data(message)) = send(Destination::Data(index), Message::Data(message)) {
+                    queue.push_front(message);
+                    all = false;
+                    break;
+                }
+            }
+        }
+        for (index, queue) in split.out.to_coordinators.iter_mut().enumerate() {
+            while let Some(message) = queue.pop_front() {
+                let destination = Destination::Coordinator(index);
+                if let Err(Message::Coordinator(message)) = send(destination, Message::Coordinator(message)) {
+                    queue.push_front(message);
+                    all = false;
+                    break;
+                }
+            }
+        }
+        all
+    }
+
+    /// In a part of a node: messages that wait for their mailboxes.
+    pub fn waiting_messages(&self) -> usize {
+        self.split.as_ref().map_or(0, |split| split.out.len())
     }
 
     /// One whole frame arrived (its announced length was checked against [`Kernel::frame_limit`]).
@@ -191,6 +368,7 @@ impl Kernel {
             return self.refuse(link, ErrorCode::ForeignCluster, "this node belongs to another cluster");
         }
         match stage {
+            Stage::HandedOver { .. } => {}
             Stage::AwaitHello { .. } => self.hello(link, &frame),
             Stage::AwaitWelcome(target) => self.welcomed(now, link, target, &frame),
             Stage::Ready(LinkRole::Client) => self.client_frame(link, &frame, envelope),
@@ -206,21 +384,34 @@ impl Kernel {
 
     /// Timers; call at least every 10 ms.
     pub fn tick(&mut self, now: Nanoseconds) {
+        self.refresh_epoch();
         self.keep_epoch(now);
         self.update_drained();
+        self.measure_part(now);
+        if !matches!(self.part, Part::Whole | Part::Coordinator(0)) {
+            return self.tick_links(now);
+        }
         let mut commands = std::mem::take(&mut self.commands);
         let (membership, ldm) = (&mut self.membership, &self.ldm);
         let (mut counters, budget, drained) = (self.counters, &self.budget, self.drained_version);
+        let split = &self.split;
         let (version, view) = (self.map.state.version, self.map.state.view.number);
         let serving = self.map.is_serving();
         membership.tick(now, &self.configuration, &mut self.out, &mut commands, || {
             ldm.measure(&mut counters);
+            for part in split.iter().flat_map(|split| &split.counters) {
+                counters.add(part);
+            }
             counters.memory_used_bytes = budget.used_bytes();
             counters.memory_limit_bytes = budget.limit_bytes();
             (counters.state_version, counters.view, counters.serving) = (version, view, u64::from(serving));
             (counters, drained)
         });
         self.commands = commands;
+        self.tick_links(now);
+    }
+
+    fn tick_links(&mut self, now: Nanoseconds) {
         if now >= self.heartbeat_at {
             self.heartbeat_at = now + HEARTBEAT_EVERY;
             self.heartbeat += 1;
@@ -240,6 +431,9 @@ impl Kernel {
 
     /// Ends a burst: acknowledgements are added and all open frames sealed.
     pub fn flush(&mut self, _now: Nanoseconds) {
+        if self.split.is_some() {
+            self.finish_requests();
+        }
         self.ldm.flush(&mut context!(self));
         self.acknowledge_lanes(false);
         self.out.flush();
@@ -271,19 +465,50 @@ impl Kernel {
 
     /// Counters and gauges now.
     pub fn counters(&self) -> NodeCounters {
-        let mut counters = self.counters;
-        self.ldm.measure(&mut counters);
-        counters.errors = self.out.errors;
+        let mut counters = self.own_counters();
+        for part in self.split.iter().flat_map(|split| &split.counters) {
+            counters.add(part);
+        }
+        counters
+    }
+
+    /// The counters of this kernel, and the gauges of the node.
+    pub(crate) fn own_counters(&self) -> NodeCounters {
+        let mut counters = self.part_counters();
         counters.memory_used_bytes = self.budget.used_bytes();
         counters.memory_limit_bytes = self.budget.limit_bytes();
-        counters.links = self.links.count() as u64;
-        counters.lane_frames_resent = self.out.lanes.iter().map(|lane| lane.resent).sum();
-        counters.lane_retained_bytes = self.out.lanes.iter().map(|lane| lane.retained_bytes() as u64).sum();
         counters.state_version = self.map.state.version;
         counters.view = self.map.state.view.number;
         counters.epoch = self.epoch;
         counters.serving = u64::from(self.map.is_serving());
         counters
+    }
+
+    /// What this kernel alone has counted; gauges of the whole node are left out.
+    pub(crate) fn part_counters(&self) -> NodeCounters {
+        let mut counters = self.counters;
+        self.ldm.measure(&mut counters);
+        counters.errors = self.out.errors;
+        counters.links = if matches!(self.part, Part::Data(_)) { 0 } else { self.links.count() as u64 };
+        counters.lane_frames_resent = self.out.lanes.iter().map(|lane| lane.resent).sum();
+        counters.lane_retained_bytes = self.out.lanes.iter().map(|lane| lane.retained_bytes() as u64).sum();
+        counters
+    }
+
+    /// A part tells coordinator 0 what it has counted.
+    fn measure_part(&mut self, now: Nanoseconds) {
+        let number = match (self.part, &self.split) {
+            (Part::Data(number), Some(split)) => split.shared.coordinators + number,
+            (Part::Coordinator(number), Some(_)) if number > 0 => number,
+            _ => return,
+        };
+        let counters = Box::new(self.part_counters());
+        if let Some(split) = &mut self.split
+            && now >= split.measure_at
+        {
+            split.measure_at = now + MEASURE_EVERY;
+            split.out.to_coordinators[0].push_back(ToCoordinator::Measured { part: number, counters });
+        }
     }
 
     /// Position of the last write that this node holds of a partition, if it holds the partition: given out as
@@ -313,6 +538,9 @@ impl Kernel {
         if epoch > self.epoch {
             self.epoch = epoch;
             self.out.identity.epoch = epoch;
+            if self.split.is_some() {
+                self.epochs.raise(epoch);
+            }
         }
     }
 
@@ -328,8 +556,13 @@ impl Kernel {
             .min();
         let passed = now.saturating_sub(self.epoch_at) / EPOCH_EVERY;
         self.epoch_at += passed * EPOCH_EVERY;
-        let allowed = self.client_epochs.saturating_add(passed.saturating_mul(CLIENT_EPOCHS_PER_EPOCH));
-        self.client_epochs = allowed.min(CLIENT_EPOCH_AHEAD);
+        if !matches!(self.part, Part::Whole | Part::Coordinator(0)) {
+            return;
+        }
+        let allowed = passed.saturating_mul(CLIENT_EPOCHS_PER_EPOCH);
+        if allowed > 0 {
+            self.epochs.give_client_epochs(allowed, CLIENT_EPOCH_AHEAD);
+        }
         if keeper == Some(self.configuration.node) {
             self.raise_epoch(self.epoch + passed.min(EPOCHS_PER_TICK));
         }
@@ -337,14 +570,13 @@ impl Kernel {
 
     fn client_frame(&mut self, link: LinkId, frame: &FrameView<'_>, envelope: Envelope) {
         let ahead = envelope.epoch.saturating_sub(self.epoch);
-        if ahead > self.client_epochs || envelope.lane.is_some() {
+        if envelope.lane.is_some() || !self.epochs.take_client_epochs(ahead) {
             return self.refuse(
                 link,
                 ErrorCode::InvalidRequest,
                 "impossible epoch or a lane in a client's frame",
             );
         }
-        self.client_epochs -= ahead;
         self.raise_epoch(envelope.epoch);
         if frame.types() & !CLIENT_TYPES != 0 {
             return self.refuse(link, ErrorCode::UnexpectedSignal, "clients do not send this signal");
@@ -354,10 +586,23 @@ impl Kernel {
                 self.fetch_state(link, &signal);
             }
         }
+        self.requests(link, frame.signals(), true);
+    }
+
+    /// Hands the requests among `signals` to the coordinator.
+    fn requests(&mut self, link: LinkId, signals: Signals<'_>, may_forward: bool) {
         let forward_links = &self.forward_links;
         let forward = |node: u32| forward_links.get(node as usize).copied().flatten();
-        let requests = frame.signals().filter(is_request);
-        self.coordinator.requests(&mut context!(self), &mut self.ldm, link, requests, Some(&forward));
+        let forward: Option<ForwardLink<'_>> = if may_forward { Some(&forward) } else { None };
+        let requests = signals.filter(is_request);
+        match (&mut self.split, &self.current) {
+            (Some(split), Some(frame)) => {
+                let lanes = self.map.state.configuration.lanes;
+                let mut remote = Remote::new(&mut split.out.to_data, link, frame, lanes);
+                self.coordinator.requests(&mut context!(self), &mut remote, link, requests, forward);
+            }
+            _ => self.coordinator.requests(&mut context!(self), &mut self.ldm, link, requests, forward),
+        }
     }
 
     fn fetch_state(&mut self, link: LinkId, signal: &SignalView<'_>) {
@@ -373,7 +618,10 @@ impl Kernel {
             return self.refuse(link, ErrorCode::NotInView, "the frame is from another instance");
         }
         self.raise_epoch(envelope.epoch);
-        let Some(position) = envelope.lane else { return self.peer_signals(link, lane, frame.signals()) };
+        let Some(position) = envelope.lane else {
+            self.share_peer_frame(link, frame);
+            return self.peer_signals(link, lane, frame.signals());
+        };
         let state = &mut self.out.lanes[lane];
         if position.lane != state.number
             || state.link != Some(link)
@@ -425,9 +673,19 @@ impl Kernel {
     }
 
     /// Signals of another data node outside the lanes: requests that it forwards, answers to ours.
+    ///
+    /// A data part sees to the lane and leaves the rest to the coordinator parts; `lane` means nothing to those.
     pub(crate) fn peer_signals(&mut self, link: LinkId, lane: usize, signals: Signals<'_>) {
         for signal in signals.clone() {
             match signal.signal_type() {
+                SignalType::ReadReply
+                | SignalType::WriteReply
+                | SignalType::ErrorReply
+                | SignalType::ResolveReply
+                | SignalType::ScanReply
+                    if matches!(self.part, Part::Data(_)) => {}
+                SignalType::LaneAcknowledge | SignalType::RefuseLink | SignalType::Welcome
+                    if matches!(self.part, Part::Coordinator(_)) => {}
                 SignalType::Read
                 | SignalType::Write
                 | SignalType::Resolve
@@ -459,8 +717,9 @@ impl Kernel {
                 }
             }
         }
-        let requests = signals.filter(is_request);
-        self.coordinator.requests(&mut context!(self), &mut self.ldm, link, requests, None);
+        if matches!(self.part, Part::Whole | Part::Coordinator(0)) {
+            self.requests(link, signals, false);
+        }
     }
 
     /// Signals of a management node.
@@ -532,7 +791,16 @@ impl Kernel {
             self.commands.push_back(Command::Stop { reason });
             return;
         }
-        let removed = match self.map.install(state, record, instance.node) {
+        if self.split.is_some() {
+            let cluster_id = self.membership.cluster_id;
+            return self.start_install(Arc::new(Installation { state, record, instance, cluster_id }));
+        }
+        self.apply_state(now, state, record);
+    }
+
+    /// Makes a state this kernel's own.
+    pub(crate) fn apply_state(&mut self, now: Nanoseconds, state: ClusterState, record: Vec<u8>) {
+        let removed = match self.map.install(state, record, self.membership.instance.node) {
             Ok(removed) => removed,
             Err(code) => {
                 let reason = format!("the cluster state cannot be installed: {code}");
@@ -546,7 +814,14 @@ impl Kernel {
         let lane_of = |node: u32, partition: u16| {
             out.lanes.iter().position(|lane| lane.peer.node == node && lane.number == partition % lanes)
         };
-        self.ldm.install(&self.map, &removed, lane_of);
+        let managers = self.split.as_ref().map_or(1, |split| split.shared.managers);
+        let part = self.part;
+        let owns = |partition: u16| match part {
+            Part::Whole => true,
+            Part::Data(number) => manager_of(partition, lanes, managers) == number,
+            Part::Coordinator(_) => false,
+        };
+        self.ldm.install(&self.map, &removed, owns, lane_of);
         self.update_drained();
         self.membership.report_soon();
     }
@@ -561,10 +836,11 @@ impl Kernel {
             for number in 0..state.configuration.lanes.max(1) {
                 let known =
                     self.out.lanes.iter().any(|lane| lane.peer == member.instance() && lane.number == number);
-                if !known {
+                if !known && self.owns_lane(number) {
                     self.out.lanes.push(Lane::new(member.instance(), number));
                 }
                 if member.node < me
+                    && !matches!(self.part, Part::Data(_))
                     && let Some(record) = state.node(member.node)
                 {
                     self.membership.want_peer(member.node, number, &record.address, now);
@@ -597,12 +873,11 @@ impl Kernel {
         self.out.lanes[lane].link = Some(link);
         self.out.send_lane_frames(lane, link, false);
         if self.out.lanes[lane].number == 0 {
-            let node = self.out.lanes[lane].peer.node as usize;
-            self.forward_links[node] = Some(link);
+            let node = self.out.lanes[lane].peer.node;
+            self.forward_links[node as usize] = Some(link);
+            self.tell_forward_link(node, Some(link));
         }
-        if let Some(state) = self.links.get_mut(link) {
-            state.stage = Stage::Ready(LinkRole::Peer { lane });
-        }
+        self.set_stage(link, Stage::Ready(LinkRole::Peer { lane }));
         true
     }
 
@@ -621,16 +896,28 @@ impl Kernel {
         }
     }
 
-    fn update_drained(&mut self) {
-        if self.drained_version == self.map.state.version {
+    pub(crate) fn update_drained(&mut self) {
+        if let (Part::Coordinator(_), Some(split)) = (self.part, &self.split) {
+            let drained = split.drained.iter().copied().min().unwrap_or(0);
+            if std::mem::replace(&mut self.drained_version, drained) != drained {
+                self.membership.report_soon();
+            }
+            return;
+        }
+        let version = self.map.state.version;
+        let marked = self.split.as_ref().is_none_or(|split| split.marks.iter().all(|mark| *mark >= version));
+        if self.drained_version == version || !marked {
             return;
         }
         let dropping = self.map.tables.iter().enumerate().filter_map(|(slot, table)| {
             table.as_ref().filter(|table| table.state == TableState::Dropping).map(|_| slot)
         });
         if !self.ldm.has_pending(dropping) {
-            self.drained_version = self.map.state.version;
+            self.drained_version = version;
             self.membership.report_soon();
+            if let (Part::Data(manager), Some(split)) = (self.part, &mut self.split) {
+                split.out.to_coordinators[0].push_back(ToCoordinator::Drained { manager, version });
+            }
         }
     }
 }

@@ -1,6 +1,6 @@
 //! The blocks of a Duet data node as plain state machines: no threads, clocks, sockets, files or unsafe code.
 //!
-//! [`Kernel`] joins the blocks of one thread. Whoever drives it (the threads of `duet-runtime`, or the
+//! [`Kernel`] joins the blocks of one thread; a node on several threads has several of them. Whoever drives it (the threads of `duet-runtime`, or the
 //! simulator) hands in events with the current time and takes out bytes and [`Command`]s.
 
 mod coordinator;
@@ -13,7 +13,12 @@ mod links;
 mod map;
 mod membership;
 mod outbox;
+mod split;
 
 pub use interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
-pub use kernel::Kernel;
+pub use kernel::{Kernel, Message};
 pub use ldm::ReplicaDigest;
+pub use split::{
+    Destination, Installation, LinkBoard, NodeKernel, RequestPlace, Shared, SharedEpoch, SplitKernel,
+    ToCoordinator, ToData,
+};

@@ -35,6 +35,11 @@ pub enum Stage {
     AwaitWelcome(Target),
     /// Done.
     Ready(LinkRole),
+    /// In a coordinator part: a link to another data node; everything about it belongs to this data part.
+    HandedOver {
+        /// Number of the data part.
+        manager: usize,
+    },
 }
 
 /// One link.

@@ -2,11 +2,13 @@
 
 use crate::interface::LinkId;
 use crate::lane::Lane;
+use crate::split::LinkBoard;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::ids::Instance;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::{Sections, Signal, SignalView};
+use std::sync::Arc;
 
 /// Bytes waiting for one link above which the driver should stop reading from it.
 pub const BACKLOG_PAUSE_BYTES: usize = 1 << 20;
@@ -36,6 +38,8 @@ struct LinkOutput {
 /// All outgoing traffic of one kernel.
 #[derive(Debug, Default)]
 pub struct Outbox {
+    /// In a part of a node: gauges of the links. Links are opened when they are first sent to, for other parts handle them.
+    board: Option<Arc<LinkBoard>>,
     links: Vec<LinkOutput>,
     dirty: Vec<u32>,
     /// Lanes to the other data nodes.
@@ -47,6 +51,11 @@ pub struct Outbox {
 }
 
 impl Outbox {
+    /// The output of a part of a node.
+    pub fn of_part(board: Arc<LinkBoard>) -> Outbox {
+        Outbox { board: Some(board), ..Outbox::default() }
+    }
+
     /// Opens the output of a new link.
     pub fn open(&mut self, link: LinkId) {
         let slot = link.slot as usize;
@@ -59,6 +68,17 @@ impl Outbox {
         output.receiver = Instance::NONE;
         output.builder.clear();
         output.backlog = 0;
+    }
+
+    /// In a part of a node: opens the output of a link that other parts handle.
+    #[cold]
+    fn open_unknown(&mut self, link: LinkId) {
+        let known = self.links.get(link.slot as usize).map(|output| output.generation);
+        // Generations are compared modulo 2^32; a link that was closed here stays closed.
+        let newer = known.is_none_or(|known| (link.generation.wrapping_sub(known) as i32) > 0);
+        if self.board.is_some() && newer {
+            self.open(link);
+        }
     }
 
     /// Drops the output of a closed link; later sends to it are forgotten.
@@ -87,9 +107,10 @@ impl Outbox {
     pub fn waiting(&self, link: LinkId) -> usize {
         match self.links.get(link.slot as usize) {
             Some(output) if output.open && output.generation == link.generation => {
-                output.builder.len() + output.backlog
+                let backlog = self.board.as_ref().map_or(output.backlog, |board| board.backlog(link));
+                output.builder.len() + backlog
             }
-            _ => 0,
+            _ => self.board.as_ref().map_or(0, |board| board.backlog(link)),
         }
     }
 
@@ -102,6 +123,9 @@ impl Outbox {
     #[inline]
     fn builder(&mut self, link: LinkId) -> Option<&mut FrameBuilder> {
         let identity = self.identity;
+        if self.output(link).is_none() {
+            self.open_unknown(link);
+        }
         let output = self.links.get_mut(link.slot as usize)?;
         if !output.open || output.generation != link.generation {
             return None;
@@ -127,11 +151,11 @@ impl Outbox {
     /// Answers a request, or says `ReplyBufferFull` when the asker does not read its answers.
     #[inline]
     pub fn reply<S: Signal>(&mut self, to: ReplyTo, body: &S, sections: Sections<'_>) {
-        let Some(output) = self.links.get_mut(to.link.slot as usize) else { return };
-        if !output.open || output.generation != to.link.generation {
-            return;
-        }
-        if output.dirty
+        let output = self.links.get_mut(to.link.slot as usize);
+        if let Some(output) = output
+            && output.open
+            && output.generation == to.link.generation
+            && output.dirty
             && !output.builder.is_full()
             && output.builder.len() + output.backlog <= BACKLOG_REFUSE_BYTES
         {

@@ -127,11 +127,13 @@ impl LocalDataManager {
         })
     }
 
-    /// The cluster state was installed: creates fragments and tables, starts freeing `removed` table slots.
+    /// The cluster state was installed: creates fragments (of the partitions that it owns) and tables, starts freeing
+    /// `removed` table slots.
     pub fn install(
         &mut self,
         map: &ClusterMap,
         removed: &[usize],
+        owns: impl Fn(u16) -> bool,
         lane_of: impl Fn(u32, u16) -> Option<usize>,
     ) {
         let tables = map.tables.len();
@@ -143,6 +145,9 @@ impl LocalDataManager {
         let outcomes = (self.outcome_limit / map.partitions.len().max(1)).max(LEAST_OUTCOMES);
         for (partition, info) in map.partitions.iter().enumerate() {
             let partition = partition as u16;
+            if !owns(partition) {
+                continue;
+            }
             let peer = match info.role {
                 Role::Primary { backup } => backup,
                 Role::Backup { primary } => Some(primary),

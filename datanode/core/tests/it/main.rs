@@ -4,3 +4,6 @@ mod chain;
 mod handshake;
 mod network;
 mod requests;
+
+/// Coordinator and data parts of each node; none for one kernel that is everything.
+const PARTS: Option<(usize, usize)> = None;

@@ -1,6 +1,6 @@
 //! A network of kernels in memory: first-in-first-out links that a test can cut, hold and inspect.
 
-use duet_datanode_core::{CloseReason, Command, Kernel, LinkId, NodeConfiguration, Target};
+use duet_datanode_core::{CloseReason, Command, LinkId, NodeConfiguration, NodeKernel, Target};
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::{Instance, TransactionId};
 use duet_protocol::layout::TableLayout;
@@ -47,7 +47,7 @@ impl Received {
 }
 
 pub struct Network {
-    pub kernels: Vec<Kernel>,
+    pub kernels: Vec<NodeKernel>,
     pub now: u64,
     /// The other end of each link of each node.
     peers: BTreeMap<(usize, u32), (LinkId, End)>,
@@ -152,7 +152,7 @@ impl Network {
                 seed: u64::from(node),
                 planted_bug,
             };
-            Kernel::new(configuration, 0).expect("valid")
+            NodeKernel::new(configuration, 0, super::PARTS, false).expect("valid")
         });
         let mut network = Network {
             kernels: kernels.collect(),

@@ -1,0 +1,118 @@
+//! Gauges that the parts of a node and the owners of its sockets share. They guide decisions and guard no data, so
+//! relaxed ordering is enough.
+
+use crate::interface::LinkId;
+use duet_protocol::frame::MAX_HANDSHAKE_BYTES;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+
+/// Backlog and largest frame of every link, by slot.
+#[derive(Debug)]
+pub struct LinkBoard {
+    slots: Box<[Slot]>,
+}
+
+/// Upper half of both: the generation that the number is of.
+#[derive(Debug, Default)]
+struct Slot {
+    backlog: AtomicU64,
+    frame_limit: AtomicU64,
+}
+
+impl LinkBoard {
+    /// A board for links with slots up to `max_links`.
+    pub fn new(max_links: u32) -> LinkBoard {
+        LinkBoard { slots: (0..=max_links).map(|_| Slot::default()).collect() }
+    }
+
+    /// Bytes handed out for a link and not yet accepted by the system.
+    #[inline]
+    pub fn backlog(&self, link: LinkId) -> usize {
+        self.slots.get(link.slot as usize).map_or(0, |slot| of(link, &slot.backlog).unwrap_or(0)) as usize
+    }
+
+    /// Sets the bytes that are not yet accepted by the system.
+    pub fn set_backlog(&self, link: LinkId, bytes: usize) {
+        if let Some(slot) = self.slots.get(link.slot as usize) {
+            slot.backlog.store(packed(link, bytes), Ordering::Relaxed);
+        }
+    }
+
+    /// Largest frame to accept from a link, in bytes; a small one before anything was set.
+    pub fn frame_limit(&self, link: LinkId) -> usize {
+        let limit = self.slots.get(link.slot as usize).and_then(|slot| of(link, &slot.frame_limit));
+        limit.map_or(MAX_HANDSHAKE_BYTES, |bytes| bytes as usize)
+    }
+
+    /// Sets the largest frame to accept from a link.
+    pub fn set_frame_limit(&self, link: LinkId, bytes: usize) {
+        if let Some(slot) = self.slots.get(link.slot as usize) {
+            slot.frame_limit.store(packed(link, bytes), Ordering::Relaxed);
+        }
+    }
+}
+
+fn packed(link: LinkId, bytes: usize) -> u64 {
+    u64::from(link.generation) << 32 | u64::from(u32::try_from(bytes).unwrap_or(u32::MAX))
+}
+
+/// The number, if it is of this generation of the link.
+fn of(link: LinkId, gauge: &AtomicU64) -> Option<u32> {
+    let packed = gauge.load(Ordering::Relaxed);
+    ((packed >> 32) as u32 == link.generation).then_some(packed as u32)
+}
+
+/// The epoch of a node whose parts run on several threads. It only rises. A part that receives a message sees at least
+/// the epoch that its sender saw: the mailbox orders the two.
+#[derive(Clone, Debug, Default)]
+pub struct SharedEpoch {
+    gauges: Arc<EpochGauges>,
+}
+
+#[derive(Debug, Default)]
+struct EpochGauges {
+    epoch: AtomicU64,
+    client_epochs: AtomicU64,
+}
+
+impl SharedEpoch {
+    /// The epoch now.
+    pub fn get(&self) -> u64 {
+        self.gauges.epoch.load(Ordering::Relaxed)
+    }
+
+    /// Raises it to at least this.
+    pub fn raise(&self, epoch: u64) {
+        self.gauges.epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// Takes `epochs` of those by which clients may raise it. False when there are not so many.
+    pub(crate) fn take_client_epochs(&self, epochs: u64) -> bool {
+        let take = |left: u64| left.checked_sub(epochs);
+        epochs == 0
+            || self.gauges.client_epochs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take).is_ok()
+    }
+
+    /// Allows clients to raise it by so many more, `most` in all.
+    pub(crate) fn give_client_epochs(&self, epochs: u64, most: u64) {
+        let give = |left: u64| Some(left.saturating_add(epochs).min(most));
+        let _ = self.gauges.client_epochs.fetch_update(Ordering::Relaxed, Ordering::Relaxed, give);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn gauges_of_an_earlier_link_are_forgotten() {
+        let board = LinkBoard::new(3);
+        let (old, new) = (LinkId { slot: 3, generation: 1 }, LinkId { slot: 3, generation: 2 });
+        board.set_backlog(old, 5);
+        board.set_frame_limit(old, 1 << 20);
+        assert_eq!((board.backlog(old), board.frame_limit(old)), (5, 1 << 20));
+        assert_eq!((board.backlog(new), board.frame_limit(new)), (0, MAX_HANDSHAKE_BYTES));
+        board.set_backlog(LinkId { slot: 9, generation: 1 }, 5);
+        assert_eq!(board.backlog(LinkId { slot: 9, generation: 1 }), 0, "no such slot");
+    }
+}

@@ -1,0 +1,270 @@
+//! The data part: executes what the coordinators hand on, and owns the links of its lanes.
+
+use super::message::{Installation, RequestPlace, ToCoordinator, ToData};
+use super::{Part, manager_of_lane};
+use crate::coordinator::GROUP;
+use crate::interface::{LinkId, Nanoseconds};
+use crate::kernel::{Kernel, context};
+use crate::ldm::Job;
+use crate::links::{LinkRole, Stage};
+use crate::outbox::ReplyTo;
+use duet_memory::Section;
+use duet_protocol::frame::FrameView;
+use duet_protocol::signal::resolve::Resolve;
+use duet_protocol::signal::scan::Scan;
+use duet_protocol::signal::{SignalType, SignalView};
+use std::sync::Arc;
+
+/// Requests of one coordinator's current frame that were handed on and are not executed yet.
+#[derive(Debug, Default)]
+pub struct Requests {
+    frame: Option<(LinkId, Section)>,
+    places: Vec<RequestPlace>,
+}
+
+impl Kernel {
+    /// Data part: a message of a coordinator part. Requests are executed in groups, the last ones by
+    /// [`Kernel::finish_requests`].
+    pub fn data_message(&mut self, now: Nanoseconds, coordinator: usize, message: ToData) {
+        match message {
+            ToData::Requests(places) => {
+                let Some(split) = &mut self.split else { return };
+                let waiting = &mut split.requests[coordinator].places;
+                waiting.extend(places.iter().filter(|place| **place != RequestPlace::NONE));
+                if waiting.len() + places.len() > GROUP {
+                    self.finish_requests_of(coordinator);
+                }
+            }
+            ToData::Frame { link, frame } => {
+                self.finish_requests_of(coordinator);
+                if let Some(split) = &mut self.split {
+                    split.requests[coordinator].frame = Some((link, frame));
+                }
+            }
+            other => {
+                self.finish_requests();
+                self.refresh_epoch();
+                self.rare_data_message(now, coordinator, other);
+            }
+        }
+    }
+
+    fn rare_data_message(&mut self, now: Nanoseconds, coordinator: usize, message: ToData) {
+        match message {
+            ToData::PeerFrame { link, frame } => {
+                if self.links.get(link).is_none() {
+                    self.links.open(link, Stage::AwaitHello { since: now });
+                    self.out.open(link);
+                }
+                self.shared_frame(now, link, &frame);
+            }
+            ToData::PeerConnected { link, target } => self.link_connected(now, link, target),
+            ToData::LinkClosed { link } => self.data_link_closed(now, link),
+            ToData::Install(installation) => self.data_install(now, &installation),
+            ToData::Mark { version } => {
+                if let Some(split) = &mut self.split {
+                    split.marks[coordinator] = version;
+                }
+                self.update_drained();
+            }
+            ToData::Frame { .. } | ToData::Requests(_) => {}
+        }
+    }
+
+    /// Data part: executes the requests that were handed on so far.
+    pub fn finish_requests(&mut self) {
+        for coordinator in 0..self.split.as_ref().map_or(0, |split| split.requests.len()) {
+            self.finish_requests_of(coordinator);
+        }
+    }
+
+    fn finish_requests_of(&mut self, coordinator: usize) {
+        let Some(split) = &mut self.split else { return };
+        let requests = &mut split.requests[coordinator];
+        if requests.places.is_empty() {
+            return;
+        }
+        let Some((link, frame)) = requests.frame.take() else { return };
+        let mut places = std::mem::take(&mut requests.places);
+        self.refresh_epoch();
+        for group in places.chunks(GROUP) {
+            self.execute_places(link, &frame, group);
+        }
+        places.clear();
+        if let Some(split) = &mut self.split {
+            // More requests of the same frame may follow.
+            split.requests[coordinator] = Requests { frame: Some((link, frame)), places };
+        }
+    }
+
+    fn execute_places(&mut self, link: LinkId, frame: &[u8], places: &[RequestPlace]) {
+        let mut group: [Option<Job<'_>>; GROUP] = [None; GROUP];
+        let mut used = 0;
+        for place in places {
+            let bytes = frame.get(place.offset as usize..).unwrap_or_default();
+            let Ok((signal, _)) = SignalView::split_checked(bytes) else { continue };
+            let reply = ReplyTo { link, request_id: signal.request_id() };
+            let RequestPlace { partition, hash, .. } = *place;
+            let table = usize::from(place.table);
+            if matches!(signal.signal_type(), SignalType::Read | SignalType::Write) {
+                self.ldm.prefetch_bucket(partition, table, hash);
+                group[used] = Some(Job { signal, reply, partition, table, hash });
+                used += 1;
+                continue;
+            }
+            self.ldm.execute(&mut context!(self), &group[..used]);
+            used = 0;
+            if let Some(body) = signal.body::<Resolve>() {
+                self.ldm.resolve(&mut context!(self), reply, body, partition);
+            } else if let Some(body) = signal.body::<Scan>() {
+                self.ldm.scan(&mut context!(self), reply, body, table);
+            }
+        }
+        self.ldm.execute(&mut context!(self), &group[..used]);
+    }
+
+    /// Installs a state that coordinator 0 handed on.
+    fn data_install(&mut self, now: Nanoseconds, installation: &Installation) {
+        self.membership.instance = installation.instance;
+        self.membership.cluster_id = installation.cluster_id;
+        self.out.identity.sender = installation.instance;
+        self.out.identity.cluster_id = installation.cluster_id;
+        let version = installation.state.version;
+        self.apply_state(now, installation.state.clone(), installation.record.clone());
+        if let Some(split) = &mut self.split {
+            split.out.to_coordinators[0].push_back(ToCoordinator::Installed { version });
+        }
+    }
+
+    fn data_link_closed(&mut self, now: Nanoseconds, link: LinkId) {
+        let Some(closed) = self.links.close(link) else { return self.out.close(link) };
+        self.out.close(link);
+        let _ = now;
+        if let Stage::Ready(LinkRole::Peer { lane }) = closed.stage
+            && self.out.lanes[lane].detach(link)
+            && self.out.lanes[lane].number == 0
+        {
+            self.tell_forward_link(self.out.lanes[lane].peer.node, None);
+        }
+    }
+
+    /// Data part: tells all coordinators over which link requests for a node are forwarded.
+    pub(crate) fn tell_forward_link(&mut self, node: u32, link: Option<LinkId>) {
+        if let Some(split) = &mut self.split {
+            split.out.coordinators_except(None, || ToCoordinator::ForwardLink { node, link });
+        }
+    }
+
+    /// Data part: a checked frame outside the lanes is for the coordinators too.
+    pub(crate) fn share_peer_frame(&mut self, link: LinkId, frame: &FrameView<'_>) {
+        const FOR_COORDINATORS: u64 = SignalType::Read.bit()
+            | SignalType::Write.bit()
+            | SignalType::Resolve.bit()
+            | SignalType::Scan.bit()
+            | SignalType::ReadReply.bit()
+            | SignalType::WriteReply.bit()
+            | SignalType::ErrorReply.bit()
+            | SignalType::ResolveReply.bit()
+            | SignalType::ScanReply.bit();
+        if frame.types() & FOR_COORDINATORS == 0 {
+            return;
+        }
+        let Some(section) = self.current.clone() else { return };
+        if let Some(split) = &mut self.split {
+            split.out.coordinators_except(None, || ToCoordinator::PeerFrame { link, frame: section.clone() });
+        }
+    }
+
+    /// Whether a lane belongs to this kernel.
+    pub(crate) fn owns_lane(&self, lane: u16) -> bool {
+        match (self.part, &self.split) {
+            (Part::Data(index), Some(split)) => manager_of_lane(lane, split.shared.managers) == index,
+            (Part::Coordinator(_), _) => false,
+            _ => true,
+        }
+    }
+
+    /// Coordinator 0: the data parts install first.
+    pub(crate) fn start_install(&mut self, installation: Arc<Installation>) {
+        let Some(split) = &mut self.split else { return };
+        if let Some((current, _)) = &split.installing {
+            if installation.state.version > current.state.version {
+                split.next_install = Some(installation);
+            }
+            return;
+        }
+        split.out.all_data(|| ToData::Install(Arc::clone(&installation)));
+        split.installing = Some((installation, split.shared.managers));
+    }
+
+    /// Coordinator part: a message of a data part, or of coordinator 0.
+    pub fn coordinator_message(&mut self, now: Nanoseconds, message: ToCoordinator) {
+        self.refresh_epoch();
+        match message {
+            ToCoordinator::Installed { version } => self.data_installed(now, version),
+            ToCoordinator::Install(installation) => self.coordinator_install(now, &installation),
+            ToCoordinator::Drained { manager, version } => {
+                if let Some(split) = &mut self.split {
+                    split.drained[manager] = version;
+                }
+                self.update_drained();
+            }
+            ToCoordinator::Established { link, target } => self.membership.established(target, link, now),
+            ToCoordinator::ForwardLink { node, link } => {
+                let node = node as usize;
+                if self.forward_links.len() <= node {
+                    self.forward_links.resize(node + 1, None);
+                }
+                let lost = std::mem::replace(&mut self.forward_links[node], link);
+                if let Some(lost) = lost.filter(|lost| Some(*lost) != link) {
+                    self.coordinator.link_closed(&mut context!(self), lost);
+                    self.out.close(lost);
+                }
+            }
+            ToCoordinator::PeerFrame { link, frame } => {
+                if let Ok(view) = FrameView::new_checked(&frame) {
+                    self.current = Some(frame.clone());
+                    self.peer_signals(link, usize::MAX, view.signals());
+                    self.current = None;
+                }
+            }
+            ToCoordinator::Measured { part, counters } => {
+                if let Some(split) = &mut self.split {
+                    split.counters[part] = *counters;
+                }
+            }
+        }
+    }
+
+    fn data_installed(&mut self, now: Nanoseconds, version: u64) {
+        let Some(split) = &mut self.split else { return };
+        let Some((installation, missing)) = &mut split.installing else { return };
+        if installation.state.version != version {
+            return;
+        }
+        *missing -= 1;
+        if *missing > 0 {
+            return;
+        }
+        let Some((installation, _)) = split.installing.take() else { return };
+        split.out.coordinators_except(Some(0), || ToCoordinator::Install(Arc::clone(&installation)));
+        let next = split.next_install.take();
+        self.coordinator_install(now, &installation);
+        if let Some(next) = next {
+            self.start_install(next);
+        }
+    }
+
+    /// Installs a state that all data parts have installed, and marks it in the mailboxes.
+    fn coordinator_install(&mut self, now: Nanoseconds, installation: &Installation) {
+        self.membership.instance = installation.instance;
+        self.membership.cluster_id = installation.cluster_id;
+        self.out.identity.sender = installation.instance;
+        self.out.identity.cluster_id = installation.cluster_id;
+        let version = installation.state.version;
+        self.apply_state(now, installation.state.clone(), installation.record.clone());
+        if let Some(split) = &mut self.split {
+            split.out.all_data(|| ToData::Mark { version });
+        }
+    }
+}

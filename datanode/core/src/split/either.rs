@@ -1,0 +1,173 @@
+//! A node as its driver sees it, whatever its parts.
+
+use super::SplitKernel;
+use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
+use crate::kernel::Kernel;
+use crate::ldm::ReplicaDigest;
+use duet_protocol::error::ErrorCode;
+
+/// A node of one part or of several, for the simulator and for tests.
+#[derive(Debug)]
+pub enum NodeKernel {
+    /// Everything in one kernel: the batch pipeline.
+    Whole(Box<Kernel>),
+    /// Several parts.
+    Split(Box<SplitKernel>),
+}
+
+impl NodeKernel {
+    /// A node that is one kernel, or has these numbers of coordinator and data parts; `lazy` as in [`SplitKernel::new`].
+    ///
+    /// # Errors
+    /// As [`Kernel::new`].
+    pub fn new(
+        configuration: NodeConfiguration,
+        now: Nanoseconds,
+        parts: Option<(usize, usize)>,
+        lazy: bool,
+    ) -> Result<NodeKernel, String> {
+        Ok(match parts {
+            None => NodeKernel::Whole(Box::new(Kernel::new(configuration, now)?)),
+            Some((coordinators, managers)) => {
+                let split = SplitKernel::new(&configuration, now, coordinators, managers, lazy)?;
+                NodeKernel::Split(Box::new(split))
+            }
+        })
+    }
+
+    /// See [`SplitKernel::is_behind`].
+    pub fn is_behind(&self) -> bool {
+        match self {
+            NodeKernel::Whole(_) => false,
+            NodeKernel::Split(kernel) => kernel.is_behind(),
+        }
+    }
+
+    /// See [`Kernel::link_accepted`].
+    pub fn link_accepted(&mut self, now: Nanoseconds, link: LinkId) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.link_accepted(now, link),
+            NodeKernel::Split(kernel) => kernel.link_accepted(now, link),
+        }
+    }
+
+    /// See [`Kernel::link_connected`].
+    pub fn link_connected(&mut self, now: Nanoseconds, link: LinkId, target: Target) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.link_connected(now, link, target),
+            NodeKernel::Split(kernel) => kernel.link_connected(now, link, target),
+        }
+    }
+
+    /// See [`Kernel::connect_failed`].
+    pub fn connect_failed(&mut self, now: Nanoseconds, target: Target) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.connect_failed(now, target),
+            NodeKernel::Split(kernel) => kernel.connect_failed(now, target),
+        }
+    }
+
+    /// See [`Kernel::link_closed`].
+    pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, reason: CloseReason) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.link_closed(now, link, reason),
+            NodeKernel::Split(kernel) => kernel.link_closed(now, link, reason),
+        }
+    }
+
+    /// See [`Kernel::frame_limit`].
+    pub fn frame_limit(&self, link: LinkId) -> usize {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.frame_limit(link),
+            NodeKernel::Split(kernel) => kernel.frame_limit(link),
+        }
+    }
+
+    /// See [`Kernel::frame`].
+    pub fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.frame(now, link, bytes),
+            NodeKernel::Split(kernel) => kernel.frame(now, link, bytes),
+        }
+    }
+
+    /// See [`Kernel::damaged`].
+    pub fn damaged(&mut self, now: Nanoseconds, link: LinkId, code: ErrorCode) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.damaged(now, link, code),
+            NodeKernel::Split(kernel) => kernel.damaged(now, link, code),
+        }
+    }
+
+    /// See [`Kernel::tick`].
+    pub fn tick(&mut self, now: Nanoseconds) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.tick(now),
+            NodeKernel::Split(kernel) => kernel.tick(now),
+        }
+    }
+
+    /// See [`Kernel::flush`].
+    pub fn flush(&mut self, now: Nanoseconds) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.flush(now),
+            NodeKernel::Split(kernel) => kernel.flush(now),
+        }
+    }
+
+    /// See [`Kernel::drain_output`].
+    pub fn drain_output(&mut self, send: impl FnMut(LinkId, &[u8])) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.drain_output(send),
+            NodeKernel::Split(kernel) => kernel.drain_output(send),
+        }
+    }
+
+    /// See [`Kernel::set_backlog`].
+    pub fn set_backlog(&mut self, link: LinkId, bytes: usize) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.set_backlog(link, bytes),
+            NodeKernel::Split(kernel) => kernel.set_backlog(link, bytes),
+        }
+    }
+
+    /// See [`Kernel::wants_input`].
+    pub fn wants_input(&self, link: LinkId) -> bool {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.wants_input(link),
+            NodeKernel::Split(kernel) => kernel.wants_input(link),
+        }
+    }
+
+    /// See [`Kernel::next_command`].
+    pub fn next_command(&mut self) -> Option<Command> {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.next_command(),
+            NodeKernel::Split(kernel) => kernel.next_command(),
+        }
+    }
+
+    /// See [`Kernel::counters`].
+    pub fn counters(&self) -> NodeCounters {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.counters(),
+            NodeKernel::Split(kernel) => kernel.counters(),
+        }
+    }
+
+    /// See [`Kernel::last_position`].
+    pub fn last_position(&self, partition: u16) -> Option<u64> {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.last_position(partition),
+            NodeKernel::Split(kernel) => kernel.last_position(partition),
+        }
+    }
+
+    /// See [`Kernel::replica_digests`].
+    pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.replica_digests(),
+            NodeKernel::Split(kernel) => kernel.replica_digests(),
+        }
+    }
+}

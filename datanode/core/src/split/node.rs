@@ -1,0 +1,255 @@
+//! A node of several parts in one thread: for the simulator and for tests, which drive it as they drive one kernel.
+
+use super::{Destination, Queue, Shared, ToCoordinator, ToData};
+use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
+use crate::kernel::{Kernel, Message};
+use crate::ldm::ReplicaDigest;
+use duet_memory::SectionPool;
+use duet_protocol::error::ErrorCode;
+use std::collections::{BTreeMap, VecDeque};
+
+/// Coordinator and data parts with mailboxes between them, which are emptied in an order drawn from the node's seed.
+///
+/// Its methods mean what those of [`Kernel`] with the same names mean.
+#[derive(Debug)]
+pub struct SplitKernel {
+    coordinators: Vec<Kernel>,
+    managers: Vec<Kernel>,
+    shared: Shared,
+    pool: SectionPool,
+    /// Mailboxes from each coordinator to each data part.
+    to_data: Vec<Vec<Queue<ToData>>>,
+    /// Mailboxes from each part (coordinators first) to each coordinator.
+    to_coordinators: Vec<Vec<Queue<ToCoordinator>>>,
+    /// Coordinator of each link.
+    owners: BTreeMap<LinkId, usize>,
+    commands: VecDeque<Command>,
+    random: u64,
+    /// Whether messages may stay in their mailboxes at the end of a burst.
+    lazy: bool,
+}
+
+impl SplitKernel {
+    /// A node with these numbers of parts. A `lazy` one leaves messages in their mailboxes now and then, as threads do
+    /// that are not scheduled; call [`SplitKernel::flush`] again while [`SplitKernel::is_behind`].
+    ///
+    /// # Errors
+    /// As [`Kernel::new`].
+    pub fn new(
+        configuration: &NodeConfiguration,
+        now: Nanoseconds,
+        coordinators: usize,
+        managers: usize,
+        lazy: bool,
+    ) -> Result<SplitKernel, String> {
+        let shared =
+            Shared::new(configuration.memory_bytes, configuration.max_links, coordinators, managers)?;
+        let part = |number| Kernel::coordinator(configuration.clone(), now, &shared, number);
+        let coordinator_parts = (0..coordinators).map(part).collect::<Result<Vec<_>, _>>()?;
+        let part = |number| Kernel::data(configuration.clone(), now, &shared, number);
+        let data_parts = (0..managers).map(part).collect::<Result<Vec<_>, _>>()?;
+        let parts = coordinators + managers;
+        Ok(SplitKernel {
+            coordinators: coordinator_parts,
+            managers: data_parts,
+            shared,
+            pool: SectionPool::new(64, 4096),
+            to_data: (0..coordinators).map(|_| (0..managers).map(|_| Queue::new()).collect()).collect(),
+            to_coordinators: (0..parts).map(|_| (0..coordinators).map(|_| Queue::new()).collect()).collect(),
+            owners: BTreeMap::new(),
+            commands: VecDeque::new(),
+            random: configuration.seed | 1,
+            lazy,
+        })
+    }
+
+    fn draw(&mut self, below: usize) -> usize {
+        // xorshift64: the order of parts needs no better randomness.
+        self.random ^= self.random << 13;
+        self.random ^= self.random >> 7;
+        self.random ^= self.random << 17;
+        (self.random % below as u64) as usize
+    }
+
+    fn owner(&self, link: LinkId) -> usize {
+        self.owners.get(&link).copied().unwrap_or(link.slot as usize % self.coordinators.len())
+    }
+
+    /// See [`Kernel::link_accepted`].
+    pub fn link_accepted(&mut self, now: Nanoseconds, link: LinkId) {
+        let owner = link.slot as usize % self.coordinators.len();
+        self.owners.insert(link, owner);
+        self.coordinators[owner].link_accepted(now, link);
+    }
+
+    /// See [`Kernel::link_connected`].
+    pub fn link_connected(&mut self, now: Nanoseconds, link: LinkId, target: Target) {
+        self.owners.insert(link, 0);
+        self.coordinators[0].link_connected(now, link, target);
+    }
+
+    /// See [`Kernel::connect_failed`].
+    pub fn connect_failed(&mut self, now: Nanoseconds, target: Target) {
+        self.coordinators[0].connect_failed(now, target);
+    }
+
+    /// See [`Kernel::link_closed`].
+    pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, reason: CloseReason) {
+        let owner = self.owner(link);
+        self.owners.remove(&link);
+        self.coordinators[owner].link_closed(now, link, reason);
+    }
+
+    /// See [`Kernel::frame_limit`].
+    pub fn frame_limit(&self, link: LinkId) -> usize {
+        self.shared.board.frame_limit(link)
+    }
+
+    /// See [`Kernel::frame`].
+    pub fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]) {
+        let owner = self.owner(link);
+        let mut section = self.pool.take(bytes.len());
+        section.extend_from_slice(bytes);
+        self.coordinators[owner].shared_frame(now, link, &section.freeze());
+    }
+
+    /// See [`Kernel::damaged`].
+    pub fn damaged(&mut self, now: Nanoseconds, link: LinkId, code: ErrorCode) {
+        let owner = self.owner(link);
+        self.coordinators[owner].damaged(now, link, code);
+    }
+
+    /// See [`Kernel::tick`].
+    pub fn tick(&mut self, now: Nanoseconds) {
+        for part in self.coordinators.iter_mut().chain(&mut self.managers) {
+            part.tick(now);
+        }
+    }
+
+    /// See [`Kernel::flush`].
+    pub fn flush(&mut self, now: Nanoseconds) {
+        loop {
+            self.collect();
+            let Some((source, destination)) = self.choose() else { break };
+            if self.lazy && self.draw(64) == 0 {
+                break;
+            }
+            for _ in 0..=self.draw(8) {
+                self.deliver(now, source, destination);
+            }
+            if let Destination::Data(index) = destination
+                && self.draw(4) > 0
+            {
+                self.managers[index].flush(now);
+            }
+        }
+        for part in self.coordinators.iter_mut().chain(&mut self.managers) {
+            part.flush(now);
+        }
+        self.collect();
+    }
+
+    /// Whether messages were left in their mailboxes.
+    pub fn is_behind(&self) -> bool {
+        self.to_data.iter().flatten().any(|queue| !queue.is_empty())
+            || self.to_coordinators.iter().flatten().any(|queue| !queue.is_empty())
+    }
+
+    /// Moves what the parts hand out into the mailboxes.
+    fn collect(&mut self) {
+        let SplitKernel { coordinators, managers, to_data, to_coordinators, commands, .. } = self;
+        for (source, part) in coordinators.iter_mut().chain(managers).enumerate() {
+            part.drain_messages(|destination, message| {
+                match (destination, message) {
+                    (Destination::Data(index), Message::Data(message)) => {
+                        to_data[source][index].push_back(message);
+                    }
+                    (Destination::Coordinator(index), Message::Coordinator(message)) => {
+                        to_coordinators[source][index].push_back(message);
+                    }
+                    (_, message) => return Err(message),
+                }
+                Ok(())
+            });
+            while let Some(command) = part.next_command() {
+                commands.push_back(command);
+            }
+        }
+    }
+
+    /// A mailbox with messages, drawn at random.
+    fn choose(&mut self) -> Option<(usize, Destination)> {
+        let mut full = Vec::new();
+        for (source, queues) in self.to_data.iter().enumerate() {
+            let filled = queues.iter().enumerate().filter(|(_, queue)| !queue.is_empty());
+            full.extend(filled.map(|(index, _)| (source, Destination::Data(index))));
+        }
+        for (source, queues) in self.to_coordinators.iter().enumerate() {
+            let filled = queues.iter().enumerate().filter(|(_, queue)| !queue.is_empty());
+            full.extend(filled.map(|(index, _)| (source, Destination::Coordinator(index))));
+        }
+        if full.is_empty() {
+            return None;
+        }
+        let chosen = self.draw(full.len());
+        Some(full[chosen])
+    }
+
+    fn deliver(&mut self, now: Nanoseconds, source: usize, destination: Destination) {
+        match destination {
+            Destination::Data(index) => {
+                if let Some(message) = self.to_data[source][index].pop_front() {
+                    self.managers[index].data_message(now, source, message);
+                }
+            }
+            Destination::Coordinator(index) => {
+                if let Some(message) = self.to_coordinators[source][index].pop_front() {
+                    self.coordinators[index].coordinator_message(now, message);
+                }
+            }
+        }
+    }
+
+    /// See [`Kernel::drain_output`].
+    pub fn drain_output(&mut self, mut send: impl FnMut(LinkId, &[u8])) {
+        for part in self.coordinators.iter_mut().chain(&mut self.managers) {
+            part.drain_output(&mut send);
+        }
+    }
+
+    /// See [`Kernel::set_backlog`].
+    pub fn set_backlog(&mut self, link: LinkId, bytes: usize) {
+        self.shared.board.set_backlog(link, bytes);
+    }
+
+    /// See [`Kernel::wants_input`].
+    pub fn wants_input(&self, link: LinkId) -> bool {
+        self.coordinators[self.owner(link)].wants_input(link)
+    }
+
+    /// See [`Kernel::next_command`].
+    pub fn next_command(&mut self) -> Option<Command> {
+        self.commands.pop_front()
+    }
+
+    /// See [`Kernel::counters`].
+    pub fn counters(&self) -> NodeCounters {
+        let mut counters = self.coordinators[0].own_counters();
+        for part in self.coordinators[1..].iter().chain(&self.managers) {
+            counters.add(&part.part_counters());
+        }
+        counters
+    }
+
+    /// See [`Kernel::last_position`].
+    pub fn last_position(&self, partition: u16) -> Option<u64> {
+        self.managers.iter().find_map(|part| part.last_position(partition))
+    }
+
+    /// See [`Kernel::replica_digests`].
+    pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
+        let mut digests: Vec<_> = self.managers.iter().flat_map(Kernel::replica_digests).collect();
+        digests.sort_by_key(|digest| digest.partition);
+        digests
+    }
+}

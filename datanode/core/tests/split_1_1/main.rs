@@ -1,0 +1,13 @@
+//! The tests of `it`, with nodes of several parts.
+
+#[path = "../it/chain.rs"]
+mod chain;
+#[path = "../it/handshake.rs"]
+mod handshake;
+#[path = "../it/network.rs"]
+mod network;
+#[path = "../it/requests.rs"]
+mod requests;
+
+/// Coordinator and data parts of each node.
+const PARTS: Option<(usize, usize)> = Some((1, 1));
