@@ -92,7 +92,7 @@ impl World {
             seed: self.identity_random.bits(),
             planted_bug: self.plan.planted_bug,
         };
-        let process = DataNode::start(configuration, self.now())?;
+        let process = DataNode::start(configuration, self.now(), self.plan.parts[node as usize - 1])?;
         self.start(number, Process::DataNode(Box::new(process)));
         Ok(())
     }

@@ -151,6 +151,8 @@ pub struct Plan {
     pub lanes: u16,
     /// Partitions.
     pub partitions: u16,
+    /// Coordinator and data parts of each data node, as if each ran on a thread of its own; none for one kernel.
+    pub parts: Vec<Option<(usize, usize)>>,
     /// Memory budget of each data node in bytes.
     pub memory_bytes: Vec<u64>,
     /// Largest time between an event and the flush of its burst.
@@ -183,7 +185,7 @@ impl Plan {
             true => random.between(1, 6) << 18,
             false => 64 << 20,
         };
-        Plan {
+        let mut plan = Plan {
             seed,
             data_nodes,
             management_nodes,
@@ -191,6 +193,7 @@ impl Plan {
             direct_clients,
             lanes: random.between(1, 3) as u16,
             partitions: random.between(4, 16) as u16,
+            parts: Vec::new(),
             memory_bytes: (0..data_nodes).map(|_| memory(random)).collect(),
             burst: *random.pick(&[1, 5, 20, 100]) * MICROSECOND,
             disk: *random.pick(&[50, 500, 4_000]) * MICROSECOND,
@@ -203,7 +206,10 @@ impl Plan {
                 _ => Ending::Rest,
             },
             planted_bug,
-        }
+        };
+        let draw = |random: &mut Random| (random.between(1, 3) as usize, random.between(1, 4) as usize);
+        plan.parts = (0..data_nodes).map(|_| random.chance(600_000).then(|| draw(random))).collect();
+        plan
     }
 
     /// Number of clients of both kinds.

@@ -195,7 +195,7 @@ impl Run {
         self.clients().map(|client| client.evidence().acknowledged).sum()
     }
 
-    fn data_nodes(&self) -> impl Iterator<Item = (u32, &duet_datanode_core::Kernel)> {
+    fn data_nodes(&self) -> impl Iterator<Item = (u32, &duet_datanode_core::NodeKernel)> {
         self.world.slots.iter().filter_map(|slot| match (&slot.process, slot.role) {
             (Some(Process::DataNode(node)), Role::Data(id)) => Some((id, &node.kernel)),
             _ => None,

@@ -2,23 +2,31 @@
 
 use crate::network::Link;
 use crate::process::{Core, Order};
-use crate::queue::Time;
-use duet_datanode_core::{CloseReason, Command, Kernel, LinkId, NodeConfiguration, Target};
+use crate::queue::{MICROSECOND, Time};
+use duet_datanode_core::{CloseReason, Command, LinkId, NodeConfiguration, NodeKernel, Target};
 use duet_protocol::error::ErrorCode;
+
+/// How long messages between parts wait that a burst has left in their mailboxes.
+const BEHIND_FOR: Time = 30 * MICROSECOND;
 
 /// A data node of the run.
 pub struct DataNode {
-    /// Its kernel.
-    pub kernel: Kernel,
+    /// Its kernel, or its parts.
+    pub kernel: NodeKernel,
+    flushed: Time,
 }
 
 impl DataNode {
-    /// Starts one.
+    /// Starts one with these numbers of coordinator and data parts, or one that is a single kernel.
     ///
     /// # Errors
     /// What the kernel says.
-    pub fn start(configuration: NodeConfiguration, now: Time) -> Result<DataNode, String> {
-        Ok(DataNode { kernel: Kernel::new(configuration, now)? })
+    pub fn start(
+        configuration: NodeConfiguration,
+        now: Time,
+        parts: Option<(usize, usize)>,
+    ) -> Result<DataNode, String> {
+        Ok(DataNode { kernel: NodeKernel::new(configuration, now, parts, true)?, flushed: now })
     }
 }
 
@@ -83,7 +91,12 @@ impl Core for DataNode {
         self.kernel.tick(now);
     }
 
+    fn next_wake(&self) -> Time {
+        if self.kernel.is_behind() { self.flushed + BEHIND_FOR } else { Time::MAX }
+    }
+
     fn flush(&mut self, now: Time, send: &mut dyn FnMut(Link, &[u8]), orders: &mut Vec<Order>) {
+        self.flushed = now;
         self.kernel.flush(now);
         self.kernel.drain_output(|link, bytes| {
             send(Link { slot: link.slot, generation: link.generation }, bytes);
