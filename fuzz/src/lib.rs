@@ -15,3 +15,6 @@ pub mod rows;
 pub mod seeds;
 pub mod signals;
 pub mod tables;
+
+/// Coordinator and data parts of each node of the kernel target.
+const PARTS: Option<(usize, usize)> = None;
