@@ -105,23 +105,32 @@ impl DataPort for LocalDataManager {
 }
 
 /// The transaction coordinator.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct TransactionCoordinator {
     /// Number of the coordinator within the node; it tells the answers to its forwarded requests from those of others.
     number: u8,
+    /// Number of coordinators of the node; each gives out its own share of the session ids of an epoch.
+    coordinators: u16,
     forwards: Vec<Forward>,
     free: Vec<u32>,
     session_epoch: u64,
-    session_counter: u16,
+    sessions: u16,
 }
 
 /// The link over which requests are forwarded to a node: that of lane 0.
 pub type ForwardLink<'a> = &'a dyn Fn(u32) -> Option<LinkId>;
 
 impl TransactionCoordinator {
-    /// The coordinator with this number within its node.
-    pub fn numbered(number: u8) -> TransactionCoordinator {
-        TransactionCoordinator { number, ..TransactionCoordinator::default() }
+    /// The coordinator with this number among the `coordinators` of its node.
+    pub fn numbered(number: u8, coordinators: u16) -> TransactionCoordinator {
+        TransactionCoordinator {
+            number,
+            coordinators,
+            forwards: Vec::new(),
+            free: Vec::new(),
+            session_epoch: 0,
+            sessions: 0,
+        }
     }
 
     /// Takes the requests of one frame in order: reads and writes in prefetched groups, the others one by one.
@@ -193,13 +202,15 @@ impl TransactionCoordinator {
     fn open_session(&mut self, context: &mut Context<'_>, reply: ReplyTo) {
         if self.session_epoch != context.epoch {
             self.session_epoch = context.epoch;
-            self.session_counter = 0;
+            self.sessions = 0;
         }
-        let Some(counter) = self.session_counter.checked_add(1) else {
+        let before = self.sessions.checked_mul(self.coordinators);
+        let counter = before.and_then(|before| before.checked_add(u16::from(self.number) + 1));
+        let Some(counter) = counter else {
             context.out.error(reply, ErrorCode::Overloaded, "too many sessions in one epoch");
             return;
         };
-        self.session_counter = counter;
+        self.sessions += 1;
         let session = session_id(context.epoch, context.out.identity.sender.node, counter);
         let body = SessionOpened { session: session.into(), epoch: context.epoch.into() };
         context.out.reply(reply, &body, Sections::none());

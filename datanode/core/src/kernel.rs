@@ -177,6 +177,7 @@ impl Kernel {
             epochs.give_client_epochs(CLIENT_EPOCH_AHEAD, CLIENT_EPOCH_AHEAD);
         }
         let number = if let Part::Coordinator(number) = part { number } else { 0 };
+        let coordinators = shared.as_ref().map_or(1, |shared| shared.coordinators);
         let mut out = match &shared {
             Some(shared) => Outbox::of_part(Arc::clone(&shared.board)),
             None => Outbox::default(),
@@ -190,7 +191,7 @@ impl Kernel {
             map: ClusterMap::default(),
             commands: VecDeque::new(),
             counters: NodeCounters::default(),
-            coordinator: TransactionCoordinator::numbered(number as u8),
+            coordinator: TransactionCoordinator::numbered(number as u8, coordinators as u16),
             ldm,
             part,
             split: shared.map(|shared| Box::new(Split::new(shared))),

@@ -232,6 +232,17 @@ fn full_memory_refuses_writes_but_not_reads_and_deletes() {
 }
 
 #[test]
+fn sessions_of_one_epoch_are_different() {
+    let mut network = Network::formed();
+    let epoch = network.kernels[0].counters().epoch;
+    let mut sessions: Vec<u64> = (0..8).map(|_| Session::open(&mut network, 0).session).collect();
+    assert_eq!(network.kernels[0].counters().epoch, epoch);
+    sessions.sort_unstable();
+    sessions.dedup();
+    assert_eq!(sessions.len(), 8, "{sessions:x?}");
+}
+
+#[test]
 fn clients_cannot_age_the_cluster() {
     let mut network = Network::formed();
     let mut client = Session::open(&mut network, 0);
