@@ -138,6 +138,8 @@ impl Kernel {
                 if !self.attach_lane(lane, link, welcome.lane_received.get()) {
                     return self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
                 }
+                // The other side forwards requests over the link once it has heard that the Welcome was received.
+                self.send_heartbeat(link);
                 self.share_peer_frame(link, frame);
                 self.peer_signals(link, lane, signals);
             }

@@ -8,8 +8,15 @@ pub type Nanoseconds = u64;
 pub struct LinkId {
     /// Small number, used again after the link is closed.
     pub slot: u32,
-    /// Raised each time the slot is used again.
+    /// Raised each time the slot is used again; never 0.
     pub generation: u32,
+}
+
+impl LinkId {
+    /// Whether the slot had this generation before: generations are compared modulo 2^32.
+    pub(crate) fn is_after(self, generation: u32) -> bool {
+        (self.generation.wrapping_sub(generation) as i32) > 0
+    }
 }
 
 /// Whom the kernel wants to be connected to.

@@ -240,12 +240,7 @@ impl Kernel {
         let Some(closed) = self.links.close(link) else { return };
         self.out.close(link);
         if let Some(split) = &mut self.split {
-            match closed.stage {
-                Stage::HandedOver { manager } => {
-                    split.out.to_data[manager].push_back(ToData::LinkClosed { link });
-                }
-                _ => split.out.all_data(|| ToData::LinkClosed { link }),
-            }
+            split.out.all_data(|| ToData::LinkClosed { link });
         }
         if let Some(target) = closed.target {
             self.membership.lost(target, now);
@@ -254,7 +249,7 @@ impl Kernel {
             && self.out.lanes[lane].detach(link)
             && self.out.lanes[lane].number == 0
         {
-            self.forward_links[self.out.lanes[lane].peer.node as usize] = None;
+            self.set_forward_link(self.out.lanes[lane].peer.node, None);
         }
         self.coordinator.link_closed(&mut context!(self), link);
     }
@@ -416,10 +411,9 @@ impl Kernel {
         if now >= self.heartbeat_at {
             self.heartbeat_at = now + HEARTBEAT_EVERY;
             self.heartbeat += 1;
-            let body = Heartbeat { number: self.heartbeat.into(), ..Heartbeat::default() };
             for lane in 0..self.out.lanes.len() {
                 if let Some(link) = self.out.lanes[lane].link {
-                    self.out.send(link, 0, &body, Sections::none());
+                    self.send_heartbeat(link);
                 }
             }
             for link in self.links.overdue(now) {
@@ -428,6 +422,11 @@ impl Kernel {
         }
         self.acknowledge_lanes(true);
         self.ldm.tick();
+    }
+
+    pub(crate) fn send_heartbeat(&mut self, link: LinkId) {
+        let body = Heartbeat { number: self.heartbeat.into(), ..Heartbeat::default() };
+        self.out.send(link, 0, &body, Sections::none());
     }
 
     /// Ends a burst: acknowledgements are added and all open frames sealed.
@@ -503,10 +502,11 @@ impl Kernel {
             (Part::Coordinator(number), Some(_)) if number > 0 => number,
             _ => return,
         };
+        if self.split.as_ref().is_none_or(|split| now < split.measure_at) {
+            return;
+        }
         let counters = Box::new(self.part_counters());
-        if let Some(split) = &mut self.split
-            && now >= split.measure_at
-        {
+        if let Some(split) = &mut self.split {
             split.measure_at = now + MEASURE_EVERY;
             split.out.to_coordinators[0].push_back(ToCoordinator::Measured { part: number, counters });
         }
@@ -619,6 +619,9 @@ impl Kernel {
             return self.refuse(link, ErrorCode::NotInView, "the frame is from another instance");
         }
         self.raise_epoch(envelope.epoch);
+        if self.split.is_some() {
+            self.peer_has_spoken(link, lane);
+        }
         let Some(position) = envelope.lane else {
             self.share_peer_frame(link, frame);
             return self.peer_signals(link, lane, frame.signals());
@@ -874,9 +877,9 @@ impl Kernel {
         self.out.lanes[lane].link = Some(link);
         self.out.send_lane_frames(lane, link, false);
         if self.out.lanes[lane].number == 0 {
-            let node = self.out.lanes[lane].peer.node;
-            self.forward_links[node as usize] = Some(link);
-            self.tell_forward_link(node, Some(link));
+            let connected_here = self.links.get(link).is_some_and(|state| state.target.is_some());
+            let usable = connected_here || self.split.is_none();
+            self.set_forward_link(self.out.lanes[lane].peer.node, usable.then_some(link));
         }
         self.set_stage(link, Stage::Ready(LinkRole::Peer { lane }));
         true

@@ -84,6 +84,12 @@ impl Links {
         self.slots.get_mut(link.slot as usize)?.as_mut().filter(|state| state.generation == link.generation)
     }
 
+    /// The link that is open in a slot, of whatever generation.
+    pub fn in_slot(&self, slot: u32) -> Option<LinkId> {
+        let state = self.slots.get(slot as usize)?.as_ref()?;
+        Some(LinkId { slot, generation: state.generation })
+    }
+
     /// Forgets a link and returns what it was.
     pub fn close(&mut self, link: LinkId) -> Option<Link> {
         let closed = *self.get(link)?;

@@ -74,15 +74,25 @@ impl Outbox {
     #[cold]
     fn open_unknown(&mut self, link: LinkId) {
         let known = self.links.get(link.slot as usize).map(|output| output.generation);
-        // Generations are compared modulo 2^32; a link that was closed here stays closed.
-        let newer = known.is_none_or(|known| (link.generation.wrapping_sub(known) as i32) > 0);
+        // A link that was closed here stays closed.
+        let newer = known.is_none_or(|known| link.is_after(known));
         if self.board.is_some() && newer {
             self.open(link);
         }
     }
 
+    /// Whether the slot of a link is known to have been used again since: the link is closed.
+    pub fn is_outdated(&self, link: LinkId) -> bool {
+        let known = self.links.get(link.slot as usize).map(|output| output.generation);
+        known.is_some_and(|generation| LinkId { slot: link.slot, generation }.is_after(link.generation))
+    }
+
     /// Drops the output of a closed link; later sends to it are forgotten.
     pub fn close(&mut self, link: LinkId) {
+        // Answers may still come for a link that this part has not sent anything to.
+        if self.output(link).is_none() {
+            self.open_unknown(link);
+        }
         if let Some(output) = self.output(link) {
             output.open = false;
             output.builder = FrameBuilder::new();

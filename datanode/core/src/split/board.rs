@@ -44,10 +44,13 @@ impl LinkBoard {
         limit.map_or(MAX_HANDSHAKE_BYTES, |bytes| bytes as usize)
     }
 
-    /// Sets the largest frame to accept from a link.
+    /// Sets the largest frame to accept from a link. Without effect when the slot is used again already, which the part
+    /// that sets it may not know yet.
     pub fn set_frame_limit(&self, link: LinkId, bytes: usize) {
         if let Some(slot) = self.slots.get(link.slot as usize) {
-            slot.frame_limit.store(packed(link, bytes), Ordering::Relaxed);
+            let newer = |known: u64| LinkId { slot: link.slot, generation: (known >> 32) as u32 };
+            let set = |known| (!newer(known).is_after(link.generation)).then_some(packed(link, bytes));
+            let _ = slot.frame_limit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
         }
     }
 }
@@ -112,6 +115,9 @@ mod tests {
         board.set_frame_limit(old, 1 << 20);
         assert_eq!((board.backlog(old), board.frame_limit(old)), (5, 1 << 20));
         assert_eq!((board.backlog(new), board.frame_limit(new)), (0, MAX_HANDSHAKE_BYTES));
+        board.set_frame_limit(new, 1 << 10);
+        board.set_frame_limit(old, 1 << 20);
+        assert_eq!(board.frame_limit(new), 1 << 10, "a part that lags behind speaks of the earlier link");
         board.set_backlog(LinkId { slot: 9, generation: 1 }, 5);
         assert_eq!(board.backlog(LinkId { slot: 9, generation: 1 }), 0, "no such slot");
     }

@@ -22,6 +22,16 @@ pub struct Requests {
     places: Vec<RequestPlace>,
 }
 
+/// A state on its way into all parts but coordinator 0.
+#[derive(Debug)]
+pub struct Installing {
+    installation: Arc<Installation>,
+    /// Parts that have not answered: data parts, then coordinators.
+    missing: usize,
+    /// The data parts have all answered.
+    in_data: bool,
+}
+
 impl Kernel {
     /// Data part: a message of a coordinator part. Requests are executed in groups, the last ones by
     /// [`Kernel::finish_requests`].
@@ -52,14 +62,21 @@ impl Kernel {
     fn rare_data_message(&mut self, now: Nanoseconds, coordinator: usize, message: ToData) {
         match message {
             ToData::PeerFrame { link, frame } => {
+                if !self.claim_slot(link) {
+                    return;
+                }
                 if self.links.get(link).is_none() {
                     self.links.open(link, Stage::AwaitHello { since: now });
                     self.out.open(link);
                 }
                 self.shared_frame(now, link, &frame);
             }
-            ToData::PeerConnected { link, target } => self.link_connected(now, link, target),
-            ToData::LinkClosed { link } => self.data_link_closed(now, link),
+            ToData::PeerConnected { link, target } => {
+                if self.claim_slot(link) {
+                    self.link_connected(now, link, target);
+                }
+            }
+            ToData::LinkClosed { link } => self.data_link_closed(link),
             ToData::Install(installation) => self.data_install(now, &installation),
             ToData::Mark { version } => {
                 if let Some(split) = &mut self.split {
@@ -69,6 +86,18 @@ impl Kernel {
             }
             ToData::Frame { .. } | ToData::Requests(_) => {}
         }
+    }
+
+    /// Makes the slot of a link free of older links: coordinators have no common order, so that their end may be told
+    /// later. False when the link itself is such an older one.
+    fn claim_slot(&mut self, link: LinkId) -> bool {
+        if self.out.is_outdated(link) {
+            return false;
+        }
+        if let Some(older) = self.links.in_slot(link.slot).filter(|older| *older != link) {
+            self.data_link_closed(older);
+        }
+        true
     }
 
     /// Data part: executes the requests that were handed on so far.
@@ -136,22 +165,33 @@ impl Kernel {
         }
     }
 
-    fn data_link_closed(&mut self, now: Nanoseconds, link: LinkId) {
-        let Some(closed) = self.links.close(link) else { return self.out.close(link) };
+    fn data_link_closed(&mut self, link: LinkId) {
         self.out.close(link);
-        let _ = now;
+        let Some(closed) = self.links.close(link) else { return };
         if let Stage::Ready(LinkRole::Peer { lane }) = closed.stage
             && self.out.lanes[lane].detach(link)
             && self.out.lanes[lane].number == 0
         {
-            self.tell_forward_link(self.out.lanes[lane].peer.node, None);
+            self.set_forward_link(self.out.lanes[lane].peer.node, None);
         }
     }
 
-    /// Data part: tells all coordinators over which link requests for a node are forwarded.
-    pub(crate) fn tell_forward_link(&mut self, node: u32, link: Option<LinkId>) {
-        if let Some(split) = &mut self.split {
+    /// The link over which requests for a node are forwarded; a data part tells it to all coordinators.
+    pub(crate) fn set_forward_link(&mut self, node: u32, link: Option<LinkId>) {
+        let before = std::mem::replace(&mut self.forward_links[node as usize], link);
+        if before != link
+            && let Some(split) = &mut self.split
+        {
             split.out.coordinators_except(None, || ToCoordinator::ForwardLink { node, link });
+        }
+    }
+
+    /// A data part forwards over a link that it has accepted once the other side has spoken after the handshake: the
+    /// requests come from other parts, and could overtake the welcome on their way to the socket.
+    pub(crate) fn peer_has_spoken(&mut self, link: LinkId, lane: usize) {
+        let lane = &self.out.lanes[lane];
+        if lane.number == 0 && lane.link == Some(link) {
+            self.set_forward_link(lane.peer.node, Some(link));
         }
     }
 
@@ -187,21 +227,22 @@ impl Kernel {
     /// Coordinator 0: the data parts install first.
     pub(crate) fn start_install(&mut self, installation: Arc<Installation>) {
         let Some(split) = &mut self.split else { return };
-        if let Some((current, _)) = &split.installing {
-            if installation.state.version > current.state.version {
+        if let Some(current) = &split.installing {
+            let newest = split.next_install.as_ref().unwrap_or(&current.installation);
+            if installation.state.version > newest.state.version {
                 split.next_install = Some(installation);
             }
             return;
         }
         split.out.all_data(|| ToData::Install(Arc::clone(&installation)));
-        split.installing = Some((installation, split.shared.managers));
+        split.installing = Some(Installing { installation, missing: split.shared.managers, in_data: false });
     }
 
     /// Coordinator part: a message of a data part, or of coordinator 0.
     pub fn coordinator_message(&mut self, now: Nanoseconds, message: ToCoordinator) {
         self.refresh_epoch();
         match message {
-            ToCoordinator::Installed { version } => self.data_installed(now, version),
+            ToCoordinator::Installed { version } => self.part_installed(now, version),
             ToCoordinator::Install(installation) => self.coordinator_install(now, &installation),
             ToCoordinator::Drained { manager, version } => {
                 if let Some(split) = &mut self.split {
@@ -236,20 +277,27 @@ impl Kernel {
         }
     }
 
-    fn data_installed(&mut self, now: Nanoseconds, version: u64) {
+    /// Coordinator 0: another part has installed a version.
+    fn part_installed(&mut self, now: Nanoseconds, version: u64) {
         let Some(split) = &mut self.split else { return };
-        let Some((installation, missing)) = &mut split.installing else { return };
-        if installation.state.version != version {
+        let Some(installing) = &mut split.installing else { return };
+        if installing.installation.state.version != version {
             return;
         }
-        *missing -= 1;
-        if *missing > 0 {
+        installing.missing -= 1;
+        if installing.missing > 0 {
             return;
         }
-        let Some((installation, _)) = split.installing.take() else { return };
-        split.out.coordinators_except(Some(0), || ToCoordinator::Install(Arc::clone(&installation)));
+        let others = split.shared.coordinators - 1;
+        if !std::mem::replace(&mut installing.in_data, true) && others > 0 {
+            installing.missing = others;
+            let installation = &installing.installation;
+            let install = || ToCoordinator::Install(Arc::clone(installation));
+            return split.out.coordinators_except(Some(0), install);
+        }
+        let Some(installed) = split.installing.take() else { return };
         let next = split.next_install.take();
-        self.coordinator_install(now, &installation);
+        self.coordinator_install(now, &installed.installation);
         if let Some(next) = next {
             self.start_install(next);
         }
@@ -265,6 +313,9 @@ impl Kernel {
         self.apply_state(now, installation.state.clone(), installation.record.clone());
         if let Some(split) = &mut self.split {
             split.out.all_data(|| ToData::Mark { version });
+            if self.part != Part::Coordinator(0) {
+                split.out.to_coordinators[0].push_back(ToCoordinator::Installed { version });
+            }
         }
     }
 }

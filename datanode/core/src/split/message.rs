@@ -94,7 +94,7 @@ const _: () = assert!(size_of::<ToData>() <= 64);
 /// What a data part tells a coordinator part, and coordinator 0 the other coordinators.
 #[derive(Debug)]
 pub enum ToCoordinator {
-    /// The data part has installed a version.
+    /// The data part, or the coordinator part, has installed a version.
     Installed {
         /// Version of the cluster state.
         version: u64,

@@ -13,7 +13,8 @@
 //! Each arrow is one first-in-first-out mailbox for each pair of parts; nothing else orders them, which is why a new
 //! cluster state is installed in steps: data parts first (they can execute whatever the old or the new state routes to
 //! them), then the coordinators, each of which marks the change in its mailboxes; a table that is being dropped is
-//! drained when every mark has arrived and none of its writes is under way.
+//! drained when every mark has arrived and none of its writes is under way. Coordinator 0 is the last, for it reports
+//! the version: whoever hears of it can count on all parts.
 
 mod board;
 mod data;
@@ -91,8 +92,8 @@ pub(crate) enum Part {
 pub(crate) struct Split {
     pub shared: Shared,
     pub out: Outgoing,
-    /// Coordinator 0: the state that the data parts install now, and how many have not answered.
-    pub installing: Option<(Arc<Installation>, usize)>,
+    /// Coordinator 0: the state that the other parts install now.
+    pub installing: Option<data::Installing>,
     /// Coordinator 0: the newest state that came meanwhile.
     pub next_install: Option<Arc<Installation>>,
     /// Coordinator 0: version that each data part has drained.

@@ -1,4 +1,4 @@
-//! The tests of `it`, with nodes of several parts.
+//! The tests of `it`, with nodes of several parts, and some of the parts themselves.
 
 #[path = "../it/chain.rs"]
 mod chain;
@@ -6,6 +6,7 @@ mod chain;
 mod handshake;
 #[path = "../it/network.rs"]
 mod network;
+mod parts;
 #[path = "../it/requests.rs"]
 mod requests;
 
