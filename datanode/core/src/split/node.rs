@@ -27,11 +27,13 @@ pub struct SplitKernel {
     random: u64,
     /// Whether messages may stay in their mailboxes at the end of a burst.
     lazy: bool,
+    /// A part (coordinators first) that gets no messages and hands out no bytes for now.
+    stalled: Option<usize>,
 }
 
 impl SplitKernel {
-    /// A node with these numbers of parts. A `lazy` one leaves messages in their mailboxes now and then, as threads do
-    /// that are not scheduled; call [`SplitKernel::flush`] again while [`SplitKernel::is_behind`].
+    /// A node with these numbers of parts. A `lazy` one leaves messages in their mailboxes now and then, and sometimes
+    /// all of one part for a while, as threads do that are not scheduled; call [`SplitKernel::flush`] again while [`SplitKernel::is_behind`].
     ///
     /// # Errors
     /// As [`Kernel::new`].
@@ -60,6 +62,7 @@ impl SplitKernel {
             commands: VecDeque::new(),
             random: configuration.seed | 1,
             lazy,
+            stalled: None,
         })
     }
 
@@ -77,7 +80,10 @@ impl SplitKernel {
 
     /// See [`Kernel::link_accepted`].
     pub fn link_accepted(&mut self, now: Nanoseconds, link: LinkId) {
-        let owner = link.slot as usize % self.coordinators.len();
+        let owner = match self.lazy {
+            true => self.draw(self.coordinators.len()),
+            false => link.slot as usize % self.coordinators.len(),
+        };
         self.owners.insert(link, owner);
         self.coordinators[owner].link_accepted(now, link);
     }
@@ -128,6 +134,7 @@ impl SplitKernel {
 
     /// See [`Kernel::flush`].
     pub fn flush(&mut self, now: Nanoseconds) {
+        self.stall();
         loop {
             self.collect();
             let Some((source, destination)) = self.choose() else { break };
@@ -143,15 +150,30 @@ impl SplitKernel {
                 self.managers[index].flush(now);
             }
         }
-        for part in self.coordinators.iter_mut().chain(&mut self.managers) {
+        for part in running(&mut self.coordinators, &mut self.managers, self.stalled) {
             part.flush(now);
         }
         self.collect();
     }
 
-    /// Whether messages were left in their mailboxes.
+    /// Stops a part for some bursts, or lets it go on.
+    fn stall(&mut self) {
+        if !self.lazy {
+            return;
+        }
+        if self.stalled.is_some() {
+            if self.draw(16) == 0 {
+                self.stalled = None;
+            }
+        } else if self.draw(64) == 0 {
+            self.stalled = Some(self.draw(self.coordinators.len() + self.managers.len()));
+        }
+    }
+
+    /// Whether messages were left in their mailboxes, or bytes with a part.
     pub fn is_behind(&self) -> bool {
-        self.to_data.iter().flatten().any(|queue| !queue.is_empty())
+        self.stalled.is_some()
+            || self.to_data.iter().flatten().any(|queue| !queue.is_empty())
             || self.to_coordinators.iter().flatten().any(|queue| !queue.is_empty())
     }
 
@@ -188,6 +210,11 @@ impl SplitKernel {
             let filled = queues.iter().enumerate().filter(|(_, queue)| !queue.is_empty());
             full.extend(filled.map(|(index, _)| (source, Destination::Coordinator(index))));
         }
+        let stalled = self.stalled.map(|part| match part.checked_sub(self.coordinators.len()) {
+            Some(index) => Destination::Data(index),
+            None => Destination::Coordinator(part),
+        });
+        full.retain(|(_, destination)| Some(*destination) != stalled);
         if full.is_empty() {
             return None;
         }
@@ -212,7 +239,7 @@ impl SplitKernel {
 
     /// See [`Kernel::drain_output`].
     pub fn drain_output(&mut self, mut send: impl FnMut(LinkId, &[u8])) {
-        for part in self.coordinators.iter_mut().chain(&mut self.managers) {
+        for part in running(&mut self.coordinators, &mut self.managers, self.stalled) {
             part.drain_output(&mut send);
         }
     }
@@ -252,4 +279,14 @@ impl SplitKernel {
         digests.sort_by_key(|digest| digest.partition);
         digests
     }
+}
+
+/// The parts that are not stalled.
+fn running<'a>(
+    coordinators: &'a mut [Kernel],
+    managers: &'a mut [Kernel],
+    stalled: Option<usize>,
+) -> impl Iterator<Item = &'a mut Kernel> {
+    let parts = coordinators.iter_mut().chain(managers).enumerate();
+    parts.filter(move |(part, _)| Some(*part) != stalled).map(|(_, part)| part)
 }
