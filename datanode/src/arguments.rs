@@ -1,5 +1,6 @@
 //! Command line of `duet datanode`.
 
+use crate::threads::Threads;
 use duet_runtime::{CpuListError, parse_cpu_list};
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -22,6 +23,11 @@ pub struct Arguments {
     /// Memory for rows and indexes, such as 512MiB or 8GiB; without it 1GiB, or a quarter of the machine's if that is less.
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub memory: Option<u64>,
+    /// Threads of the node: auto, batch (all stages in one thread), or groups such as recv=1,tc=1,ldm=2,send=1,cpus=0-4.
+    /// Stages joined by + share their threads, as in recv+tc=1,ldm=2; without send every receiver sends itself. To keep N
+    /// ldm threads busy the cluster needs N lanes (duet mgmd --lanes).
+    #[arg(long, env = "DUET_THREADS", value_name = "PLAN", default_value = "auto", value_parser = str::parse::<Threads>)]
+    pub threads: Threads,
     /// CPUs that the node may pin its threads to, such as 0 or 2-3,6; without it nothing is pinned on fewer than 4 CPUs.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub cpus: Option<CpuList>,

@@ -3,6 +3,7 @@
 mod arguments;
 mod metrics;
 mod process;
+mod threads;
 mod topology;
 
 pub use arguments::{Arguments, CpuList, parse_bytes};

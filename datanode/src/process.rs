@@ -26,7 +26,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let secret = read_secret(arguments.cluster_secret_file.as_deref())?;
     check_addresses(arguments, !secret.is_empty())?;
     let memory_bytes = memory(arguments.memory, memory_available_bytes()).map_err(anyhow::Error::msg)?;
-    let topology = topology::plan(arguments.cpus.as_ref(), arguments.node_id).context("--cpus")?;
+    let topology =
+        topology::plan(&arguments.threads, arguments.cpus.as_ref(), arguments.node_id).context("--cpus")?;
     make_room_for_sockets(arguments.max_links);
     let listener = Listener::bind(arguments.listen)?;
     let listen = listener.address();
@@ -51,8 +52,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     };
     let node = topology::start(&topology, configuration, listener)?;
     if let Some(metrics) = metrics {
-        let reader = node.snapshots();
-        metrics.serve(move || reader.read()).map_err(anyhow::Error::msg)?;
+        metrics.serve(node.snapshots()).map_err(anyhow::Error::msg)?;
     }
     if arguments.parent_pipe {
         end_with_parent()?;

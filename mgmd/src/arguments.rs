@@ -35,7 +35,7 @@ pub struct Arguments {
     #[arg(long)]
     pub partitions: Option<u16>,
     /// Connections between two data nodes
-    #[arg(long, default_value_t = 1)]
+    #[arg(long, env = "DUET_LANES", default_value_t = 1)]
     pub lanes: u16,
     /// All management nodes, this one included [default: this one alone]
     #[arg(long, value_name = "ID=ADDRESS,...")]

@@ -9,7 +9,7 @@ use crate::map::ClusterMap;
 use crate::membership::Membership;
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
 use crate::split::{
-    Destination, Installation, Part, Remote, Shared, SharedEpoch, Split, ToCoordinator, ToData, manager_of,
+    Destination, Installation, Part, Remote, Shared, SharedEpoch, Split, ToCoordinator, ToData,
     manager_of_lane,
 };
 use duet_memory::{ArenaOptions, MemoryBudget, Section};
@@ -30,7 +30,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Largest frame that a client may send.
-const CLIENT_FRAME_BYTES: usize = 1 << 20;
+pub(crate) const CLIENT_FRAME_BYTES: usize = 1 << 20;
 /// Length of an epoch.
 const EPOCH_EVERY: Nanoseconds = 10_000_000;
 /// Most epochs opened in one tick, after a pause.
@@ -598,8 +598,7 @@ impl Kernel {
         let requests = signals.filter(is_request);
         match (&mut self.split, &self.current) {
             (Some(split), Some(frame)) => {
-                let lanes = self.map.state.configuration.lanes;
-                let mut remote = Remote::new(&mut split.out.to_data, link, frame, lanes);
+                let mut remote = Remote::new(&mut split.out.to_data, link, frame, &self.map);
                 self.coordinator.requests(&mut context!(self), &mut remote, link, requests, forward);
             }
             _ => self.coordinator.requests(&mut context!(self), &mut self.ldm, link, requests, forward),
@@ -814,15 +813,15 @@ impl Kernel {
         };
         self.out.identity.view = self.map.state.view.number;
         self.make_lanes(now);
-        let (out, lanes) = (&self.out, self.map.state.configuration.lanes.max(1));
+        let (out, map) = (&self.out, &self.map);
         let lane_of = |node: u32, partition: u16| {
-            out.lanes.iter().position(|lane| lane.peer.node == node && lane.number == partition % lanes)
+            out.lanes.iter().position(|lane| lane.peer.node == node && lane.number == map.lane_of(partition))
         };
         let managers = self.split.as_ref().map_or(1, |split| split.shared.managers);
         let part = self.part;
         let owns = |partition: u16| match part {
             Part::Whole => true,
-            Part::Data(number) => manager_of(partition, lanes, managers) == number,
+            Part::Data(number) => manager_of_lane(map.lane_of(partition), managers) == number,
             Part::Coordinator(_) => false,
         };
         self.ldm.install(&self.map, &removed, owns, lane_of);

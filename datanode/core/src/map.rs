@@ -135,6 +135,15 @@ impl ClusterMap {
         self.tables[slot].as_ref().map(|table| (slot, table))
     }
 
+    /// The lane through which the chain of a partition runs: one after the other for the partitions that one node leads,
+    /// so that the lanes, and the data parts that own them, share what a node leads evenly.
+    #[inline]
+    pub fn lane_of(&self, partition: u16) -> u16 {
+        let configuration = &self.state.configuration;
+        let round = u32::from(partition) / configuration.data_nodes.max(1);
+        (round % u32::from(configuration.lanes.max(1))) as u16
+    }
+
     /// Partition of a partition-key hash. Only while serving.
     #[inline]
     pub fn partition_of(&self, partition_hash: u64) -> u16 {

@@ -3,12 +3,14 @@
 use crate::clock::boot_nanoseconds;
 use crate::driven::Driven;
 use crate::link::{Link, Phase};
+use crate::mailbox::LoopBell;
 use crate::output::{Failure, Sending, reason_of};
 use crate::poll::{Event, Interest, Poll, Ticker, Waker};
 use crate::receive::{Outcome, Received, receive, resume};
 use crate::resolve::Resolver;
 use crate::snapshot::{LinkCounters, Snapshot, SnapshotReader};
 use crate::socket::{Listener, set_options};
+use crate::spin::Spin;
 use crate::table::{LinkTable, from_token, token};
 use crate::thread::RuntimeError;
 use duet_datanode_core::{CloseReason, Command, LinkId, Nanoseconds};
@@ -34,6 +36,9 @@ const COMMANDS_PER_ROUND: usize = 1_024;
 const SETTLE_ROUNDS: usize = 8;
 /// Warnings about other people's connections written per second.
 const WARNINGS_PER_SECOND: u32 = 10;
+
+/// Pauses between two looks at sockets and mailboxes while spinning.
+const SPINS_PER_LOOK: usize = 16;
 
 const LISTENER_TOKEN: u64 = 0;
 const WAKER_TOKEN: u64 = 1;
@@ -79,6 +84,19 @@ impl Limits {
     }
 }
 
+/// The sockets of one loop among those of its process.
+#[derive(Debug)]
+pub(crate) struct Sockets {
+    /// Where others connect to.
+    pub listener: Option<Listener>,
+    /// Number of this loop among those that have links.
+    pub number: u32,
+    /// Number of loops that have links.
+    pub of: u32,
+    /// Whether to look for work for a while before going to sleep.
+    pub may_spin: bool,
+}
+
 /// The state of the loop.
 pub(crate) struct Batch<K> {
     pub kernel: K,
@@ -86,11 +104,13 @@ pub(crate) struct Batch<K> {
     pub poll: Poll,
     pub table: LinkTable,
     pub resolver: Resolver,
+    bell: Option<LoopBell>,
+    spin: Spin,
     pub counters: LinkCounters,
     /// Links that have a deadline: being opened or being closed.
     pub hurried: Vec<LinkId>,
     pub now: Nanoseconds,
-    listener: Listener,
+    listener: Option<Listener>,
     listener_rests_until: Option<Nanoseconds>,
     waker: Waker,
     ticker: Ticker,
@@ -112,21 +132,25 @@ pub(crate) struct Batch<K> {
 impl<K: Driven> Batch<K> {
     pub fn new(
         kernel: K,
-        listener: Listener,
+        sockets: Sockets,
         limits: Limits,
         waker: Waker,
         stop: Arc<AtomicBool>,
         snapshots: SnapshotReader,
     ) -> io::Result<Batch<K>> {
+        let Sockets { listener, number, of, may_spin } = sockets;
         let poll = Poll::new()?;
-        poll.add(&listener, LISTENER_TOKEN, Interest::READ)?;
+        if let Some(listener) = &listener {
+            poll.add(listener, LISTENER_TOKEN, Interest::READ)?;
+        }
         poll.add(&waker, WAKER_TOKEN, Interest::READ)?;
         let ticker = Ticker::every(TICK_EVERY)?;
         poll.add(&ticker, TICKER_TOKEN, Interest::READ)?;
         Ok(Batch {
-            kernel,
             poll,
-            table: LinkTable::new(limits.max_links),
+            table: LinkTable::new(limits.max_links, number, of),
+            bell: kernel.bell(),
+            spin: Spin::new(may_spin),
             resolver: Resolver::new(waker.clone()),
             counters: LinkCounters::default(),
             hurried: Vec::new(),
@@ -147,16 +171,47 @@ impl<K: Driven> Batch<K> {
             publish_at: 0,
             sweep_at: 0,
             warnings: Warnings::default(),
+            kernel,
             limits,
         })
+    }
+
+    /// Waits for events or mail; the number of events. Never sleeps while there is mail: whoever brings some after the
+    /// last look rings the bell, which ends the sleep.
+    fn wait(&mut self) -> io::Result<usize> {
+        // Without a time limit: the ticker ends the wait in time.
+        const NO_LIMIT: i32 = -1;
+        if self.unsettled {
+            return self.poll.wait(0);
+        }
+        let Some(bell) = self.bell.clone() else { return self.poll.wait(NO_LIMIT) };
+        if self.kernel.has_mail() {
+            return self.poll.wait(0);
+        }
+        let idle_since = boot_nanoseconds();
+        let budget = self.spin.budget();
+        while budget > 0 && boot_nanoseconds() - idle_since < budget {
+            for _ in 0..SPINS_PER_LOOK {
+                std::hint::spin_loop();
+            }
+            let ready = self.poll.wait(0)?;
+            if ready > 0 || self.kernel.has_mail() {
+                self.spin.idle_was(boot_nanoseconds() - idle_since);
+                return Ok(ready);
+            }
+        }
+        let asleep = bell.prepare();
+        let limit = if self.kernel.has_mail() { 0 } else { NO_LIMIT };
+        let ready = self.poll.wait(limit);
+        drop(asleep);
+        self.spin.idle_was(boot_nanoseconds() - idle_since);
+        ready
     }
 
     /// Runs until told to stop, or until the kernel or the system gives up.
     pub fn run(&mut self) -> Result<(), RuntimeError> {
         loop {
-            // Without a limit: the ticker ends the wait in time.
-            let limit = if self.unsettled { 0 } else { -1 };
-            let ready = self.poll.wait(limit).map_err(|error| RuntimeError::system("epoll", error))?;
+            let ready = self.wait().map_err(|error| RuntimeError::system("epoll", error))?;
             self.counters.wakeups += 1;
             self.now = boot_nanoseconds();
             for index in 0..ready {
@@ -216,7 +271,8 @@ impl<K: Driven> Batch<K> {
 
     fn accept(&mut self) {
         for _ in 0..ACCEPTS_PER_TURN {
-            let (socket, address) = match self.listener.accept() {
+            let Some(listener) = &self.listener else { return };
+            let (socket, address) = match listener.accept() {
                 Ok(accepted) => accepted,
                 Err(error) if error.kind() == io::ErrorKind::WouldBlock => return,
                 Err(error) => match error.raw_os_error() {
@@ -224,7 +280,7 @@ impl<K: Driven> Batch<K> {
                         self.warnings.warn(self.now, || {
                             tracing::warn!(%error, "cannot accept connections; trying again soon");
                         });
-                        let rest = self.poll.change(&self.listener, LISTENER_TOKEN, Interest::NONE);
+                        let rest = self.poll.change(listener, LISTENER_TOKEN, Interest::NONE);
                         if rest.is_ok() {
                             self.listener_rests_until = Some(self.now + LISTENER_REST);
                         }
@@ -251,6 +307,9 @@ impl<K: Driven> Batch<K> {
                 Ok(id) => {
                     self.counters.links_accepted += 1;
                     tracing::debug!(%address, slot = id.slot, "connection accepted");
+                    if let Some(link) = self.table.get_mut(id) {
+                        self.kernel.link_opened(id, &link.socket);
+                    }
                     self.kernel.link_accepted(self.now, id);
                 }
                 Err(error) => tracing::debug!(%address, %error, "connection lost while it was accepted"),
@@ -450,11 +509,14 @@ impl<K: Driven> Batch<K> {
     fn discard(&mut self, id: LinkId, broken: bool) {
         let Some(link) = self.table.get_mut(id) else { return };
         self.counters.read_calls += 1;
-        match (&link.socket).read(&mut self.scratch) {
+        match (&*link.socket).read(&mut self.scratch) {
             Ok(count) if count > 0 => self.burst_bytes += count,
             Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !broken => {}
-            _ => drop(self.table.remove(id)),
+            _ => {
+                self.kernel.link_removed(id);
+                drop(self.table.remove(&self.poll, id));
+            }
         }
     }
 
@@ -469,7 +531,7 @@ impl<K: Driven> Batch<K> {
 
     /// A link is gone; the kernel hears of it unless it has forgotten it already.
     pub fn lose(&mut self, id: LinkId, reason: CloseReason, why: &dyn std::fmt::Display) {
-        let Some(link) = self.table.remove(id) else { return };
+        let Some(link) = self.table.remove(&self.poll, id) else { return };
         self.sending.total_backlog -= link.backlog.len();
         match link.phase {
             Phase::Connecting { target, .. } => {
@@ -482,12 +544,14 @@ impl<K: Driven> Batch<K> {
             }
             Phase::Lingering { .. } => {}
         }
+        self.kernel.link_removed(id);
     }
 
     fn check_deadlines(&mut self) {
         let now = self.now;
         if self.listener_rests_until.is_some_and(|until| now >= until)
-            && self.poll.change(&self.listener, LISTENER_TOKEN, Interest::READ).is_ok()
+            && let Some(listener) = &self.listener
+            && self.poll.change(listener, LISTENER_TOKEN, Interest::READ).is_ok()
         {
             self.listener_rests_until = None;
         }
@@ -549,7 +613,7 @@ impl<K: Driven> Batch<K> {
 pub(crate) fn update_interest(poll: &Poll, link: &mut Link) {
     let wanted = link.wanted_interest();
     if wanted != link.interest {
-        poll.change(&link.socket, token(link.id), wanted).expect("the socket is open and was added");
+        poll.change(&*link.socket, token(link.id), wanted).expect("the socket is open and was added");
         link.interest = wanted;
     }
 }

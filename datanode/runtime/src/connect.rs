@@ -66,13 +66,14 @@ impl<K: Driven> Batch<K> {
                 update_interest(&self.poll, link);
                 tracing::debug!(address = %link.address, ?target, slot = id.slot, "connected");
                 self.counters.links_connected += 1;
+                self.kernel.link_opened(id, &link.socket);
                 self.kernel.link_connected(self.now, id, target);
             }
             // A spurious event: the connection is neither open nor refused.
             Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
             Err(error) => {
                 let (others, address) = (std::mem::take(others), link.address);
-                self.table.remove(id);
+                drop(self.table.remove(&self.poll, id));
                 if others.is_empty() {
                     self.connect_failed(target, &address, &error);
                 } else {

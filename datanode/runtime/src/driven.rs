@@ -1,7 +1,10 @@
 //! What the batch loop drives: the kernel, or a test's stand-in.
 
+use crate::mailbox::LoopBell;
 use duet_datanode_core::{CloseReason, Command, Kernel, LinkId, Nanoseconds, NodeCounters, Target};
 use duet_protocol::error::ErrorCode;
+use socket2::Socket;
+use std::sync::Arc;
 
 /// The methods of [`Kernel`] that a driver calls; their meaning is documented there.
 pub trait Driven {
@@ -33,6 +36,18 @@ pub trait Driven {
     fn next_command(&mut self) -> Option<Command>;
     /// See [`Kernel::counters`].
     fn counters(&self) -> NodeCounters;
+    /// A link has this socket; called before anything else is said of the link.
+    fn link_opened(&mut self, _link: LinkId, _socket: &Arc<Socket>) {}
+    /// Nothing can be sent on a link any more.
+    fn link_removed(&mut self, _link: LinkId) {}
+    /// What other threads ring when they have put something into a mailbox of this one; none without mailboxes.
+    fn bell(&self) -> Option<LoopBell> {
+        None
+    }
+    /// Whether a mailbox holds something.
+    fn has_mail(&mut self) -> bool {
+        false
+    }
 }
 
 impl Driven for Kernel {

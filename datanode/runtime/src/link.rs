@@ -4,6 +4,7 @@ use crate::poll::Interest;
 use duet_datanode_core::{LinkId, Nanoseconds, Target};
 use socket2::Socket;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Buffers above this size are not kept for the next large frame.
 const KEEP_BUFFER_BYTES: usize = 1 << 20;
@@ -42,7 +43,8 @@ pub(crate) enum Phase {
 #[derive(Debug)]
 pub(crate) struct Link {
     pub id: LinkId,
-    pub socket: Socket,
+    /// Shared with the thread that sends on it, if that is another one.
+    pub socket: Arc<Socket>,
     /// Of the other side, for logs.
     pub address: SocketAddr,
     /// The other side connected to us.
@@ -61,7 +63,7 @@ pub(crate) struct Link {
 }
 
 impl Link {
-    pub fn new(id: LinkId, socket: Socket, address: SocketAddr, accepted: bool, phase: Phase) -> Link {
+    pub fn new(id: LinkId, socket: Arc<Socket>, address: SocketAddr, accepted: bool, phase: Phase) -> Link {
         Link {
             id,
             socket,

@@ -65,6 +65,12 @@ impl Poll {
         self.control(libc::EPOLL_CTL_MOD, socket.as_raw_fd(), token, interest)
     }
 
+    /// Says nothing more about a socket; another thread may keep it open for a while.
+    pub fn remove(&self, socket: &impl AsRawFd) {
+        // It was added, and nobody else removes it; a failure would only mean that it is gone already.
+        let _ = self.control(libc::EPOLL_CTL_DEL, socket.as_raw_fd(), 0, Interest::NONE);
+    }
+
     fn control(&self, operation: libc::c_int, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
         let mut event = libc::epoll_event { events: interest.bits(), u64: token };
         // SAFETY: both descriptors are open for the duration of the call (one is owned by `self`, the other borrowed

@@ -44,7 +44,7 @@ pub(crate) fn receive<K: Driven>(
 ) -> io::Result<Received> {
     let Link { id, socket, partial, spoke, .. } = link;
     let before = *frames;
-    let mut socket = &*socket;
+    let mut socket = &**socket;
     let filled = partial.filled;
     let received = if partial.announced == 0 {
         scratch[..filled].copy_from_slice(&partial.bytes[..filled]);

@@ -14,6 +14,11 @@ macro_rules! link_counters {
             pub fn list(&self) -> Vec<(&'static str, &'static str, u64)> {
                 vec![$((stringify!($name), concat!($($doc),+), self.$name),)+]
             }
+
+            /// Adds those of another loop of the same node.
+            pub fn add(&mut self, other: &LinkCounters) {
+                $(self.$name = self.$name.saturating_add(other.$name);)+
+            }
         }
     };
 }

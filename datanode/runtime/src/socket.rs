@@ -62,6 +62,14 @@ impl Listener {
         self.address
     }
 
+    /// The same listening socket for another thread.
+    ///
+    /// # Errors
+    /// When the process has no descriptors left.
+    pub(crate) fn share(&self) -> io::Result<Listener> {
+        Ok(Listener { socket: self.socket.try_clone()?, address: self.address })
+    }
+
     /// The next waiting connection, not blocking.
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         let (socket, address) = self.socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;

@@ -1,4 +1,5 @@
-//! The links of one loop by slot. Slots are used again under a new generation.
+//! The links of one loop by slot. Slots are used again under a new generation; those of several loops of one process
+//! are interleaved, so that each link has its own.
 
 use crate::link::{Link, Phase};
 use crate::poll::Poll;
@@ -6,6 +7,7 @@ use duet_datanode_core::LinkId;
 use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 /// Token of a link in epoll.
 pub(crate) fn token(id: LinkId) -> u64 {
@@ -27,6 +29,9 @@ struct Slot {
 #[derive(Debug)]
 pub(crate) struct LinkTable {
     slots: Vec<Slot>,
+    /// Number of this loop, and of all loops that have links.
+    first: u32,
+    stride: u32,
     free: Vec<u32>,
     max_links: usize,
     count: usize,
@@ -34,8 +39,18 @@ pub(crate) struct LinkTable {
 }
 
 impl LinkTable {
-    pub fn new(max_links: usize) -> LinkTable {
-        LinkTable { slots: Vec::new(), free: Vec::new(), max_links, count: 0, accepted: 0 }
+    /// A table for `max_links`; loop `first` of `stride` loops takes every `stride`-th slot.
+    pub fn new(max_links: usize, first: u32, stride: u32) -> LinkTable {
+        LinkTable { slots: Vec::new(), first, stride, free: Vec::new(), max_links, count: 0, accepted: 0 }
+    }
+
+    /// Position of a slot that is one of this loop's.
+    #[inline]
+    fn position(&self, slot: u32) -> Option<usize> {
+        if self.stride == 1 {
+            return Some(slot as usize);
+        }
+        (slot % self.stride == self.first).then_some((slot / self.stride) as usize)
     }
 
     /// Links of any kind.
@@ -62,18 +77,19 @@ impl LinkTable {
         phase: Phase,
     ) -> io::Result<LinkId> {
         assert!(!self.is_full(), "callers check for room");
-        let slot = self.free.pop().unwrap_or_else(|| {
+        let position = self.free.pop().unwrap_or_else(|| {
             self.slots.push(Slot::default());
             self.slots.len() as u32 - 1
         });
-        let entry = &mut self.slots[slot as usize];
+        let slot = position * self.stride + self.first;
+        let entry = &mut self.slots[position as usize];
         // Generation 0 is never given out, so that a token of a link is never the listener's or the waker's.
         entry.generation = entry.generation.wrapping_add(1).max(1);
         let id = LinkId { slot, generation: entry.generation };
-        let mut link = Link::new(id, socket, address, accepted, phase);
+        let mut link = Link::new(id, Arc::new(socket), address, accepted, phase);
         link.interest = link.wanted_interest();
-        if let Err(error) = poll.add(&link.socket, token(id), link.interest) {
-            self.free.push(slot);
+        if let Err(error) = poll.add(&*link.socket, token(id), link.interest) {
+            self.free.push(position);
             return Err(error);
         }
         entry.link = Some(link);
@@ -84,14 +100,17 @@ impl LinkTable {
 
     #[inline]
     pub fn get_mut(&mut self, id: LinkId) -> Option<&mut Link> {
-        self.slots.get_mut(id.slot as usize)?.link.as_mut().filter(|link| link.id == id)
+        let position = self.position(id.slot)?;
+        self.slots.get_mut(position)?.link.as_mut().filter(|link| link.id == id)
     }
 
-    /// Takes a link out; dropping it closes its socket, which also takes it out of epoll.
-    pub fn remove(&mut self, id: LinkId) -> Option<Link> {
+    /// Takes a link out of the table and of epoll; its socket is closed when everybody has dropped it.
+    pub fn remove(&mut self, poll: &Poll, id: LinkId) -> Option<Link> {
         self.get_mut(id)?;
-        let link = self.slots[id.slot as usize].link.take()?;
-        self.free.push(id.slot);
+        let position = self.position(id.slot)?;
+        let link = self.slots[position].link.take()?;
+        poll.remove(&*link.socket);
+        self.free.push(position as u32);
         self.count -= 1;
         self.accepted -= usize::from(link.accepted);
         Some(link)

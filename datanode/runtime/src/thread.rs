@@ -1,7 +1,7 @@
 //! The thread of the batch pipeline: how it is started, pinned, stopped and joined.
 
 use crate::affinity::pin_current_thread;
-use crate::batch::{Batch, Limits};
+use crate::batch::{Batch, Limits, Sockets};
 use crate::clock::boot_nanoseconds;
 use crate::driven::Driven;
 use crate::poll::Waker;
@@ -32,7 +32,7 @@ pub enum RuntimeError {
         source: io::Error,
     },
     /// An assertion failed in the thread.
-    #[error("the thread of the batch pipeline panicked: {0}")]
+    #[error("a thread of the pipeline panicked: {0}")]
     Panicked(String),
 }
 
@@ -40,6 +40,12 @@ impl RuntimeError {
     pub(crate) fn system(what: &'static str, source: io::Error) -> RuntimeError {
         RuntimeError::System { what, source }
     }
+}
+
+/// What a thread said when it panicked.
+pub(crate) fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
+    let text = panic.downcast_ref::<String>().cloned();
+    text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned())).unwrap_or_default()
 }
 
 /// What the thread is started with.
@@ -67,15 +73,21 @@ pub struct BatchThread {
 /// Ends the loop from another thread.
 #[derive(Clone, Debug)]
 pub struct Stopper {
-    waker: Waker,
+    wakers: Vec<Waker>,
     stop: Arc<AtomicBool>,
 }
 
 impl Stopper {
+    pub(crate) fn of(wakers: Vec<Waker>, stop: Arc<AtomicBool>) -> Stopper {
+        Stopper { wakers, stop }
+    }
+
     /// Makes the loop send what it has and end.
     pub fn stop(&self) {
         self.stop.store(true, Ordering::Release);
-        self.waker.wake();
+        for waker in &self.wakers {
+            waker.wake();
+        }
     }
 }
 
@@ -99,7 +111,8 @@ impl BatchThread {
                 pin_current_thread(name, cpu);
             }
             let batch = build(boot_nanoseconds()).map_err(RuntimeError::Start).and_then(|kernel| {
-                Batch::new(kernel, listener, limits, thread_waker, thread_stop, thread_snapshots)
+                let sockets = Sockets { listener: Some(listener), number: 0, of: 1, may_spin: false };
+                Batch::new(kernel, sockets, limits, thread_waker, thread_stop, thread_snapshots)
                     .map_err(|error| RuntimeError::system("epoll", error))
             });
             let mut batch = match batch {
@@ -129,7 +142,7 @@ impl BatchThread {
 
     /// Ends the loop from another thread.
     pub fn stopper(&self) -> Stopper {
-        Stopper { waker: self.waker.clone(), stop: self.stop.clone() }
+        Stopper { wakers: vec![self.waker.clone()], stop: self.stop.clone() }
     }
 
     /// Reads the counters from another thread.
@@ -147,11 +160,7 @@ impl BatchThread {
 
     fn wait(&mut self) -> Result<(), RuntimeError> {
         let Some(handle) = self.handle.take() else { return Ok(()) };
-        handle.join().unwrap_or_else(|panic| {
-            let text = panic.downcast_ref::<String>().cloned();
-            let text = text.or_else(|| panic.downcast_ref::<&str>().map(|text| (*text).to_owned()));
-            Err(RuntimeError::Panicked(text.unwrap_or_default()))
-        })
+        handle.join().unwrap_or_else(|panic| Err(RuntimeError::Panicked(panic_text(&*panic))))
     }
 }
 

@@ -2,6 +2,8 @@
 //! relaxed ordering is enough.
 
 use crate::interface::LinkId;
+use crate::kernel::CLIENT_FRAME_BYTES;
+use crate::outbox::BACKLOG_PAUSE_BYTES;
 use duet_protocol::frame::MAX_HANDSHAKE_BYTES;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -42,6 +44,11 @@ impl LinkBoard {
     pub fn frame_limit(&self, link: LinkId) -> usize {
         let limit = self.slots.get(link.slot as usize).and_then(|slot| of(link, &slot.frame_limit));
         limit.map_or(MAX_HANDSHAKE_BYTES, |bytes| bytes as usize)
+    }
+
+    /// Whether to read from a link now: not from a client that does not read its answers.
+    pub fn wants_input(&self, link: LinkId) -> bool {
+        self.frame_limit(link) != CLIENT_FRAME_BYTES || self.backlog(link) <= BACKLOG_PAUSE_BYTES
     }
 
     /// Sets the largest frame to accept from a link. Without effect when the slot is used again already, which the part

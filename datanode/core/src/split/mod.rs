@@ -124,12 +124,7 @@ impl Split {
     }
 }
 
-/// The data part that owns a partition, and the lane of its chain.
-pub(crate) fn manager_of(partition: u16, lanes: u16, managers: usize) -> usize {
-    manager_of_lane(partition % lanes.max(1), managers)
-}
-
-/// The data part that owns a lane.
+/// The data part that owns a lane, and the partitions whose chains run through it.
 pub(crate) fn manager_of_lane(lane: u16, managers: usize) -> usize {
     usize::from(lane) % managers
 }

@@ -1,10 +1,11 @@
 //! How a part hands out messages, and how a coordinator hands requests to the data parts.
 
 use super::message::{REQUESTS_PER_MESSAGE, RequestPlace, ToCoordinator, ToData};
-use super::{Queue, manager_of};
+use super::{Queue, manager_of_lane};
 use crate::coordinator::DataPort;
 use crate::interface::LinkId;
 use crate::ldm::{Context, Job};
+use crate::map::ClusterMap;
 use crate::outbox::ReplyTo;
 use duet_memory::Section;
 use duet_protocol::signal::SignalView;
@@ -54,21 +55,21 @@ pub struct Remote<'a> {
     queues: &'a mut [Queue<ToData>],
     link: LinkId,
     frame: &'a Section,
-    lanes: u16,
+    map: &'a ClusterMap,
     open: u128,
 }
 
 impl<'a> Remote<'a> {
     /// Hands on requests of `frame`, which are answered on `link`.
-    pub fn new(queues: &'a mut [Queue<ToData>], link: LinkId, frame: &'a Section, lanes: u16) -> Remote<'a> {
-        Remote { queues, link, frame, lanes, open: 0 }
+    pub fn new(queues: &'a mut [Queue<ToData>], link: LinkId, frame: &'a Section, map: &'a ClusterMap) -> Remote<'a> {
+        Remote { queues, link, frame, map, open: 0 }
     }
 
     fn hand_on(&mut self, signal: &SignalView<'_>, partition: u16, table: usize, hash: u64) {
         // The signal lies in the frame, so the difference of their addresses is its offset.
         let offset = signal.bytes().as_ptr().addr() - self.frame.as_ptr().addr();
         let place = RequestPlace { offset: offset as u32, partition, table: table as u16, hash };
-        let manager = manager_of(partition, self.lanes, self.queues.len());
+        let manager = manager_of_lane(self.map.lane_of(partition), self.queues.len());
         let queue = &mut self.queues[manager];
         if self.open & (1 << manager) == 0 {
             self.open |= 1 << manager;

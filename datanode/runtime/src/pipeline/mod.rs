@@ -1,0 +1,461 @@
+//! A node on several threads: receive → transaction coordinator → data managers → send, joined by mailboxes.
+//!
+//! Every thread runs the same loop as the batch pipeline, with any of the four roles in front of it. A message between two
+//! roles goes through a mailbox even when one thread has both, so that all plans run the same code.
+
+mod assistant;
+mod message;
+mod outbound;
+mod part;
+
+use crate::affinity::pin_current_thread;
+use crate::batch::{Batch, Limits, Sockets};
+use crate::clock::boot_nanoseconds;
+use crate::mailbox::{LoopBell, MailboxReceiver, mailbox};
+use crate::poll::Waker;
+use crate::snapshot::{Snapshot, SnapshotReader};
+use crate::socket::Listener;
+use crate::thread::{RuntimeError, Stopper, panic_text};
+use assistant::Assistant;
+use duet_datanode_core::{Kernel, NodeConfiguration, Shared};
+use duet_memory::SectionPool;
+use outbound::Outbound;
+use part::{PartPort, PartThread, ReceivePort, SendPort};
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::thread::JoinHandle;
+
+/// Messages in flight between two roles.
+const MAILBOX_MESSAGES: usize = 4_096;
+/// Buffers shared by the threads, and their size: a burst of a client fits one.
+const POOL_BLOCKS: u32 = 2_048;
+const POOL_BLOCK_BYTES: usize = 32 << 10;
+
+/// What one thread does, and where.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ThreadRoles {
+    /// Name of the thread, at most 15 bytes.
+    pub name: String,
+    /// Owns sockets and reads from them.
+    pub receive: bool,
+    /// Runs a coordinator part.
+    pub coordinator: bool,
+    /// Data parts that it runs.
+    pub managers: usize,
+    /// Sends for the receiving threads; without any such thread each sends on its own links.
+    pub send: bool,
+    /// CPU to pin the thread to.
+    pub cpu: Option<usize>,
+}
+
+/// What a pipeline is started with.
+#[derive(Debug)]
+pub struct PipelineOptions {
+    /// Its threads; at least one receives, one coordinates and one manages data.
+    pub threads: Vec<ThreadRoles>,
+    /// Where others connect to.
+    pub listener: Listener,
+    /// Bounds.
+    pub limits: Limits,
+    /// Whether threads may look for work for a while before they sleep: only when each has a CPU of its own.
+    pub may_spin: bool,
+}
+
+/// A running pipeline. Dropping it stops its threads and waits for them.
+#[derive(Debug)]
+pub struct Pipeline {
+    wakers: Vec<Waker>,
+    stop: Arc<AtomicBool>,
+    snapshots: Vec<SnapshotReader>,
+    handles: Vec<JoinHandle<Result<(), RuntimeError>>>,
+    /// Says which thread has ended.
+    ended: Receiver<()>,
+}
+
+impl Pipeline {
+    /// Starts the threads. Data parts make their kernels on their own threads, so that their memory is near their CPU.
+    ///
+    /// # Errors
+    /// A sentence when the roles cannot work together or the memory cannot be reserved; what the system refuses.
+    pub fn start(
+        options: PipelineOptions,
+        configuration: NodeConfiguration,
+    ) -> Result<Pipeline, RuntimeError> {
+        let PipelineOptions { threads, listener, limits, may_spin } = options;
+        let count = |is: &dyn Fn(&ThreadRoles) -> usize| threads.iter().map(is).sum::<usize>();
+        let receivers = count(&|thread| usize::from(thread.receive));
+        let coordinators = count(&|thread| usize::from(thread.coordinator));
+        let managers = count(&|thread| thread.managers);
+        let assistants = count(&|thread| usize::from(thread.send));
+        if receivers == 0 || coordinators == 0 || managers == 0 {
+            let sentence = "a pipeline needs threads that receive, coordinate and manage data";
+            return Err(RuntimeError::Start(sentence.to_owned()));
+        }
+        // The loops number their links together, so slots go a little beyond the number of links.
+        let slots = configuration.max_links + receivers as u32;
+        let shared = Shared::new(configuration.memory_bytes, slots, coordinators, managers)
+            .map_err(RuntimeError::Start)?;
+        let pool = SectionPool::new(POOL_BLOCKS, POOL_BLOCK_BYTES);
+        let waker = |_: &ThreadRoles| Waker::new().map_err(|error| RuntimeError::system("eventfd", error));
+        let wakers = threads.iter().map(waker).collect::<Result<Vec<_>, _>>()?;
+        let bells: Vec<LoopBell> = wakers.iter().cloned().map(LoopBell::new).collect();
+        let wiring = Wiring::new(&threads, &bells);
+        let stop = Arc::new(AtomicBool::new(false));
+        let (end_sender, ended) = sync_channel(threads.len());
+        let mut pipeline = Pipeline { wakers, stop, snapshots: Vec::new(), handles: Vec::new(), ended };
+        let (start_sender, started) = sync_channel(threads.len());
+        let (mut number, mut coordinator, mut manager) = (0, 0, 0);
+        for (index, (roles, ports)) in threads.iter().zip(wiring.finish(&threads)).enumerate() {
+            let sockets = Sockets {
+                listener: if roles.receive {
+                    Some(
+                        listener
+                            .share()
+                            .map_err(|error| RuntimeError::system("sharing the listener", error))?,
+                    )
+                } else {
+                    None
+                },
+                number,
+                of: receivers as u32,
+                may_spin,
+            };
+            number += u32::from(roles.receive);
+            let first_manager = manager;
+            manager += roles.managers;
+            let first_coordinator = coordinator;
+            coordinator += usize::from(roles.coordinator);
+            let plan = ThreadPlan {
+                roles: roles.clone(),
+                ports,
+                sockets,
+                coordinator: first_coordinator,
+                manager: first_manager,
+                bell: bells[index].clone(),
+                senders: if assistants > 0 { assistants } else { receivers },
+                receivers,
+            };
+            pipeline.spawn(
+                index,
+                plan,
+                &shared,
+                &pool,
+                limits.clone(),
+                &configuration,
+                (start_sender.clone(), end_sender.clone()),
+            )?;
+        }
+        drop(start_sender);
+        for _ in 0..threads.len() {
+            match started.recv() {
+                Ok(Ok(())) => {}
+                Ok(Err(error)) => return Err(error),
+                Err(_) => return Err(pipeline.wait().err().unwrap_or_else(|| ended_at_once())),
+            }
+        }
+        Ok(pipeline)
+    }
+
+    #[expect(clippy::too_many_arguments, reason = "what one thread needs to start")]
+    fn spawn(
+        &mut self,
+        index: usize,
+        plan: ThreadPlan,
+        shared: &Shared,
+        pool: &SectionPool,
+        limits: Limits,
+        configuration: &NodeConfiguration,
+        (started, ended): (SyncSender<Result<(), RuntimeError>>, SyncSender<()>),
+    ) -> Result<(), RuntimeError> {
+        let (shared, pool, configuration) = (shared.clone(), pool.clone(), configuration.clone());
+        let (waker, stop, snapshots) =
+            (self.wakers[index].clone(), self.stop.clone(), SnapshotReader::default());
+        self.snapshots.push(snapshots.clone());
+        let name = plan.roles.name.clone();
+        let run = move || {
+            // Sent also when the thread panics.
+            let _told = TellWhenDropped(ended);
+            if let Some(cpu) = plan.roles.cpu {
+                pin_current_thread(&plan.roles.name, cpu);
+            }
+            let loop_of = |plan: ThreadPlan| {
+                let (thread, sockets) = plan.build(&shared, pool, &configuration)?;
+                Batch::new(thread, sockets, limits, waker, stop, snapshots)
+                    .map_err(|error| RuntimeError::system("epoll", error))
+            };
+            let mut batch = match loop_of(plan) {
+                Ok(batch) => batch,
+                Err(error) => {
+                    let _ = started.send(Err(error));
+                    return Ok(());
+                }
+            };
+            batch.publish();
+            let _ = started.send(Ok(()));
+            drop(started);
+            batch.run()
+        };
+        let handle = std::thread::Builder::new()
+            .name(name)
+            .spawn(run)
+            .map_err(|error| RuntimeError::system("starting a thread", error))?;
+        self.handles.push(handle);
+        Ok(())
+    }
+
+    /// Ends all threads from another one.
+    pub fn stopper(&self) -> Stopper {
+        Stopper::of(self.wakers.clone(), self.stop.clone())
+    }
+
+    /// Reads the counters of all threads from another one.
+    pub fn snapshots(&self) -> impl Fn() -> Snapshot + Send + Sync + 'static {
+        let readers = self.snapshots.clone();
+        move || {
+            let mut sum = Snapshot::default();
+            for reader in &readers {
+                let snapshot = reader.read();
+                sum.node.add(&snapshot.node);
+                sum.links.add(&snapshot.links);
+            }
+            sum
+        }
+    }
+
+    /// Waits until a thread ends by itself or all are stopped, then for the others.
+    ///
+    /// # Errors
+    /// [`RuntimeError::Stopped`] when a kernel wants the process to end, and the others of [`RuntimeError`].
+    pub fn join(mut self) -> Result<(), RuntimeError> {
+        self.wait()
+    }
+
+    fn wait(&mut self) -> Result<(), RuntimeError> {
+        if self.handles.is_empty() {
+            return Ok(());
+        }
+        let _ = self.ended.recv();
+        self.stopper().stop();
+        let mut result = Ok(());
+        for handle in self.handles.drain(..) {
+            let ended =
+                handle.join().unwrap_or_else(|panic| Err(RuntimeError::Panicked(panic_text(&*panic))));
+            if result.is_ok() {
+                result = ended;
+            }
+        }
+        result
+    }
+}
+
+impl Drop for Pipeline {
+    fn drop(&mut self) {
+        self.stopper().stop();
+        let _ = self.wait();
+    }
+}
+
+fn ended_at_once() -> RuntimeError {
+    RuntimeError::Start("a thread ended at once".to_owned())
+}
+
+struct TellWhenDropped(SyncSender<()>);
+
+impl Drop for TellWhenDropped {
+    fn drop(&mut self) {
+        let _ = self.0.try_send(());
+    }
+}
+
+/// What one thread is made of.
+struct ThreadPlan {
+    roles: ThreadRoles,
+    ports: Ports,
+    sockets: Sockets,
+    coordinator: usize,
+    manager: usize,
+    bell: LoopBell,
+    senders: usize,
+    receivers: usize,
+}
+
+impl ThreadPlan {
+    fn build(
+        self,
+        shared: &Shared,
+        pool: SectionPool,
+        configuration: &NodeConfiguration,
+    ) -> Result<(PartThread, Sockets), RuntimeError> {
+        let now = boot_nanoseconds();
+        let kernel = |kernel: Result<Kernel, String>| kernel.map_err(RuntimeError::Start);
+        let Ports { receive, coordinator, data, send } = self.ports;
+        let coordinator = match coordinator {
+            Some((half, from_receivers)) => {
+                let number = self.coordinator;
+                let made = Kernel::coordinator(configuration.clone(), now, shared, number);
+                Some((half.with(kernel(made)?), from_receivers))
+            }
+            None => None,
+        };
+        let mut managers = Vec::new();
+        for (number, half) in (self.manager..).zip(data) {
+            let made = Kernel::data(configuration.clone(), now, shared, number);
+            managers.push(half.with(kernel(made)?));
+        }
+        let thread = PartThread {
+            bell: self.bell,
+            board: Arc::clone(&shared.board),
+            pool,
+            receivers: self.receivers,
+            senders: self.senders,
+            receive,
+            coordinator,
+            data: managers,
+            send,
+        };
+        Ok((thread, self.sockets))
+    }
+}
+
+/// The mailboxes of a part that has no kernel yet.
+struct PartHalf<M> {
+    inbound: Vec<MailboxReceiver<M>>,
+    to_data: Vec<Outbound<duet_datanode_core::ToData>>,
+    to_coordinators: Vec<Outbound<duet_datanode_core::ToCoordinator>>,
+    to_senders: Vec<Outbound<message::ToSender>>,
+}
+
+impl<M> PartHalf<M> {
+    fn with(self, kernel: Kernel) -> PartPort<M> {
+        let PartHalf { inbound, to_data, to_coordinators, to_senders } = self;
+        PartPort { kernel, inbound, to_data, to_coordinators, to_senders }
+    }
+}
+
+/// The mailboxes of one thread.
+struct Ports {
+    receive: Option<ReceivePort>,
+    coordinator: Option<(PartHalf<duet_datanode_core::ToCoordinator>, Vec<MailboxReceiver<message::ToPart>>)>,
+    data: Vec<PartHalf<duet_datanode_core::ToData>>,
+    send: Option<SendPort>,
+}
+
+/// A mailbox for each pair of one sender and one receiver: `ends[sender]` and `heads[receiver]`.
+struct Grid<T> {
+    outbound: VecDeque<Vec<Outbound<T>>>,
+    inbound: VecDeque<Vec<MailboxReceiver<T>>>,
+}
+
+impl<T: Send> Grid<T> {
+    /// From so many sources to destinations that sleep behind these bells.
+    fn new(sources: usize, destinations: &[&LoopBell]) -> Grid<T> {
+        let mut outbound: VecDeque<Vec<_>> = (0..sources).map(|_| Vec::new()).collect();
+        let mut inbound: VecDeque<Vec<_>> = destinations.iter().map(|_| Vec::new()).collect();
+        for row in &mut outbound {
+            for (bell, column) in destinations.iter().zip(&mut inbound) {
+                let (sender, receiver) = mailbox(MAILBOX_MESSAGES);
+                row.push(Outbound::new(sender, (*bell).clone()));
+                column.push(receiver);
+            }
+        }
+        Grid { outbound, inbound }
+    }
+
+    /// The sending ends of the next source.
+    fn source(&mut self) -> Vec<Outbound<T>> {
+        self.outbound.pop_front().unwrap_or_default()
+    }
+
+    /// The receiving ends of the next destination.
+    fn destination(&mut self) -> Vec<MailboxReceiver<T>> {
+        self.inbound.pop_front().unwrap_or_default()
+    }
+}
+
+/// All mailboxes of a pipeline.
+struct Wiring {
+    frames: Grid<message::ToPart>,
+    to_data: Grid<duet_datanode_core::ToData>,
+    to_coordinators: Grid<duet_datanode_core::ToCoordinator>,
+    to_senders: Grid<message::ToSender>,
+    to_assistants: Grid<message::ToAssistant>,
+    /// From assistants to owners.
+    passed_on: Grid<message::ToSender>,
+    assisted: bool,
+}
+
+impl Wiring {
+    fn new(threads: &[ThreadRoles], bells: &[LoopBell]) -> Wiring {
+        let with = |has: fn(&ThreadRoles) -> usize| -> Vec<&LoopBell> {
+            threads.iter().zip(bells).flat_map(|(thread, bell)| (0..has(thread)).map(move |_| bell)).collect()
+        };
+        let receivers = with(|thread| usize::from(thread.receive));
+        let coordinators = with(|thread| usize::from(thread.coordinator));
+        let managers = with(|thread| thread.managers);
+        let assistants = with(|thread| usize::from(thread.send));
+        let parts = coordinators.len() + managers.len();
+        let assisted = !assistants.is_empty();
+        Wiring {
+            frames: Grid::new(receivers.len(), &coordinators),
+            to_data: Grid::new(coordinators.len(), &managers),
+            to_coordinators: Grid::new(parts, &coordinators),
+            to_senders: Grid::new(parts, if assisted { &assistants } else { &receivers }),
+            to_assistants: Grid::new(receivers.len(), &assistants),
+            passed_on: Grid::new(assistants.len(), &receivers),
+            assisted,
+        }
+    }
+
+    /// Deals the mailboxes out to the threads. Coordinators come before data parts among the sources.
+    fn finish(mut self, threads: &[ThreadRoles]) -> Vec<Ports> {
+        let mut coordinators: VecDeque<_> = threads
+            .iter()
+            .filter(|thread| thread.coordinator)
+            .map(|_| {
+                let half = PartHalf {
+                    inbound: self.to_coordinators.destination(),
+                    to_data: self.to_data.source(),
+                    to_coordinators: self.to_coordinators.source(),
+                    to_senders: self.to_senders.source(),
+                };
+                (half, self.frames.destination())
+            })
+            .collect();
+        threads
+            .iter()
+            .map(|thread| Ports {
+                coordinator: if thread.coordinator { coordinators.pop_front() } else { None },
+                data: (0..thread.managers)
+                    .map(|_| PartHalf {
+                        inbound: self.to_data.destination(),
+                        to_data: Vec::new(),
+                        to_coordinators: self.to_coordinators.source(),
+                        to_senders: self.to_senders.source(),
+                    })
+                    .collect(),
+                send: thread.send.then(|| SendPort {
+                    assistant: Assistant::default(),
+                    from_owners: self.to_assistants.destination(),
+                    inbound: self.to_senders.destination(),
+                    to_owners: self.passed_on.source(),
+                }),
+                receive: thread.receive.then(|| ReceivePort {
+                    to_coordinators: self.frames.source(),
+                    to_assistants: self.to_assistants.source(),
+                    inbound: if self.assisted {
+                        self.passed_on.destination()
+                    } else {
+                        self.to_senders.destination()
+                    },
+                    commands: VecDeque::new(),
+                    output: VecDeque::new(),
+                    passed: BTreeMap::new(),
+                    resuming: Vec::new(),
+                    connected: Vec::new(),
+                }),
+            })
+            .collect()
+    }
+}

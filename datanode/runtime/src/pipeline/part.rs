@@ -1,0 +1,430 @@
+//! One thread of a pipeline: any of a receiver, a coordinator part, data parts and a sender, in front of a loop.
+
+use super::assistant::Assistant;
+use super::message::{ToAssistant, ToPart, ToSender};
+use super::outbound::Outbound;
+use crate::driven::Driven;
+use crate::mailbox::{LoopBell, MailboxReceiver};
+use duet_datanode_core::{
+    CloseReason, Command, Destination, Kernel, LinkBoard, LinkId, Message, Nanoseconds, NodeCounters, Target,
+    ToCoordinator, ToData,
+};
+use duet_memory::{Section, SectionPool};
+use duet_protocol::error::ErrorCode;
+use socket2::Socket;
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+
+/// Messages taken from one mailbox before the others have their turn.
+const MESSAGES_PER_TURN: usize = 512;
+/// Rounds in which the parts of one thread hand messages to each other before sockets are looked at again.
+const ROUNDS_PER_TURN: usize = 4;
+/// Messages that may wait in a kernel for their mailboxes before it is given no more work.
+const KERNEL_MESSAGES: usize = 8_192;
+
+/// A kernel and its mailboxes.
+pub(crate) struct PartPort<M> {
+    pub kernel: Kernel,
+    /// From the coordinators (data part), or from the data parts and coordinator 0 (coordinator part).
+    pub inbound: Vec<MailboxReceiver<M>>,
+    pub to_data: Vec<Outbound<ToData>>,
+    pub to_coordinators: Vec<Outbound<ToCoordinator>>,
+    pub to_senders: Vec<Outbound<ToSender>>,
+}
+
+/// The receiving side of a thread that owns sockets.
+pub(crate) struct ReceivePort {
+    pub to_coordinators: Vec<Outbound<ToPart>>,
+    /// To the send thread of this receiver's links, if there is one.
+    pub to_assistants: Vec<Outbound<ToAssistant>>,
+    /// From the parts, or from the send threads that pass on.
+    pub inbound: Vec<MailboxReceiver<ToSender>>,
+    pub commands: VecDeque<Command>,
+    /// Bytes to be sent by the loop, in order.
+    pub output: VecDeque<(LinkId, Section)>,
+    /// Messages of each link that an assistant has passed on, until it was told that they are sent.
+    pub passed: BTreeMap<LinkId, u64>,
+    /// Links whose assistant waits to be told.
+    pub resuming: Vec<LinkId>,
+    /// Connections that this node opened: coordinator 0 handles them. They are few.
+    pub connected: Vec<LinkId>,
+}
+
+/// The sending side of a thread that sends for others.
+pub(crate) struct SendPort {
+    pub assistant: Assistant,
+    pub from_owners: Vec<MailboxReceiver<ToAssistant>>,
+    pub inbound: Vec<MailboxReceiver<ToSender>>,
+    pub to_owners: Vec<Outbound<ToSender>>,
+}
+
+/// What one thread does.
+pub(crate) struct PartThread {
+    pub bell: LoopBell,
+    pub board: Arc<LinkBoard>,
+    pub pool: SectionPool,
+    pub receivers: usize,
+    pub senders: usize,
+    pub receive: Option<ReceivePort>,
+    pub coordinator: Option<(PartPort<ToCoordinator>, Vec<MailboxReceiver<ToPart>>)>,
+    pub data: Vec<PartPort<ToData>>,
+    pub send: Option<SendPort>,
+}
+
+impl<M: Send> PartPort<M> {
+    fn is_congested(&self) -> bool {
+        self.kernel.waiting_messages() > KERNEL_MESSAGES
+            || self.to_senders.iter().any(Outbound::is_congested)
+            || self.to_coordinators.iter().any(Outbound::is_congested)
+    }
+
+    /// Hands out the messages of the kernel. Those that do not fit their mailbox stay in the kernel.
+    fn hand_out(&mut self) {
+        let PartPort { kernel, to_data, to_coordinators, .. } = self;
+        kernel.drain_messages(|destination, message| match (destination, message) {
+            (Destination::Data(index), Message::Data(message)) if !to_data[index].is_congested() => {
+                to_data[index].push(message);
+                Ok(())
+            }
+            (Destination::Coordinator(index), Message::Coordinator(message))
+                if !to_coordinators[index].is_congested() =>
+            {
+                to_coordinators[index].push(message);
+                Ok(())
+            }
+            (_, message) => Err(message),
+        });
+        for mailbox in &mut self.to_data {
+            mailbox.publish();
+        }
+        for mailbox in &mut self.to_coordinators {
+            mailbox.publish();
+        }
+    }
+
+    /// Ends a burst: hands out what the kernel wants sent and done.
+    fn flush(&mut self, now: Nanoseconds, pool: &SectionPool, senders: usize) {
+        self.kernel.flush(now);
+        let to_senders = &mut self.to_senders;
+        self.kernel.drain_output(|link, bytes| {
+            let mut section = pool.take(bytes.len());
+            section.extend_from_slice(bytes);
+            to_senders[link.slot as usize % senders].push(ToSender::Bytes(link, section.freeze()));
+        });
+        while let Some(command) = self.kernel.next_command() {
+            match command {
+                Command::Close { link } => {
+                    self.to_senders[link.slot as usize % senders].push(ToSender::Close(link));
+                }
+                Command::Connect { target, address } => {
+                    self.to_senders[0].push(ToSender::Connect(target, address.into_boxed_str()));
+                }
+                Command::Stop { reason } => self.to_senders[0].push(ToSender::Stop(reason.into_boxed_str())),
+            }
+        }
+        for mailbox in &mut self.to_senders {
+            mailbox.publish();
+        }
+        self.hand_out();
+    }
+}
+
+impl ReceivePort {
+    /// Takes what parts and send threads want of the links that this thread owns. Whether there was anything.
+    fn take(&mut self) -> bool {
+        let mut any = false;
+        let assisted = !self.to_assistants.is_empty();
+        for mailbox in &mut self.inbound {
+            let ReceivePort { output, commands, passed, resuming, .. } = self;
+            let taken = mailbox.drain(MESSAGES_PER_TURN, |message| match message {
+                ToSender::Bytes(link, bytes) => {
+                    if assisted {
+                        *passed.entry(link).or_default() += 1;
+                        resuming.push(link);
+                    }
+                    output.push_back((link, bytes));
+                }
+                ToSender::Close(link) => commands.push_back(Command::Close { link }),
+                ToSender::Connect(target, address) => {
+                    commands.push_back(Command::Connect { target, address: address.into() });
+                }
+                ToSender::Stop(reason) => commands.push_back(Command::Stop { reason: reason.into() }),
+            });
+            any |= taken > 0;
+        }
+        any
+    }
+
+    /// Tells assistants of links that are sent completely.
+    fn resume(&mut self, board: &LinkBoard) {
+        let senders = self.to_assistants.len();
+        if senders == 0 {
+            return;
+        }
+        let ReceivePort { output, passed, resuming, to_assistants, .. } = self;
+        if !output.is_empty() {
+            return;
+        }
+        resuming.sort_unstable();
+        resuming.dedup();
+        resuming.retain(|link| {
+            let Some(taken) = passed.get(link) else { return false };
+            if board.backlog(*link) > 0 {
+                return true;
+            }
+            to_assistants[link.slot as usize % senders].push(ToAssistant::Resume(*link, *taken));
+            false
+        });
+    }
+
+    /// The coordinator part that handles a link.
+    fn coordinator_of(&self, link: LinkId) -> usize {
+        let coordinators = self.to_coordinators.len();
+        if coordinators == 1 || self.connected.contains(&link) {
+            0
+        } else {
+            link.slot as usize % coordinators
+        }
+    }
+}
+
+impl SendPort {
+    /// Sends what the parts hand out; what the system does not take goes to the owner of the link.
+    fn take(&mut self, receivers: usize) -> bool {
+        let SendPort { assistant, from_owners, inbound, to_owners } = self;
+        let mut any = hear_owners(assistant, from_owners);
+        for mailbox in inbound {
+            for _ in 0..MESSAGES_PER_TURN {
+                if to_owners.iter().any(Outbound::is_congested) {
+                    break;
+                }
+                let Some(message) = mailbox.pop() else { break };
+                any = true;
+                match message {
+                    ToSender::Bytes(link, bytes) => {
+                        if let Some(rest) = assistant.send(link, bytes) {
+                            to_owners[link.slot as usize % receivers].push(ToSender::Bytes(link, rest));
+                        }
+                    }
+                    ToSender::Close(link) => {
+                        to_owners[link.slot as usize % receivers].push(ToSender::Close(link));
+                    }
+                    other => to_owners[0].push(other),
+                }
+            }
+        }
+        for mailbox in to_owners {
+            mailbox.publish();
+        }
+        any
+    }
+}
+
+fn hear_owners(assistant: &mut Assistant, from_owners: &mut [MailboxReceiver<ToAssistant>]) -> bool {
+    let mut any = false;
+    for mailbox in from_owners {
+        any |= mailbox.drain(usize::MAX, |message| assistant.told(message)) > 0;
+    }
+    any
+}
+
+impl PartThread {
+    /// One round of everything that this thread does besides its sockets. Whether there was anything to do.
+    fn round(&mut self, now: Nanoseconds) -> bool {
+        let mut any = false;
+        if let Some((port, from_receivers)) = &mut self.coordinator {
+            for mailbox in &mut port.inbound {
+                any |= mailbox
+                    .drain(MESSAGES_PER_TURN, |message| port.kernel.coordinator_message(now, message))
+                    > 0;
+            }
+            for mailbox in from_receivers {
+                for _ in 0..MESSAGES_PER_TURN {
+                    if port.is_congested() {
+                        break;
+                    }
+                    let Some(message) = mailbox.pop() else { break };
+                    any = true;
+                    match message {
+                        ToPart::Frame(link, frame) => port.kernel.shared_frame(now, link, &frame),
+                        ToPart::Accepted(link) => port.kernel.link_accepted(now, link),
+                        ToPart::Connected(link, target) => port.kernel.link_connected(now, link, target),
+                        ToPart::ConnectFailed(target) => port.kernel.connect_failed(now, target),
+                        ToPart::Closed(link, reason) => port.kernel.link_closed(now, link, reason),
+                        ToPart::Damaged(link, code) => port.kernel.damaged(now, link, code),
+                    }
+                }
+                mailbox.release();
+            }
+            port.flush(now, &self.pool, self.senders);
+        }
+        for port in &mut self.data {
+            for index in 0..port.inbound.len() {
+                for _ in 0..MESSAGES_PER_TURN {
+                    if port.is_congested() {
+                        break;
+                    }
+                    let Some(message) = port.inbound[index].pop() else { break };
+                    any = true;
+                    port.kernel.data_message(now, index, message);
+                }
+                port.inbound[index].release();
+            }
+            port.flush(now, &self.pool, self.senders);
+        }
+        if let Some(send) = &mut self.send {
+            any |= send.take(self.receivers);
+        }
+        if let Some(receive) = &mut self.receive {
+            any |= receive.take();
+            for mailbox in &mut receive.to_coordinators {
+                mailbox.publish();
+            }
+            receive.resume(&self.board);
+            for mailbox in &mut receive.to_assistants {
+                mailbox.publish();
+            }
+        }
+        any
+    }
+}
+
+impl Driven for PartThread {
+    fn link_accepted(&mut self, _now: Nanoseconds, link: LinkId) {
+        if let Some(receive) = &mut self.receive {
+            let coordinator = receive.coordinator_of(link);
+            receive.to_coordinators[coordinator].push(ToPart::Accepted(link));
+        }
+    }
+
+    fn link_connected(&mut self, _now: Nanoseconds, link: LinkId, target: Target) {
+        if let Some(receive) = &mut self.receive {
+            receive.connected.push(link);
+            receive.to_coordinators[0].push(ToPart::Connected(link, target));
+        }
+    }
+
+    fn connect_failed(&mut self, _now: Nanoseconds, target: Target) {
+        if let Some(receive) = &mut self.receive {
+            receive.to_coordinators[0].push(ToPart::ConnectFailed(target));
+        }
+    }
+
+    fn link_closed(&mut self, _now: Nanoseconds, link: LinkId, reason: CloseReason) {
+        if let Some(receive) = &mut self.receive {
+            let coordinator = receive.coordinator_of(link);
+            receive.to_coordinators[coordinator].push(ToPart::Closed(link, reason));
+        }
+    }
+
+    fn frame_limit(&self, link: LinkId) -> usize {
+        self.board.frame_limit(link)
+    }
+
+    fn frame(&mut self, _now: Nanoseconds, link: LinkId, bytes: &[u8]) {
+        let mut section = self.pool.take(bytes.len());
+        section.extend_from_slice(bytes);
+        if let Some(receive) = &mut self.receive {
+            let coordinator = receive.coordinator_of(link);
+            receive.to_coordinators[coordinator].push(ToPart::Frame(link, section.freeze()));
+        }
+    }
+
+    fn damaged(&mut self, _now: Nanoseconds, link: LinkId, code: ErrorCode) {
+        if let Some(receive) = &mut self.receive {
+            let coordinator = receive.coordinator_of(link);
+            receive.to_coordinators[coordinator].push(ToPart::Damaged(link, code));
+        }
+    }
+
+    fn tick(&mut self, now: Nanoseconds) {
+        if let Some((port, _)) = &mut self.coordinator {
+            port.kernel.tick(now);
+        }
+        for port in &mut self.data {
+            port.kernel.tick(now);
+        }
+    }
+
+    fn flush(&mut self, now: Nanoseconds) {
+        for _ in 0..ROUNDS_PER_TURN {
+            if !self.round(now) {
+                break;
+            }
+        }
+    }
+
+    fn drain_output(&mut self, mut send: impl FnMut(LinkId, &[u8])) {
+        if let Some(receive) = &mut self.receive {
+            for (link, bytes) in receive.output.drain(..) {
+                send(link, &bytes);
+            }
+        }
+    }
+
+    fn set_backlog(&mut self, link: LinkId, bytes: usize) {
+        self.board.set_backlog(link, bytes);
+    }
+
+    fn wants_input(&self, link: LinkId) -> bool {
+        let room = self
+            .receive
+            .as_ref()
+            .is_none_or(|receive| !receive.to_coordinators[receive.coordinator_of(link)].is_congested());
+        room && self.board.wants_input(link)
+    }
+
+    fn next_command(&mut self) -> Option<Command> {
+        self.receive.as_mut()?.commands.pop_front()
+    }
+
+    fn counters(&self) -> NodeCounters {
+        self.coordinator.as_ref().map(|(port, _)| port.kernel.counters()).unwrap_or_default()
+    }
+
+    fn link_opened(&mut self, link: LinkId, socket: &Arc<Socket>) {
+        if let Some(receive) = &mut self.receive
+            && !receive.to_assistants.is_empty()
+        {
+            let sender = link.slot as usize % receive.to_assistants.len();
+            receive.to_assistants[sender].push(ToAssistant::Opened(link, Arc::clone(socket)));
+            // Before anything that leads to an answer on it.
+            receive.to_assistants[sender].publish();
+        }
+    }
+
+    fn link_removed(&mut self, link: LinkId) {
+        if let Some(receive) = &mut self.receive {
+            receive.passed.remove(&link);
+            receive.connected.retain(|connected| *connected != link);
+            if !receive.to_assistants.is_empty() {
+                let sender = link.slot as usize % receive.to_assistants.len();
+                receive.to_assistants[sender].push(ToAssistant::Removed(link));
+            }
+        }
+    }
+
+    fn bell(&self) -> Option<LoopBell> {
+        Some(self.bell.clone())
+    }
+
+    fn has_mail(&mut self) -> bool {
+        fn any<T: Send>(mailboxes: &mut [MailboxReceiver<T>]) -> bool {
+            mailboxes.iter_mut().any(|mailbox| !mailbox.is_empty())
+        }
+        if let Some((port, from_receivers)) = &mut self.coordinator
+            && (any(&mut port.inbound) || any(from_receivers))
+        {
+            return true;
+        }
+        if self.data.iter_mut().any(|port| any(&mut port.inbound)) {
+            return true;
+        }
+        if let Some(send) = &mut self.send
+            && (any(&mut send.inbound) || any(&mut send.from_owners))
+        {
+            return true;
+        }
+        self.receive.as_mut().is_some_and(|receive| any(&mut receive.inbound))
+    }
+}

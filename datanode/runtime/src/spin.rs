@@ -1,0 +1,61 @@
+//! How long an idle thread looks for work before it goes to sleep.
+//!
+//! Going to sleep and being woken costs both sides several microseconds. Looking for work instead pays only when the next
+//! work is closer than that, so the time that is spent looking follows the gaps between work as they were measured; a node
+//! without load never spins, and one under load hardly ever sleeps.
+
+use duet_datanode_core::Nanoseconds;
+
+/// Gaps up to this are bridged by looking: about what sleeping and waking cost both sides together.
+const WORTH: Nanoseconds = 20_000;
+/// Longest time spent looking.
+const LONGEST: Nanoseconds = 50_000;
+/// Longest gap that counts in the mean, so that one long silence is soon forgotten.
+const LONGEST_GAP: Nanoseconds = 200_000;
+
+/// The recent gaps between work.
+#[derive(Debug)]
+pub(crate) struct Spin {
+    allowed: bool,
+    mean_gap: Nanoseconds,
+}
+
+impl Spin {
+    pub fn new(allowed: bool) -> Spin {
+        Spin { allowed, mean_gap: LONGEST_GAP }
+    }
+
+    /// How long to look before the next sleep.
+    pub fn budget(&self) -> Nanoseconds {
+        if self.allowed && self.mean_gap <= WORTH { (2 * self.mean_gap).min(LONGEST) } else { 0 }
+    }
+
+    /// There was nothing to do for so long.
+    pub fn idle_was(&mut self, gap: Nanoseconds) {
+        self.mean_gap = (7 * self.mean_gap + gap.min(LONGEST_GAP)) / 8;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_gaps_are_bridged_and_long_ones_are_slept_through() {
+        let mut spin = Spin::new(true);
+        assert_eq!(spin.budget(), 0, "nothing is known yet");
+        for _ in 0..40 {
+            spin.idle_was(3_000);
+        }
+        assert!((3_000..=LONGEST).contains(&spin.budget()));
+        for _ in 0..10 {
+            spin.idle_was(10_000_000);
+        }
+        assert_eq!(spin.budget(), 0);
+        let mut never = Spin::new(false);
+        for _ in 0..40 {
+            never.idle_was(3_000);
+        }
+        assert_eq!(never.budget(), 0);
+    }
+}
