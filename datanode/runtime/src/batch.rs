@@ -478,6 +478,12 @@ impl<K: Driven> Batch<K> {
             self.warnings.warn(self.now, || {
                 tracing::warn!(%address, "link closed: the bytes are not a frame that it may send");
             });
+            if self.kernel.closes_damaged_links() {
+                // Nothing more is read until it does.
+                link.paused = true;
+                update_interest(&self.poll, link);
+                return;
+            }
         }
         self.damaged.push(id);
     }

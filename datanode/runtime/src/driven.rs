@@ -40,6 +40,11 @@ pub trait Driven {
     fn link_opened(&mut self, _link: LinkId, _socket: &Arc<Socket>) {}
     /// Nothing can be sent on a link any more.
     fn link_removed(&mut self, _link: LinkId) {}
+    /// Whether a link that was reported as damaged is closed by a later command, once the refusal was handed out, and not
+    /// by the loop at the end of the burst.
+    fn closes_damaged_links(&self) -> bool {
+        false
+    }
     /// What other threads ring when they have put something into a mailbox of this one; none without mailboxes.
     fn bell(&self) -> Option<LoopBell> {
         None

@@ -404,6 +404,10 @@ impl Driven for PartThread {
         }
     }
 
+    fn closes_damaged_links(&self) -> bool {
+        true
+    }
+
     fn bell(&self) -> Option<LoopBell> {
         Some(self.bell.clone())
     }
