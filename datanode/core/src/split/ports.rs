@@ -61,7 +61,12 @@ pub struct Remote<'a> {
 
 impl<'a> Remote<'a> {
     /// Hands on requests of `frame`, which are answered on `link`.
-    pub fn new(queues: &'a mut [Queue<ToData>], link: LinkId, frame: &'a Section, map: &'a ClusterMap) -> Remote<'a> {
+    pub fn new(
+        queues: &'a mut [Queue<ToData>],
+        link: LinkId,
+        frame: &'a Section,
+        map: &'a ClusterMap,
+    ) -> Remote<'a> {
         Remote { queues, link, frame, map, open: 0 }
     }
 

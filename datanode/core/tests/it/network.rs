@@ -261,7 +261,9 @@ impl Network {
         if let End::Node { node: other, link: theirs } = to {
             self.peers.remove(&(other, theirs.slot));
             self.kernels[other].link_closed(self.now, theirs, CloseReason::ByPeer);
+            self.after(other);
         }
+        self.after(node);
     }
 
     /// Breaks all links between the data nodes.
