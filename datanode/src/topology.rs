@@ -140,7 +140,7 @@ pub fn start(
         }
         Topology::Pipeline { threads, may_spin } => {
             let options = PipelineOptions { threads: threads.clone(), listener, limits, may_spin: *may_spin };
-            Ok(RunningNode::Pipeline(Pipeline::start(options, configuration)?))
+            Ok(RunningNode::Pipeline(Pipeline::start(options, &configuration)?))
         }
     }
 }

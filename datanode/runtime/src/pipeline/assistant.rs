@@ -61,14 +61,14 @@ impl Assistant {
     }
 
     /// Sends bytes, or returns what the owner must send.
-    pub fn send(&mut self, link: LinkId, bytes: Section) -> Option<Section> {
+    pub fn send(&mut self, link: LinkId, bytes: &Section) -> Option<Section> {
         let known = self.entry(link);
         let mut sent = 0;
         if known.direct
             && let Some(socket) = &known.socket
         {
             // An error is met by the owner again, who closes the link.
-            sent = socket.send_with_flags(&bytes, libc::MSG_NOSIGNAL).unwrap_or(0);
+            sent = socket.send_with_flags(bytes, libc::MSG_NOSIGNAL).unwrap_or(0);
         }
         if sent == bytes.len() {
             return None;
@@ -98,20 +98,20 @@ mod tests {
         let pool = SectionPool::new(4, 1 << 10);
         let link = LinkId { slot: 3, generation: 1 };
         let mut assistant = Assistant::default();
-        assert!(assistant.send(link, section(&pool, b"early")).is_some(), "not known yet: the owner's");
+        assert!(assistant.send(link, &section(&pool, b"early")).is_some(), "not known yet: the owner's");
         let socket = Arc::new(Socket::from(std::os::fd::OwnedFd::from(near)));
         assistant.told(ToAssistant::Opened(link, Arc::clone(&socket)));
         assistant.told(ToAssistant::Resume(link, 1));
         let large = section(&pool, &vec![7; 64 << 20]);
-        let rest = assistant.send(link, large.clone()).expect("more than the system takes");
+        let rest = assistant.send(link, &large).expect("more than the system takes");
         assert!(rest.len() < large.len(), "a part of it was sent");
-        assert_eq!(assistant.send(link, section(&pool, b"b")).as_deref(), Some(&b"b"[..]), "order is kept");
+        assert_eq!(assistant.send(link, &section(&pool, b"b")).as_deref(), Some(&b"b"[..]), "order is kept");
         assistant.told(ToAssistant::Resume(link, 2));
-        assert!(assistant.send(link, section(&pool, b"c")).is_some(), "the owner still has two to send");
+        assert!(assistant.send(link, &section(&pool, b"c")).is_some(), "the owner still has two to send");
         let mut taken = vec![0; large.len() - rest.len()];
         far.read_exact(&mut taken).unwrap();
         assistant.told(ToAssistant::Resume(link, 4));
-        assert!(assistant.send(link, section(&pool, b"d")).is_none());
+        assert!(assistant.send(link, &section(&pool, b"d")).is_none());
         let mut last = [0];
         far.read_exact(&mut last).unwrap();
         assert_eq!(&last, b"d");

@@ -81,7 +81,7 @@ impl Pipeline {
     /// A sentence when the roles cannot work together or the memory cannot be reserved; what the system refuses.
     pub fn start(
         options: PipelineOptions,
-        configuration: NodeConfiguration,
+        configuration: &NodeConfiguration,
     ) -> Result<Pipeline, RuntimeError> {
         let PipelineOptions { threads, listener, limits, may_spin } = options;
         let count = |is: &dyn Fn(&ThreadRoles) -> usize| threads.iter().map(is).sum::<usize>();
@@ -143,7 +143,7 @@ impl Pipeline {
                 &shared,
                 &pool,
                 limits.clone(),
-                &configuration,
+                configuration,
                 (start_sender.clone(), end_sender.clone()),
             )?;
         }
@@ -152,7 +152,7 @@ impl Pipeline {
             match started.recv() {
                 Ok(Ok(())) => {}
                 Ok(Err(error)) => return Err(error),
-                Err(_) => return Err(pipeline.wait().err().unwrap_or_else(|| ended_at_once())),
+                Err(_) => return Err(pipeline.wait().err().unwrap_or_else(ended_at_once)),
             }
         }
         Ok(pipeline)

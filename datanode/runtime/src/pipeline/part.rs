@@ -202,7 +202,7 @@ impl SendPort {
                 any = true;
                 match message {
                     ToSender::Bytes(link, bytes) => {
-                        if let Some(rest) = assistant.send(link, bytes) {
+                        if let Some(rest) = assistant.send(link, &bytes) {
                             to_owners[link.slot as usize % receivers].push(ToSender::Bytes(link, rest));
                         }
                     }
