@@ -2,21 +2,19 @@
 
 use crate::coordinator::{ForwardLink, GROUP, TransactionCoordinator};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
-use crate::lane::{Arrival, Lane};
+use crate::lane::Arrival;
 use crate::ldm::{LocalDataManager, ReplicaDigest};
 use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
 use crate::membership::Membership;
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
 use crate::split::{
-    Destination, Installation, Part, Remote, Shared, SharedEpoch, Split, ToCoordinator, ToData,
-    manager_of_lane,
+    Destination, Part, Remote, Shared, SharedEpoch, Split, ToCoordinator, ToData, manager_of_lane,
 };
 use duet_memory::{ArenaOptions, MemoryBudget, Section};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, Signals};
 use duet_protocol::record::ClusterState;
-use duet_protocol::schema::TableState;
 use duet_protocol::signal::accept_one::AcceptOne;
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::fetch_state::FetchState;
@@ -88,14 +86,14 @@ pub struct Kernel {
     /// Link of lane 0 to each node, by node id.
     pub(crate) forward_links: Vec<Option<LinkId>>,
     /// A state that came before this node was registered.
-    early_state: Option<(ClusterState, Vec<u8>)>,
+    pub(crate) early_state: Option<(ClusterState, Vec<u8>)>,
     pub(crate) epoch: u64,
     epoch_at: Nanoseconds,
     /// The epoch and how far clients may raise it, as the other parts of the node see them.
     epochs: SharedEpoch,
     heartbeat_at: Nanoseconds,
     heartbeat: u64,
-    drained_version: u64,
+    pub(crate) drained_version: u64,
 }
 
 /// The context of one event, from the fields of a kernel.
@@ -755,135 +753,6 @@ impl Kernel {
         }
     }
 
-    /// A cluster state arrived as a record.
-    fn learn(&mut self, now: Nanoseconds, record: &[u8]) {
-        if record.is_empty() {
-            return;
-        }
-        let state = match ClusterState::from_record(record) {
-            Ok(state) => state,
-            Err(code) => {
-                let reason = format!("the management node sent a cluster state that cannot be read: {code}");
-                self.commands.push_back(Command::Stop { reason });
-                return;
-            }
-        };
-        if state.version <= self.map.state.version {
-            return;
-        }
-        if self.membership.instance.incarnation == 0 {
-            self.early_state = Some((state, record.to_vec()));
-        } else {
-            self.install(now, state, record.to_vec());
-        }
-    }
-
-    fn install(&mut self, now: Nanoseconds, state: ClusterState, record: Vec<u8>) {
-        if state.version <= self.map.state.version || state.cluster_id != self.membership.cluster_id {
-            return;
-        }
-        let instance = self.membership.instance;
-        if state.view.number > 0 && state.view.member(instance.node) != Some(instance) {
-            let reason = format!(
-                "{} node {} is not a member of view {} in this life: {}",
-                ErrorCode::ReturningInstance as u16,
-                instance.node,
-                state.view.number,
-                ErrorCode::ReturningInstance.description()
-            );
-            self.commands.push_back(Command::Stop { reason });
-            return;
-        }
-        if self.split.is_some() {
-            let cluster_id = self.membership.cluster_id;
-            return self.start_install(Arc::new(Installation { state, record, instance, cluster_id }));
-        }
-        self.apply_state(now, state, record);
-    }
-
-    /// Makes a state this kernel's own.
-    pub(crate) fn apply_state(&mut self, now: Nanoseconds, state: ClusterState, record: Vec<u8>) {
-        let removed = match self.map.install(state, record, self.membership.instance.node) {
-            Ok(removed) => removed,
-            Err(code) => {
-                let reason = format!("the cluster state cannot be installed: {code}");
-                self.commands.push_back(Command::Stop { reason });
-                return;
-            }
-        };
-        self.out.identity.view = self.map.state.view.number;
-        self.make_lanes(now);
-        let (out, map) = (&self.out, &self.map);
-        let lane_of = |node: u32, partition: u16| {
-            out.lanes.iter().position(|lane| lane.peer.node == node && lane.number == map.lane_of(partition))
-        };
-        let managers = self.split.as_ref().map_or(1, |split| split.shared.managers);
-        let part = self.part;
-        let owns = |partition: u16| match part {
-            Part::Whole => true,
-            Part::Data(number) => manager_of_lane(map.lane_of(partition), managers) == number,
-            Part::Coordinator(_) => false,
-        };
-        self.ldm.install(&self.map, &removed, owns, lane_of);
-        self.update_drained();
-        self.membership.report_soon();
-    }
-
-    /// Lanes to all other members, made once when the view is formed. The higher node id connects.
-    fn make_lanes(&mut self, now: Nanoseconds) {
-        let state = &self.map.state;
-        let me = self.membership.instance.node;
-        for member in
-            state.view.groups.iter().flat_map(|group| &group.members).filter(|member| member.node != me)
-        {
-            for number in 0..state.configuration.lanes.max(1) {
-                let known =
-                    self.out.lanes.iter().any(|lane| lane.peer == member.instance() && lane.number == number);
-                if !known && self.owns_lane(number) {
-                    self.out.lanes.push(Lane::new(member.instance(), number));
-                }
-                if member.node < me
-                    && !matches!(self.part, Part::Data(_))
-                    && let Some(record) = state.node(member.node)
-                {
-                    self.membership.want_peer(member.node, number, &record.address, now);
-                }
-            }
-            let nodes = member.node as usize + 1;
-            if self.forward_links.len() < nodes {
-                self.forward_links.resize(nodes, None);
-            }
-        }
-    }
-
-    /// A handshake joined a link to a lane. False when the lane cannot be resumed.
-    pub(crate) fn attach_lane(&mut self, lane: usize, link: LinkId, peer_received: u64) -> bool {
-        if self.configuration.planted_bug != 3 && !self.out.lanes[lane].can_resume(peer_received) {
-            return false;
-        }
-        if let Some(old) = self.out.lanes[lane].link
-            && old != link
-        {
-            self.links.mark_closing(old, &mut self.commands);
-        }
-        self.out.set_receiver(link, self.out.lanes[lane].peer);
-        if self.configuration.planted_bug == 3 {
-            self.out.lanes[lane].forget_retained();
-        }
-        if self.configuration.planted_bug != 3 && !self.out.lanes[lane].attach(link, peer_received) {
-            return false;
-        }
-        self.out.lanes[lane].link = Some(link);
-        self.out.send_lane_frames(lane, link, false);
-        if self.out.lanes[lane].number == 0 {
-            let connected_here = self.links.get(link).is_some_and(|state| state.target.is_some());
-            let usable = connected_here || self.split.is_none();
-            self.set_forward_link(self.out.lanes[lane].peer.node, usable.then_some(link));
-        }
-        self.set_stage(link, Stage::Ready(LinkRole::Peer { lane }));
-        true
-    }
-
     fn acknowledge_lanes(&mut self, idle: bool) {
         for index in 0..self.out.lanes.len() {
             let lane = &mut self.out.lanes[index];
@@ -895,31 +764,6 @@ impl Kernel {
                     ..Default::default()
                 };
                 self.out.send(link, 0, &body, Sections::none());
-            }
-        }
-    }
-
-    pub(crate) fn update_drained(&mut self) {
-        if let (Part::Coordinator(_), Some(split)) = (self.part, &self.split) {
-            let drained = split.drained.iter().copied().min().unwrap_or(0);
-            if std::mem::replace(&mut self.drained_version, drained) != drained {
-                self.membership.report_soon();
-            }
-            return;
-        }
-        let version = self.map.state.version;
-        let marked = self.split.as_ref().is_none_or(|split| split.marks.iter().all(|mark| *mark >= version));
-        if self.drained_version == version || !marked {
-            return;
-        }
-        let dropping = self.map.tables.iter().enumerate().filter_map(|(slot, table)| {
-            table.as_ref().filter(|table| table.state == TableState::Dropping).map(|_| slot)
-        });
-        if !self.ldm.has_pending(dropping) {
-            self.drained_version = version;
-            self.membership.report_soon();
-            if let (Part::Data(manager), Some(split)) = (self.part, &mut self.split) {
-                split.out.to_coordinators[0].push_back(ToCoordinator::Drained { manager, version });
             }
         }
     }

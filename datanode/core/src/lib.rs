@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod handshake;
+mod install;
 mod interface;
 mod kernel;
 mod lane;
