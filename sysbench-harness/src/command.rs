@@ -2,6 +2,7 @@
 
 use crate::floor::{self, FloorServerOptions};
 use crate::keys::{self, KeysArguments};
+use crate::pipeline::{self, PipelineArguments};
 use crate::report::Results;
 use anyhow::Result;
 use std::path::PathBuf;
@@ -11,6 +12,8 @@ use std::path::PathBuf;
 pub enum BenchCommand {
     /// Compare key operations of Duet, a bare yardstick server and other stores.
     Keys(Box<KeysArguments>),
+    /// Compare thread plans of a data node.
+    Pipeline(Box<PipelineArguments>),
     /// Render tables and plots of all recorded runs.
     Report(ReportArguments),
     /// Run the bare yardstick server.
@@ -33,7 +36,9 @@ pub struct ReportArguments {
 pub fn run(command: &BenchCommand) -> Result<()> {
     match command {
         BenchCommand::Keys(arguments) => keys::run(arguments),
+        BenchCommand::Pipeline(arguments) => pipeline::run(arguments),
         BenchCommand::Report(arguments) => {
+            pipeline::render(&arguments.results)?;
             let report = Results::new(&arguments.results).render()?;
             println!("wrote {}", report.display());
             Ok(())

@@ -1,5 +1,9 @@
 //! CPU time per process from the kernel's scheduler accounting, and pinning to CPUs.
 
+mod threads;
+
+pub use threads::{ThreadGroup, ThreadSample};
+
 use anyhow::{Context, Result, bail, ensure};
 use rustix::thread::{CpuSet, sched_getaffinity, sched_setaffinity};
 use std::fmt;
@@ -65,6 +69,30 @@ impl CpuList {
                 (Self(first.to_vec()), Self(second.to_vec()))
             }
         }
+    }
+
+    /// CPUs of servers and of the generator: what was asked for, and the two halves otherwise. `None` where nothing is
+    /// pinned, as with a single CPU.
+    ///
+    /// # Errors
+    /// A CPU was asked for that may not be used.
+    pub fn placement(
+        servers: Option<&Self>,
+        clients: Option<&Self>,
+        no_pin: bool,
+    ) -> Result<(Option<Self>, Option<Self>)> {
+        let allowed = Self::allowed()?;
+        if no_pin || (allowed.cpus().len() == 1 && servers.is_none()) {
+            return Ok((None, None));
+        }
+        let (first, second) = allowed.split();
+        let servers = servers.cloned().unwrap_or(first);
+        let clients = clients.cloned().unwrap_or(second);
+        for cpus in [&servers, &clients] {
+            let usable = cpus.cpus().iter().all(|cpu| allowed.cpus().contains(cpu));
+            ensure!(usable, "of the CPUs {cpus} only {allowed} may be used");
+        }
+        Ok((Some(servers), Some(clients)))
     }
 
     /// Binds the calling thread, and what it starts from now on, to these CPUs.

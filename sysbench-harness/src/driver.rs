@@ -1,6 +1,6 @@
 //! Runs the generator against one target and measures it.
 
-use crate::cpu::process_cpu_time;
+use crate::cpu::{ThreadGroup, ThreadSample, process_cpu_time};
 use crate::pace::Pacer;
 use crate::target::{AnswerCounts, Caller, KeyTarget, KeyWorker, ResultBuffers, ServerProcess, SharedClient};
 use crate::workload::{KeyChooser, Operation, OperationStream, Workload};
@@ -61,6 +61,8 @@ pub struct Measurement {
     pub unsent: u64,
     /// CPU time of every server process.
     pub server_cpu: Vec<(ServerProcess, Duration)>,
+    /// CPU time of the threads of every server process, in the same order.
+    pub server_threads: Vec<Vec<ThreadGroup>>,
     /// CPU time of the generator with the client in it.
     pub client_cpu: Duration,
 }
@@ -106,9 +108,9 @@ pub fn drive(
         }
         done.store(0, Ordering::Relaxed);
         let processes = target.server_processes();
-        let before = cpu_times(&processes)?;
+        let before = CpuTimes::read(&processes)?;
         let outcomes = run_stretch(&threads, plan.length, &done, progress)?;
-        let after = cpu_times(&processes)?;
+        let after = CpuTimes::read(&processes)?;
         Ok(measurement(outcomes, processes, &before, &after))
     })
 }
@@ -154,21 +156,29 @@ fn runners<'a>(
     Ok(runners)
 }
 
-/// CPU times of `processes` and, last, of ourselves.
-fn cpu_times(processes: &[ServerProcess]) -> Result<Vec<Duration>> {
-    let ids = processes.iter().map(|process| process.process_id).chain([std::process::id()]);
-    ids.map(process_cpu_time).collect()
+/// CPU times at one moment.
+struct CpuTimes {
+    servers: Vec<ThreadSample>,
+    client: Duration,
+}
+
+impl CpuTimes {
+    fn read(processes: &[ServerProcess]) -> Result<Self> {
+        let servers: Result<_> =
+            processes.iter().map(|process| ThreadSample::read(process.process_id)).collect();
+        Ok(Self { servers: servers?, client: process_cpu_time(std::process::id())? })
+    }
 }
 
 fn measurement(
     outcomes: Vec<Outcome>,
     processes: Vec<ServerProcess>,
-    before: &[Duration],
-    after: &[Duration],
+    before: &CpuTimes,
+    after: &CpuTimes,
 ) -> Measurement {
-    let mut cpu: Vec<Duration> =
-        before.iter().zip(after).map(|(before, after)| after.saturating_sub(*before)).collect();
-    let client_cpu = cpu.pop().unwrap_or_default();
+    let samples = before.servers.iter().zip(&after.servers);
+    let server_threads: Vec<Vec<ThreadGroup>> = samples.map(|(before, after)| after.since(before)).collect();
+    let server_cpu = server_threads.iter().map(|groups| groups.iter().map(|group| group.cpu).sum());
     let started = outcomes.iter().map(|outcome| outcome.started).min();
     let ended = outcomes.iter().map(|outcome| outcome.ended).max();
     let mut measurement = Measurement {
@@ -177,8 +187,9 @@ fn measurement(
         latencies: latency_histogram(),
         answers: AnswerCounts::default(),
         unsent: 0,
-        server_cpu: processes.into_iter().zip(cpu).collect(),
-        client_cpu,
+        server_cpu: processes.into_iter().zip(server_cpu).collect(),
+        server_threads,
+        client_cpu: after.client.saturating_sub(before.client),
     };
     for outcome in outcomes {
         measurement.operations += outcome.operations;

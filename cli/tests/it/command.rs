@@ -177,10 +177,45 @@ fn every_subcommand_has_help() {
         &["mgmd", "--help"],
         &["datanode", "--help"],
         &["bench", "keys", "--help"],
+        &["bench", "pipeline", "--help"],
         &["sim", "--help"],
     ] {
         let help = duet(arguments);
         assert_eq!(help.status.code(), Some(0), "{arguments:?}");
         assert!(help.stdout.len() > 200, "{arguments:?}");
     }
+}
+
+#[test]
+fn the_pipeline_benchmark_accounts_for_every_stage() {
+    let directory = tempfile::tempdir().expect("a scratch directory");
+    let results = directory.path().to_string_lossy();
+    let small =
+        "--batches 16 --rows 2000 --mix read=50,update=50 --verify --seconds 0.1 --warm-up 0 --rounds 1";
+    let plans = ["bench", "pipeline", "--plans", "batch", "recv=1,tc=1,ldm=2,send=1"];
+    let arguments: Vec<&str> =
+        plans.into_iter().chain(small.split(' ')).chain(["--results", &results]).collect();
+    let output = duet(&arguments);
+    assert_eq!(output.status.code(), Some(0), "{}", text(&output.stderr));
+    let line = std::fs::read_to_string(directory.path().join("pipeline.jsonl")).expect("a line");
+    let run: serde_json::Value = serde_json::from_str(&line).expect("one line of JSON");
+    let stages = |index: usize| -> Vec<(String, u64)> {
+        let stages = run["results"][index]["median"]["stages"].as_array().expect("stages").iter();
+        let named = stages.map(|stage| {
+            (stage["name"].as_str().expect("a name").to_owned(), stage["threads"].as_u64().expect("a number"))
+        });
+        named.collect()
+    };
+    assert!(stages(0).contains(&("duet-batch".to_owned(), 1)), "{line}");
+    for stage in [("recv", 1), ("tc", 1), ("ldm", 2), ("send", 1)] {
+        assert!(stages(1).contains(&(stage.0.to_owned(), stage.1)), "{line}");
+    }
+    assert!(run["results"][0]["hops_cpu_ns_per_operation"].is_null(), "{line}");
+    assert!(run["results"][1]["hops_cpu_ns_per_operation"].is_f64(), "{line}");
+    let tables = std::fs::read_to_string(directory.path().join("pipeline.md")).expect("the tables");
+    assert!(tables.contains("| recv=1,tc=1,ldm=2,send=1 | 5 |"), "{tables}");
+    let refused =
+        duet(&["bench", "pipeline", "--plans", "batch", "recv=1,ldm=1", "--rows", "10", "--no-record"]);
+    assert_eq!(refused.status.code(), Some(1));
+    assert!(text(&refused.stderr).contains("the plan `recv=1,ldm=1`"), "{}", text(&refused.stderr));
 }

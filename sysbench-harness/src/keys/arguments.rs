@@ -171,18 +171,7 @@ impl KeysArguments {
 
     /// CPUs of the servers and of the generator; `None` where nothing is pinned.
     pub(super) fn placement(&self) -> Result<(Option<CpuList>, Option<CpuList>)> {
-        let allowed = CpuList::allowed()?;
-        if self.no_pin || (allowed.cpus().len() == 1 && self.server_cpus.is_none()) {
-            return Ok((None, None));
-        }
-        let (servers, clients) = allowed.split();
-        let servers = self.server_cpus.clone().unwrap_or(servers);
-        let clients = self.client_cpus.clone().unwrap_or(clients);
-        for cpus in [&servers, &clients] {
-            let usable = cpus.cpus().iter().all(|cpu| allowed.cpus().contains(cpu));
-            ensure!(usable, "of the CPUs {cpus} only {allowed} may be used");
-        }
-        Ok((Some(servers), Some(clients)))
+        CpuList::placement(self.server_cpus.as_ref(), self.client_cpus.as_ref(), self.no_pin)
     }
 
     /// Replicas of the Duet cluster.

@@ -128,7 +128,7 @@ fn run_rounds(
 }
 
 /// A figure is worth nothing if the answers were wrong.
-fn check_answers(name: &str, measurement: &Measurement) -> Result<()> {
+pub(crate) fn check_answers(name: &str, measurement: &Measurement) -> Result<()> {
     let answers = &measurement.answers;
     if answers.bad() > 0 {
         bail!(
@@ -156,7 +156,7 @@ fn target_results(targets: &[Box<dyn KeyTarget>], rounds: Vec<Vec<RoundResult>>)
 }
 
 /// A bar that is drawn rarely, so that drawing costs the generator nothing; not drawn at all without a terminal.
-fn progress_bar(name: &str, length: u64) -> ProgressBar {
+pub(crate) fn progress_bar(name: &str, length: u64) -> ProgressBar {
     let bar = ProgressBar::with_draw_target(Some(length), ProgressDrawTarget::stderr_with_hz(4));
     if let Ok(style) = ProgressStyle::with_template("{msg:22} {wide_bar} {percent:>3} % {elapsed}") {
         bar.set_style(style);

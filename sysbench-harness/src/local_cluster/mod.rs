@@ -83,6 +83,8 @@ pub struct LocalClusterOptions {
     pub lanes: Option<u32>,
     /// Memory of each data node in bytes; `None` leaves it to the data node.
     pub memory_bytes: Option<u64>,
+    /// Thread plan of each data node, as `--threads` takes it; `None` leaves it to the data node.
+    pub threads: Option<String>,
     /// CPUs that the management nodes are confined to.
     pub management_cpus: Option<CpuList>,
     /// CPUs that the data nodes are confined to.
@@ -111,6 +113,7 @@ impl LocalClusterOptions {
             partitions: None,
             lanes: None,
             memory_bytes: None,
+            threads: None,
             management_cpus: None,
             data_cpus: None,
             metrics: false,
@@ -349,6 +352,9 @@ impl LocalCluster {
         arguments.extend(["--management".into(), management.collect::<Vec<_>>().join(",").into()]);
         if let Some(bytes) = options.memory_bytes {
             arguments.extend(["--memory".into(), bytes.to_string().into()]);
+        }
+        if let Some(threads) = &options.threads {
+            arguments.extend(["--threads".into(), threads.into()]);
         }
         arguments.extend(options.data_arguments.iter().cloned());
         Start::launch(Role::Data, id, &arguments, options.data_cpus.as_ref(), &self.directory)

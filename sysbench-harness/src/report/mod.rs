@@ -14,5 +14,6 @@ pub use record::{
     LatencySummary, ProcessCpu, RoundResult, RunParameters, RunRecord, SCHEMA_VERSION, TargetResult,
 };
 pub use statistics::{median, ratio};
-pub use store::{Results, append, read_all};
+pub use store::{Line, Results, append, read_all};
+pub(crate) use table::grouped;
 pub use table::{render_targets, summary_line};

@@ -4,6 +4,7 @@ use super::machine::MachineFacts;
 use super::statistics::median;
 use crate::driver::Measurement;
 use crate::floor::EchoResult;
+use hdrhistogram::Histogram;
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -130,6 +131,35 @@ pub struct LatencySummary {
     pub max: u64,
 }
 
+impl LatencySummary {
+    /// The percentiles of a histogram of nanoseconds.
+    #[must_use]
+    pub fn of(latencies: &Histogram<u64>) -> Self {
+        let quantile = |quantile| latencies.value_at_quantile(quantile);
+        Self {
+            p50: quantile(0.5),
+            p90: quantile(0.9),
+            p99: quantile(0.99),
+            p999: quantile(0.999),
+            max: latencies.max(),
+        }
+    }
+
+    /// The median of every percentile by itself.
+    #[must_use]
+    pub fn median_of(rounds: &[Self]) -> Self {
+        let whole =
+            |figure: &dyn Fn(&Self) -> u64| median(rounds.iter().map(|round| figure(round) as f64)) as u64;
+        Self {
+            p50: whole(&|round| round.p50),
+            p90: whole(&|round| round.p90),
+            p99: whole(&|round| round.p99),
+            p999: whole(&|round| round.p999),
+            max: whole(&|round| round.max),
+        }
+    }
+}
+
 /// CPU time of one process.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct ProcessCpu {
@@ -147,19 +177,12 @@ impl From<&Measurement> for RoundResult {
     fn from(measurement: &Measurement) -> Self {
         let operations = measurement.operations;
         let seconds = measurement.elapsed.as_secs_f64();
-        let quantile = |quantile| measurement.latencies.value_at_quantile(quantile);
         let all: Duration = measurement.server_cpu.iter().map(|(_, cpu)| *cpu).sum();
         Self {
             operations,
             seconds,
             operations_per_second: if seconds > 0.0 { operations as f64 / seconds } else { 0.0 },
-            latency_ns: LatencySummary {
-                p50: quantile(0.5),
-                p90: quantile(0.9),
-                p99: quantile(0.99),
-                p999: quantile(0.999),
-                max: measurement.latencies.max(),
-            },
+            latency_ns: LatencySummary::of(&measurement.latencies),
             server_cpu_us_per_operation: per_operation(all, operations),
             client_cpu_us_per_operation: per_operation(measurement.client_cpu, operations),
             server_processes: measurement
@@ -182,18 +205,13 @@ impl RoundResult {
     pub fn median_of(rounds: &[RoundResult]) -> Self {
         let float = |figure: &dyn Fn(&RoundResult) -> f64| median(rounds.iter().map(figure));
         let whole = |figure: &dyn Fn(&RoundResult) -> u64| float(&|round| figure(round) as f64) as u64;
+        let latencies: Vec<LatencySummary> = rounds.iter().map(|round| round.latency_ns).collect();
         let processes = rounds.first().map_or(&[][..], |round| &round.server_processes);
         Self {
             operations: whole(&|round| round.operations),
             seconds: float(&|round| round.seconds),
             operations_per_second: float(&|round| round.operations_per_second),
-            latency_ns: LatencySummary {
-                p50: whole(&|round| round.latency_ns.p50),
-                p90: whole(&|round| round.latency_ns.p90),
-                p99: whole(&|round| round.latency_ns.p99),
-                p999: whole(&|round| round.latency_ns.p999),
-                max: whole(&|round| round.latency_ns.max),
-            },
+            latency_ns: LatencySummary::median_of(&latencies),
             server_cpu_us_per_operation: float(&|round| round.server_cpu_us_per_operation),
             client_cpu_us_per_operation: float(&|round| round.client_cpu_us_per_operation),
             server_processes: processes

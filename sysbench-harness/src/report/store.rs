@@ -3,6 +3,8 @@
 use super::record::{RunRecord, SCHEMA_VERSION};
 use super::{html, markdown};
 use anyhow::{Context, Result, ensure};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
 use std::fs::File;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -43,7 +45,7 @@ impl Results {
     /// # Errors
     /// There are no results, or a file cannot be read or written.
     pub fn render(&self) -> Result<PathBuf> {
-        let runs = read_all(&self.lines())?;
+        let runs: Vec<RunRecord> = read_all(&self.lines())?;
         ensure!(!runs.is_empty(), "{} has no results; `duet bench keys` adds some", self.lines().display());
         self.write("keys.md", &markdown::render(&runs))?;
         self.write("report.html", &html::render(&runs))
@@ -56,11 +58,28 @@ impl Results {
     }
 }
 
+/// A result that is one line of a file.
+pub trait Line: Serialize + DeserializeOwned {
+    /// The version of the schema that this program reads.
+    const KNOWN: u32;
+
+    /// The version of the schema that it was written in.
+    fn schema(&self) -> u32;
+}
+
+impl Line for RunRecord {
+    const KNOWN: u32 = SCHEMA_VERSION;
+
+    fn schema(&self) -> u32 {
+        self.schema
+    }
+}
+
 /// Appends one line.
 ///
 /// # Errors
 /// The file cannot be written.
-pub fn append(path: &Path, run: &RunRecord) -> Result<()> {
+pub fn append(path: &Path, run: &impl Serialize) -> Result<()> {
     let mut line = serde_json::to_string(run).context("a result cannot be written as JSON")?;
     line.push('\n');
     let file = File::options().create(true).append(true).open(path);
@@ -73,7 +92,7 @@ pub fn append(path: &Path, run: &RunRecord) -> Result<()> {
 ///
 /// # Errors
 /// The file cannot be read, or a line is no result of a known schema (the message has its number).
-pub fn read_all(path: &Path) -> Result<Vec<RunRecord>> {
+pub fn read_all<T: Line>(path: &Path) -> Result<Vec<T>> {
     if !path.exists() {
         return Ok(Vec::new());
     }
@@ -81,8 +100,8 @@ pub fn read_all(path: &Path) -> Result<Vec<RunRecord>> {
     let mut runs = Vec::new();
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let place = || format!("{}, line {}", path.display(), index + 1);
-        let run: RunRecord = serde_json::from_str(line).with_context(place)?;
-        ensure!(run.schema == SCHEMA_VERSION, "{}: schema {} is not known", place(), run.schema);
+        let run: T = serde_json::from_str(line).with_context(place)?;
+        ensure!(run.schema() == T::KNOWN, "{}: schema {} is not known", place(), run.schema());
         runs.push(run);
     }
     Ok(runs)
@@ -102,7 +121,7 @@ mod tests {
         let second = RunRecord { time: "2026-02-01T00:00:00Z".to_owned(), echo: None, ..run() };
         results.add(&first).unwrap();
         results.add(&second).unwrap();
-        assert_eq!(read_all(&results.lines()).unwrap(), [first, second]);
+        assert_eq!(read_all::<RunRecord>(&results.lines()).unwrap(), [first, second]);
         let report = std::fs::read_to_string(results.render().unwrap()).unwrap();
         assert!(report.contains("2026-02-01T00:00:00Z") && report.contains("<svg"));
         assert!(report.contains("a &lt;fast&gt; CPU") && !report.contains("<fast>"));
@@ -116,8 +135,8 @@ mod tests {
         let path = directory.path().join("keys.jsonl");
         append(&path, &run()).unwrap();
         append(&path, &RunRecord { schema: 99, ..run() }).unwrap();
-        assert!(format!("{:#}", read_all(&path).unwrap_err()).contains("line 2: schema 99"));
+        assert!(format!("{:#}", read_all::<RunRecord>(&path).unwrap_err()).contains("line 2: schema 99"));
         std::fs::write(&path, "{}\n").unwrap();
-        assert!(format!("{:#}", read_all(&path).unwrap_err()).contains("line 1"));
+        assert!(format!("{:#}", read_all::<RunRecord>(&path).unwrap_err()).contains("line 1"));
     }
 }

@@ -27,7 +27,7 @@ fn microseconds(nanoseconds: u64) -> String {
 }
 
 /// A whole number with thin groups of three digits.
-pub(super) fn grouped(number: f64) -> String {
+pub(crate) fn grouped(number: f64) -> String {
     let digits = format!("{number:.0}");
     let mut text = String::new();
     for (index, digit) in digits.chars().enumerate() {
