@@ -3,7 +3,7 @@
 use crate::run::{Report, run_seed};
 use clap::Args;
 use std::collections::BTreeMap;
-use std::io::Write;
+use std::io::{ErrorKind, Write};
 use std::time::Duration;
 
 /// Arguments of `duet sim`.
@@ -33,13 +33,29 @@ pub struct Arguments {
     pub workload: String,
 }
 
+/// Output whose reader may have seen enough (`duet sim --stats | head`): the seeds still decide how the run ends.
+struct Patient<W>(W);
+
+impl<W: Write> Write for Patient<W> {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        match self.0.write(bytes) {
+            Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(bytes.len()),
+            written => written,
+        }
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        self.0.flush()
+    }
+}
+
 /// Runs the seeds in order up to the first that finds something. Whether none did.
 ///
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let (first, count) = arguments.seed.map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
-    let mut out = std::io::stdout().lock();
+    let mut out = Patient(std::io::stdout().lock());
     let (mut events, mut acknowledged, mut spent) = (0, 0, Duration::ZERO);
     let mut hash = 0u64;
     let mut sights: BTreeMap<&str, u64> = BTreeMap::new();

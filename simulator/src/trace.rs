@@ -6,7 +6,8 @@ use duet_protocol::frame::FrameView;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::refuse_link::RefuseLink;
 use std::collections::VecDeque;
-use std::fmt::Write;
+use std::fmt::Write as _;
+use std::io::{Write as _, stdout};
 use xxhash_rust::xxh3::xxh3_64_with_seed;
 
 /// Events kept for the report of a failure.
@@ -119,7 +120,8 @@ impl Trace {
         }
         let entry = Entry { time, process, what, number, bytes };
         if self.print {
-            println!("{}", self.describe(&entry));
+            // A reader that has seen enough (`duet sim --trace | head`) ends the printing, not the run.
+            self.print = writeln!(stdout().lock(), "{}", self.describe(&entry)).is_ok();
         }
         let oldest = if self.recent.len() == RECENT_EVENTS { self.recent.pop_front() } else { None };
         self.recent.push_back(entry);
