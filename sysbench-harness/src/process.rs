@@ -4,6 +4,7 @@ use crate::cpu::CpuList;
 use rustix::process::{Pid, Signal, kill_process};
 use std::fs::File;
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom};
+use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, sync_channel};
@@ -92,7 +93,12 @@ impl ManagedProcess {
         let failed = |reason: String| ProcessError::Start { name: name.to_owned(), reason };
         let [program, rest @ ..] = arguments else { return Err(failed("no program is named".to_owned())) };
         let mut command = match death {
-            ParentDeath::Pipe => Command::new(program),
+            ParentDeath::Pipe => {
+                let mut command = Command::new(program);
+                // A terminal's ctrl-C signals our whole process group; how the child ends is up to us.
+                command.process_group(0);
+                command
+            }
             ParentDeath::KernelSignal => {
                 let mut command = Command::new("setpriv");
                 command.args(["--pdeathsig", "KILL", "--"]).arg(program);

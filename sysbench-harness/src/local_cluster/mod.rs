@@ -81,6 +81,8 @@ pub struct LocalClusterOptions {
     pub partitions: Option<u32>,
     /// Connections between two data nodes; `None` leaves it to the management node.
     pub lanes: Option<u32>,
+    /// Where the first management node listens; `None` is a free port of loopback.
+    pub management_listen: Option<SocketAddr>,
     /// Memory of each data node in bytes; `None` leaves it to the data node.
     pub memory_bytes: Option<u64>,
     /// Thread plan of each data node, as `--threads` takes it; `None` leaves it to the data node.
@@ -112,6 +114,7 @@ impl LocalClusterOptions {
             replicas: None,
             partitions: None,
             lanes: None,
+            management_listen: None,
             memory_bytes: None,
             threads: None,
             management_cpus: None,
@@ -287,7 +290,10 @@ impl LocalCluster {
         let mut attempt = 1;
         loop {
             // A single node can take any port itself; three must know each other's before they start.
-            let addresses = if count == 1 { vec![any_port()] } else { free_addresses(count)? };
+            let mut addresses = if count == 1 { vec![any_port()] } else { free_addresses(count)? };
+            if let Some(listen) = self.options.management_listen {
+                addresses[0] = listen;
+            }
             let mut starts = Vec::new();
             for id in 1..=count as u32 {
                 starts.push(self.launch_management(id, &addresses)?);
