@@ -1,5 +1,6 @@
 //! How the tools find a cluster.
 
+use crate::output::program;
 use anyhow::{Context, Result, ensure};
 use duet_client::{Client, ErrorCode};
 use std::path::PathBuf;
@@ -39,8 +40,9 @@ impl Connection {
             let nobody = error.is(ErrorCode::NodeUnreachable) || error.is(ErrorCode::DeadlineExceeded);
             let sentence = match nobody {
                 true => format!(
-                    "no Duet node answers at {}; `duet demo` starts a cluster, --connect names another address",
-                    self.connect
+                    "no Duet node answers at {}; `{} demo` starts a cluster, --connect names another address",
+                    self.connect,
+                    program()
                 ),
                 false => format!("cannot connect to {}", self.connect),
             };

@@ -10,13 +10,14 @@ use crate::import::definition::{TableName, existing_table, new_table, profile};
 use crate::import::load::{Loaded, Pace, load};
 use crate::import::report_bad;
 use crate::import::rows::Converter;
-use crate::output::say;
+use crate::output::{program, say};
 use crate::progress::{bytes_text, count_text, rows_bar};
 use anyhow::{Context, Result, bail, ensure};
 use data::{DEMO_DATABASE, DemoTable, TABLES};
 use duet_bench::local_cluster::{LocalCluster, LocalClusterOptions};
 use duet_client::{Client, Table};
 use lookups::Lookups;
+use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -30,6 +31,10 @@ const SMALL_TABLE_ROWS: u64 = 10_000;
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How often a condition is looked at.
 const LOOK_AGAIN: Duration = Duration::from_millis(50);
+/// Where clients look for a cluster unless they are told otherwise.
+const DEFAULT_PORT: u16 = 4567;
+/// Whoever ends a child may be about to end us: how long that may take.
+const MOMENT: Duration = Duration::from_millis(500);
 /// How often the processes are looked at while the demo stays.
 const WATCH: Duration = Duration::from_millis(500);
 
@@ -39,6 +44,9 @@ pub struct Arguments {
     /// Load, verify and measure, then end: code 0 when every row was right
     #[arg(long)]
     pub check: bool,
+    /// Port of the management node, 0 for any [default: 4567, which clients use by default, when it is free; 0 with --check]
+    #[arg(long, value_name = "PORT")]
+    pub port: Option<u16>,
     /// Directory for the logs of the processes, kept afterwards [default: a temporary one]
     #[arg(long, value_name = "DIRECTORY")]
     pub dir: Option<PathBuf>,
@@ -63,17 +71,23 @@ struct Served {
 pub fn run(arguments: &Arguments) -> Result<()> {
     // Three processes and their state end with this value, whatever happens below.
     let mut cluster = start(arguments)?;
+    let mut stopped = false;
     let result = block_on(async {
         let mut end = std::pin::pin!(told_to_end());
-        tokio::select! {
+        let result = tokio::select! {
             result = serve(arguments, &mut cluster) => result,
             () = &mut end => {
-                say(format_args!("\nstopped"))?;
+                stopped = true;
                 Ok(())
             }
+        };
+        let finished = result.is_ok() && arguments.check;
+        if !stopped && !finished {
+            stopped = tokio::time::timeout(MOMENT, &mut end).await.is_ok();
         }
+        if stopped { say(format_args!("\nstopped")) } else { result }
     });
-    let died = cluster.unexpected_end();
+    let died = if stopped { None } else { cluster.unexpected_end() };
     let unclean = cluster.stop();
     match (result, died) {
         (Ok(()), None) => {
@@ -92,8 +106,21 @@ fn start(arguments: &Arguments) -> Result<LocalCluster> {
     let mut options = LocalClusterOptions::new(executable);
     options.memory_bytes = Some(arguments.memory);
     options.metrics = true;
+    options.management_listen = listen(arguments)?;
     options.directory = arguments.dir.as_deref().map(fresh_directory).transpose()?;
     Ok(LocalCluster::start(options)?)
+}
+
+/// Where the management node listens; `None` is any port.
+fn listen(arguments: &Arguments) -> Result<Option<SocketAddr>> {
+    let wanted = arguments.port.unwrap_or(if arguments.check { 0 } else { DEFAULT_PORT });
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, wanted));
+    // A port that was asked for must be that one: then the management node itself says why it is not.
+    if arguments.port.is_none() && TcpListener::bind(address).is_err() {
+        say(format_args!("port {wanted} is taken, so the management node listens on another one"))?;
+        return Ok(None);
+    }
+    Ok(Some(address))
 }
 
 /// A directory of its own for every run: rows live in memory, so the state of an earlier cluster is of no use.
@@ -142,7 +169,8 @@ async fn serve(arguments: &Arguments, cluster: &mut LocalCluster) -> Result<()> 
         return Ok(());
     }
     say(format_args!("{}", farewell(cluster, &management)))?;
-    watch(cluster).await
+    watch(cluster).await;
+    Ok(())
 }
 
 /// Waits until all data nodes serve.
@@ -250,6 +278,7 @@ fn summary(served: &[Served], looked_up: &[Lookups]) -> String {
 }
 
 fn farewell(cluster: &LocalCluster, management: &str) -> String {
+    let program = program();
     let mut endpoints = text_table(&["process", "clients and tools", "metrics"]);
     for node in cluster.management().iter().chain(cluster.data_nodes()) {
         let metrics = node.metrics().map_or("-".to_owned(), |address| format!("http://{address}/metrics"));
@@ -259,9 +288,9 @@ fn farewell(cluster: &LocalCluster, management: &str) -> String {
         "\n{endpoints}\nlogs are in {}\n\n\
          Rows are in memory only for now: they are gone when the demo ends.\n\n\
          Try in another terminal:\n\
-         \x20 duet admin status --connect {management}\n\
-         \x20 duet admin tables --connect {management}\n\
-         \x20 duet import FILE.csv --table mine --key id --connect {management}\n\n\
+         \x20 {program} admin status --connect {management}\n\
+         \x20 {program} admin tables --connect {management}\n\
+         \x20 {program} import FILE.csv --table mine --key id --connect {management}\n\n\
          Or in Rust:\n\
          \x20 let client = duet_client::Client::connect(\"{management}\").await?;\n\
          \x20 let planes = client.table(\"{DEMO_DATABASE}.planes\").await?;\n\
@@ -272,11 +301,8 @@ fn farewell(cluster: &LocalCluster, management: &str) -> String {
 }
 
 /// Stays until a process ends by itself.
-async fn watch(cluster: &mut LocalCluster) -> Result<()> {
-    loop {
+async fn watch(cluster: &mut LocalCluster) {
+    while cluster.unexpected_end().is_none() {
         tokio::time::sleep(WATCH).await;
-        if let Some(ended) = cluster.unexpected_end() {
-            bail!("{ended}");
-        }
     }
 }

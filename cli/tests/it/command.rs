@@ -1,6 +1,7 @@
 //! The `duet` command itself, with real processes.
 
-use std::io::{BufRead, BufReader};
+use std::io::{BufRead, BufReader, Read};
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
@@ -25,9 +26,9 @@ struct Demo {
 impl Demo {
     fn start() -> Demo {
         let mut child = Command::new(env!("CARGO_BIN_EXE_duet"))
-            .arg("demo")
+            .args(["demo", "--port", "0"])
             .stdout(Stdio::piped())
-            .stderr(Stdio::null())
+            .stderr(Stdio::piped())
             .spawn()
             .expect("duet runs");
         let output = BufReader::new(child.stdout.take().expect("its output"));
@@ -133,6 +134,61 @@ fn the_demo_serves_tools_and_leaves_nothing_behind() {
         assert!(Instant::now() < deadline, "process {process} outlives the killed demo");
         std::thread::sleep(Duration::from_millis(10));
     }
+}
+
+#[test]
+fn ctrl_c_in_a_terminal_ends_the_demo_cleanly() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_duet"))
+        .args(["demo", "--port", "0"])
+        .process_group(0)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("duet runs");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    let mut line = String::new();
+    while !line.starts_with("airlines") {
+        line.clear();
+        assert!(output.read_line(&mut line).expect("UTF-8") > 0, "the demo ended before it loaded a table");
+    }
+    // A terminal signals the whole process group, not only the demo.
+    let group = format!("-{}", child.id());
+    let sent = Command::new("kill").args(["-INT", "--", &group]).status().expect("kill exists");
+    assert!(sent.success());
+    let (mut rest, mut errors) = (String::new(), String::new());
+    output.read_to_string(&mut rest).expect("UTF-8");
+    child.stderr.take().expect("its errors").read_to_string(&mut errors).expect("UTF-8");
+    assert_eq!(child.wait().expect("collected").code(), Some(0), "{rest}\n{errors}");
+    assert!(rest.contains("stopped"), "{rest}");
+    assert!(!errors.contains("has ended"), "{errors}");
+}
+
+#[test]
+fn the_demo_says_once_which_child_has_died() {
+    let mut demo = Demo::start();
+    let victim = demo.children()[0];
+    assert!(
+        Command::new("kill").args(["-KILL", &victim.to_string()]).status().expect("kill exists").success()
+    );
+    let mut errors = String::new();
+    demo.child.stderr.take().expect("its errors").read_to_string(&mut errors).expect("UTF-8");
+    assert_eq!(demo.child.wait().expect("collected").code(), Some(1));
+    assert_eq!(errors.matches("has ended (signal: 9 (SIGKILL))").count(), 1, "{errors}");
+}
+
+#[test]
+fn a_reader_that_has_seen_enough_of_a_trace_is_no_error() {
+    let mut child = Command::new(env!("CARGO_BIN_EXE_duet"))
+        .args(["sim", "--seed", "5", "--trace"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("duet runs");
+    let mut output = BufReader::new(child.stdout.take().expect("its output"));
+    output.read_line(&mut String::new()).expect("UTF-8");
+    drop(output);
+    let output = child.wait_with_output().expect("collected");
+    assert_eq!((output.status.code(), text(&output.stderr)), (Some(0), String::new()));
 }
 
 #[test]
