@@ -1,5 +1,6 @@
 //! The asynchronous client.
 
+use crate::mapping::checked_definition;
 use crate::shared::{JobRequest, PooledBatch, Shared, lock};
 use crate::{
     Assignment, Batch, ClientBuilder, ClusterState, ClusterStatus, Error, ErrorCode, Expectation, Key,
@@ -10,9 +11,14 @@ use duet_client_core::{JobResult, MAX_BATCH_OPERATIONS};
 use duet_protocol::update::update_result_value;
 use duet_protocol::value::ValueRef;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Database of table names without one.
 pub const DEFAULT_DATABASE: &str = "default";
+
+/// How often, and after which wait, a table is looked for again that another program has begun to create.
+pub(crate) const OPEN_TRIES: usize = 100;
+pub(crate) const OPEN_WAIT: Duration = Duration::from_millis(20);
 
 /// Keeps the client's task alive.
 #[derive(Debug)]
@@ -328,23 +334,42 @@ impl Client {
         snapshot.tables.iter().find(|table| table.name() == name && table.database() == database).cloned()
     }
 
-    /// The table of a row type, which must have its columns.
+    /// The table of a row type. The struct must fit it: a column for every field, of a type that the field can hold (an
+    /// `Option` for a nullable column), and the same primary key.
     ///
     /// # Errors
-    /// `TableNotFound`; `InvalidSchema` when the table does not fit the type.
+    /// `TableNotFound`; `InvalidSchema` when the struct does not fit the table.
     pub async fn typed_table<T: TableRow>(&self) -> Result<TypedTable<T>> {
         let definition = T::definition()?;
         let table = self.table(&format!("{}.{}", definition.database, definition.name)).await?;
         TypedTable::new(self.clone(), table)
     }
 
-    /// Creates the table of a row type.
+    /// Creates the table of a row type, which must not exist yet; see [`Client::open_or_create_typed_table`].
     ///
     /// # Errors
-    /// See [`Client::create_table`].
+    /// See [`Client::create_table`]; `InvalidSchema` when a field cannot hold the column that it describes.
     pub async fn create_typed_table<T: TableRow>(&self) -> Result<TypedTable<T>> {
-        let table = self.create_table(T::definition()?).await?;
+        let table = self.create_table(checked_definition::<T>()?).await?;
         TypedTable::new(self.clone(), table)
+    }
+
+    /// Opens the table of a row type, or creates it when there is none. It may be done by several programs at once.
+    ///
+    /// # Errors
+    /// See [`Client::typed_table`] and [`Client::create_typed_table`].
+    pub async fn open_or_create_typed_table<T: TableRow>(&self) -> Result<TypedTable<T>> {
+        for _ in 0..OPEN_TRIES {
+            match self.typed_table().await {
+                Err(error) if error.is(ErrorCode::TableNotFound) => {}
+                opened => return opened,
+            }
+            match self.create_typed_table().await {
+                Err(error) if error.is(ErrorCode::TableExists) => tokio::time::sleep(OPEN_WAIT).await,
+                created => return created,
+            }
+        }
+        self.typed_table().await
     }
 
     /// The open tables, after the newest map was fetched.

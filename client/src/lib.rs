@@ -38,6 +38,7 @@ mod client;
 mod driver;
 mod entropy;
 mod input;
+mod mapping;
 mod row;
 mod scan;
 mod shared;
@@ -62,7 +63,7 @@ pub use row::{Row, RowValues};
 pub use scan::Scan;
 #[doc(hidden)]
 pub use typed::with_length;
-pub use typed::{TableRow, TypedTable};
+pub use typed::{RowField, TableRow, TypedTable};
 
 /// A table as operations refer to it; cheap to clone. Get one from [`Client::table`] or [`Client::create_table`].
 pub type Table = std::sync::Arc<TableInfo>;

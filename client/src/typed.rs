@@ -1,11 +1,11 @@
 //! Rows as Rust structs.
 
 use crate::client::unexpected;
+use crate::mapping::Mapping;
 use crate::{
-    Batch, Client, ColumnType, Error, ErrorCode, Expectation, Key, Reply, Result, RowVersion, RowView, Scan,
-    Table, TableDefinition, ValueRef, Written,
+    Assignment, Batch, Client, ColumnType, Expectation, Key, Reply, Result, RowVersion, RowView, Scan, Table,
+    TableDefinition, ValueRef, Written,
 };
-use std::marker::PhantomData;
 
 /// A struct whose fields are the columns of a table. `#[derive(Row)]` implements it:
 ///
@@ -45,6 +45,9 @@ pub trait TableRow: Sized {
     /// Names of the columns in the order of the fields.
     fn column_names() -> &'static [&'static str];
 
+    /// The fields in their order, to check that they fit a table.
+    fn fields() -> &'static [RowField];
+
     /// Values of the fields, in their order.
     fn values(&self) -> Vec<ValueRef<'_>>;
 
@@ -56,40 +59,48 @@ pub trait TableRow: Sized {
     fn from_values<'v>(value: impl FnMut(usize) -> ValueRef<'v>) -> std::result::Result<Self, usize>;
 }
 
-/// A table whose rows are `T`s.
-#[derive(Clone, Debug)]
+/// A field of a [`TableRow`].
+#[derive(Clone, Copy, Debug)]
+pub struct RowField {
+    /// Name in the struct.
+    pub name: &'static str,
+    /// Name of its column.
+    pub column: &'static str,
+    /// Its Rust type as written.
+    pub type_name: &'static str,
+    /// Whether its column is one of the primary key.
+    pub is_key: bool,
+    /// Whether it takes NULL.
+    pub is_nullable: bool,
+    /// Whether it takes every value of a column of this type, NULL aside.
+    pub holds: fn(ColumnType) -> bool,
+}
+
+/// A table whose rows are `T`s. The struct was found to fit the table when this was made.
+///
+/// A struct may have only some of the table's columns. Reads leave the others out, [`TypedTable::insert`] gives them
+/// their defaults or NULL, [`TypedTable::update`] leaves them as they are; what replaces whole rows is refused, since it
+/// would wipe them out.
+#[derive(Clone)]
 pub struct TypedTable<T> {
     client: Client,
-    table: Table,
-    /// Column of each field.
-    columns: Vec<u16>,
-    /// Field of each column.
-    fields: Vec<Option<usize>>,
-    row: PhantomData<fn() -> T>,
+    mapping: Mapping<T>,
+}
+
+impl<T> std::fmt::Debug for TypedTable<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TypedTable").field(&self.mapping.table).finish()
+    }
 }
 
 impl<T: TableRow> TypedTable<T> {
     pub(crate) fn new(client: Client, table: Table) -> Result<TypedTable<T>> {
-        let names = T::column_names();
-        let columns: Vec<u16> = names
-            .iter()
-            .map(|name| {
-                table.definition().column_index(name).ok_or_else(|| {
-                    let detail = format!("table '{}' has no column '{name}'", table.name());
-                    Error::new(ErrorCode::InvalidSchema, &detail)
-                })
-            })
-            .collect::<Result<_>>()?;
-        let mut fields = vec![None; table.definition().columns.len()];
-        for (field, column) in columns.iter().enumerate() {
-            fields[usize::from(*column)] = Some(field);
-        }
-        Ok(TypedTable { client, table, columns, fields, row: PhantomData })
+        Ok(TypedTable { client, mapping: Mapping::new(table)? })
     }
 
     /// The table.
     pub fn table(&self) -> &Table {
-        &self.table
+        &self.mapping.table
     }
 
     /// Reads a row as the struct.
@@ -97,32 +108,7 @@ impl<T: TableRow> TypedTable<T> {
     /// # Errors
     /// `InvalidRow` when a field does not take the value of its column.
     pub fn decode(&self, view: &RowView<'_>) -> Result<T> {
-        let mut broken = None;
-        let row = T::from_values(|field| {
-            view.column(usize::from(self.columns[field])).unwrap_or_else(|error| {
-                broken = Some(error);
-                ValueRef::Null
-            })
-        });
-        if let Some(error) = broken {
-            return Err(error.into());
-        }
-        row.map_err(|field| {
-            let name = T::column_names()[field];
-            let detail = format!("column '{name}' of table '{}' does not fit its field", self.table.name());
-            Error::new(ErrorCode::InvalidRow, &detail)
-        })
-    }
-
-    /// Values of all columns in table order; columns without a field have their defaults.
-    fn encode<'r>(&'r self, row: &'r T) -> Vec<ValueRef<'r>> {
-        let values = row.values();
-        let columns = self.table.definition().columns.iter().zip(&self.fields);
-        let value = |(column, field): (&'r crate::Column, &Option<usize>)| match field {
-            Some(field) => values[*field].clone(),
-            None => column.default.as_ref().map_or(ValueRef::Null, ValueRef::from),
-        };
-        columns.map(value).collect()
+        self.mapping.decode(view)
     }
 
     /// Reads a row.
@@ -138,7 +124,7 @@ impl<T: TableRow> TypedTable<T> {
     /// # Errors
     /// See [`Client::get`] and [`TypedTable::decode`].
     pub async fn get_versioned(&self, key: impl Key) -> Result<Option<(T, RowVersion)>> {
-        let mut pooled = self.client.run(|batch| batch.read(&self.table, &key)).await?;
+        let mut pooled = self.client.run(|batch| batch.read(self.table(), &key)).await?;
         match pooled.batch().reply(0)? {
             Reply::Row { version, row } => Ok(Some((self.decode(&row)?, version))),
             Reply::NoRow => Ok(None),
@@ -153,34 +139,39 @@ impl<T: TableRow> TypedTable<T> {
     pub async fn get_many<K: Key>(&self, keys: impl IntoIterator<Item = K>) -> Result<Vec<Option<T>>> {
         let mut rows = Vec::new();
         self.client
-            .get_many_with(&self.table, keys, |_, view| {
+            .get_many_with(self.table(), keys, |_, view| {
                 rows.push(view.map(|view| self.decode(&view)).transpose());
             })
             .await?;
         rows.into_iter().collect()
     }
 
-    /// Inserts a row; `DuplicateKey` when there is one with its key.
+    /// Inserts a row; `DuplicateKey` when there is one with its key. Columns that the struct does not have take their
+    /// defaults or NULL.
     ///
     /// # Errors
-    /// See [`Client::insert`].
+    /// See [`Client::insert`]; `InvalidRequest` when a column that the struct does not have is neither nullable nor has a
+    /// default.
     pub async fn insert(&self, row: &T) -> Result<Written> {
-        self.client.run(|batch| batch.insert(&self.table, &self.encode(row))).await?.batch().written(0)
+        let values = self.mapping.encode_new(row)?;
+        self.client.run(|batch| batch.insert(self.table(), &values)).await?.batch().written(0)
     }
 
     /// Inserts a row or replaces the one with its key.
     ///
     /// # Errors
-    /// See [`Client::upsert`].
+    /// See [`Client::upsert`]; `InvalidRequest` when the struct does not have all columns of the table, since replacing
+    /// the row would wipe out the others: use [`TypedTable::update`] or [`TypedTable::insert`].
     pub async fn upsert(&self, row: &T) -> Result<Written> {
-        let build = |batch: &mut Batch| batch.upsert(&self.table, &self.encode(row), Expectation::Any);
+        let values = self.mapping.encode_whole(row)?;
+        let build = |batch: &mut Batch| batch.upsert(self.table(), &values, Expectation::Any);
         self.client.run(build).await?.batch().written(0)
     }
 
     /// Upserts many rows at once.
     ///
     /// # Errors
-    /// The first error; rows before and after it may have been written.
+    /// See [`TypedTable::upsert`]. The first error; rows before and after it may have been written.
     pub async fn upsert_many<'r>(&self, rows: impl IntoIterator<Item = &'r T>) -> Result<()>
     where
         T: 'r,
@@ -190,7 +181,7 @@ impl<T: TableRow> TypedTable<T> {
         while rows.peek().is_some() {
             batch.clear();
             for row in rows.by_ref().take(1_024) {
-                batch.upsert(&self.table, &self.encode(row), Expectation::Any)?;
+                batch.upsert(self.table(), &self.mapping.encode_whole(row)?, Expectation::Any)?;
             }
             self.client.execute(&mut batch).await?;
             for index in 0..batch.len() {
@@ -203,11 +194,20 @@ impl<T: TableRow> TypedTable<T> {
     /// Replaces a row if it still has the version that was read; else `VersionMismatch`.
     ///
     /// # Errors
-    /// See [`Client::update_if_version`].
+    /// See [`Client::update_if_version`] and [`TypedTable::upsert`].
     pub async fn replace_if_version(&self, row: &T, version: RowVersion) -> Result<Written> {
         let expectation = Expectation::Version(version);
-        let build = |batch: &mut Batch| batch.upsert(&self.table, &self.encode(row), expectation);
+        let values = self.mapping.encode_whole(row)?;
+        let build = |batch: &mut Batch| batch.upsert(self.table(), &values, expectation);
         self.client.run(build).await?.batch().written(0)
+    }
+
+    /// Updates columns of a row and leaves the others as they are; `RowNotFound` when there is none.
+    ///
+    /// # Errors
+    /// See [`Client::update`].
+    pub async fn update(&self, key: impl Key, assignments: &[(&str, Assignment<'_>)]) -> Result<Written> {
+        self.client.update(self.table(), key, assignments).await
     }
 
     /// Deletes a row; `RowNotFound` when there is none.
@@ -215,12 +215,12 @@ impl<T: TableRow> TypedTable<T> {
     /// # Errors
     /// See [`Client::delete`].
     pub async fn delete(&self, key: impl Key) -> Result<Written> {
-        self.client.delete(&self.table, key).await
+        self.client.delete(self.table(), key).await
     }
 
     /// Reads all rows; see [`Client::scan`]. Decode its pages with [`TypedTable::decode`].
     pub fn scan(&self) -> Scan {
-        self.client.scan(&self.table)
+        self.client.scan(self.table())
     }
 }
 

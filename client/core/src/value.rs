@@ -16,6 +16,12 @@ pub trait ColumnValue {
     /// Whether NULL is one of the values.
     const NULLABLE: bool = false;
 
+    /// Whether the type holds every value that such a column can have, NULL aside: an `i64` every `INT`, but an `i32` not
+    /// every `BIGINT`. Unless told otherwise, text holds text, bytes hold bytes, and all others hold their own kind.
+    fn holds(column_type: ColumnType) -> bool {
+        is_same_kind(Self::COLUMN_TYPE, column_type)
+    }
+
     /// The value, borrowed.
     fn to_value(&self) -> ValueRef<'_>;
 
@@ -25,10 +31,47 @@ pub trait ColumnValue {
         Self: Sized;
 }
 
+/// Whether columns of both types have values of the same kind, whatever their lengths.
+fn is_same_kind(one: ColumnType, other: ColumnType) -> bool {
+    let is_text = |column_type| {
+        matches!(column_type, ColumnType::Char { .. } | ColumnType::Varchar { .. } | ColumnType::Text)
+    };
+    let is_bytes = |column_type| {
+        matches!(column_type, ColumnType::Binary { .. } | ColumnType::Varbinary { .. } | ColumnType::Blob)
+    };
+    std::mem::discriminant(&one) == std::mem::discriminant(&other)
+        || (is_text(one) && is_text(other))
+        || (is_bytes(one) && is_bytes(other))
+}
+
+/// Bits of an integer column and whether it is signed.
+fn integer_bits(column_type: ColumnType) -> Option<(u32, bool)> {
+    match column_type {
+        ColumnType::TinyInt => Some((8, true)),
+        ColumnType::TinyIntUnsigned => Some((8, false)),
+        ColumnType::SmallInt => Some((16, true)),
+        ColumnType::SmallIntUnsigned => Some((16, false)),
+        ColumnType::MediumInt => Some((24, true)),
+        ColumnType::MediumIntUnsigned => Some((24, false)),
+        ColumnType::Int => Some((32, true)),
+        ColumnType::IntUnsigned => Some((32, false)),
+        ColumnType::BigInt => Some((64, true)),
+        ColumnType::BigIntUnsigned => Some((64, false)),
+        _ => None,
+    }
+}
+
 macro_rules! integers {
     ($($name:ty: $column_type:ident),* $(,)?) => {$(
         impl ColumnValue for $name {
             const COLUMN_TYPE: ColumnType = ColumnType::$column_type;
+
+            fn holds(column_type: ColumnType) -> bool {
+                let is_signed = <$name>::MIN != 0;
+                integer_bits(column_type).is_some_and(|(bits, signed)| {
+                    bits < <$name>::BITS && (is_signed || !signed) || bits == <$name>::BITS && is_signed == signed
+                })
+            }
 
             fn to_value(&self) -> ValueRef<'_> {
                 ValueRef::from(*self)
@@ -166,6 +209,10 @@ impl ColumnValue for f32 {
 impl ColumnValue for f64 {
     const COLUMN_TYPE: ColumnType = ColumnType::Double;
 
+    fn holds(column_type: ColumnType) -> bool {
+        matches!(column_type, ColumnType::Float | ColumnType::Double)
+    }
+
     fn to_value(&self) -> ValueRef<'_> {
         ValueRef::Double(*self)
     }
@@ -227,6 +274,10 @@ impl ColumnValue for Vec<u8> {
 impl<const N: usize> ColumnValue for [u8; N] {
     const COLUMN_TYPE: ColumnType = ColumnType::Binary { bytes: N as u32 };
 
+    fn holds(column_type: ColumnType) -> bool {
+        column_type == Self::COLUMN_TYPE
+    }
+
     fn to_value(&self) -> ValueRef<'_> {
         ValueRef::Bytes(Cow::Borrowed(self))
     }
@@ -241,6 +292,10 @@ impl<const N: usize> ColumnValue for [u8; N] {
 
 impl<const N: usize> ColumnValue for [f32; N] {
     const COLUMN_TYPE: ColumnType = ColumnType::Vector { dimensions: N as u32 };
+
+    fn holds(column_type: ColumnType) -> bool {
+        column_type == Self::COLUMN_TYPE
+    }
 
     fn to_value(&self) -> ValueRef<'_> {
         ValueRef::Vector(VectorRef::Floats(self))
@@ -263,6 +318,10 @@ impl ColumnValue for Value {
     const COLUMN_TYPE: ColumnType = ColumnType::Text;
     const NULLABLE: bool = true;
 
+    fn holds(_column_type: ColumnType) -> bool {
+        true
+    }
+
     fn to_value(&self) -> ValueRef<'_> {
         self.as_value()
     }
@@ -277,6 +336,10 @@ impl<T: ColumnValue> ColumnValue for Option<T> {
     const KEY_COLUMN_TYPE: ColumnType = T::KEY_COLUMN_TYPE;
     const NULLABLE: bool = true;
 
+    fn holds(column_type: ColumnType) -> bool {
+        T::holds(column_type)
+    }
+
     fn to_value(&self) -> ValueRef<'_> {
         self.as_ref().map_or(ValueRef::Null, ColumnValue::to_value)
     }
@@ -289,6 +352,24 @@ impl<T: ColumnValue> ColumnValue for Option<T> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn types_hold_columns() {
+        assert!(i64::holds(ColumnType::BigInt) && i64::holds(ColumnType::IntUnsigned));
+        assert!(!i64::holds(ColumnType::BigIntUnsigned) && !i32::holds(ColumnType::BigInt));
+        assert!(u64::holds(ColumnType::BigIntUnsigned) && !u64::holds(ColumnType::TinyInt));
+        assert!(i32::holds(ColumnType::MediumIntUnsigned) && !i32::holds(ColumnType::Double));
+        assert!(f64::holds(ColumnType::Float) && !f32::holds(ColumnType::Double));
+        assert!(String::holds(ColumnType::Char { characters: 3 }) && String::holds(ColumnType::Text));
+        assert!(!String::holds(ColumnType::Json) && Json::holds(ColumnType::Json));
+        assert!(Vec::<u8>::holds(ColumnType::Varbinary { bytes: 9 }));
+        assert!(<[u8; 2]>::holds(ColumnType::Binary { bytes: 2 }));
+        assert!(!<[u8; 2]>::holds(ColumnType::Varbinary { bytes: 2 }));
+        assert!(!<[f32; 2]>::holds(ColumnType::Vector { dimensions: 3 }));
+        assert!(Decimal::holds(ColumnType::Decimal { precision: 5, scale: 1 }));
+        assert!(Option::<Date>::holds(ColumnType::Date) && !Date::holds(ColumnType::DateTime));
+        assert!(Value::holds(ColumnType::Blob));
+    }
 
     #[test]
     fn values_come_back() {

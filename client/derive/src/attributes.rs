@@ -83,6 +83,23 @@ impl Field {
         Ok(parsed)
     }
 
+    /// The expression of the field's `RowField`.
+    pub(crate) fn description(&self) -> TokenStream {
+        let (column, rust_type, is_key) = (&self.column_name, &self.rust_type, self.is_key);
+        let name = self.ident.to_string();
+        let type_name = quote!(#rust_type).to_string().replace(' ', "");
+        quote! {
+            ::duet_client::RowField {
+                name: #name,
+                column: #column,
+                type_name: #type_name,
+                is_key: #is_key,
+                is_nullable: <#rust_type as ::duet_client::ColumnValue>::NULLABLE,
+                holds: <#rust_type as ::duet_client::ColumnValue>::holds,
+            }
+        }
+    }
+
     /// The expression of the field's column.
     pub(crate) fn column(&self) -> TokenStream {
         let (name, rust_type) = (&self.column_name, &self.rust_type);

@@ -44,6 +44,7 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let ident = &field.ident;
         quote!(::duet_client::ColumnValue::to_value(&self.#ident))
     });
+    let descriptions = fields.iter().map(Field::description);
     let reads = fields.iter().enumerate().map(|(index, field)| {
         let ident = &field.ident;
         quote!(#ident: ::duet_client::ColumnValue::from_value(value(#index)).ok_or(#index)?)
@@ -61,6 +62,10 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
 
             fn column_names() -> &'static [&'static str] {
                 &[#(#names),*]
+            }
+
+            fn fields() -> &'static [::duet_client::RowField] {
+                const { &[#(#descriptions),*] }
             }
 
             fn values(&self) -> ::std::vec::Vec<::duet_client::ValueRef<'_>> {

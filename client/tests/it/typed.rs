@@ -1,6 +1,6 @@
 //! `derive(Row)` and typed tables.
 
-use crate::server::Server;
+use crate::server::{Server, users};
 use duet_client::{Client, ColumnType, Date, Decimal, ErrorCode, Row, TableDefinition, TableRow, Timestamp};
 
 #[derive(Row, Debug, Clone, PartialEq)]
@@ -117,4 +117,132 @@ async fn a_table_that_does_not_fit_is_refused() {
     client.create_table(definition).await.expect("new");
     let error = client.typed_table::<Wrong>().await.expect_err("a column is missing");
     assert!(error.is(ErrorCode::InvalidSchema) && error.message.contains("type"), "{error}");
+}
+
+/// The error of opening a table that does not fit `T`.
+async fn refusal<T: TableRow>(client: &Client) -> String {
+    let error = client.typed_table::<T>().await.expect_err("the struct does not fit");
+    assert!(error.is(ErrorCode::InvalidSchema), "{error}");
+    error.message
+}
+
+mod shapes {
+    use duet_client::Row;
+
+    macro_rules! shape {
+        ($name:ident { $($(#[$attribute:meta])* $field:ident: $field_type:ty),* $(,)? }) => {
+            #[derive(Row, Debug, Clone, PartialEq)]
+            #[duet(table = "shop.users")]
+            pub struct $name { $($(#[$attribute])* pub $field: $field_type),* }
+        };
+    }
+
+    shape!(Whole { #[duet(key)] id: i64, #[duet(length = 64)] name: String, credit: Option<i32> });
+    shape!(OtherKey {
+        id: i64,
+        #[duet(key)]
+        name: String
+    });
+    shape!(LongerKey {
+        #[duet(key)]
+        id: i64,
+        #[duet(key)]
+        name: String
+    });
+    shape!(OtherType {
+        #[duet(key)]
+        id: i64,
+        #[duet(rename = "name")]
+        title: u32
+    });
+    shape!(NarrowType {
+        #[duet(key)]
+        id: i32,
+        name: String
+    });
+    shape!(NotAnOption {
+        #[duet(key)]
+        id: i64,
+        credit: i32
+    });
+    shape!(IdAndName {
+        #[duet(key)]
+        id: i64,
+        name: String
+    });
+    shape!(IdAndCredit { #[duet(key)] id: i64, credit: Option<i64> });
+    shape!(Impossible {
+        #[duet(key)]
+        id: i64,
+        #[duet(column_type = duet_client::ColumnType::Date)]
+        day: String
+    });
+}
+
+#[tokio::test]
+async fn a_struct_that_does_not_fit_is_refused_when_the_table_is_opened() {
+    let server = Server::start();
+    let client = Client::connect(&server.seed()).await.expect("the fake answers");
+    let error = client.create_typed_table::<shapes::Impossible>().await.expect_err("a text is no date");
+    assert!(error.is(ErrorCode::InvalidSchema) && error.message.contains("'day' is DATE"), "{error}");
+    client.create_table(users()).await.expect("new");
+    let message = refusal::<shapes::OtherKey>(&client).await;
+    assert!(message.contains("primary key is (id)") && message.contains("are (name)"), "{message}");
+    let message = refusal::<shapes::LongerKey>(&client).await;
+    assert!(message.contains("primary key is (id)") && message.contains("are (id, name)"), "{message}");
+    let message = refusal::<shapes::OtherType>(&client).await;
+    assert!(message.contains("'name' is VARCHAR(64)") && message.contains("'title: u32'"), "{message}");
+    let message = refusal::<shapes::NarrowType>(&client).await;
+    assert!(message.contains("'id' is BIGINT") && message.contains("'id: i32'"), "{message}");
+    let message = refusal::<shapes::NotAnOption>(&client).await;
+    assert!(message.contains("'credit' is nullable") && message.contains("Option<i32>"), "{message}");
+    client.typed_table::<shapes::Whole>().await.expect("it fits");
+}
+
+#[tokio::test]
+async fn a_struct_with_some_of_the_columns_never_wipes_out_the_others() {
+    use duet_client::{Assignment, ValueRef};
+    let server = Server::start();
+    let client = Client::connect(&server.seed()).await.expect("the fake answers");
+    let whole = client.create_typed_table::<shapes::Whole>().await.expect("new");
+    let ada = shapes::Whole { id: 1, name: "Ada".to_owned(), credit: Some(5) };
+    let written = whole.upsert(&ada).await.expect("all columns are there");
+
+    let part = client.typed_table::<shapes::IdAndName>().await.expect("it fits");
+    let row = shapes::IdAndName { id: 1, name: "Eve".to_owned() };
+    assert_eq!(part.get(1).await.expect("answered").expect("there").name, "Ada");
+    let refused = [
+        part.upsert(&row).await.map(|_| ()),
+        part.upsert_many([&row]).await,
+        part.replace_if_version(&row, written.version).await.map(|_| ()),
+    ];
+    for error in refused.map(|refused| refused.expect_err("the credit would be lost")) {
+        assert!(error.is(ErrorCode::InvalidRequest) && error.message.contains("'credit'"), "{error}");
+        assert!(error.message.contains("`update`"), "{error}");
+    }
+    assert_eq!(whole.get(1).await.expect("answered"), Some(ada));
+    part.update(1, &[("name", Assignment::Set(ValueRef::from("Eve")))]).await.expect("there");
+    let eve = shapes::Whole { id: 1, name: "Eve".to_owned(), credit: Some(5) };
+    assert_eq!(whole.get(1).await.expect("answered"), Some(eve));
+
+    part.insert(&shapes::IdAndName { id: 2, name: "Bob".to_owned() }).await.expect("the credit may be NULL");
+    let bob = shapes::Whole { id: 2, name: "Bob".to_owned(), credit: None };
+    assert_eq!(whole.get(2).await.expect("answered"), Some(bob));
+    let nameless = client.typed_table::<shapes::IdAndCredit>().await.expect("it fits");
+    let error = nameless.insert(&shapes::IdAndCredit { id: 3, credit: None }).await.expect_err("no name");
+    assert!(error.is(ErrorCode::InvalidRequest) && error.message.contains("'name'"), "{error}");
+}
+
+#[tokio::test]
+async fn a_table_is_opened_or_created() {
+    let server = Server::start();
+    let client = Client::connect(&server.seed()).await.expect("the fake answers");
+    let first = client.open_or_create_typed_table::<shapes::Whole>().await.expect("created");
+    let second = client.open_or_create_typed_table::<shapes::Whole>().await.expect("opened");
+    assert_eq!(first.table().id(), second.table().id());
+    assert!(
+        client.create_typed_table::<shapes::Whole>().await.expect_err("there").is(ErrorCode::TableExists)
+    );
+    let error = client.open_or_create_typed_table::<shapes::OtherKey>().await.expect_err("another key");
+    assert!(error.is(ErrorCode::InvalidSchema), "{error}");
 }
