@@ -294,6 +294,7 @@ fn forward_parts(id: u64) -> (u8, u32, u32) {
 }
 
 /// Table by id and version; scans may also read tables that are being dropped.
+#[inline]
 fn table_of<'m>(context: &'m Context<'_>, id: u32, version: u16) -> Result<(usize, &'m LocalTable), Route> {
     if !context.map.is_serving() {
         return Err(Route::Refused(ErrorCode::NotServing, String::new()));
@@ -329,7 +330,7 @@ fn route(context: &Context<'_>, signal: &SignalView<'_>) -> Route {
     };
     let key = signal.section(0);
     let hash = key_hash(key);
-    let partition = context.map.partition_of(table.layout.partition_hash(key));
+    let partition = context.map.partition_of(table.layout.partition_hash_from(key, hash));
     match context.map.partitions[usize::from(partition)].role {
         Role::Primary { .. } => Route::Here { partition, table: slot, hash },
         Role::Backup { primary } | Role::Elsewhere { primary } => Route::Node { node: primary },

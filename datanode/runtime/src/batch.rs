@@ -112,7 +112,6 @@ pub(crate) struct Batch<K> {
     pub now: Nanoseconds,
     listener: Option<Listener>,
     listener_rests_until: Option<Nanoseconds>,
-    waker: Waker,
     ticker: Ticker,
     stop: Arc<AtomicBool>,
     snapshots: SnapshotReader,
@@ -143,7 +142,7 @@ impl<K: Driven> Batch<K> {
         if let Some(listener) = &listener {
             poll.add(listener, LISTENER_TOKEN, Interest::READ)?;
         }
-        poll.add(&waker, WAKER_TOKEN, Interest::READ)?;
+        poll.add_waker(&waker, WAKER_TOKEN)?;
         let ticker = Ticker::every(TICK_EVERY)?;
         poll.add(&ticker, TICKER_TOKEN, Interest::READ)?;
         Ok(Batch {
@@ -151,13 +150,12 @@ impl<K: Driven> Batch<K> {
             table: LinkTable::new(limits.max_links, number, of),
             bell: kernel.bell(),
             spin: Spin::new(may_spin),
-            resolver: Resolver::new(waker.clone()),
+            resolver: Resolver::new(waker),
             counters: LinkCounters::default(),
             hurried: Vec::new(),
             now: 0,
             listener,
             listener_rests_until: None,
-            waker,
             ticker,
             stop,
             snapshots,
@@ -232,10 +230,7 @@ impl<K: Driven> Batch<K> {
     fn handle(&mut self, event: Event) {
         match event.token {
             LISTENER_TOKEN => self.accept(),
-            WAKER_TOKEN => {
-                self.waker.clear();
-                self.connect_resolved();
-            }
+            WAKER_TOKEN => self.connect_resolved(),
             TICKER_TOKEN => self.ticker.clear(),
             token => self.link_event(from_token(token), event),
         }

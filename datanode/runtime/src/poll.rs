@@ -61,6 +61,11 @@ impl Poll {
         self.control(libc::EPOLL_CTL_ADD, socket.as_raw_fd(), token, interest)
     }
 
+    /// Adds a waker, each of whose wake-ups is reported once: nobody needs to take it.
+    pub fn add_waker(&self, waker: &Waker, token: u64) -> io::Result<()> {
+        self.register(libc::EPOLL_CTL_ADD, waker.as_raw_fd(), token, (libc::EPOLLIN | libc::EPOLLET) as u32)
+    }
+
     pub fn change(&self, socket: &impl AsRawFd, token: u64, interest: Interest) -> io::Result<()> {
         self.control(libc::EPOLL_CTL_MOD, socket.as_raw_fd(), token, interest)
     }
@@ -72,7 +77,11 @@ impl Poll {
     }
 
     fn control(&self, operation: libc::c_int, fd: RawFd, token: u64, interest: Interest) -> io::Result<()> {
-        let mut event = libc::epoll_event { events: interest.bits(), u64: token };
+        self.register(operation, fd, token, interest.bits())
+    }
+
+    fn register(&self, operation: libc::c_int, fd: RawFd, token: u64, events: u32) -> io::Result<()> {
+        let mut event = libc::epoll_event { events, u64: token };
         // SAFETY: both descriptors are open for the duration of the call (one is owned by `self`, the other borrowed
         // by the caller), and `event` is a valid epoll_event that the kernel only reads.
         let result = unsafe { libc::epoll_ctl(self.epoll.as_raw_fd(), operation, fd, &raw mut event) };
@@ -131,14 +140,6 @@ impl Waker {
         // SAFETY: the descriptor is owned by `self`, and the pointer and length describe the eight bytes of `one`.
         // A full counter (the only expected failure) means that a wake-up is pending already.
         let _ = unsafe { libc::write(self.eventfd.as_raw_fd(), (&raw const one).cast(), 8) };
-    }
-
-    /// Takes all wake-ups that happened so far.
-    pub(crate) fn clear(&self) {
-        let mut count = 0u64;
-        // SAFETY: the descriptor is owned by `self`, and the pointer and length describe the eight bytes of `count`.
-        // Without a pending wake-up the call fails with EAGAIN, which changes nothing.
-        let _ = unsafe { libc::read(self.eventfd.as_raw_fd(), (&raw mut count).cast(), 8) };
     }
 }
 
@@ -200,14 +201,15 @@ mod tests {
     fn a_wake_up_is_seen_once() {
         let mut poll = Poll::new().unwrap();
         let waker = Waker::new().unwrap();
-        poll.add(&waker, 7, Interest::READ).unwrap();
+        poll.add_waker(&waker, 7).unwrap();
         assert_eq!(poll.wait(0).unwrap(), 0);
         waker.wake();
         waker.clone().wake();
         assert_eq!(poll.wait(1_000).unwrap(), 1);
         let event = poll.event(0);
         assert_eq!((event.token, event.readable, event.broken), (7, true, false));
-        waker.clear();
         assert_eq!(poll.wait(0).unwrap(), 0);
+        waker.wake();
+        assert_eq!(poll.wait(1_000).unwrap(), 1, "the next one is seen again");
     }
 }

@@ -103,6 +103,13 @@ impl TableLayout {
         }
     }
 
+    /// As [`Self::partition_hash`], when `hash`, the [`key_hash`] of the whole key, is known already.
+    #[inline]
+    #[must_use]
+    pub fn partition_hash_from(&self, key: &[u8], hash: u64) -> u64 {
+        if matches!(self.partition_key, PartitionKey::Whole) { hash } else { self.partition_hash(key) }
+    }
+
     /// The bytes of the first components.
     fn key_prefix<'k>(&self, key: &'k [u8], components: usize) -> &'k [u8] {
         let mut rest = key;

@@ -132,8 +132,8 @@ impl LoopBell {
         self.bell.ring_with(|| self.waker.wake());
     }
 
-    /// To be called by the loop before a wait that may block; see [`Bell::prepare`]. After a wait that reports the
-    /// waker, the loop must clear it before it looks at its mailboxes.
+    /// To be called by the loop before a wait that may block; see [`Bell::prepare`]. The waker is
+    /// edge-triggered, so that a wait that reports it needs no further call.
     #[must_use = "dropping it says that the loop is awake"]
     pub fn prepare(&self) -> Asleep<'_> {
         self.bell.prepare()
