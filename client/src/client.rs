@@ -35,9 +35,15 @@ impl Drop for Handle {
 /// A client of a cluster: cheap to clone, safe to share between tasks and threads.
 ///
 /// Dropping the last clone closes the connections; operations under way are given up then.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Client {
     pub(crate) handle: Arc<Handle>,
+}
+
+impl std::fmt::Debug for Client {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Client").finish_non_exhaustive()
+    }
 }
 
 /// Database and name of `database.table`.
@@ -204,7 +210,8 @@ impl Client {
         self.run(|batch| batch.insert(table, &values)).await?.batch().written(0)
     }
 
-    /// Inserts a row or replaces the one with its key.
+    /// Inserts a row or replaces the one with its key as a whole: columns that are not named take their defaults or NULL.
+    /// [`Client::update`] changes some columns only.
     ///
     /// # Errors
     /// When the values do not fit the table, or the row could not be written.

@@ -5,7 +5,7 @@ use duet_protocol::row::RowView;
 use std::borrow::Cow;
 
 /// A row of a table: names and values.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Row {
     table: Table,
     values: Vec<Value>,
@@ -84,6 +84,17 @@ impl Row {
     /// Version of the row as it was read; zero in a row that was not read.
     pub fn version(&self) -> RowVersion {
         self.version
+    }
+}
+
+/// Names and values.
+impl std::fmt::Debug for Row {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let mut row = f.debug_struct("Row");
+        for (name, value) in self.columns() {
+            row.field(name, value);
+        }
+        row.finish()
     }
 }
 

@@ -6,7 +6,7 @@ use duet_protocol::row::RowError;
 use duet_protocol::schema::SchemaError;
 
 /// What went wrong, where, and whether the same operation may succeed later.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("error {code}: {message}")]
 pub struct Error {
     /// Stable number as listed in `docs/errors.md`: those of [`ErrorCode`], of [`SchemaError`] or of [`RowError`].
@@ -75,6 +75,25 @@ impl Error {
     }
 }
 
+/// As it reads when `main` returns it: name and number of the code, the sentence, and what is known beside it.
+impl std::fmt::Debug for Error {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.error_code() {
+            Some(code) => write!(f, "{} (error {})", code.name(), self.code)?,
+            None => write!(f, "error {}", self.code)?,
+        }
+        write!(f, ": {}", self.message)?;
+        f.write_str(if self.retryable { " [retryable" } else { " [not retryable" })?;
+        if let Some(node) = self.node {
+            write!(f, ", node {node}")?;
+        }
+        if let Some(TransactionId { session, seq }) = self.transaction {
+            write!(f, ", transaction {seq} of session {session}")?;
+        }
+        f.write_str("]")
+    }
+}
+
 impl From<RowError> for Error {
     fn from(error: RowError) -> Error {
         Error {
@@ -96,5 +115,21 @@ impl From<SchemaError> for Error {
             retryable: false,
             transaction: None,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn errors_can_be_read() {
+        let error = Error::new(ErrorCode::NodeUnreachable, "no link").at(2);
+        let text = "NodeUnreachable (error 33): The node that holds the row cannot be reached: no link (node 2) \
+                    [retryable, node 2]";
+        assert_eq!(format!("{error:?}"), text);
+        let error = Error::from_number(60_000, "odd").of(TransactionId { session: 7, seq: 3 });
+        let text = "error 60000: odd [not retryable, transaction 3 of session 7]";
+        assert_eq!(format!("{error:?}"), text);
     }
 }

@@ -7,13 +7,23 @@ use duet_protocol::schema::TableDefinition;
 use crate::Error;
 
 /// A version of a table: its identity and its compiled layout.
-#[derive(Debug)]
 pub struct Table {
     pub(crate) id: u32,
     pub(crate) version: u16,
     definition: TableDefinition,
     layout: TableLayout,
     partitions: u16,
+}
+
+impl std::fmt::Debug for Table {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let name = format_args!("{}.{}", self.database(), self.name());
+        f.debug_struct("Table")
+            .field("name", &name)
+            .field("id", &self.id)
+            .field("version", &self.version)
+            .finish()
+    }
 }
 
 impl Table {
