@@ -19,10 +19,7 @@ async fn main() -> Result<(), Error> {
     let address = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:4567".to_owned());
     let client = Client::connect(&address).await?;
 
-    let accounts = match client.create_typed_table::<Account>().await {
-        Err(error) if error.is(ErrorCode::TableExists) => client.typed_table::<Account>().await?,
-        other => other?,
-    };
+    let accounts = client.open_or_create_typed_table::<Account>().await?;
     let ada = Account { owner: "Ada".to_owned(), number: 1, balance: 100, opened: Some(Timestamp(0)) };
     accounts.upsert(&ada).await?;
     let read = accounts.get(("Ada", 1_u32)).await?;

@@ -9,9 +9,22 @@ use std::sync::Arc;
 use std::time::Duration;
 
 /// Settings of a client. [`Client::builder`] makes one.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct ClientBuilder {
     configuration: ClientConfiguration,
+}
+
+/// Without the secret.
+impl std::fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let ClientConfiguration { seeds, program, timeout, limits, .. } = &self.configuration;
+        f.debug_struct("ClientBuilder")
+            .field("seeds", seeds)
+            .field("program", program)
+            .field("timeout", &Duration::from_nanos(*timeout))
+            .field("limits", limits)
+            .finish_non_exhaustive()
+    }
 }
 
 impl ClientBuilder {
@@ -57,13 +70,15 @@ impl ClientBuilder {
             let detail = "no address of a data or management node is given";
             return Err(Error::new(ErrorCode::InvalidRequest, detail));
         }
+        self.configuration.seeds.iter().try_for_each(|address| crate::address::check(address))?;
         Ok(self.configuration)
     }
 
     /// Starts the client's task on the current runtime, which must have IO and time enabled, and waits until one of the addresses has told the cluster's map.
     ///
     /// # Errors
-    /// `NodeUnreachable` when no address answers in time; `WrongSecret` and the like when one refuses; `InvalidRequest`
+    /// `InvalidRequest` at once when an address is not `host:port`; `NodeUnreachable` with the cause for each address when
+    /// none answers in time; `WrongSecret` and the like when one refuses; `InvalidRequest`
     /// outside a runtime.
     pub async fn connect(self) -> Result<Client> {
         let configuration = self.configuration()?;

@@ -137,7 +137,9 @@ impl Driver {
                     self.attached = true;
                     self.core.link_connected(now, link, target);
                 }
-                Err(_) => self.core.connect_failed(now, target),
+                Err(error) => {
+                    self.core.connect_failed_because(now, target, crate::address::reason(&error));
+                }
             }
         }
         for (request, sender) in jobs {

@@ -1,20 +1,32 @@
 //! The native client of the Duet row store.
 //!
 //! ```no_run
-//! use duet_client::{Client, ColumnType, Row, TableDefinition};
+//! use duet_client::{Assignment, Client, Row};
+//!
+//! #[derive(Row, Debug, PartialEq)]
+//! #[duet(table = "bank.accounts")]
+//! struct Account {
+//!     #[duet(key)]
+//!     number: i64,
+//!     #[duet(length = 64)]
+//!     owner: String,
+//!     balance: Option<i64>,
+//! }
 //!
 //! # async fn example() -> Result<(), duet_client::Error> {
 //! let client = Client::connect("127.0.0.1:4567").await?;
-//! let definition = TableDefinition::builder("shop", "users")
-//!     .required("id", ColumnType::BigInt)
-//!     .required("name", ColumnType::Varchar { characters: 64 })
-//!     .nullable("credit", ColumnType::Int)
-//!     .primary_key(["id"])
-//!     .build()?;
-//! let users = client.create_table(definition).await?;
-//! client.insert(&users, Row::new(&users).with("id", 7)?.with("name", "Ada")?).await?;
-//! let user = client.get(&users, 7).await?.expect("just inserted");
-//! assert_eq!(user.get::<String>("name")?, "Ada");
+//! let accounts = client.open_or_create_typed_table::<Account>().await?;
+//! accounts.upsert(&Account { number: 7, owner: "Ada".to_owned(), balance: Some(5) }).await?;
+//! accounts.update(7, &[("owner", Assignment::Set("Eve".into()))]).await?;
+//! client.increment(accounts.table(), 7, "balance", 10).await?;
+//! println!("{:?}", accounts.get(7).await?);
+//!
+//! // The same row by the names of its columns, without a struct.
+//! let table = client.table("bank.accounts").await?;
+//! client.upsert(&table, Row::new(&table).with("number", 8)?.with("owner", "Bob")?).await?;
+//! if let Some(row) = client.get(&table, 8).await? {
+//!     assert_eq!(row.get::<String>("owner")?, "Bob");
+//! }
 //! # Ok(())
 //! # }
 //! ```
@@ -22,7 +34,7 @@
 //! A [`Client`] is cheap to clone and safe to share: all tasks use one connection per data node, and operations
 //! submitted at the same moment travel in one frame. Rows are dynamic ([`struct@Row`]) or typed (`#[derive(Row)]` and
 //! [`TypedTable`]). Many operations at once go into a [`Batch`]. Programs without an asynchronous runtime use
-//! [`blocking::Client`].
+//! [`blocking::Client`] and [`blocking::TypedTable`].
 //!
 //! Errors say by number what happened, where, and whether trying again may help. The client itself tries again what
 //! may be tried again until the deadline (five seconds unless told otherwise); a write keeps its transaction id, so
@@ -32,6 +44,7 @@
 // The derive macro names this crate, also when it is used in here.
 extern crate self as duet_client;
 
+mod address;
 pub mod blocking;
 mod builder;
 mod client;

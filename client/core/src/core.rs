@@ -119,6 +119,14 @@ impl ClientCore {
         endpoint.builder.push(0, 0, &body, Sections::two(&self.configuration.secret, program));
     }
 
+    /// A wanted connection could not be opened for this reason, a part of a sentence; the core asks again later.
+    pub fn connect_failed_because(&mut self, now: Nanoseconds, target: Target, reason: String) {
+        if let Some(index) = self.endpoint_of_target(target) {
+            self.wire.endpoints[index].failure = Some(reason);
+        }
+        self.connect_failed(now, target);
+    }
+
     /// A wanted connection could not be opened; the core asks again later.
     pub fn connect_failed(&mut self, now: Nanoseconds, target: Target) {
         if let Some(index) = self.endpoint_of_target(target)
@@ -131,6 +139,10 @@ impl ClientCore {
     /// A link is gone.
     pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, _reason: CloseReason) {
         if let Some(index) = self.endpoint_of_link(link) {
+            if matches!(self.wire.endpoints[index].phase, Phase::Greeting { .. }) {
+                self.wire.endpoints[index].failure =
+                    Some("it closed the connection without an answer".to_owned());
+            }
             self.lose(now, index);
         }
     }
@@ -171,6 +183,7 @@ impl ClientCore {
     /// The link's bytes cannot be a frame: it is closed.
     pub fn damaged(&mut self, now: Nanoseconds, link: LinkId, _code: ErrorCode) {
         if let Some(index) = self.endpoint_of_link(link) {
+            self.wire.endpoints[index].failure = Some("its answer is not one of a Duet node".to_owned());
             self.close(now, index);
         }
     }
@@ -307,6 +320,7 @@ impl ClientCore {
         endpoint.role = welcome.role.get();
         endpoint.failures = 0;
         endpoint.refusal = None;
+        endpoint.failure = None;
         for signal in signals {
             self.answer(now, index, &signal, envelope.view);
         }

@@ -49,6 +49,8 @@ pub(crate) struct Endpoint {
     pub(crate) waiting: VecDeque<u64>,
     /// Why the other side refused the last link.
     pub(crate) refusal: Option<(u16, String)>,
+    /// What became of the last try to connect, when it failed otherwise.
+    pub(crate) failure: Option<String>,
 }
 
 impl Endpoint {
@@ -69,6 +71,7 @@ impl Endpoint {
             heard_at: 0,
             waiting: VecDeque::new(),
             refusal: None,
+            failure: None,
         }
     }
 
@@ -119,6 +122,17 @@ impl Endpoint {
         } else {
             self.outstanding_bytes -= self.outstanding_bytes / self.outstanding;
             self.outstanding -= 1;
+        }
+    }
+
+    /// Why there is no link, as a part of a sentence.
+    pub(crate) fn cause(&self) -> String {
+        match (&self.refusal, &self.failure) {
+            (Some((code, detail)), _) => {
+                crate::Error::from_number(*code, detail).message.trim_end_matches('.').to_owned()
+            }
+            (None, Some(failure)) => failure.clone(),
+            (None, None) => "no answer in time".to_owned(),
         }
     }
 

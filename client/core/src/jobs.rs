@@ -182,8 +182,7 @@ impl Job {
             }
             Phase::Ready { .. } => self.next_candidate(now),
             Phase::Waiting { .. } if endpoint.failures > 0 => {
-                let reason = endpoint.refusal.as_ref().map_or("no connection", |(_, detail)| detail);
-                let detail = format!("management node at {}: {reason}", endpoint.address);
+                let detail = format!("management node at {}: {}", endpoint.address, endpoint.cause());
                 self.last_error = Some(Error::new(ErrorCode::NodeUnreachable, &detail));
                 self.next_candidate(now);
                 self.next_at = now + RETRY_FIRST * 4;
@@ -395,9 +394,16 @@ impl ClientCore {
             return error.clone();
         }
         if self.wire.map.state().is_none() {
-            let addresses: Vec<&str> = self.configuration.seeds.iter().map(String::as_str).collect();
-            let detail = format!("none of {} answers", addresses.join(", "));
-            return Error::new(ErrorCode::NodeUnreachable, &detail);
+            let seeds =
+                self.wire.endpoints.iter().filter(|endpoint| matches!(endpoint.target, Target::Seed { .. }));
+            let causes: Vec<String> = seeds
+                .map(|endpoint| match endpoint.is_ready() {
+                    true => format!("{} (it knows of no cluster yet)", endpoint.address),
+                    false => format!("{} ({})", endpoint.address, endpoint.cause()),
+                })
+                .collect();
+            let message = format!("No node of the cluster could be reached: {}", causes.join(", "));
+            return Error { message, ..Error::new(ErrorCode::NodeUnreachable, "") };
         }
         Error::new(ErrorCode::DeadlineExceeded, "")
     }

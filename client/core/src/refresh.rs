@@ -190,7 +190,10 @@ impl ClientCore {
                 Phase::Idle if wanted => connect(endpoint, &mut self.commands),
                 Phase::Waiting { until } if wanted && now >= until => connect(endpoint, &mut self.commands),
                 Phase::Waiting { until } if !wanted && now >= until => endpoint.phase = Phase::Idle,
-                Phase::Greeting { since, .. } if now >= since + ANSWER_WITHIN => self.close(now, index),
+                Phase::Greeting { since, .. } if now >= since + ANSWER_WITHIN => {
+                    endpoint.failure = Some("it takes the connection and does not answer".to_owned());
+                    self.close(now, index);
+                }
                 Phase::Ready { .. }
                     if !wanted && endpoint.outstanding == 0 && endpoint.builder.is_empty() =>
                 {

@@ -226,3 +226,33 @@ async fn a_future_that_is_dropped_disturbs_nobody() {
     batch.written(0).expect("written");
     eventually("the row", || server.with(|cluster| cluster.rows.len() == 1));
 }
+
+#[tokio::test]
+async fn what_programs_print_can_be_read() {
+    let (_server, client, table) = connect().await;
+    let row = user(&table, 7);
+    assert_eq!(format!("{row:?}"), r#"Row { id: Int(7), name: Text("user 7"), credit: Null }"#);
+    assert_eq!(format!("{table:?}"), format!("Table {{ name: shop.users, id: {}, version: 1 }}", table.id()));
+    assert_eq!(format!("{client:?}"), "Client { .. }");
+}
+
+#[tokio::test]
+async fn who_cannot_be_reached_is_named_with_the_cause() {
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let closing = std::net::TcpListener::bind("127.0.0.1:0").expect("a free port");
+    let addresses = [silent.local_addr().expect("bound"), closing.local_addr().expect("bound")];
+    std::thread::spawn(move || closing.incoming().for_each(drop));
+    let seeds = format!("127.0.0.1:1, {}, {}", addresses[0], addresses[1]);
+    let builder = Client::builder(&seeds).timeout(Duration::from_secs(1));
+    let error = builder.connect().await.expect_err("nobody is a node");
+    assert!(error.is(ErrorCode::NodeUnreachable), "{error}");
+    let causes =
+        ["127.0.0.1:1 (connection refused)".to_owned(), format!("{} (no answer in time)", addresses[0])];
+    for cause in causes {
+        assert!(error.message.contains(&cause), "{error}");
+    }
+    let closed = format!("{} (it closed the connection without an answer)", addresses[1]);
+    assert!(error.message.contains(&closed), "{error}");
+    let error = Client::connect("127.0.0.1:4567,h:99999").await.expect_err("no such port");
+    assert!(error.is(ErrorCode::InvalidRequest) && error.message.contains("'h:99999'"), "{error}");
+}
