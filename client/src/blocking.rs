@@ -9,6 +9,12 @@
 //! let user = client.get(&users, 7)?;
 //! # Ok::<(), duet_client::Error>(())
 //! ```
+//!
+//! Rows can be structs here, too: see [`TypedTable`].
+
+mod typed;
+
+pub use typed::TypedTable;
 
 use crate::client::{no_table, numbered, row_of, split_name, sum_of, unexpected};
 use crate::input::Input;
@@ -159,7 +165,12 @@ impl Client {
 
     fn attach(&mut self, now: Nanoseconds, target: Target, connected: std::io::Result<TcpStream>) {
         self.connects -= 1;
-        let Ok(stream) = connected else { return self.core.connect_failed(now, target) };
+        let stream = match connected {
+            Ok(stream) => stream,
+            Err(error) => {
+                return self.core.connect_failed_because(now, target, crate::address::reason(&error));
+            }
+        };
         self.next_generation = self.next_generation.wrapping_add(1);
         let used = |slot: u32| self.sockets.iter().any(|socket| socket.link.slot == slot);
         let slot = (0..).find(|slot| !used(*slot)).unwrap_or_default();

@@ -98,6 +98,64 @@ fn lost_links_and_unknown_outcomes() {
 
 #[test]
 fn nobody_there() {
-    let builder = duet_client::Client::builder("127.0.0.1:1").timeout(Duration::from_millis(100));
-    assert!(Client::with(builder).expect_err("nobody there").is(ErrorCode::NodeUnreachable));
+    let builder = duet_client::Client::builder("127.0.0.1:1").timeout(Duration::from_secs(1));
+    let error = Client::with(builder).expect_err("nobody there");
+    assert!(error.is(ErrorCode::NodeUnreachable), "{error}");
+    assert!(error.message.contains("127.0.0.1:1 (connection refused)"), "{error}");
+    let error = Client::connect("127.0.0.1").expect_err("no port");
+    assert!(error.is(ErrorCode::InvalidRequest) && error.message.contains("has no port"), "{error}");
+}
+
+#[test]
+fn structs_are_rows() {
+    #[derive(Row, Debug, Clone, PartialEq)]
+    #[duet(table = "shop.users")]
+    struct User {
+        #[duet(key)]
+        id: i64,
+        #[duet(length = 64)]
+        name: String,
+        credit: Option<i32>,
+    }
+    #[derive(Row, Debug)]
+    #[duet(table = "shop.users")]
+    struct Part {
+        #[duet(key)]
+        id: i64,
+        name: String,
+    }
+    let server = Server::start();
+    let mut client = Client::connect(&server.seed()).expect("the fake answers");
+    let users = client.open_or_create_typed_table::<User>().expect("created");
+    let again = client.open_or_create_typed_table::<User>().expect("opened");
+    assert_eq!(users.table().id(), again.table().id());
+    let user = |id: i64| User { id, name: format!("user {id}"), credit: None };
+    users.insert(&mut client, &user(1)).expect("new");
+    let many: Vec<User> = (2..3_000).map(user).collect();
+    users.upsert_many(&mut client, &many).expect("written");
+    let found = users.get_many(&mut client, [1_i64, 5_000, 2_999]).expect("answered");
+    assert_eq!(found, [Some(user(1)), None, Some(user(2_999))]);
+    let (mut row, version) = users.get_versioned(&mut client, 1).expect("answered").expect("there");
+    row.credit = Some(3);
+    users.replace_if_version(&mut client, &row, version).expect("that version");
+    let stale = users.replace_if_version(&mut client, &row, version).expect_err("another version");
+    assert!(stale.is(ErrorCode::VersionMismatch));
+    users.update(&mut client, 1, &[("credit", Assignment::SetNull)]).expect("there");
+    assert_eq!(users.get(&mut client, 1).expect("answered"), Some(user(1)));
+    users.delete(&mut client, 1).expect("there");
+    let mut count = 0;
+    users
+        .scan(&mut client, |_, row| {
+            assert_eq!(row, user(row.id));
+            count += 1;
+            Ok(())
+        })
+        .expect("answered");
+    assert_eq!(count, 2_998);
+    let part = client.typed_table::<Part>().expect("it fits");
+    let error =
+        part.upsert(&mut client, &Part { id: 2, name: "x".to_owned() }).expect_err("a column is missing");
+    assert!(error.is(ErrorCode::InvalidRequest) && error.message.contains("'credit'"), "{error}");
+    let row = part.get(&mut client, 2).expect("answered").expect("there");
+    assert_eq!((row.id, row.name.as_str()), (2, "user 2"));
 }
