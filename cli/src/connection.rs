@@ -10,11 +10,26 @@ use std::time::Duration;
 #[derive(Clone, Debug, clap::Args)]
 pub struct Connection {
     /// Addresses of data or management nodes, separated by commas; one that answers is enough
-    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4567", env = "DUET_CONNECT")]
+    #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:4567", env = "DUET_CONNECT", value_parser = addresses)]
     pub connect: String,
     /// File with the secret of the cluster, where it has one
     #[arg(long, value_name = "FILE")]
     pub cluster_secret_file: Option<PathBuf>,
+}
+
+/// Checks the spelling of addresses, separated by commas; names are resolved later.
+fn addresses(text: &str) -> Result<String, String> {
+    for address in text.split(',').map(str::trim) {
+        let sound = address.rsplit_once(':').is_some_and(|(host, port)| {
+            let bracketed = host.starts_with('[') && host.ends_with(']');
+            let host_sound = !host.is_empty() && !host.contains(char::is_whitespace);
+            host_sound && (bracketed || !host.contains(':')) && port.parse::<u16>().is_ok_and(|port| port > 0)
+        });
+        if !sound {
+            return Err(format!("'{address}' is no address; write host:port"));
+        }
+    }
+    Ok(text.to_owned())
 }
 
 impl Connection {
@@ -58,4 +73,31 @@ impl Connection {
 pub fn block_on<T>(tool: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.context("no runtime can be started")?.block_on(tool)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_spelling_of_addresses_is_checked() {
+        for sound in ["127.0.0.1:4567", "one:1,two.example:65535", "a:1, b:2", "[::1]:4567"] {
+            assert_eq!(addresses(sound), Ok(sound.to_owned()));
+        }
+        for bad in [
+            "",
+            "foo",
+            "127.0.0.1",
+            "127.0.0.1:99999",
+            "host:",
+            ":4567",
+            "host:0",
+            "a:1,",
+            "::1:4567",
+            "a b:1",
+        ] {
+            let error = addresses(bad).expect_err(bad);
+            assert!(error.contains("write host:port"), "{error}");
+        }
+    }
 }
