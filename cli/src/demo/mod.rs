@@ -201,7 +201,7 @@ async fn load_and_verify(client: &Client, demo: &DemoTable, rows: &mut u64) -> R
     let loaded = load(client, &table, &source, &mut converter()?, Pace::default(), &bar).await;
     bar.finish_and_clear();
     let loaded = loaded.with_context(|| format!("cannot load {name}"))?;
-    report_bad(&loaded.bad);
+    report_bad(&loaded.bad, source.unit());
     *rows += loaded.rows;
     let after = memory(client, *rows).await?;
 

@@ -39,7 +39,12 @@ pub fn new_table(
     let in_key = |column: &str| key.iter().any(|part| part.eq_ignore_ascii_case(column));
     for part in key {
         let known = source.columns().iter().any(|(column, _)| part.eq_ignore_ascii_case(column));
-        ensure!(known, "{} has no column '{part}' for the key", source.name());
+        ensure!(
+            known,
+            "{} has no column '{part}' for the key; its columns are {}",
+            source.name(),
+            names(source.columns().iter().map(|(column, _)| column))
+        );
     }
     let mut builder = TableDefinition::builder(&name.database, &name.table).primary_key(key);
     for ((column, _), profile) in source.columns().iter().zip(profiles) {
@@ -77,7 +82,11 @@ pub fn existing_table(definition: &TableDefinition, source: &Source, key: &[Stri
         && key.iter().zip(&key_names).all(|(given, name)| given.eq_ignore_ascii_case(name));
     ensure!(same_key || key.is_empty(), "{table} has the key {}, not {}", key_names.join(","), key.join(","));
     for (column, _) in source.columns() {
-        ensure!(definition.column_index(column).is_some(), "{table} has no column '{column}'");
+        ensure!(
+            definition.column_index(column).is_some(),
+            "{table} has no column '{column}'; its columns are {}",
+            names(definition.columns.iter().map(|column| &column.name))
+        );
     }
     let mut origins = Vec::with_capacity(definition.columns.len());
     for column in &definition.columns {
@@ -85,10 +94,24 @@ pub fn existing_table(definition: &TableDefinition, source: &Source, key: &[Stri
         match found {
             Some(index) => origins.push(Origin::File(index)),
             None if column.nullable || column.default.is_some() => origins.push(Origin::Default),
-            None => bail!("{} has no column '{}', which {table} needs", source.name(), column.name),
+            None => bail!(
+                "{} has no column '{}', which {table} needs; its columns are {}",
+                source.name(),
+                column.name,
+                names(source.columns().iter().map(|(name, _)| name))
+            ),
         }
     }
     Ok(origins)
+}
+
+/// `'id', 'name'`, not too many of them.
+fn names<'a>(columns: impl ExactSizeIterator<Item = &'a String>) -> String {
+    const SHOWN: usize = 30;
+    let more = columns.len().saturating_sub(SHOWN);
+    let shown: Vec<String> = columns.take(SHOWN).map(|column| format!("'{column}'")).collect();
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    shown.join(", ") + &more
 }
 
 /// Name of a table with its database.

@@ -78,7 +78,7 @@ pub async fn load(
                 problem = Some(error);
                 break 'file;
             }
-            under_way.spawn(write(client.clone(), Table::clone(table), chunk));
+            under_way.spawn(write(client.clone(), Table::clone(table), chunk, source.unit()));
         }
     }
     while let Some(finished) = under_way.join_next().await {
@@ -105,26 +105,26 @@ fn count(
 }
 
 /// Writes rows in as few batches as their size allows.
-async fn write(client: Client, table: Table, rows: Vec<GoodRow>) -> Result<u64> {
+async fn write(client: Client, table: Table, rows: Vec<GoodRow>, unit: &'static str) -> Result<u64> {
     let mut batch = Batch::new();
     let mut numbers = Vec::with_capacity(rows.len());
     for row in &rows {
         if batch.upsert(&table, &row.values, Expectation::Any).is_err() && !batch.is_empty() {
             // A batch holds a limited number of bytes; a row alone always fits.
-            flush(&client, &mut batch, &mut numbers).await?;
+            flush(&client, &mut batch, &mut numbers, unit).await?;
             batch.upsert(&table, &row.values, Expectation::Any)?;
         }
         numbers.push(row.number);
     }
-    flush(&client, &mut batch, &mut numbers).await?;
+    flush(&client, &mut batch, &mut numbers, unit).await?;
     Ok(rows.len() as u64)
 }
 
-async fn flush(client: &Client, batch: &mut Batch, numbers: &mut Vec<u64>) -> Result<()> {
+async fn flush(client: &Client, batch: &mut Batch, numbers: &mut Vec<u64>, unit: &str) -> Result<()> {
     client.execute(batch).await?;
     if batch.error_count() > 0 {
         for (index, number) in numbers.iter().enumerate() {
-            batch.written(index).map_err(|error| anyhow!(error).context(format!("row {number}")))?;
+            batch.written(index).map_err(|error| anyhow!(error).context(format!("{unit} {number}")))?;
         }
     }
     batch.clear();

@@ -2,6 +2,7 @@
 
 pub mod cell;
 mod columnar;
+mod csv_input;
 pub mod definition;
 pub mod load;
 pub mod profile;
@@ -38,7 +39,7 @@ pub struct Arguments {
     /// The table must not exist yet
     #[arg(long, conflicts_with = "append")]
     pub create: bool,
-    /// The table must exist already
+    /// The table must exist already; its rows with the same keys are replaced
     #[arg(long)]
     pub append: bool,
     /// Rows sent at a time
@@ -68,7 +69,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
     }
     block_on(async {
         let client = arguments.connection.open(TIMEOUT).await?;
-        let table = open_table(&client, arguments, &source).await?;
+        let (table, created) = open_table(&client, arguments, &source).await?;
         let origins = existing_table(table.definition(), &source, &arguments.key)?;
         let mut converter = Converter::new(table.definition().clone(), origins)?;
         let pace = Pace { batch_rows: arguments.batch.into(), ..Pace::default() };
@@ -76,7 +77,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
         let loaded = load(&client, &table, &source, &mut converter, pace, &bar).await;
         bar.finish_and_clear();
         let loaded = loaded?;
-        report(&arguments.table, &loaded)?;
+        report(&arguments.table, &loaded, created, source.unit())?;
         Ok(loaded.bad.count == 0)
     })
 }
@@ -89,11 +90,12 @@ fn new_definition(arguments: &Arguments, source: &Source) -> Result<duet_client:
     new_table(&arguments.table, source, &profiles?, &arguments.key)
 }
 
-async fn open_table(client: &Client, arguments: &Arguments, source: &Source) -> Result<Table> {
+/// The table, and whether it is new.
+async fn open_table(client: &Client, arguments: &Arguments, source: &Source) -> Result<(Table, bool)> {
     let name = arguments.table.to_string();
     match client.table(&name).await {
         Ok(_) if arguments.create => bail!("table {name} exists already; --append adds to it"),
-        Ok(table) => return Ok(table),
+        Ok(table) => return Ok((table, false)),
         Err(error) if !error.is(ErrorCode::TableNotFound) => return Err(error.into()),
         Err(_) if arguments.append => bail!("there is no table {name}; --create creates it"),
         Err(_) => {}
@@ -102,11 +104,11 @@ async fn open_table(client: &Client, arguments: &Arguments, source: &Source) -> 
     match client.create_table(definition.clone()).await {
         Ok(table) => {
             say(format_args!("created table {}", describe(&definition)))?;
-            Ok(table)
+            Ok((table, true))
         }
         // Somebody else was faster: theirs is as good.
         Err(error) if error.is(ErrorCode::TableExists) && !arguments.create => {
-            Ok(client.table(&name).await?)
+            Ok((client.table(&name).await?, false))
         }
         Err(error) => Err(error).with_context(|| format!("cannot create table {name}")),
     }
@@ -129,25 +131,28 @@ pub fn describe(definition: &duet_client::TableDefinition) -> String {
     )
 }
 
-fn report(table: &TableName, loaded: &Loaded) -> Result<()> {
+fn report(table: &TableName, loaded: &Loaded, created: bool, unit: &str) -> Result<()> {
     say(format_args!(
         "{} rows into {table} in {:.1} s ({} rows/s)",
         count_text(loaded.rows),
         loaded.time.as_secs_f64(),
         count_text(loaded.rows_per_second() as u64)
     ))?;
-    report_bad(&loaded.bad);
+    if !created {
+        say(format_args!("rows that the table had with the same keys have been replaced"))?;
+    }
+    report_bad(&loaded.bad, unit);
     Ok(())
 }
 
-/// Tells on standard error which rows were left out.
-pub fn report_bad(bad: &BadRows) {
+/// Tells on standard error which rows were left out; `unit` is what their numbers count.
+pub fn report_bad(bad: &BadRows, unit: &str) {
     if bad.count == 0 {
         return;
     }
     eprintln!("{} rows were left out:", count_text(bad.count));
     for (row, reason) in &bad.first {
-        eprintln!("  row {row}: {reason}");
+        eprintln!("  {unit} {row}: {reason}");
     }
     let more = bad.count - bad.first.len() as u64;
     if more > 0 {

@@ -34,7 +34,7 @@ impl BadRows {
 /// A row that fits its table.
 #[derive(Clone, Debug, PartialEq)]
 pub struct GoodRow {
-    /// Number in the file, from 1.
+    /// Number in the file, as [`Batch::row_number`] counts.
     pub number: u64,
     /// Values of all columns of the table.
     pub values: Vec<Value>,
@@ -171,15 +171,15 @@ mod tests {
             .build()
             .expect("valid");
         let (good, bad) = convert(&source, definition);
-        assert_eq!(good.iter().map(|row| row.number).collect::<Vec<_>>(), [1, 7]);
+        assert_eq!(good.iter().map(|row| row.number).collect::<Vec<_>>(), [2, 8]);
         assert_eq!(bad.count, 5);
         let reason =
             |row: u64| bad.first.iter().find(|(number, _)| *number == row).expect("reported").1.clone();
-        assert!(reason(2).contains("error 155") && reason(2).contains("'id'"), "{}", reason(2));
-        assert!(reason(3).contains("same key (1)"), "{}", reason(3));
-        assert!(reason(4).contains("1 fields"), "{}", reason(4));
-        assert!(reason(5).contains("\"x\" is not a value of type INT"), "{}", reason(5));
-        assert!(reason(6).contains("error 154"), "{}", reason(6));
+        assert!(reason(3).contains("error 155") && reason(3).contains("'id'"), "{}", reason(3));
+        assert!(reason(4).contains("same key (1)"), "{}", reason(4));
+        assert!(reason(5).contains("1 fields"), "{}", reason(5));
+        assert!(reason(6).contains("\"x\" is not a value of type INT"), "{}", reason(6));
+        assert!(reason(7).contains("error 154"), "{}", reason(7));
     }
 
     #[test]

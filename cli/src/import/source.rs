@@ -2,6 +2,7 @@
 
 use super::cell::Cell;
 use super::columnar::{ArrowBatch, declared};
+use super::csv_input::CsvInput;
 use super::profile::Declared;
 use anyhow::{Context, Result, bail, ensure};
 use bytes::Bytes;
@@ -11,13 +12,10 @@ use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use std::fs::File;
-use std::io::{self, Read};
 use std::path::{Path, PathBuf};
 
 /// Rows that are decoded at a time.
 const BATCH_ROWS: usize = 4096;
-/// Longest record of a CSV file, in bytes; an unclosed quote would otherwise read the whole file as one field.
-const LONGEST_RECORD_BYTES: usize = 1 << 20;
 
 /// Where the bytes of a source are.
 #[derive(Clone, Debug)]
@@ -97,6 +95,14 @@ impl Source {
         &self.columns
     }
 
+    /// What the numbers of rows count.
+    pub fn unit(&self) -> &'static str {
+        match self.origin {
+            Origin::ParquetFile(_) | Origin::ParquetBytes(_) => "row",
+            Origin::Csv { .. } => "line",
+        }
+    }
+
     /// Number of rows, where the file says it.
     pub fn rows(&self) -> Option<u64> {
         self.rows
@@ -122,31 +128,10 @@ impl Source {
     }
 }
 
-/// Ends a record that grows beyond its limit with an error.
-struct Limited<R> {
-    inner: R,
-    left: usize,
-}
-
-impl<R: Read> Read for Limited<R> {
-    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        if self.left == 0 {
-            let sentence =
-                format!("a record is longer than {LONGEST_RECORD_BYTES} bytes; is a quote not closed?");
-            return Err(io::Error::new(io::ErrorKind::InvalidData, sentence));
-        }
-        let length = buffer.len().min(self.left);
-        let count = self.inner.read(&mut buffer[..length])?;
-        self.left -= count;
-        Ok(count)
-    }
-}
-
-type CsvReader = csv::Reader<Limited<File>>;
+type CsvReader = csv::Reader<CsvInput<File>>;
 
 fn csv_reader(path: &Path) -> Result<CsvReader> {
-    let input = Limited { inner: File::open(path)?, left: LONGEST_RECORD_BYTES };
-    Ok(csv::ReaderBuilder::new().flexible(true).from_reader(input))
+    Ok(csv::ReaderBuilder::new().flexible(true).from_reader(CsvInput::new(File::open(path)?)))
 }
 
 enum Reader {
@@ -185,7 +170,12 @@ impl Iterator for Batches {
                 Some(Ok(Batch { content, first_row }))
             }
             Err(error) => {
-                Some(Err(error.context(format!("{} cannot be read behind row {}", self.name, first_row - 1))))
+                // The errors of CSV files name the line themselves.
+                let place = match self.reader {
+                    Reader::Parquet(_) => format!(" behind row {}", first_row - 1),
+                    Reader::Csv { .. } => String::new(),
+                };
+                Some(Err(error.context(format!("{} cannot be read{place}", self.name))))
             }
         }
     }
@@ -194,12 +184,16 @@ impl Iterator for Batches {
 fn read_records(reader: &mut CsvReader) -> Result<Vec<ByteRecord>> {
     let mut records = Vec::with_capacity(BATCH_ROWS);
     while records.len() < BATCH_ROWS {
-        // The reader may hold the start of the next record in its buffer already; the limit is generous enough.
-        reader.get_mut().left = LONGEST_RECORD_BYTES;
+        reader.get_mut().next_record();
         let mut record = ByteRecord::new();
         if !reader.read_byte_record(&mut record)? {
             break;
         }
+        // The position that the reader notes is that of empty lines before the record; its end is certain.
+        let breaks = record.as_slice().iter().filter(|byte| **byte == b'\n').count() as u64;
+        let mut start = reader.position().clone();
+        start.set_line(start.line().saturating_sub(1 + breaks));
+        record.set_position(Some(start));
         records.push(record);
     }
     Ok(records)
@@ -231,9 +225,12 @@ impl Batch {
         self.content.rows()
     }
 
-    /// Number of a row in the file, counted from 1 without the header.
+    /// Number of a row in the file, counted from 1; in a CSV file that of its first line, the header included.
     pub fn row_number(&self, row: usize) -> u64 {
-        self.first_row + row as u64
+        match &self.content {
+            Content::Arrow(_) => self.first_row + row as u64,
+            Content::Text { records, .. } => records[row].position().map_or(0, csv::Position::line),
+        }
     }
 
     /// Why a row cannot be used at all, if so.
@@ -263,6 +260,7 @@ impl Batch {
 
 #[cfg(test)]
 mod tests {
+    use super::super::csv_input::LONGEST_RECORD_BYTES;
     use super::*;
 
     fn csv_file(directory: &tempfile::TempDir, content: &[u8]) -> PathBuf {
@@ -280,12 +278,24 @@ mod tests {
         assert_eq!(source.columns().len(), 2);
         let batches: Vec<Batch> = source.batches().expect("open").collect::<Result<_>>().expect("rows");
         let batch = &batches[0];
-        assert_eq!((batches.len(), batch.rows(), batch.row_number(3)), (1, 4, 4));
+        assert_eq!((batches.len(), batch.rows(), batch.row_number(3)), (1, 4, 6));
         assert_eq!(batch.cell(1, 0), Cell::Untyped("x, \"y\"\nz"));
         assert!(batch.problem(0).is_none());
         assert!(batch.problem(1).expect("too short").contains("1 fields"));
         assert!(batch.cell(0, 2).is_null() && batch.cell(1, 2).is_null());
         assert!(matches!(batch.cell(0, 3), Cell::Invalid(_)));
+    }
+
+    #[test]
+    fn rows_have_the_numbers_of_their_lines() {
+        let directory = tempfile::tempdir().expect("a directory");
+        for content in
+            ["\na,b\n1,2\n\n\n3,\"x\n\ny\"\n5,6", "\r\na,b\r\n1,2\r\n\r\n\r\n3,\"x\r\n\r\ny\"\r\n5,6\r\n\r\n"]
+        {
+            let source = Source::open(&csv_file(&directory, content.as_bytes()), &[]).expect("readable");
+            let batch = source.batches().expect("open").next().expect("a batch").expect("rows");
+            assert_eq!((0..batch.rows()).map(|row| batch.row_number(row)).collect::<Vec<_>>(), [3, 6, 9]);
+        }
     }
 
     #[test]
@@ -295,7 +305,10 @@ mod tests {
         content.resize(3 * LONGEST_RECORD_BYTES, b'x');
         let source = Source::open(&csv_file(&directory, &content), &[]).expect("readable");
         let error = source.batches().expect("open").next().expect("an answer").err().expect("an error");
-        assert!(format!("{error:#}").contains("quote"), "{error:#}");
+        assert!(format!("{error:#}").contains("the quote in line 2"), "{error:#}");
+        let source = Source::open(&csv_file(&directory, b"a,b\n1,x\n2,\"y\n3,z\n"), &[]).expect("readable");
+        let error = source.batches().expect("open").next().expect("an answer").err().expect("an error");
+        assert!(format!("{error:#}").ends_with("line 3: a quote is opened and never closed"), "{error:#}");
     }
 
     #[test]

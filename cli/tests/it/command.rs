@@ -120,12 +120,25 @@ fn the_demo_serves_tools_and_leaves_nothing_behind() {
     let partial = import(&["--append"]);
     assert_eq!(partial.status.code(), Some(3));
     let report = text(&partial.stderr);
-    for expected in ["3 rows were left out", "row 2: error 155", "row 3: an earlier row", "row 4: error 154"]
+    for expected in
+        ["3 rows were left out", "line 3: error 155", "line 4: an earlier row", "line 5: error 154"]
     {
         assert!(report.contains(expected), "{expected} is missing in {report}");
     }
     std::fs::write(&csv, "id,nonsense\n3,1\n").expect("writable");
-    assert!(text(&import(&[]).stderr).contains("has no column 'nonsense'"));
+    assert!(
+        text(&import(&[]).stderr).contains("has no column 'nonsense'; its columns are 'id', 'name', 'born'")
+    );
+    std::fs::write(&csv, "id,name\n1,Ada\n2,\"Alan\n3,Grace\n").expect("writable");
+    let unclosed = import(&[]);
+    assert_eq!(unclosed.status.code(), Some(1));
+    assert!(
+        text(&unclosed.stderr).contains("line 3: a quote is opened and never closed"),
+        "{}",
+        text(&unclosed.stderr)
+    );
+    std::fs::write(&csv, "id,name\n1,Augusta\n").expect("writable");
+    assert!(text(&import(&[]).stdout).contains("with the same keys have been replaced"));
 
     demo.child.kill().expect("SIGKILL");
     demo.child.wait().expect("collected");
@@ -216,6 +229,13 @@ fn errors_are_sentences() {
     );
 
     assert_eq!(duet(&["import", "a.csv", "--table", "a.b.c"]).status.code(), Some(2));
+    let nowhere = duet(&["admin", "status", "--connect", "foo"]);
+    assert_eq!(nowhere.status.code(), Some(2));
+    assert!(
+        text(&nowhere.stderr).contains("'foo' is no address; write host:port"),
+        "{}",
+        text(&nowhere.stderr)
+    );
     assert_eq!(duet(&["no-such-subcommand"]).status.code(), Some(2));
     let open = duet(&["datanode", "--node-id", "1", "--listen", "0.0.0.0:0", "--management", "127.0.0.1:1"]);
     assert_eq!(open.status.code(), Some(1));
