@@ -1,4 +1,6 @@
-//! `duet admin`: how the cluster is and which tables it has.
+//! `duet admin`: how the cluster is, which tables it has, and single rows.
+
+mod row;
 
 use crate::connection::{Connection, block_on};
 use crate::output::say;
@@ -19,6 +21,10 @@ pub enum AdminCommand {
     Status(Arguments),
     /// Show tables with their columns and keys
     Tables(Arguments),
+    /// Show the columns of one row, found by its primary key
+    Get(row::GetArguments),
+    /// Drop a table with all its rows
+    Drop(row::DropArguments),
 }
 
 /// Options of `duet admin status` and `duet admin tables`.
@@ -47,6 +53,8 @@ pub fn run(command: &AdminCommand) -> Result<()> {
                     false => say(format_args!("{}", status_text(&status)))?,
                 }
             }
+            AdminCommand::Get(arguments) => row::get(arguments).await?,
+            AdminCommand::Drop(arguments) => row::drop_table(arguments).await?,
             AdminCommand::Tables(arguments) => {
                 let client = arguments.connection.open(TIMEOUT).await?;
                 let tables = client.tables().await?;

@@ -41,7 +41,7 @@ enum Command {
     /// Every row is an upsert: a row of the table with the same key is replaced, so that an import can be repeated.
     /// Of rows of the file with the same key the first one counts; the others are reported as left out.
     Import(Box<import::Arguments>),
-    /// Look at a cluster
+    /// Look at a cluster and its tables
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Run a management node: decides who may serve, keeps the dictionary

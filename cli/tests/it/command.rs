@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 const PATIENCE: Duration = Duration::from_secs(120);
 
 fn duet(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_duet")).args(arguments).output().expect("duet runs")
+    Command::new(env!("CARGO_BIN_EXE_duet")).args(arguments).stdin(Stdio::null()).output().expect("duet runs")
 }
 
 fn text(bytes: &[u8]) -> String {
@@ -140,6 +140,26 @@ fn the_demo_serves_tools_and_leaves_nothing_behind() {
     std::fs::write(&csv, "id,name\n1,Augusta\n").expect("writable");
     assert!(text(&import(&[]).stdout).contains("with the same keys have been replaced"));
 
+    let row = demo.tool(&["admin", "get", "people", "1", "--json"]);
+    let row: serde_json::Value = serde_json::from_slice(&row.stdout).expect("JSON");
+    assert_eq!(row, serde_json::json!({ "id": 1, "name": "Augusta", "born": null }));
+    let flight = demo.tool(&["admin", "get", "nyc.flights", "2013-01-01 10:00:00,UA,1545"]);
+    assert!(text(&flight.stdout).contains("N14228"), "{}", text(&flight.stderr));
+    let missing = demo.tool(&["admin", "get", "people", "-1"]);
+    assert!(
+        text(&missing.stderr).contains("default.people has no row with the key -1"),
+        "{}",
+        text(&missing.stderr)
+    );
+    let unasked = demo.tool(&["admin", "drop", "people"]);
+    assert!(
+        text(&unasked.stderr).contains("--yes drops default.people without asking"),
+        "{}",
+        text(&unasked.stderr)
+    );
+    assert_eq!(demo.tool(&["admin", "drop", "people", "--yes"]).status.code(), Some(0));
+    assert_eq!(demo.tool(&["admin", "drop", "people", "--yes"]).status.code(), Some(1), "it is gone");
+
     demo.child.kill().expect("SIGKILL");
     demo.child.wait().expect("collected");
     let deadline = Instant::now() + PATIENCE;
@@ -250,6 +270,8 @@ fn every_subcommand_has_help() {
         &["import", "--help"],
         &["admin", "status", "--help"],
         &["admin", "tables", "--help"],
+        &["admin", "get", "--help"],
+        &["admin", "drop", "--help"],
         &["mgmd", "--help"],
         &["datanode", "--help"],
         &["bench", "keys", "--help"],
