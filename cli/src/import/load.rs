@@ -3,10 +3,16 @@
 use super::rows::{BadRows, Converter, GoodRow};
 use super::source::Source;
 use anyhow::{Context, Result, anyhow};
-use duet_client::{Batch, Client, Expectation, Table};
+use duet_client::{Batch, Client, ClusterStatus, Expectation, Table};
 use indicatif::ProgressBar;
+use std::pin::pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 use tokio::task::{JoinSet, block_in_place};
+
+/// A batch that takes longer than this waits for something.
+const LONG: Duration = Duration::from_secs(2);
 
 /// How rows are sent.
 #[derive(Clone, Copy, Debug)]
@@ -55,6 +61,13 @@ pub async fn load(
 ) -> Result<Loaded> {
     let start = Instant::now();
     let mut loaded = Loaded { rows: 0, bad: BadRows::default(), time: Duration::ZERO };
+    let writer = Writer {
+        client: client.clone(),
+        table: Table::clone(table),
+        unit: source.unit(),
+        progress: progress.clone(),
+        told: Arc::default(),
+    };
     let mut under_way = JoinSet::new();
     let mut batches = source.batches()?;
     let mut problem = None;
@@ -78,7 +91,7 @@ pub async fn load(
                 problem = Some(error);
                 break 'file;
             }
-            under_way.spawn(write(client.clone(), Table::clone(table), chunk, source.unit()));
+            under_way.spawn(writer.clone().write(chunk));
         }
     }
     while let Some(finished) = under_way.join_next().await {
@@ -104,30 +117,81 @@ fn count(
     Ok(())
 }
 
-/// Writes rows in as few batches as their size allows.
-async fn write(client: Client, table: Table, rows: Vec<GoodRow>, unit: &'static str) -> Result<u64> {
-    let mut batch = Batch::new();
-    let mut numbers = Vec::with_capacity(rows.len());
-    for row in &rows {
-        if batch.upsert(&table, &row.values, Expectation::Any).is_err() && !batch.is_empty() {
-            // A batch holds a limited number of bytes; a row alone always fits.
-            flush(&client, &mut batch, &mut numbers, unit).await?;
-            batch.upsert(&table, &row.values, Expectation::Any)?;
-        }
-        numbers.push(row.number);
-    }
-    flush(&client, &mut batch, &mut numbers, unit).await?;
-    Ok(rows.len() as u64)
+/// Writes the rows of one source.
+#[derive(Clone)]
+struct Writer {
+    client: Client,
+    table: Table,
+    /// What the numbers of rows count.
+    unit: &'static str,
+    progress: ProgressBar,
+    /// Whether somebody was told that the cluster keeps us waiting.
+    told: Arc<AtomicBool>,
 }
 
-async fn flush(client: &Client, batch: &mut Batch, numbers: &mut Vec<u64>, unit: &str) -> Result<()> {
-    client.execute(batch).await?;
-    if batch.error_count() > 0 {
-        for (index, number) in numbers.iter().enumerate() {
-            batch.written(index).map_err(|error| anyhow!(error).context(format!("{unit} {number}")))?;
+impl Writer {
+    /// Writes rows in as few batches as their size allows.
+    async fn write(self, rows: Vec<GoodRow>) -> Result<u64> {
+        let mut batch = Batch::new();
+        let mut numbers = Vec::with_capacity(rows.len());
+        for row in &rows {
+            if batch.upsert(&self.table, &row.values, Expectation::Any).is_err() && !batch.is_empty() {
+                // A batch holds a limited number of bytes; a row alone always fits.
+                self.flush(&mut batch, &mut numbers).await?;
+                batch.upsert(&self.table, &row.values, Expectation::Any)?;
+            }
+            numbers.push(row.number);
         }
+        self.flush(&mut batch, &mut numbers).await?;
+        Ok(rows.len() as u64)
     }
-    batch.clear();
-    numbers.clear();
-    Ok(())
+
+    async fn flush(&self, batch: &mut Batch, numbers: &mut Vec<u64>) -> Result<()> {
+        {
+            let mut executed = pin!(self.client.execute(batch));
+            tokio::select! {
+                result = &mut executed => result,
+                // It never ends.
+                () = self.tell_of_waiting() => executed.await,
+            }?;
+        }
+        if batch.error_count() > 0 {
+            for (index, number) in numbers.iter().enumerate() {
+                batch
+                    .written(index)
+                    .map_err(|error| anyhow!(error).context(format!("{} {number}", self.unit)))?;
+            }
+        }
+        batch.clear();
+        numbers.clear();
+        Ok(())
+    }
+
+    /// Says once what the cluster waits for when a batch takes long; its operations are repeated meanwhile.
+    async fn tell_of_waiting(&self) {
+        tokio::time::sleep(LONG).await;
+        if !self.told.swap(true, Ordering::Relaxed) {
+            let reason = match tokio::time::timeout(LONG, self.client.status()).await {
+                Ok(Ok(status)) => why_waiting(&status),
+                Ok(Err(error)) => error.to_string(),
+                Err(_) => "no node answers".to_owned(),
+            };
+            self.progress.suspend(|| eprintln!("waiting: {reason}"));
+        }
+        std::future::pending::<()>().await;
+    }
+}
+
+/// What keeps a cluster from answering, as far as its state tells.
+fn why_waiting(status: &ClusterStatus) -> String {
+    if status.state.view.number == 0 {
+        let (registered, wanted) = (status.state.nodes.len(), status.state.configuration.data_nodes);
+        return format!("{registered} of {wanted} data nodes have registered");
+    }
+    let idle = status.nodes.iter().filter(|node| node.in_view && !(node.connected && node.serving));
+    let idle: Vec<String> = idle.map(|node| node.node.to_string()).collect();
+    match idle.is_empty() {
+        true => "the data nodes have not answered yet".to_owned(),
+        false => format!("data node {} does not serve", idle.join(" and ")),
+    }
 }
