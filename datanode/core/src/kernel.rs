@@ -243,12 +243,7 @@ impl Kernel {
         if let Some(target) = closed.target {
             self.membership.lost(target, now);
         }
-        if let Stage::Ready(LinkRole::Peer { lane }) = closed.stage
-            && self.out.lanes[lane].detach(link)
-            && self.out.lanes[lane].number == 0
-        {
-            self.set_forward_link(self.out.lanes[lane].peer.node, None);
-        }
+        self.detach_lane(link, closed.stage);
         self.coordinator.link_closed(&mut context!(self), link);
     }
 

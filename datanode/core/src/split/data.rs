@@ -152,14 +152,19 @@ impl Kernel {
         self.ldm.execute(&mut context!(self), &group[..used]);
     }
 
-    /// Installs a state that coordinator 0 handed on.
-    fn data_install(&mut self, now: Nanoseconds, installation: &Installation) {
+    /// Makes the node's identity and a state this part's own; the version of the state.
+    fn adopt(&mut self, now: Nanoseconds, installation: &Installation) -> u64 {
         self.membership.instance = installation.instance;
         self.membership.cluster_id = installation.cluster_id;
         self.out.identity.sender = installation.instance;
         self.out.identity.cluster_id = installation.cluster_id;
-        let version = installation.state.version;
         self.apply_state(now, installation.state.clone(), installation.record.clone());
+        installation.state.version
+    }
+
+    /// Installs a state that coordinator 0 handed on.
+    fn data_install(&mut self, now: Nanoseconds, installation: &Installation) {
+        let version = self.adopt(now, installation);
         if let Some(split) = &mut self.split {
             split.out.to_coordinators[0].push_back(ToCoordinator::Installed { version });
         }
@@ -168,7 +173,12 @@ impl Kernel {
     fn data_link_closed(&mut self, link: LinkId) {
         self.out.close(link);
         let Some(closed) = self.links.close(link) else { return };
-        if let Stage::Ready(LinkRole::Peer { lane }) = closed.stage
+        self.detach_lane(link, closed.stage);
+    }
+
+    /// A link in this stage is gone: if it carried a lane, the lane has no connection any more.
+    pub(crate) fn detach_lane(&mut self, link: LinkId, stage: Stage) {
+        if let Stage::Ready(LinkRole::Peer { lane }) = stage
             && self.out.lanes[lane].detach(link)
             && self.out.lanes[lane].number == 0
         {
@@ -305,12 +315,7 @@ impl Kernel {
 
     /// Installs a state that all data parts have installed, and marks it in the mailboxes.
     fn coordinator_install(&mut self, now: Nanoseconds, installation: &Installation) {
-        self.membership.instance = installation.instance;
-        self.membership.cluster_id = installation.cluster_id;
-        self.out.identity.sender = installation.instance;
-        self.out.identity.cluster_id = installation.cluster_id;
-        let version = installation.state.version;
-        self.apply_state(now, installation.state.clone(), installation.record.clone());
+        let version = self.adopt(now, installation);
         if let Some(split) = &mut self.split {
             split.out.all_data(|| ToData::Mark { version });
             if self.part != Part::Coordinator(0) {
