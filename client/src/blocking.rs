@@ -315,6 +315,20 @@ impl Client {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<Row>>> {
         let mut rows = Vec::new();
+        self.read_each(table, keys, |batch, index| {
+            rows.push(row_of(table, batch, index)?);
+            Ok(())
+        })?;
+        Ok(rows)
+    }
+
+    /// Reads rows in as many batches as needed; `each` gets the place of every answer, in the order of the keys.
+    fn read_each<K: Key>(
+        &mut self,
+        table: &Table,
+        keys: impl IntoIterator<Item = K>,
+        mut each: impl FnMut(&Batch, usize) -> Result<()>,
+    ) -> Result<()> {
         let mut keys = keys.into_iter().peekable();
         let mut batch = Batch::new();
         while keys.peek().is_some() {
@@ -324,10 +338,10 @@ impl Client {
             }
             self.execute(&mut batch);
             for index in 0..batch.len() {
-                rows.push(row_of(table, &batch, index)?);
+                each(&batch, index)?;
             }
         }
-        Ok(rows)
+        Ok(())
     }
 
     /// Inserts a row; see [`crate::Client::insert`].

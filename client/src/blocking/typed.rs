@@ -129,18 +129,10 @@ impl<T: TableRow> TypedTable<T> {
         keys: impl IntoIterator<Item = K>,
     ) -> Result<Vec<Option<T>>> {
         let mut rows = Vec::new();
-        let mut keys = keys.into_iter().peekable();
-        let mut batch = Batch::new();
-        while keys.peek().is_some() {
-            batch.clear();
-            for key in keys.by_ref().take(MAX_BATCH_OPERATIONS) {
-                batch.read(self.table(), &key)?;
-            }
-            client.execute(&mut batch);
-            for index in 0..batch.len() {
-                rows.push(self.read(&batch, index)?.map(|(row, _)| row));
-            }
-        }
+        client.read_each(self.table(), keys, |batch, index| {
+            rows.push(self.read(batch, index)?.map(|(row, _)| row));
+            Ok(())
+        })?;
         Ok(rows)
     }
 
