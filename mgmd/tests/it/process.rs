@@ -29,6 +29,8 @@ fn a_node_serves_and_a_restart_keeps_the_state() {
     let running = Running::start(arguments(directory.path()));
     let mut data_node = form(&running);
     let mut client = Peer::greeted(running.listening, ROLE_CLIENT);
+    // A peer that waits for one answer drops every other one, so a second one looks at the state.
+    let mut watcher = Peer::greeted(running.listening, ROLE_CLIENT);
     let definition = TableDefinition::builder("shop", "orders")
         .required("id", ColumnType::BigInt)
         .primary_key(["id"])
@@ -38,11 +40,11 @@ fn a_node_serves_and_a_restart_keeps_the_state() {
         ChangeDictionary { kind: KIND_CREATE_TABLE.into(), request: [3; 16], ..ChangeDictionary::default() };
     client.send(9, &body, Sections::one(&definition.to_record().expect("encodes")));
     wait_until("the table", || {
-        let version = client.fetch_state().version;
+        let version = watcher.fetch_state().version;
         data_node.report(version);
-        client.fetch_state().tables.first().is_some_and(|table| table.state == TableState::Active)
+        watcher.fetch_state().tables.first().is_some_and(|table| table.state == TableState::Active)
     });
-    let version = client.fetch_state().version;
+    let version = watcher.fetch_state().version;
     data_node.report(version);
     let code = client.receive(|_, signal| Some(signal.body::<DictionaryChanged>()?.code.get()));
     assert_eq!(code, 0);
