@@ -5,6 +5,7 @@ use duet_protocol::record::ClusterState;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
+use std::sync::atomic::{AtomicU16, Ordering};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -223,8 +224,18 @@ fn start(arguments: &[String]) -> Process {
     Process::start(&arguments)
 }
 
-/// An address with a port that was free a moment ago.
+/// An address with a port that is free and stays so: the system gives no ports of this range to others, neither to who
+/// binds port 0 nor to who connects.
 pub fn free_address() -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("bound").to_string()
+    static GIVEN: AtomicU16 = AtomicU16::new(0);
+    loop {
+        let port = 10_000
+            + (std::process::id() as u16)
+                .wrapping_mul(97)
+                .wrapping_add(GIVEN.fetch_add(1, Ordering::Relaxed))
+                % 20_000;
+        if TcpListener::bind(("127.0.0.1", port)).is_ok() {
+            return format!("127.0.0.1:{port}");
+        }
+    }
 }

@@ -9,7 +9,7 @@ use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TAB
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::hello::{ROLE_CLIENT, ROLE_DATA_NODE};
 use duet_protocol::signal::refuse_link::RefuseLink;
-use std::net::TcpListener;
+use std::net::{SocketAddr, TcpListener};
 
 /// Registers data node 1 and forms the view.
 fn form(running: &Running) -> Peer {
@@ -67,10 +67,11 @@ fn a_node_serves_and_a_restart_keeps_the_state() {
 #[test]
 fn three_processes_make_one_cluster() {
     let directories: Vec<_> = (0..3).map(|_| tempfile::tempdir().expect("directory")).collect();
-    let listeners: Vec<TcpListener> =
-        (0..3).map(|_| TcpListener::bind("127.0.0.1:0").expect("binds")).collect();
-    let addresses: Vec<_> = listeners.iter().map(|listener| listener.local_addr().expect("bound")).collect();
-    drop(listeners);
+    // Below the ports that the system gives to who binds port 0 or connects: a stopped node's port stays free.
+    let first = 10_000 + std::process::id() as u16 % 20_000;
+    let free = |port: &u16| TcpListener::bind(("127.0.0.1", *port)).is_ok();
+    let addresses: Vec<_> =
+        (first..).filter(free).take(3).map(|port| SocketAddr::from(([127, 0, 0, 1], port))).collect();
     let list = (1..)
         .zip(&addresses)
         .map(|(node, address)| format!("{node}={address}"))
