@@ -117,16 +117,18 @@ fn status_text(status: &ClusterStatus) -> String {
             .partitions
             .iter()
             .filter(|partition| partition.replicas.iter().skip(1).any(|id| *id == node.node));
+        // What a node that is away said last is not how it is.
+        let current = |text: String| if node.connected { text } else { "unknown".to_owned() };
         data.add_row([
             format!("{}.{}", node.node, node.incarnation),
             node.address.clone(),
             yes(node.connected).to_owned(),
-            yes(node.serving).to_owned(),
+            current(yes(node.serving).to_owned()),
             yes(node.in_view).to_owned(),
             led.count().to_string(),
             kept.count().to_string(),
-            count_text(node.rows),
-            format!("{} of {}", bytes_text(node.memory_used), bytes_text(node.memory_limit)),
+            current(count_text(node.rows)),
+            current(format!("{} of {}", bytes_text(node.memory_used), bytes_text(node.memory_limit))),
         ]);
     }
     let view = match state.view.number {
@@ -173,7 +175,7 @@ fn status_json(status: &ClusterStatus) -> Value {
             "incarnation": node.incarnation,
             "address": node.address,
             "connected": node.connected,
-            "serving": node.serving,
+            "serving": node.connected && node.serving,
             "in_view": node.in_view,
             "state_version": node.state_version,
             "memory_used_bytes": node.memory_used,

@@ -246,8 +246,8 @@ async fn memory(client: &Client, rows: u64) -> Result<u64> {
 }
 
 fn summary(served: &[Served], looked_up: &[Lookups]) -> String {
-    let header =
-        ["table", "rows", "bytes per row and replica", "loaded rows/s", "verified rows/s", "equal", "wrong"];
+    // Fits 80 columns; the bytes are those of one replica.
+    let header = ["table", "rows", "bytes/row", "loaded/s", "verified/s", "equal", "wrong"];
     let mut tables = text_table(&header);
     for table in served {
         let verified = table.verified.equal as f64 / table.verified.time.as_secs_f64().max(1e-9);
