@@ -24,8 +24,8 @@ pub struct Arguments {
     #[arg(long, value_name = "SIZE", value_parser = parse_bytes)]
     pub memory: Option<u64>,
     /// Threads of the node: auto, batch (all stages in one thread), or groups such as recv=1,tc=1,ldm=2,send=1,cpus=0-4.
-    /// Stages joined by + share their threads, as in recv+tc=1,ldm=2; without send every receiver sends itself. To keep N
-    /// ldm threads busy the cluster needs N lanes (duet mgmd --lanes).
+    /// Stages joined by + share their threads, as in recv+tc=1,ldm=2; without send every receiver sends itself. A cluster
+    /// has as many lanes, which ldm threads own, as its widest node has such threads when it forms.
     #[arg(long, env = "DUET_THREADS", value_name = "PLAN", default_value = "auto", value_parser = str::parse::<Threads>)]
     pub threads: Threads,
     /// CPUs that the node may pin its threads to, such as 0 or 2-3,6; without it nothing is pinned on fewer than 4 CPUs.

@@ -179,6 +179,7 @@ fn state(tables: &[Table], partitions: u16) -> ClusterState {
         process: [node as u8; 16],
         address: format!("127.0.0.1:{node}"),
         metrics_address: String::new(),
+        data_parts: 1,
     };
     ClusterState {
         cluster_id: 9,
@@ -211,6 +212,7 @@ fn commands(definition: &duet_protocol::schema::TableDefinition) -> Vec<(&'stati
                 process: [1; 16],
                 address: "127.0.0.1:1".into(),
                 metrics_address: String::new(),
+                data_parts: 2,
             },
         ),
         ("command-form-view", ManagementCommand::FormView { instances: vec![(1, 1), (2, 1)] }),

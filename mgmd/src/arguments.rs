@@ -6,10 +6,6 @@ use duet_protocol::record::ClusterConfiguration;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::{Path, PathBuf};
 
-/// Fewest partitions when their number is not given.
-const MIN_DEFAULT_PARTITIONS: u32 = 8;
-/// Partitions per data node when their number is not given, so that more threads help later.
-const PARTITIONS_PER_DATA_NODE: u32 = 4;
 /// Longest cluster secret, in bytes; it must fit into a handshake frame.
 const MAX_SECRET_BYTES: usize = 1_024;
 
@@ -31,12 +27,13 @@ pub struct Arguments {
     /// Replicas of every partition, 1 or 2 [default: 2, or 1 with a single data node]
     #[arg(long)]
     pub replicas: Option<u32>,
-    /// Number of partitions [default: 4 per data node, at least 8]
-    #[arg(long)]
+    /// Number of partitions [default: 4 per data node, or 2 per lane and data node if that is more, at least 8]
+    #[arg(long, value_parser = clap::value_parser!(u16).range(1..=4_096))]
     pub partitions: Option<u16>,
-    /// Connections between two data nodes
-    #[arg(long, env = "DUET_LANES", default_value_t = 1)]
-    pub lanes: u16,
+    /// Lanes, that is connections between two data nodes, each served by one ldm thread; fixed once the data nodes have
+    /// registered [default: as many as the widest of them has ldm threads]
+    #[arg(long, env = "DUET_LANES", value_parser = clap::value_parser!(u16).range(1..=128))]
+    pub lanes: Option<u16>,
     /// All management nodes, this one included [default: this one alone]
     #[arg(long, value_name = "ID=ADDRESS,...")]
     pub management: Option<String>,
@@ -55,13 +52,11 @@ impl Arguments {
     /// The cluster that is to be created.
     pub(crate) fn cluster(&self) -> ClusterConfiguration {
         let default_replicas = if self.data_nodes == 1 { 1 } else { 2 };
-        let default_partitions =
-            self.data_nodes.saturating_mul(PARTITIONS_PER_DATA_NODE).clamp(MIN_DEFAULT_PARTITIONS, 4_096);
         ClusterConfiguration {
             data_nodes: self.data_nodes,
             replicas: self.replicas.unwrap_or(default_replicas),
-            partitions: self.partitions.unwrap_or(default_partitions as u16),
-            lanes: self.lanes,
+            partitions: self.partitions.unwrap_or(0),
+            lanes: self.lanes.unwrap_or(0),
         }
     }
 
@@ -127,7 +122,7 @@ mod tests {
             data_nodes: 2,
             replicas: None,
             partitions: None,
-            lanes: 1,
+            lanes: None,
             management: management.map(str::to_owned),
             metrics: None,
             cluster_secret_file: None,
@@ -151,15 +146,19 @@ mod tests {
     #[test]
     fn defaults_follow_the_number_of_data_nodes() {
         let mut given = arguments(None);
-        let shape = |given: &Arguments| (given.cluster().replicas, given.cluster().partitions);
-        assert_eq!(shape(&given), (2, 8));
+        let shape = |given: &Arguments| {
+            let cluster = given.cluster();
+            (cluster.replicas, cluster.partitions, cluster.lanes)
+        };
+        assert_eq!(shape(&given), (2, 0, 0), "left to the first view");
         given.data_nodes = 1;
-        assert_eq!(shape(&given), (1, 8));
+        assert_eq!(shape(&given), (1, 0, 0));
         given.data_nodes = 6;
-        assert_eq!(shape(&given), (2, 24));
+        assert_eq!(shape(&given), (2, 0, 0));
         given.replicas = Some(1);
         given.partitions = Some(3);
-        assert_eq!(shape(&given), (1, 3));
+        given.lanes = Some(2);
+        assert_eq!(shape(&given), (1, 3, 2));
     }
 
     #[test]

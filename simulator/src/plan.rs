@@ -147,9 +147,9 @@ pub struct Plan {
     pub clients: u32,
     /// Clients that speak the protocol themselves and stretch its rules.
     pub direct_clients: u32,
-    /// Lanes between data nodes.
+    /// Lanes between data nodes; 0 leaves their number to the management nodes.
     pub lanes: u16,
-    /// Partitions.
+    /// Partitions; 0 leaves their number to the management nodes.
     pub partitions: u16,
     /// Coordinator and data parts of each data node, as if each ran on a thread of its own; none for one kernel.
     pub parts: Vec<Option<(usize, usize)>>,
@@ -209,6 +209,12 @@ impl Plan {
         };
         let draw = |random: &mut Random| (random.between(1, 3) as usize, random.between(1, 4) as usize);
         plan.parts = (0..data_nodes).map(|_| random.chance(600_000).then(|| draw(random))).collect();
+        if random.chance(400_000) {
+            plan.lanes = 0;
+        }
+        if random.chance(200_000) {
+            plan.partitions = 0;
+        }
         plan
     }
 
@@ -299,6 +305,7 @@ mod tests {
             assert!((10..150).contains(&count), "{kind:?} in {count} of 200");
         }
         assert!(plans.iter().any(|plan| plan.ending == Ending::Kill { silent: true }));
+        assert!(plans.iter().any(|plan| plan.lanes == 0 && plan.partitions == 0));
         assert!(plans.iter().any(|plan| plan.data_nodes == 4 && plan.management_nodes == 3));
         assert!(plans.iter().any(|plan| plan.memory_bytes.iter().any(|bytes| *bytes < 2 << 20)));
         assert!(plans.iter().all(|plan| (2..=6).contains(&(plan.clients + plan.direct_clients))));

@@ -334,10 +334,12 @@ impl Run {
     }
 
     fn is_at_rest(&mut self) -> bool {
+        let state = self.direct().ok().and_then(|direct| direct.state().cloned());
+        let Some(partitions) = state.map(|state| state.configuration.partitions) else { return false };
         let positions: Vec<Vec<(u16, u64)>> = self
             .data_nodes()
             .map(|(_, kernel)| {
-                (0..self.world.plan.partitions)
+                (0..partitions)
                     .filter_map(|partition| Some((partition, kernel.last_position(partition)?)))
                     .collect()
             })

@@ -129,20 +129,11 @@ impl Cluster {
             .map(|id| {
                 let path = directory.path().join(format!("m{id}"));
                 std::fs::create_dir_all(&path).expect("writable");
-                let mut arguments: Vec<String> = [
-                    "mgmd",
-                    "--node-id",
-                    &id.to_string(),
-                    "--listen",
-                    &ports[id - 1],
-                    "--data-nodes",
-                    "2",
-                    "--lanes",
-                    "2",
-                ]
-                .iter()
-                .map(ToString::to_string)
-                .collect();
+                let mut arguments: Vec<String> =
+                    ["mgmd", "--node-id", &id.to_string(), "--listen", &ports[id - 1], "--data-nodes", "2"]
+                        .iter()
+                        .map(ToString::to_string)
+                        .collect();
                 arguments.extend(["--directory".to_owned(), path.display().to_string()]);
                 if management > 1 {
                     arguments.extend(["--management".to_owned(), peers.join(",")]);

@@ -386,7 +386,8 @@ impl Kernel {
         let split = &self.split;
         let (version, view) = (self.map.state.version, self.map.state.view.number);
         let serving = self.map.is_serving();
-        membership.tick(now, &self.configuration, &mut self.out, &mut commands, || {
+        let data_parts = split.as_ref().map_or(1, |split| split.shared.managers);
+        membership.tick(now, &self.configuration, &mut self.out, &mut commands, data_parts, || {
             ldm.measure(&mut counters);
             for part in split.iter().flat_map(|split| &split.counters) {
                 counters.add(part);

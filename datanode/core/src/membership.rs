@@ -126,6 +126,7 @@ impl Membership {
         configuration: &NodeConfiguration,
         out: &mut Outbox,
         commands: &mut VecDeque<Command>,
+        data_parts: usize,
         report: impl FnOnce() -> (NodeCounters, u64),
     ) {
         for connection in &mut self.connections {
@@ -138,7 +139,7 @@ impl Membership {
         if self.instance.incarnation == 0 {
             if now >= self.register_at {
                 self.register_at = now + REGISTER_EVERY;
-                self.register(configuration, out);
+                self.register(configuration, data_parts, out);
             }
         } else if now >= self.report_at && self.management_links.iter().any(Option::is_some) {
             self.report_at = now + REPORT_EVERY;
@@ -147,10 +148,10 @@ impl Membership {
         }
     }
 
-    fn register(&self, configuration: &NodeConfiguration, out: &mut Outbox) {
+    fn register(&self, configuration: &NodeConfiguration, data_parts: usize, out: &mut Outbox) {
         let body = Register {
             node: configuration.node.into(),
-            reserved: 0.into(),
+            data_parts: (data_parts as u32).into(),
             process: configuration.process,
             highest_view: out.identity.view.into(),
         };

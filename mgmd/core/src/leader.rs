@@ -63,6 +63,10 @@ impl ManagementNode {
     }
 
     fn advance_jobs(&mut self) -> bool {
+        // Without a view there is nobody who could hold a table, nor a number of partitions to spread it over.
+        if self.machine.state().view.number == 0 {
+            return false;
+        }
         let due: Vec<([u8; 16], JobStage)> = self
             .machine
             .jobs()

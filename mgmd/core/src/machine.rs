@@ -2,7 +2,7 @@
 //!
 //! Nothing here knows the time, the role of the node or who is connected: the same commands give the same state.
 
-use crate::placement::first_view;
+use crate::placement::{choose_rest, first_view};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{
@@ -70,7 +70,7 @@ impl Machine {
         let state = ClusterState {
             cluster_id,
             version: 1,
-            buckets: ClusterState::deal_buckets(configuration.partitions),
+            buckets: buckets_of(&configuration),
             configuration,
             management,
             next_table_id: 1,
@@ -123,8 +123,10 @@ impl Machine {
     /// Applies the next command of the log.
     pub(crate) fn apply(&mut self, command: ManagementCommand) -> Applied {
         match command {
-            ManagementCommand::Register { node, process, address, metrics_address } => {
-                let result = self.register(node, process, address, metrics_address);
+            ManagementCommand::Register { node, process, address, metrics_address, data_parts } => {
+                let record =
+                    NodeRecord { node, incarnation: 0, process, address, metrics_address, data_parts };
+                let result = self.register(record);
                 Applied::Registered { node, process, result }
             }
             ManagementCommand::FormView { instances } => {
@@ -152,13 +154,9 @@ impl Machine {
         }
     }
 
-    fn register(
-        &mut self,
-        node: u32,
-        process: [u8; 16],
-        address: String,
-        metrics_address: String,
-    ) -> Result<u32, ErrorCode> {
+    /// Registers a process; its incarnation, which `wanted` does not know.
+    fn register(&mut self, wanted: NodeRecord) -> Result<u32, ErrorCode> {
+        let node = wanted.node;
         let state = &mut self.content.state;
         if node == 0 || node > state.configuration.data_nodes {
             return Err(ErrorCode::UnknownNodeId);
@@ -166,17 +164,18 @@ impl Machine {
         let in_view = state.view.member(node).is_some();
         let position = state.nodes.partition_point(|record| record.node < node);
         let incarnation = match state.nodes.get(position) {
-            Some(record) if record.node == node && record.process == process => {
-                if record.address == address && record.metrics_address == metrics_address {
-                    return Ok(record.incarnation);
+            Some(record) if record.node == node && record.process == wanted.process => {
+                let incarnation = record.incarnation;
+                if *record == (NodeRecord { incarnation, ..wanted.clone() }) {
+                    return Ok(incarnation);
                 }
-                record.incarnation
+                incarnation
             }
             Some(_) if in_view => return Err(ErrorCode::ReturningInstance),
             Some(record) if record.node == node => record.incarnation + 1,
             Some(_) | None => 1,
         };
-        let record = NodeRecord { node, incarnation, process, address, metrics_address };
+        let record = NodeRecord { incarnation, ..wanted };
         match state.nodes.get_mut(position) {
             Some(existing) if existing.node == node => *existing = record,
             Some(_) | None => state.nodes.insert(position, record),
@@ -192,6 +191,8 @@ impl Machine {
         let unchanged =
             instances.iter().map(|instance| (instance.node, instance.incarnation)).eq(wanted.iter().copied());
         if state.view.number == 0 && complete && unchanged {
+            choose_rest(&mut state.configuration, &state.nodes);
+            state.buckets = buckets_of(&state.configuration);
             state.view = first_view(&state.configuration, &instances);
             state.version += 1;
         }
@@ -304,6 +305,14 @@ impl Machine {
             }
         }
     }
+}
+
+/// The buckets dealt over the partitions; none while their number is not chosen.
+fn buckets_of(configuration: &ClusterConfiguration) -> Vec<u16> {
+    if configuration.partitions == 0 {
+        return Vec::new();
+    }
+    ClusterState::deal_buckets(configuration.partitions)
 }
 
 fn job_outcome(request: [u8; 16], result: Result<Applied, (ErrorCode, String)>) -> Applied {

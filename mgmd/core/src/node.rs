@@ -8,6 +8,7 @@ use crate::interface::{
 use crate::leader::{Duties, RollbackCheck};
 use crate::link::{Link, Phase};
 use crate::machine::{Applied, Machine};
+use crate::placement::MAX_LANES;
 use crate::requests::Waiters;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView};
@@ -362,12 +363,20 @@ impl ManagementNode {
         match applied {
             Applied::Registered { node, process, result } => {
                 self.duties.registrations.retain(|pending| *pending != (node, process));
+                if result.is_ok() {
+                    self.compare_data_parts(node);
+                }
                 self.answer_registration(node, &process, result);
             }
             Applied::View => {
                 let formed_here = std::mem::take(&mut self.duties.view_proposed);
                 if formed_here && self.machine.state().view.number > 0 {
-                    self.inform(format!("view {} is formed", self.machine.state().view.number));
+                    let state = self.machine.state();
+                    let (view, configuration) = (state.view.number, &state.configuration);
+                    self.inform(format!(
+                        "view {view} is formed with {} partitions and {} lanes",
+                        configuration.partitions, configuration.lanes
+                    ));
                 }
             }
             Applied::JobRunning { request } => self.duties.requests.retain(|pending| *pending != request),
@@ -380,6 +389,19 @@ impl ManagementNode {
                 self.answer_dictionary(&finished.request, Ok(&finished));
             }
             Applied::Other => {}
+        }
+    }
+
+    /// Says when a data node has more data parts than it can use. The number of lanes, once chosen, stays.
+    fn compare_data_parts(&mut self, node: u32) {
+        let state = self.machine.state();
+        let lanes = state.configuration.lanes;
+        let Some(parts) = state.node(node).map(|record| record.data_parts) else { return };
+        if lanes > 0 && parts > lanes {
+            self.warn(format!(
+                "data node {node} has {parts} data parts and the cluster {lanes} lanes: {} of its data parts get no work",
+                parts - lanes
+            ));
         }
     }
 
@@ -656,18 +678,23 @@ impl ManagementNode {
             return Ok(());
         }
         let wanted = &self.configuration.cluster;
-        if state.configuration != *wanted {
-            let found = &state.configuration;
+        let found = &state.configuration;
+        let fits = found.data_nodes == wanted.data_nodes
+            && found.replicas == wanted.replicas
+            && [0, found.partitions].contains(&wanted.partitions)
+            && [0, found.lanes].contains(&wanted.lanes);
+        if !fits {
+            let shown = |number: u16| if number == 0 { "automatic".to_owned() } else { number.to_string() };
             return Err(format!(
                 "the cluster was created with {} data nodes, {} replicas, {} partitions and {} lanes; the command line says {}, {}, {} and {}",
                 found.data_nodes,
                 found.replicas,
-                found.partitions,
-                found.lanes,
+                shown(found.partitions),
+                shown(found.lanes),
                 wanted.data_nodes,
                 wanted.replicas,
-                wanted.partitions,
-                wanted.lanes
+                shown(wanted.partitions),
+                shown(wanted.lanes)
             ));
         }
         let missing = state
@@ -718,11 +745,11 @@ fn check_configuration(configuration: &ManagementConfiguration) -> Result<(), St
             cluster.data_nodes, cluster.replicas
         ));
     }
-    if !(1..=BUCKET_COUNT).contains(&usize::from(cluster.partitions)) {
+    if usize::from(cluster.partitions) > BUCKET_COUNT {
         return Err(format!("a cluster has 1 to {BUCKET_COUNT} partitions, not {}", cluster.partitions));
     }
-    if !(1..=64).contains(&cluster.lanes) {
-        return Err(format!("there are 1 to 64 lanes, not {}", cluster.lanes));
+    if cluster.lanes > MAX_LANES {
+        return Err(format!("there are 1 to {MAX_LANES} lanes, not {}", cluster.lanes));
     }
     Ok(())
 }

@@ -4,6 +4,7 @@ use crate::interface::{LinkId, Nanoseconds};
 use crate::link::Phase;
 use crate::machine::MAX_JOBS;
 use crate::node::{ManagementNode, Report, is_fresh};
+use crate::placement::MAX_LANES;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{FinishedRequest, ManagementCommand};
@@ -155,8 +156,7 @@ impl ManagementNode {
     fn register(&mut self, now: Nanoseconds, link: LinkId, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<Register>() else { return };
         self.rollback.hear(body.highest_view.get());
-        let (node, process) = (body.node.get(), body.process);
-        let answer = match self.judge_registration(now, link, signal, node, process) {
+        let answer = match self.judge_registration(now, link, signal, body) {
             Ok(Some(incarnation)) => Ok(incarnation),
             Ok(None) => return,
             Err(refusal) => Err(refusal),
@@ -174,9 +174,9 @@ impl ManagementNode {
         now: Nanoseconds,
         link: LinkId,
         signal: &SignalView<'_>,
-        node: u32,
-        process: [u8; 16],
+        body: &Register,
     ) -> Result<Option<u32>, Refusal> {
+        let (node, process) = (body.node.get(), body.process);
         self.judge_change()?;
         let data_nodes = self.machine.state().configuration.data_nodes;
         if node == 0 || node > data_nodes {
@@ -185,6 +185,12 @@ impl ManagementNode {
         if process == [0; 16] {
             return Err((ErrorCode::InvalidRequest, "the process has no identity".to_owned()));
         }
+        let data_parts = body.data_parts.get();
+        if !(1..=u32::from(MAX_LANES)).contains(&data_parts) {
+            let detail = format!("a data node has 1 to {MAX_LANES} data parts, not {data_parts}");
+            return Err((ErrorCode::InvalidRequest, detail));
+        }
+        let data_parts = data_parts as u16;
         let address = text(signal.section(0), MAX_ADDRESS_BYTES, "the address")?;
         let metrics_address = text(signal.section(1), MAX_ADDRESS_BYTES, "the metrics address")?;
         if address.is_empty() {
@@ -213,7 +219,8 @@ impl ManagementNode {
         let key = (node, process);
         wait(&mut self.waiters.registrations, key, link, signal.request_id()).map_err(bare)?;
         if !self.duties.registrations.contains(&key) {
-            if !self.propose(&ManagementCommand::Register { node, process, address, metrics_address }) {
+            let command = ManagementCommand::Register { node, process, address, metrics_address, data_parts };
+            if !self.propose(&command) {
                 self.waiters.registrations.retain(|waiter| waiter.key != key);
                 return Err(bare(ErrorCode::Overloaded));
             }

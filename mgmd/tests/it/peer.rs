@@ -32,7 +32,7 @@ pub fn arguments(directory: &Path) -> Arguments {
         data_nodes: 1,
         replicas: None,
         partitions: None,
-        lanes: 1,
+        lanes: None,
         management: None,
         metrics: Some("127.0.0.1:0".to_owned()),
         cluster_secret_file: None,
@@ -156,7 +156,12 @@ impl Peer {
     pub fn register(&mut self, node: u32, process: u8) -> Result<u32, u16> {
         const NOT_LEADER: u16 = duet_protocol::error::ErrorCode::NotLeader as u16;
         loop {
-            let body = Register { node: node.into(), process: [process; 16], ..Register::default() };
+            let body = Register {
+                node: node.into(),
+                data_parts: 1.into(),
+                process: [process; 16],
+                ..Register::default()
+            };
             self.send(4, &body, Sections::one(b"127.0.0.1:1"));
             let answer = self.receive(|_, signal| signal.body::<Registered>().copied());
             match answer.code.get() {

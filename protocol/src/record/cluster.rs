@@ -8,9 +8,9 @@ use crate::schema::{Table, TableState};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ClusterState`] record.
-const CLUSTER_STATE_VERSION: u16 = 1;
+const CLUSTER_STATE_VERSION: u16 = 2;
 /// Version of the [`ClusterStatus`] record.
-const CLUSTER_STATUS_VERSION: u16 = 1;
+const CLUSTER_STATUS_VERSION: u16 = 2;
 
 /// What was configured when the cluster was created.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -19,9 +19,10 @@ pub struct ClusterConfiguration {
     pub data_nodes: u32,
     /// Replicas of every partition: 1 or 2.
     pub replicas: u32,
-    /// Number of partitions.
+    /// Number of partitions; 0 until the first view is formed where the number is left to it.
     pub partitions: u16,
-    /// Lanes, that is connections, between two data nodes; partition `p` uses lane `p % lanes`.
+    /// Lanes, that is connections, between two data nodes; partition `p` uses lane `(p / data_nodes) % lanes`. 0 until
+    /// the first view is formed where the number is left to it.
     pub lanes: u16,
 }
 
@@ -38,6 +39,8 @@ pub struct NodeRecord {
     pub address: String,
     /// Address of its metrics, may be empty.
     pub metrics_address: String,
+    /// Its data parts, that is threads that own data: more than there are lanes are of no use.
+    pub data_parts: u16,
 }
 
 impl NodeRecord {
@@ -186,10 +189,13 @@ impl ClusterState {
     pub fn check(&self) -> Result<(), ErrorCode> {
         let partitions = usize::from(self.configuration.partitions);
         let formed = self.view.number > 0;
+        let lanes_chosen = self.configuration.lanes >= 1;
+        let partitions_chosen =
+            (1..=BUCKET_COUNT).contains(&partitions) && self.buckets.len() == BUCKET_COUNT;
+        let partitions_open = partitions == 0 && self.buckets.is_empty();
         let sound = self.cluster_id != 0
-            && self.configuration.lanes >= 1
-            && (1..=BUCKET_COUNT).contains(&partitions)
-            && self.buckets.len() == BUCKET_COUNT
+            && (lanes_chosen || !formed)
+            && (partitions_chosen || (partitions_open && !formed))
             && self.buckets.iter().all(|partition| usize::from(*partition) < partitions)
             && (!formed || self.view.partitions.len() == partitions)
             && self.view.partitions.iter().all(|partition| {

@@ -6,9 +6,9 @@ use crate::schema::TableDefinition;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ManagementCommand`] record.
-const COMMAND_VERSION: u16 = 1;
+const COMMAND_VERSION: u16 = 2;
 /// Version of the [`ManagementSnapshot`] record.
-const SNAPSHOT_VERSION: u16 = 1;
+const SNAPSHOT_VERSION: u16 = 2;
 
 /// A change of the replicated state, as proposed by the leader and applied by everyone in the same order.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -23,8 +23,11 @@ pub enum ManagementCommand {
         address: String,
         /// Address of its metrics, may be empty.
         metrics_address: String,
+        /// Its data parts.
+        data_parts: u16,
     },
-    /// Form the first view of exactly these instances; without effect when one of them was replaced meanwhile.
+    /// Form the first view of exactly these instances, and choose the numbers of lanes and partitions that were left to
+    /// it; without effect when one of them was replaced meanwhile.
     FormView {
         /// Node ids and incarnations in order of the node ids.
         instances: Vec<(u32, u32)>,

@@ -4,7 +4,7 @@
 //!
 //! ```text
 //! byte  32  node                 u32      node id
-//! byte  36  reserved             u32      0
+//! byte  36  data_parts           u32      data parts, that is threads that own data; at least 1
 //! byte  40  process              [u8;16]  random identity of the process
 //! byte  56  highest_view         u64      highest view the node has installed
 //!           section 0: address for clients and nodes, `host:port`
@@ -20,8 +20,8 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct Register {
     /// Node id.
     pub node: U32,
-    /// 0.
-    pub reserved: U32,
+    /// Data parts, that is threads that own data; at least 1.
+    pub data_parts: U32,
     /// Random identity of the process.
     pub process: [u8; 16],
     /// Highest view the node has installed.

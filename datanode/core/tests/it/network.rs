@@ -112,6 +112,7 @@ impl Network {
             process: [node as u8; 16],
             address: format!("node-{node}"),
             metrics_address: String::new(),
+            data_parts: 1,
         };
         let state = ClusterState {
             cluster_id: CLUSTER,

@@ -51,6 +51,46 @@ fn three_nodes_elect_one_leader_and_agree() {
     }
 }
 
+/// Whoever leads when the last data node registers knows the parts of all of them.
+#[test]
+fn lanes_and_partitions_follow_the_data_parts_that_registered() {
+    let mut cluster = Cluster::automatic(3, 4, 2);
+    let first = cluster.wait_for_leader();
+    let parts = [1, 4, 2, 3];
+    for (node, parts) in (1..=3).zip(parts) {
+        let data_node = FakeDataNode { data_parts: parts, ..FakeDataNode::new(node, node as u8) };
+        cluster.data_nodes.push(data_node);
+    }
+    cluster.run_until("three registrations", |cluster| {
+        cluster.data_nodes.iter().all(|node| node.incarnation > 0)
+    });
+    let open = cluster.state(first).clone();
+    assert_eq!((open.configuration.lanes, open.configuration.partitions, open.buckets.len()), (0, 0, 0));
+    assert_eq!(open.check(), Ok(()));
+    cluster.crash(first, 0);
+    let second = cluster.wait_for_leader();
+    cluster.data_nodes.push(FakeDataNode { data_parts: parts[3], ..FakeDataNode::new(4, 4) });
+    cluster.run_until("the first view", |cluster| cluster.data_nodes[3].state.view.number == 1);
+    let state = cluster.state(second).clone();
+    assert_eq!((state.configuration.lanes, state.configuration.partitions), (4, 32));
+    assert_eq!((state.check(), state.view.partitions.len()), (Ok(()), 32));
+    assert_eq!(state.nodes.iter().map(|node| u32::from(node.data_parts)).collect::<Vec<_>>(), parts);
+    cluster.start(first);
+    cluster.run(2_000);
+    assert_eq!(*cluster.state(first), state, "a restarted node learns what was chosen");
+    assert!(cluster.places.iter().all(|place| place.warnings.is_empty()));
+}
+
+#[test]
+fn more_data_parts_than_lanes_are_pointed_out() {
+    let mut cluster = Cluster::new(1, 1, 1);
+    cluster.data_nodes.push(FakeDataNode { data_parts: 3, ..FakeDataNode::new(1, 1) });
+    cluster.run_until("the first view", |cluster| cluster.data_nodes[0].state.view.number == 1);
+    assert_eq!(cluster.state(0).configuration.lanes, 1, "as the configuration says");
+    let [warning] = &cluster.places[0].warnings[..] else { panic!("{:?}", cluster.places[0].warnings) };
+    assert!(warning.contains("data node 1 has 3 data parts and the cluster 1 lanes"), "{warning}");
+}
+
 #[test]
 fn the_same_run_gives_the_same_bytes() {
     let run = || {
@@ -237,15 +277,21 @@ fn impossible_configurations_are_refused_with_a_sentence() {
     assert!(refuse(1, 3, 2, 8, 1).contains("divide"));
     assert!(refuse(1, 2, 3, 8, 1).contains("replicas"));
     assert!(refuse(1, 0, 1, 8, 1).contains("data nodes"));
-    assert!(refuse(1, 2, 2, 0, 1).contains("partitions"));
     assert!(refuse(1, 2, 2, 5_000, 1).contains("partitions"));
-    assert!(refuse(1, 2, 2, 8, 0).contains("lanes"));
+    assert!(refuse(1, 2, 2, 8, 129).contains("lanes"));
 
     let mut cluster = Cluster::new(1, 2, 2);
     cluster.run(100);
     let log = &cluster.places[0].disk.log;
     let other = ManagementNode::new(configuration(1, 1, 4, 2), log, 0).err().expect("refused");
     assert!(other.to_string().contains("created with 2 data nodes"), "{other}");
+    let mut lanes = configuration(1, 1, 2, 2);
+    lanes.cluster.lanes = 2;
+    let lanes = ManagementNode::new(lanes, log, 0).err().expect("refused");
+    assert!(lanes.to_string().contains("8 partitions and 1 lanes"), "{lanes}");
+    let mut automatic = configuration(1, 1, 2, 2);
+    (automatic.cluster.lanes, automatic.cluster.partitions) = (0, 0);
+    assert!(ManagementNode::new(automatic, log, 0).is_ok(), "what the cluster has is kept");
     let mut foreign = configuration(2, 1, 2, 2);
     foreign.management[0].node = 2;
     let foreign = ManagementNode::new(foreign, log, 0).err().expect("refused");

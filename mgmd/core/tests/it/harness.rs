@@ -1,8 +1,8 @@
 //! A cluster of management nodes, data nodes and clients in one thread, with a network and disks in memory.
 
 use duet_mgmd_core::{
-    CloseReason, Command, LinkId, ManagementConfiguration, ManagementNode, ManagementPeer, Nanoseconds,
-    Persist,
+    CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementNode, ManagementPeer,
+    Nanoseconds, Persist,
 };
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
@@ -54,6 +54,7 @@ pub struct Place {
     generation: u32,
     free_slots: Vec<u32>,
     pub stopped: Option<String>,
+    pub warnings: Vec<String>,
 }
 
 /// A client's or data node's connection.
@@ -90,7 +91,9 @@ pub struct FakeDataNode {
     pub alive: bool,
     /// Versions above it are not installed.
     pub install_up_to: u64,
-    registered_at: Nanoseconds,
+    /// What it registers with.
+    pub data_parts: u32,
+    pub registered_at: Nanoseconds,
 }
 
 pub fn configuration(node: u32, count: u32, data_nodes: u32, replicas: u32) -> ManagementConfiguration {
@@ -108,6 +111,20 @@ pub fn configuration(node: u32, count: u32, data_nodes: u32, replicas: u32) -> M
 
 impl Cluster {
     pub fn new(count: u32, data_nodes: u32, replicas: u32) -> Cluster {
+        Cluster::of((1..=count).map(|node| configuration(node, count, data_nodes, replicas)).collect())
+    }
+
+    /// A cluster whose numbers of partitions and lanes are chosen with the first view.
+    pub fn automatic(count: u32, data_nodes: u32, replicas: u32) -> Cluster {
+        let open = |node| {
+            let mut configuration = configuration(node, count, data_nodes, replicas);
+            (configuration.cluster.partitions, configuration.cluster.lanes) = (0, 0);
+            configuration
+        };
+        Cluster::of((1..=count).map(open).collect())
+    }
+
+    fn of(configurations: Vec<ManagementConfiguration>) -> Cluster {
         let mut cluster = Cluster {
             now: 1,
             places: Vec::new(),
@@ -116,17 +133,18 @@ impl Cluster {
             data_nodes: Vec::new(),
             cut: Vec::new(),
         };
-        for node in 1..=count {
+        for (index, configuration) in configurations.into_iter().enumerate() {
             cluster.places.push(Place {
-                configuration: configuration(node, count, data_nodes, replicas),
+                configuration,
                 node: None,
                 disk: Disk::default(),
                 next_slot: 0,
                 generation: 0,
                 free_slots: Vec::new(),
                 stopped: None,
+                warnings: Vec::new(),
             });
-            cluster.start(node as usize - 1);
+            cluster.start(index);
         }
         cluster
     }
@@ -399,7 +417,8 @@ impl Cluster {
                     self.close(number, side);
                 }
             }
-            Command::Log { .. } => {}
+            Command::Log { level: LogLevel::Warning, text } => self.places[index].warnings.push(text),
+            Command::Log { level: LogLevel::Info, .. } => {}
             Command::Stop { reason } => {
                 self.places[index].stopped = Some(reason);
                 self.crash(index, 0);
@@ -582,6 +601,7 @@ impl FakeDataNode {
             state: ClusterState::default(),
             alive: true,
             install_up_to: u64::MAX,
+            data_parts: 1,
             registered_at: 0,
         }
     }
@@ -624,7 +644,12 @@ impl FakeDataNode {
     }
 
     pub fn register(&self, cluster: &mut Cluster) {
-        let body = Register { node: self.node.into(), process: self.process, ..Register::default() };
+        let body = Register {
+            node: self.node.into(),
+            data_parts: self.data_parts.into(),
+            process: self.process,
+            ..Register::default()
+        };
         let address = format!("d{}:1", self.node);
         for link in self.links.iter().flatten() {
             cluster.send(*link, 5, &body, Sections::one(address.as_bytes()));
