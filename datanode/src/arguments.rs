@@ -1,7 +1,7 @@
 //! Command line of `duet datanode`.
 
 use crate::threads::Threads;
-use duet_runtime::{CpuListError, parse_cpu_list};
+use duet_runtime::{CpuListError, LinkIo, parse_cpu_list};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
@@ -28,6 +28,9 @@ pub struct Arguments {
     /// has as many lanes, which ldm threads own, as its widest node has such threads when it forms.
     #[arg(long, env = "DUET_THREADS", value_name = "PLAN", default_value = "auto", value_parser = str::parse::<Threads>)]
     pub threads: Threads,
+    /// How the threads talk to their links: auto, epoll or uring (io_uring; the start fails where the system refuses it).
+    #[arg(long, env = "DUET_IO", value_name = "WAY", default_value = "auto", value_parser = str::parse::<LinkIo>)]
+    pub io: LinkIo,
     /// CPUs that the node may pin its threads to, such as 0 or 2-3,6; without it nothing is pinned on fewer than 4 CPUs.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub cpus: Option<CpuList>,

@@ -50,7 +50,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         seed,
         planted_bug: 0,
     };
-    let node = topology::start(&topology, configuration, listener)?;
+    let node = topology::start(&topology, configuration, listener, arguments.io)?;
     if let Some(metrics) = metrics {
         metrics.serve(node.snapshots()).map_err(anyhow::Error::msg)?;
     }

@@ -4,7 +4,7 @@ use crate::arguments::CpuList;
 use crate::threads::{Stages, Threads, automatic};
 use duet_datanode_core::{Kernel, NodeConfiguration};
 use duet_runtime::{
-    BatchOptions, BatchThread, CpuListError, CpuPlan, Limits, Listener, Pipeline, PipelineOptions,
+    BatchOptions, BatchThread, CpuListError, CpuPlan, Limits, LinkIo, Listener, Pipeline, PipelineOptions,
     RuntimeError, Snapshot, Stopper, ThreadRoles, plan_cpu,
 };
 
@@ -130,16 +130,18 @@ pub fn start(
     topology: &Topology,
     configuration: NodeConfiguration,
     listener: Listener,
+    io: LinkIo,
 ) -> Result<RunningNode, RuntimeError> {
     let limits = Limits::new(configuration.max_links as usize);
     match topology {
         Topology::Batch(plan) => {
-            let options = BatchOptions { name: BATCH_THREAD, listener, limits, cpu: plan.cpu };
+            let options = BatchOptions { name: BATCH_THREAD, listener, limits, cpu: plan.cpu, io };
             let thread = BatchThread::start(options, move |now| Kernel::new(configuration, now))?;
             Ok(RunningNode::Batch(thread))
         }
         Topology::Pipeline { threads, may_spin } => {
-            let options = PipelineOptions { threads: threads.clone(), listener, limits, may_spin: *may_spin };
+            let options =
+                PipelineOptions { threads: threads.clone(), listener, limits, may_spin: *may_spin, io };
             Ok(RunningNode::Pipeline(Pipeline::start(options, &configuration)?))
         }
     }

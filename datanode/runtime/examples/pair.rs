@@ -185,6 +185,7 @@ fn main() {
                 listener,
                 limits: Limits::new(configuration.max_links as usize),
                 cpu: Some(0),
+                io: duet_runtime::LinkIo::Automatic,
             };
             BatchThread::start(options, move |now| Kernel::new(configuration, now)).expect("started")
         })

@@ -2,16 +2,17 @@
 
 use crate::clock::boot_nanoseconds;
 use crate::driven::Driven;
-use crate::link::{Link, Phase};
+use crate::link::Phase;
+use crate::links::{Event, LISTENER_TOKEN, LinkIo, Links, Readiness, TICKER_TOKEN, WAKER_TOKEN};
 use crate::mailbox::LoopBell;
 use crate::output::{Failure, Sending, reason_of};
-use crate::poll::{Event, Interest, Poll, Ticker, Waker};
+use crate::poll::{Ticker, Waker};
 use crate::receive::{Outcome, Received, receive, resume};
 use crate::resolve::Resolver;
 use crate::snapshot::{LinkCounters, Snapshot, SnapshotReader};
 use crate::socket::{Listener, set_options};
 use crate::spin::Spin;
-use crate::table::{LinkTable, from_token, token};
+use crate::table::{LinkTable, from_token};
 use crate::thread::RuntimeError;
 use duet_datanode_core::{CloseReason, Command, LinkId, Nanoseconds};
 use std::io::{self, Read};
@@ -39,10 +40,6 @@ const WARNINGS_PER_SECOND: u32 = 10;
 
 /// Pauses between two looks at sockets and mailboxes while spinning.
 const SPINS_PER_LOOK: usize = 16;
-
-const LISTENER_TOKEN: u64 = 0;
-const WAKER_TOKEN: u64 = 1;
-const TICKER_TOKEN: u64 = 2;
 
 /// Bounds of the loop.
 #[derive(Clone, Debug)]
@@ -95,13 +92,15 @@ pub(crate) struct Sockets {
     pub of: u32,
     /// Whether to look for work for a while before going to sleep.
     pub may_spin: bool,
+    /// How to talk to links.
+    pub io: LinkIo,
 }
 
 /// The state of the loop.
 pub(crate) struct Batch<K> {
     pub kernel: K,
     pub limits: Limits,
-    pub poll: Poll,
+    pub links: Links,
     pub table: LinkTable,
     pub resolver: Resolver,
     bell: Option<LoopBell>,
@@ -120,7 +119,7 @@ pub(crate) struct Batch<K> {
     paused: Vec<LinkId>,
     /// Links to be closed when the refusal that the kernel queued is sent.
     damaged: Vec<LinkId>,
-    burst_bytes: usize,
+    pub burst_bytes: usize,
     unsettled: bool,
     tick_at: Nanoseconds,
     publish_at: Nanoseconds,
@@ -136,17 +135,20 @@ impl<K: Driven> Batch<K> {
         waker: Waker,
         stop: Arc<AtomicBool>,
         snapshots: SnapshotReader,
-    ) -> io::Result<Batch<K>> {
-        let Sockets { listener, number, of, may_spin } = sockets;
-        let poll = Poll::new()?;
+    ) -> Result<Batch<K>, RuntimeError> {
+        let Sockets { listener, number, of, may_spin, io } = sockets;
+        let ticker = Ticker::every(TICK_EVERY).map_err(|error| RuntimeError::system("timerfd", error))?;
+        let max_links = if listener.is_some() { limits.max_links } else { 0 };
+        let mut links = Links::open(io, max_links, &waker, &ticker)?;
         if let Some(listener) = &listener {
-            poll.add(listener, LISTENER_TOKEN, Interest::READ)?;
+            links
+                .listen(listener, true, true)
+                .map_err(|error| RuntimeError::system("waiting for connections", error))?;
         }
-        poll.add_waker(&waker, WAKER_TOKEN)?;
-        let ticker = Ticker::every(TICK_EVERY)?;
-        poll.add(&ticker, TICKER_TOKEN, Interest::READ)?;
+        let deferred = links.defers_output();
+        let scratch_bytes = if deferred { 0 } else { limits.read_bytes };
         Ok(Batch {
-            poll,
+            links,
             table: LinkTable::new(limits.max_links, number, of),
             bell: kernel.bell(),
             spin: Spin::new(may_spin),
@@ -159,8 +161,8 @@ impl<K: Driven> Batch<K> {
             ticker,
             stop,
             snapshots,
-            sending: Sending::default(),
-            scratch: vec![0; limits.read_bytes].into_boxed_slice(),
+            sending: Sending::new(deferred),
+            scratch: vec![0; scratch_bytes].into_boxed_slice(),
             paused: Vec::new(),
             damaged: Vec::new(),
             burst_bytes: 0,
@@ -177,14 +179,12 @@ impl<K: Driven> Batch<K> {
     /// Waits for events or mail; the number of events. Never sleeps while there is mail: whoever brings some after the
     /// last look rings the bell, which ends the sleep.
     fn wait(&mut self) -> io::Result<usize> {
-        // Without a time limit: the ticker ends the wait in time.
-        const NO_LIMIT: i32 = -1;
         if self.unsettled {
-            return self.poll.wait(0);
+            return self.look(false);
         }
-        let Some(bell) = self.bell.clone() else { return self.poll.wait(NO_LIMIT) };
+        let Some(bell) = self.bell.clone() else { return self.look(true) };
         if self.kernel.has_mail() {
-            return self.poll.wait(0);
+            return self.look(false);
         }
         let idle_since = boot_nanoseconds();
         let budget = self.spin.budget();
@@ -192,51 +192,88 @@ impl<K: Driven> Batch<K> {
             for _ in 0..SPINS_PER_LOOK {
                 std::hint::spin_loop();
             }
-            let ready = self.poll.wait(0)?;
+            let ready = self.look(false)?;
             if ready > 0 || self.kernel.has_mail() {
                 self.spin.idle_was(boot_nanoseconds() - idle_since);
                 return Ok(ready);
             }
         }
         let asleep = bell.prepare();
-        let limit = if self.kernel.has_mail() { 0 } else { NO_LIMIT };
-        let ready = self.poll.wait(limit);
+        let blocking = !self.kernel.has_mail();
+        let ready = self.look(blocking);
         drop(asleep);
         self.spin.idle_was(boot_nanoseconds() - idle_since);
         ready
     }
 
+    /// Takes what has happened and, if `blocking`, waits for something: the ticker ends the wait in time. With io_uring this
+    /// also sends what waits for it.
+    fn look(&mut self, blocking: bool) -> io::Result<usize> {
+        match &mut self.links {
+            Links::Epoll(poll) => poll.wait(if blocking { -1 } else { 0 }),
+            Links::Uring(ring) => {
+                self.sending.submit(ring, &mut self.table, &mut self.counters, blocking)?;
+                Ok(ring.next_turn())
+            }
+        }
+    }
+
+    /// Sends what waits to be submitted, with io_uring.
+    fn submit(&mut self) -> Result<(), RuntimeError> {
+        if let Links::Uring(ring) = &mut self.links {
+            self.sending
+                .submit(ring, &mut self.table, &mut self.counters, false)
+                .map_err(|error| RuntimeError::system("io_uring", error))?;
+            self.after_output();
+        }
+        Ok(())
+    }
+
     /// Runs until told to stop, or until the kernel or the system gives up.
     pub fn run(&mut self) -> Result<(), RuntimeError> {
         loop {
-            let ready = self.wait().map_err(|error| RuntimeError::system("epoll", error))?;
+            let ready = self.wait().map_err(|error| RuntimeError::system("waiting for events", error))?;
             self.counters.wakeups += 1;
             self.now = boot_nanoseconds();
+            if self.sending.deferred {
+                self.after_output();
+            }
             for index in 0..ready {
-                let event = self.poll.event(index);
+                let event = self.links.event(index);
                 self.handle(event);
                 if self.burst_bytes >= self.limits.burst_bytes {
                     self.end_burst()?;
+                    self.submit()?;
                     self.now = boot_nanoseconds();
                 }
             }
             self.end_burst()?;
             if self.stop.load(Ordering::Acquire) {
+                self.submit()?;
                 return Ok(());
             }
         }
     }
 
     fn handle(&mut self, event: Event) {
+        let event = match event {
+            Event::Ready(event) => event,
+            Event::Arrived(arrival) => return self.arrived(arrival),
+        };
         match event.token {
-            LISTENER_TOKEN => self.accept(),
+            LISTENER_TOKEN => {
+                self.accept();
+                if let Some(listener) = &self.listener {
+                    self.links.listener_seen(listener);
+                }
+            }
             WAKER_TOKEN => self.connect_resolved(),
             TICKER_TOKEN => self.ticker.clear(),
             token => self.link_event(from_token(token), event),
         }
     }
 
-    fn link_event(&mut self, id: LinkId, event: Event) {
+    fn link_event(&mut self, id: LinkId, event: Readiness) {
         let Some(link) = self.table.get_mut(id) else { return };
         match link.phase {
             Phase::Connecting { .. } => self.connect_finished(id),
@@ -255,9 +292,6 @@ impl<K: Driven> Batch<K> {
                     self.lose_broken(id);
                 } else if event.writable {
                     self.sending.send_backlog(link, &mut self.counters);
-                    if link.backlog.is_empty() {
-                        self.linger(id);
-                    }
                 }
             }
             Phase::Lingering { .. } => self.discard(id, event.broken),
@@ -275,7 +309,7 @@ impl<K: Driven> Batch<K> {
                         self.warnings.warn(self.now, || {
                             tracing::warn!(%error, "cannot accept connections; trying again soon");
                         });
-                        let rest = self.poll.change(listener, LISTENER_TOKEN, Interest::NONE);
+                        let rest = self.links.listen(listener, false, false);
                         if rest.is_ok() {
                             self.listener_rests_until = Some(self.now + LISTENER_REST);
                         }
@@ -297,7 +331,7 @@ impl<K: Driven> Batch<K> {
             }
             let phase = Phase::Open { since: self.now };
             let inserted = set_options(&socket)
-                .and_then(|()| self.table.insert(&self.poll, socket, address, true, phase));
+                .and_then(|()| self.table.insert(&mut self.links, socket, address, true, phase));
             match inserted {
                 Ok(id) => {
                     self.counters.links_accepted += 1;
@@ -340,11 +374,11 @@ impl<K: Driven> Batch<K> {
         }
     }
 
-    fn pause(&mut self, id: LinkId) {
+    pub fn pause(&mut self, id: LinkId) {
         let Some(link) = self.table.get_mut(id) else { return };
         if !std::mem::replace(&mut link.paused, true) {
             self.paused.push(id);
-            update_interest(&self.poll, link);
+            self.links.update(link);
         }
     }
 
@@ -367,7 +401,7 @@ impl<K: Driven> Batch<K> {
                 Outcome::Held => index += 1,
                 Outcome::Drained => {
                     link.paused = false;
-                    update_interest(&self.poll, link);
+                    self.links.update(link);
                     self.paused.swap_remove(index);
                 }
                 Outcome::Damaged => {
@@ -401,6 +435,9 @@ impl<K: Driven> Batch<K> {
             // Read again: what the kernel lets out now must be judged by the time after the last row was looked at.
             self.kernel.flush(boot_nanoseconds());
             self.write_output();
+            if self.sending.is_much() {
+                self.submit()?;
+            }
             let lost = self.after_output();
             let obeyed = self.obey()?;
             while let Some(id) = self.damaged.pop() {
@@ -429,9 +466,13 @@ impl<K: Driven> Batch<K> {
             }
         }
         while let Some(id) = self.sending.changed.pop() {
-            if let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) {
+            let Some(link) = self.table.get_mut(id) else { continue };
+            if link.is_open() {
                 self.kernel.set_backlog(id, link.backlog.len());
-                update_interest(&self.poll, link);
+            }
+            self.links.update(link);
+            if matches!(link.phase, Phase::Closing { .. }) && link.backlog.is_empty() {
+                self.linger(id);
             }
         }
         let lost = !self.sending.failed.is_empty();
@@ -460,6 +501,7 @@ impl<K: Driven> Batch<K> {
                 Some(Command::Stop { reason }) => {
                     self.kernel.flush(boot_nanoseconds());
                     self.write_output();
+                    self.submit()?;
                     return Err(RuntimeError::Stopped(reason));
                 }
             }
@@ -467,16 +509,16 @@ impl<K: Driven> Batch<K> {
         Ok(true)
     }
 
-    fn close_damaged(&mut self, id: LinkId) {
+    pub fn close_damaged(&mut self, id: LinkId) {
         if let Some(link) = self.table.get_mut(id) {
             let address = link.address;
             self.warnings.warn(self.now, || {
                 tracing::warn!(%address, "link closed: the bytes are not a frame that it may send");
             });
+            // Nothing more is read.
+            link.paused = true;
+            self.links.update(link);
             if self.kernel.closes_damaged_links() {
-                // Nothing more is read until it does.
-                link.paused = true;
-                update_interest(&self.poll, link);
                 return;
             }
         }
@@ -491,7 +533,7 @@ impl<K: Driven> Batch<K> {
             return self.linger(id);
         }
         link.phase = Phase::Closing { until: self.now + self.limits.close_within };
-        update_interest(&self.poll, link);
+        self.links.update(link);
     }
 
     /// Ends our direction of the stream and waits for the other side to end its own.
@@ -502,7 +544,7 @@ impl<K: Driven> Batch<K> {
         }
         link.phase = Phase::Lingering { until: self.now + self.limits.close_within };
         link.partial = Default::default();
-        update_interest(&self.poll, link);
+        self.links.update(link);
         self.kernel.link_closed(self.now, id, CloseReason::Local);
     }
 
@@ -516,13 +558,13 @@ impl<K: Driven> Batch<K> {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock && !broken => {}
             _ => {
                 self.kernel.link_removed(id);
-                drop(self.table.remove(&self.poll, id));
+                drop(self.table.remove(&mut self.links, id));
             }
         }
     }
 
     /// Epoll reported an error or a reset of a link.
-    fn lose_broken(&mut self, id: LinkId) {
+    pub fn lose_broken(&mut self, id: LinkId) {
         let Some(link) = self.table.get_mut(id) else { return };
         match link.socket.take_error() {
             Ok(Some(error)) | Err(error) => self.lose(id, reason_of(&error), &error),
@@ -532,7 +574,7 @@ impl<K: Driven> Batch<K> {
 
     /// A link is gone; the kernel hears of it unless it has forgotten it already.
     pub fn lose(&mut self, id: LinkId, reason: CloseReason, why: &dyn std::fmt::Display) {
-        let Some(link) = self.table.remove(&self.poll, id) else { return };
+        let Some(link) = self.table.remove(&mut self.links, id) else { return };
         self.sending.total_backlog -= link.backlog.len();
         match link.phase {
             Phase::Connecting { target, .. } => {
@@ -552,7 +594,7 @@ impl<K: Driven> Batch<K> {
         let now = self.now;
         if self.listener_rests_until.is_some_and(|until| now >= until)
             && let Some(listener) = &self.listener
-            && self.poll.change(listener, LISTENER_TOKEN, Interest::READ).is_ok()
+            && self.links.listen(listener, true, false).is_ok()
         {
             self.listener_rests_until = None;
         }
@@ -607,15 +649,6 @@ impl<K: Driven> Batch<K> {
         self.counters.sockets = self.table.count() as u64;
         self.counters.links_paused = self.paused.len() as u64;
         self.snapshots.publish(Snapshot { node: self.kernel.counters(), links: self.counters });
-    }
-}
-
-/// Tells epoll what a link waits for, if that changed.
-pub(crate) fn update_interest(poll: &Poll, link: &mut Link) {
-    let wanted = link.wanted_interest();
-    if wanted != link.interest {
-        poll.change(&*link.socket, token(link.id), wanted).expect("the socket is open and was added");
-        link.interest = wanted;
     }
 }
 

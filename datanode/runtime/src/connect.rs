@@ -1,6 +1,6 @@
 //! Opening the connections that the kernel asks for.
 
-use crate::batch::{Batch, update_interest};
+use crate::batch::Batch;
 use crate::driven::Driven;
 use crate::link::Phase;
 use crate::socket::{finish_connect, start_connect};
@@ -42,7 +42,7 @@ impl<K: Driven> Batch<K> {
             }
             let attempt = start_connect(address).and_then(|socket| {
                 let phase = Phase::Connecting { target, others: others.clone(), until };
-                self.table.insert(&self.poll, socket, address, false, phase)
+                self.table.insert(&mut self.links, socket, address, false, phase)
             });
             match attempt {
                 Ok(id) => return self.hurried.push(id),
@@ -63,17 +63,17 @@ impl<K: Driven> Batch<K> {
             Ok(()) => {
                 link.phase = Phase::Open { since: self.now };
                 link.active = true;
-                update_interest(&self.poll, link);
+                self.links.update(link);
                 tracing::debug!(address = %link.address, ?target, slot = id.slot, "connected");
                 self.counters.links_connected += 1;
                 self.kernel.link_opened(id, &link.socket);
                 self.kernel.link_connected(self.now, id, target);
             }
             // A spurious event: the connection is neither open nor refused.
-            Err(error) if error.kind() == io::ErrorKind::NotConnected => {}
+            Err(error) if error.kind() == io::ErrorKind::NotConnected => self.links.update(link),
             Err(error) => {
                 let (others, address) = (std::mem::take(others), link.address);
-                drop(self.table.remove(&self.poll, id));
+                drop(self.table.remove(&mut self.links, id));
                 if others.is_empty() {
                     self.connect_failed(target, &address, &error);
                 } else {

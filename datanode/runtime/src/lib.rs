@@ -1,7 +1,7 @@
 //! Threads, links and clocks under the Duet data node.
 //!
 //! [`BatchThread`] runs the batch pipeline: one thread that owns every socket and drives one [`Driven`] (the kernel
-//! of `duet-datanode-core`) from an epoll loop. Nothing here knows a signal; of the protocol it uses only the length
+//! of `duet-datanode-core`) from a loop over epoll or io_uring ([`LinkIo`]). Nothing here knows a signal; of the protocol it uses only the length
 //! that a frame announces.
 //!
 //! Threads that share the work talk through [`mailbox`]es and wake each other by their [`Bell`]s.
@@ -10,11 +10,13 @@
 //! the kernel hands out, obey its commands.
 
 mod affinity;
+mod arrive;
 mod batch;
 mod clock;
 mod connect;
 mod driven;
 mod link;
+mod links;
 mod mailbox;
 mod output;
 mod pipeline;
@@ -27,11 +29,13 @@ mod socket;
 mod spin;
 mod table;
 mod thread;
+mod uring;
 
 pub use affinity::{CpuListError, CpuPlan, parse_cpu_list, plan_cpu};
 pub use batch::Limits;
 pub use clock::boot_nanoseconds;
 pub use driven::Driven;
+pub use links::{LinkIo, uring_refusal};
 pub use mailbox::{Asleep, Bell, LoopBell, MailboxReceiver, MailboxSender, mailbox};
 pub use pipeline::{Pipeline, PipelineOptions, ThreadRoles};
 pub use poll::Waker;

@@ -52,6 +52,10 @@ pub(crate) struct Link {
     pub phase: Phase,
     /// What epoll was told.
     pub interest: Interest,
+    /// Place among those of the ring, with io_uring.
+    pub port: u32,
+    /// The system took less than it was offered, with io_uring: the rest waits for room.
+    pub blocked: bool,
     /// The kernel does not want input from this link now.
     pub paused: bool,
     /// A whole frame has arrived.
@@ -71,6 +75,8 @@ impl Link {
             accepted,
             phase,
             interest: Interest::NONE,
+            port: 0,
+            blocked: false,
             paused: false,
             spoke: false,
             active: true,
@@ -79,7 +85,7 @@ impl Link {
         }
     }
 
-    /// What epoll should be told now.
+    /// What the link waits for now.
     pub fn wanted_interest(&self) -> Interest {
         match self.phase {
             Phase::Connecting { .. } => Interest::WRITE,
@@ -124,6 +130,19 @@ impl Partial {
         self.bytes[..bytes.len()].copy_from_slice(bytes);
         self.filled = bytes.len();
         self.announced = announced;
+    }
+
+    /// Keeps bytes behind what is kept already, without a look at them.
+    pub fn park(&mut self, bytes: &[u8]) {
+        self.append(bytes);
+        self.announced = 0;
+    }
+
+    /// Puts bytes behind what is kept already.
+    pub fn append(&mut self, bytes: &[u8]) {
+        self.make_room(bytes.len());
+        self.bytes[self.filled..self.filled + bytes.len()].copy_from_slice(bytes);
+        self.filled += bytes.len();
     }
 
     /// Makes room for at least `count` more bytes, and no more than twice what has arrived: an announced length alone

@@ -1,9 +1,11 @@
-//! Writing what the kernel hands out: directly where the system takes it, otherwise into the link's backlog.
+//! Writing what the kernel hands out: with epoll directly where the system takes it, otherwise into the link's backlog; with
+//! io_uring into the backlog, from where the call that ends the turn sends it.
 
 use crate::batch::Limits;
 use crate::link::Link;
 use crate::snapshot::LinkCounters;
 use crate::table::LinkTable;
+use crate::uring::Ring;
 use duet_datanode_core::{CloseReason, LinkId};
 use socket2::Socket;
 use std::io;
@@ -51,6 +53,9 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
     }
 }
 
+/// Bytes that may wait for the call that ends the turn.
+const SUBMIT_ABOVE_BYTES: usize = 256 << 10;
+
 /// What sending left to be done when the kernel is free again.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
@@ -60,9 +65,20 @@ pub(crate) struct Sending {
     pub failed: Vec<(LinkId, Failure)>,
     /// Bytes in all backlogs.
     pub total_backlog: usize,
+    /// Whether output waits for the call that submits it (io_uring).
+    pub deferred: bool,
+    /// Links whose backlog that call sends.
+    queued: Vec<LinkId>,
+    /// Bytes handed out since the last such call.
+    queued_bytes: usize,
 }
 
 impl Sending {
+    /// Nothing to be sent yet, by a loop on io_uring if `deferred`.
+    pub fn new(deferred: bool) -> Sending {
+        Sending { deferred, ..Sending::default() }
+    }
+
     /// Sends bytes that the kernel handed out.
     pub fn send(
         &mut self,
@@ -75,7 +91,7 @@ impl Sending {
         // The kernel hands out bytes only of links that it believes to be open; one that failed in this burst is not.
         let Some(link) = table.get_mut(id).filter(|link| link.is_open()) else { return };
         let mut left = bytes;
-        if link.backlog.is_empty() {
+        if !self.deferred && link.backlog.is_empty() {
             match write(&link.socket, bytes, counters) {
                 Ok(count) => left = &bytes[count..],
                 Err(error) => {
@@ -92,6 +108,12 @@ impl Sending {
             self.failed.push((id, Failure::BacklogFull));
             return;
         }
+        if self.deferred {
+            self.queued_bytes += left.len();
+            if link.backlog.is_empty() {
+                self.queued.push(id);
+            }
+        }
         link.backlog.push(left);
         self.total_backlog += left.len();
         self.changed.push(id);
@@ -99,16 +121,65 @@ impl Sending {
 
     /// Sends from the backlog of a link that can be written again.
     pub fn send_backlog(&mut self, link: &mut Link, counters: &mut LinkCounters) {
+        if self.deferred {
+            link.blocked = false;
+            return self.queued.push(link.id);
+        }
         match write(&link.socket, link.backlog.as_slice(), counters) {
-            Ok(0) => {}
-            Ok(count) => {
-                link.active = true;
-                link.backlog.consume(count);
-                self.total_backlog -= count;
-                self.changed.push(link.id);
-            }
+            Ok(count) => self.taken(link, count),
             Err(error) => self.failed.push((link.id, Failure::Io(error))),
         }
+    }
+
+    /// The system took bytes from a backlog.
+    fn taken(&mut self, link: &mut Link, count: usize) {
+        if count > 0 {
+            link.active = true;
+            link.backlog.consume(count);
+            self.total_backlog -= count;
+            self.changed.push(link.id);
+        }
+    }
+
+    /// Whether so much waits that it should be submitted before the turn ends.
+    pub fn is_much(&self) -> bool {
+        self.queued_bytes > SUBMIT_ABOVE_BYTES
+    }
+
+    /// Sends what waits in backlogs, and waits for events if `blocking`; see [`Ring::submit`].
+    pub fn submit(
+        &mut self,
+        ring: &mut Ring,
+        table: &mut LinkTable,
+        counters: &mut LinkCounters,
+        blocking: bool,
+    ) -> io::Result<()> {
+        let links = self.queued.iter().filter_map(|id| table.get(*id));
+        let sends =
+            links.map(|link| (link.port, link.backlog.as_slice())).filter(|(_, bytes)| !bytes.is_empty());
+        ring.submit(sends, blocking)?;
+        self.queued.clear();
+        self.queued_bytes = 0;
+        while let Some((id, result)) = ring.next_sent() {
+            counters.write_calls += 1;
+            let Some(link) = table.get_mut(id) else { continue };
+            match usize::try_from(result) {
+                Ok(count) => {
+                    counters.bytes_sent += count as u64;
+                    self.taken(link, count);
+                    link.blocked = !link.backlog.is_empty();
+                }
+                Err(_) => match -result {
+                    libc::EAGAIN => {
+                        link.blocked = true;
+                        self.changed.push(id);
+                    }
+                    libc::EINTR => self.queued.push(id),
+                    number => self.failed.push((id, Failure::Io(io::Error::from_raw_os_error(number)))),
+                },
+            }
+        }
+        Ok(())
     }
 }
 

@@ -1,6 +1,7 @@
 //! Readiness of many sockets (epoll, level-triggered), a way to wake the thread that waits for it (eventfd), and a
 //! clock that does so at a fixed interval (timerfd).
 
+use crate::links::Readiness;
 use std::io;
 use std::os::fd::{AsRawFd, FromRawFd, OwnedFd, RawFd};
 use std::sync::Arc;
@@ -27,19 +28,6 @@ impl Interest {
         let write = if self.write { libc::EPOLLOUT } else { 0 };
         (read | write) as u32
     }
-}
-
-/// Something that happened to a socket.
-#[derive(Clone, Copy, Debug)]
-pub(crate) struct Event {
-    /// The number given when the socket was added.
-    pub token: u64,
-    /// It can be read, or its end was reached.
-    pub readable: bool,
-    /// It can be written.
-    pub writable: bool,
-    /// It failed, was reset, or is closed in both directions.
-    pub broken: bool,
 }
 
 /// An epoll instance and room for what it reports.
@@ -105,10 +93,10 @@ impl Poll {
     }
 
     /// Event number `index` of the last wait.
-    pub fn event(&self, index: usize) -> Event {
+    pub fn event(&self, index: usize) -> Readiness {
         let event = self.events[..self.ready][index];
         let has = |bits: libc::c_int| event.events & bits as u32 != 0;
-        Event {
+        Readiness {
             token: event.u64,
             readable: has(libc::EPOLLIN),
             writable: has(libc::EPOLLOUT),

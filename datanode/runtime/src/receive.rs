@@ -1,8 +1,9 @@
 //! Reading a link and cutting what arrives into frames.
 //!
-//! All links read into one scratch buffer, whose whole frames are given to the kernel in place. Only the beginning of
+//! With epoll all links read into one scratch buffer, whose whole frames are given to the kernel in place. Only the beginning of
 //! a frame that has not arrived completely is kept with the link; the rest of it is then read right behind it and
-//! what follows into the scratch buffer by the same system call. An idle link therefore holds no receive memory.
+//! what follows into the scratch buffer by the same system call. With io_uring the system
+//! has put what arrived into a buffer, which is cut in the same way. An idle link therefore holds no receive memory.
 
 use crate::driven::Driven;
 use crate::link::{Link, Partial};
@@ -13,6 +14,9 @@ use std::io::{self, IoSliceMut, Read};
 
 /// Bytes of a large frame that are asked for at least.
 const CHUNK_BYTES: usize = 16 << 10;
+
+/// Bytes of a frame that tell its length.
+const PREFIX_BYTES: usize = 8;
 
 /// What one read of a link brought.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -82,6 +86,47 @@ pub(crate) fn receive<K: Driven>(
     };
     *spoke |= *frames > before;
     Ok(received)
+}
+
+/// Takes bytes that io_uring has put into one of its buffers, and gives the kernel every whole frame.
+pub(crate) fn take<K: Driven>(
+    kernel: &mut K,
+    link: &mut Link,
+    mut bytes: &[u8],
+    now: Nanoseconds,
+    frames: &mut u64,
+) -> Outcome {
+    let Link { id, partial, spoke, .. } = link;
+    let before = *frames;
+    if partial.filled > 0 {
+        if partial.announced == 0 {
+            let missing = PREFIX_BYTES.saturating_sub(partial.filled).min(bytes.len());
+            partial.append(&bytes[..missing]);
+            bytes = &bytes[missing..];
+            match announced_length(&partial.bytes[..partial.filled], kernel.frame_limit(*id)) {
+                Ok(announced) => partial.announced = announced.unwrap_or(0),
+                Err(code) => {
+                    damaged(kernel, *id, now, code);
+                    return Outcome::Damaged;
+                }
+            }
+            if partial.announced == 0 {
+                return Outcome::Drained;
+            }
+        }
+        let chunk = (partial.announced - partial.filled).min(bytes.len());
+        partial.append(&bytes[..chunk]);
+        bytes = &bytes[chunk..];
+        if partial.filled < partial.announced {
+            return Outcome::Drained;
+        }
+        *frames += 1;
+        kernel.frame(now, *id, &partial.bytes[..partial.announced]);
+        partial.clear();
+    }
+    let outcome = deliver_and_keep(kernel, *id, bytes, partial, now, frames);
+    *spoke |= *frames > before;
+    outcome
 }
 
 /// Goes on with frames that were held back.

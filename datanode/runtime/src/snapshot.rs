@@ -30,9 +30,9 @@ link_counters! {
     bytes_sent,
     #[doc = "Whole frames given to the kernel."]
     frames_delivered,
-    #[doc = "System calls that read from a link."]
+    #[doc = "Reads from links: system calls, or completions of io_uring."]
     read_calls,
-    #[doc = "System calls that wrote to a link."]
+    #[doc = "Writes to links: system calls, or submissions to io_uring."]
     write_calls,
     #[doc = "Returns from waiting for events."]
     wakeups,

@@ -2,14 +2,14 @@
 //! are interleaved, so that each link has its own.
 
 use crate::link::{Link, Phase};
-use crate::poll::Poll;
+use crate::links::Links;
 use duet_datanode_core::LinkId;
 use socket2::Socket;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-/// Token of a link in epoll.
+/// Number of a link among those of what the loop waits in.
 pub(crate) fn token(id: LinkId) -> u64 {
     u64::from(id.slot) | u64::from(id.generation) << 32
 }
@@ -67,10 +67,10 @@ impl LinkTable {
         self.count >= self.max_links
     }
 
-    /// Adds a link and tells epoll what it waits for. The table must not be full.
+    /// Adds a link and asks for what it wants. The table must not be full.
     pub fn insert(
         &mut self,
-        poll: &Poll,
+        links: &mut Links,
         socket: Socket,
         address: SocketAddr,
         accepted: bool,
@@ -87,8 +87,7 @@ impl LinkTable {
         entry.generation = entry.generation.wrapping_add(1).max(1);
         let id = LinkId { slot, generation: entry.generation };
         let mut link = Link::new(id, Arc::new(socket), address, accepted, phase);
-        link.interest = link.wanted_interest();
-        if let Err(error) = poll.add(&*link.socket, token(id), link.interest) {
+        if let Err(error) = links.add(&mut link) {
             self.free.push(position);
             return Err(error);
         }
@@ -104,12 +103,18 @@ impl LinkTable {
         self.slots.get_mut(position)?.link.as_mut().filter(|link| link.id == id)
     }
 
-    /// Takes a link out of the table and of epoll; its socket is closed when everybody has dropped it.
-    pub fn remove(&mut self, poll: &Poll, id: LinkId) -> Option<Link> {
+    #[inline]
+    pub fn get(&self, id: LinkId) -> Option<&Link> {
+        let position = self.position(id.slot)?;
+        self.slots.get(position)?.link.as_ref().filter(|link| link.id == id)
+    }
+
+    /// Takes a link out of the table and ends its events; its socket is closed when everybody has dropped it.
+    pub fn remove(&mut self, links: &mut Links, id: LinkId) -> Option<Link> {
         self.get_mut(id)?;
         let position = self.position(id.slot)?;
         let link = self.slots[position].link.take()?;
-        poll.remove(&*link.socket);
+        links.remove(&link);
         self.free.push(position as u32);
         self.count -= 1;
         self.accepted -= usize::from(link.accepted);

@@ -4,6 +4,7 @@ use crate::affinity::pin_current_thread;
 use crate::batch::{Batch, Limits, Sockets};
 use crate::clock::boot_nanoseconds;
 use crate::driven::Driven;
+use crate::links::LinkIo;
 use crate::poll::Waker;
 use crate::snapshot::SnapshotReader;
 use crate::socket::Listener;
@@ -59,6 +60,8 @@ pub struct BatchOptions {
     pub limits: Limits,
     /// CPU to pin the thread to.
     pub cpu: Option<usize>,
+    /// How to talk to links.
+    pub io: LinkIo,
 }
 
 /// A running batch pipeline. Dropping it stops the thread and waits for it.
@@ -105,15 +108,14 @@ impl BatchThread {
         let snapshots = SnapshotReader::default();
         let (sender, started) = sync_channel(1);
         let (thread_waker, thread_stop, thread_snapshots) = (waker.clone(), stop.clone(), snapshots.clone());
-        let BatchOptions { name, listener, limits, cpu } = options;
+        let BatchOptions { name, listener, limits, cpu, io } = options;
         let run = move || {
             if let Some(cpu) = cpu {
                 pin_current_thread(name, cpu);
             }
             let batch = build(boot_nanoseconds()).map_err(RuntimeError::Start).and_then(|kernel| {
-                let sockets = Sockets { listener: Some(listener), number: 0, of: 1, may_spin: false };
+                let sockets = Sockets { listener: Some(listener), number: 0, of: 1, may_spin: false, io };
                 Batch::new(kernel, sockets, limits, thread_waker, thread_stop, thread_snapshots)
-                    .map_err(|error| RuntimeError::system("epoll", error))
             });
             let mut batch = match batch {
                 Ok(batch) => batch,

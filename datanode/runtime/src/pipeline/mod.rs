@@ -11,6 +11,7 @@ mod part;
 use crate::affinity::pin_current_thread;
 use crate::batch::{Batch, Limits, Sockets};
 use crate::clock::boot_nanoseconds;
+use crate::links::LinkIo;
 use crate::mailbox::{LoopBell, MailboxReceiver, mailbox};
 use crate::poll::Waker;
 use crate::snapshot::{Snapshot, SnapshotReader};
@@ -61,6 +62,8 @@ pub struct PipelineOptions {
     pub limits: Limits,
     /// Whether threads may look for work for a while before they sleep: only when each has a CPU of its own.
     pub may_spin: bool,
+    /// How to talk to links.
+    pub io: LinkIo,
 }
 
 /// A running pipeline. Dropping it stops its threads and waits for them.
@@ -83,7 +86,7 @@ impl Pipeline {
         options: PipelineOptions,
         configuration: &NodeConfiguration,
     ) -> Result<Pipeline, RuntimeError> {
-        let PipelineOptions { threads, listener, limits, may_spin } = options;
+        let PipelineOptions { threads, listener, limits, may_spin, io } = options;
         let count = |is: &dyn Fn(&ThreadRoles) -> usize| threads.iter().map(is).sum::<usize>();
         let receivers = count(&|thread| usize::from(thread.receive));
         let coordinators = count(&|thread| usize::from(thread.coordinator));
@@ -121,6 +124,7 @@ impl Pipeline {
                 number,
                 of: receivers as u32,
                 may_spin,
+                io,
             };
             number += u32::from(roles.receive);
             let first_manager = manager;
@@ -183,7 +187,6 @@ impl Pipeline {
             let loop_of = |plan: ThreadPlan| {
                 let (thread, sockets) = plan.build(&shared, pool, &configuration)?;
                 Batch::new(thread, sockets, limits, waker, stop, snapshots)
-                    .map_err(|error| RuntimeError::system("epoll", error))
             };
             let mut batch = match loop_of(plan) {
                 Ok(batch) => batch,

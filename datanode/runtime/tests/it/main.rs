@@ -1,10 +1,10 @@
-//! The batch loop over real sockets, driving a kernel that only echoes, or a real one where strangers knock.
+//! The batch loop over real sockets, driving a kernel that only echoes, or a real one where strangers knock: once on epoll and
+//! once on io_uring.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on panics")]
+#![allow(clippy::duplicate_mod, reason = "the same tests run on both")]
 
-mod connecting;
-mod echo;
-mod flow;
-mod framing;
-mod limits;
-mod strangers;
+#[path = "suite/mod.rs"]
+mod epoll;
+#[path = "suite/mod.rs"]
+mod uring;

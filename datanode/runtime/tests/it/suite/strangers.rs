@@ -1,6 +1,6 @@
 //! What somebody may cost a node before the handshake, with the kernel of a real node.
 
-use crate::echo::{DEADLINE, frame, wait};
+use super::echo::{DEADLINE, frame, wait};
 use duet_datanode_core::{Kernel, NodeConfiguration};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, MAX_HANDSHAKE_BYTES, announced_length};
@@ -36,7 +36,7 @@ impl Node {
             seed: 1,
             planted_bug: 0,
         };
-        let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None };
+        let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None, io: super::io() };
         let thread = BatchThread::start(options, move |now| Kernel::new(configuration, now)).unwrap();
         Node { address, thread }
     }

@@ -169,7 +169,7 @@ impl EchoNode {
         let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
         let address = listener.address();
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None };
+        let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None, io: super::io() };
         let shared = seen.clone();
         let thread = BatchThread::start(options, move |_| {
             Ok(Echo { behaviour, seen: shared, outputs: Vec::new(), commands: VecDeque::new() })

@@ -1,4 +1,4 @@
-use crate::echo::{Behaviour, EchoNode, exchange, expect, frame, wait};
+use super::echo::{Behaviour, EchoNode, exchange, expect, frame, wait};
 use duet_datanode_core::CloseReason;
 use duet_runtime::Limits;
 use std::io::{Read, Write};

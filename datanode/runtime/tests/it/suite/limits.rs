@@ -1,4 +1,4 @@
-use crate::echo::{Behaviour, EchoNode, exchange, frame, wait};
+use super::echo::{Behaviour, EchoNode, exchange, frame, wait};
 use duet_runtime::{BatchOptions, BatchThread, Limits, Listener, RuntimeError};
 use std::io::Read;
 use std::net::{Ipv4Addr, TcpStream};
@@ -43,7 +43,8 @@ fn a_link_that_says_nothing_is_closed() {
 #[test]
 fn a_kernel_that_cannot_be_made_is_an_error_of_the_start() {
     let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-    let options = BatchOptions { name: "duet-batch", listener, limits: Limits::new(8), cpu: None };
+    let options =
+        BatchOptions { name: "duet-batch", listener, limits: Limits::new(8), cpu: None, io: super::io() };
     let started = BatchThread::start::<duet_datanode_core::Kernel>(options, |_| Err("no memory".to_owned()));
     assert!(matches!(started, Err(RuntimeError::Start(reason)) if reason == "no memory"));
 }

@@ -1,4 +1,4 @@
-use crate::echo::{Behaviour, EchoNode, exchange, expect, frame};
+use super::echo::{Behaviour, EchoNode, exchange, expect, frame};
 use duet_datanode_core::CloseReason;
 use duet_protocol::error::ErrorCode;
 use duet_runtime::Limits;
