@@ -77,6 +77,9 @@ pub struct KeysArguments {
     /// Partitions of the Duet cluster [default: its own].
     #[arg(long)]
     pub partitions: Option<u32>,
+    /// How the data nodes of the Duet cluster talk to their links [default: their own choice].
+    #[arg(long, value_parser = ["auto", "epoll", "uring"])]
+    pub io: Option<String>,
     /// Also measure the bare yardstick server and a bare TCP round trip.
     #[arg(long)]
     pub floor: bool,
@@ -198,6 +201,7 @@ impl KeysArguments {
         options.data_nodes = self.data_nodes;
         options.replicas = Some(self.replicas());
         options.partitions = self.partitions;
+        options.io = self.io.clone();
         Ok(options)
     }
 
@@ -234,6 +238,7 @@ impl KeysArguments {
             client_cpus: client_cpus.map(ToString::to_string),
             data_nodes: if self.no_duet { 0 } else { self.data_nodes },
             replicas: if self.no_duet { 0 } else { self.replicas() },
+            io: self.io.clone(),
         }
     }
 }
@@ -288,6 +293,7 @@ mod tests {
             ("--peer mongo", "mongo"),
             ("--mix read=10", "--mix"),
             ("--keys normal", "--keys"),
+            ("--io select", "--io"),
             ("--server-cpus 5000", "--server-cpus"),
             ("--operations 5 --seconds 3", "--operations"),
         ] {

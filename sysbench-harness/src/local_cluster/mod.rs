@@ -87,6 +87,8 @@ pub struct LocalClusterOptions {
     pub memory_bytes: Option<u64>,
     /// Thread plan of each data node, as `--threads` takes it; `None` leaves it to the data node.
     pub threads: Option<String>,
+    /// How each data node talks to its links, as `--io` takes it; `None` leaves it to the data node.
+    pub io: Option<String>,
     /// CPUs that the management nodes are confined to.
     pub management_cpus: Option<CpuList>,
     /// CPUs that the data nodes are confined to.
@@ -117,6 +119,7 @@ impl LocalClusterOptions {
             management_listen: None,
             memory_bytes: None,
             threads: None,
+            io: None,
             management_cpus: None,
             data_cpus: None,
             metrics: false,
@@ -361,6 +364,9 @@ impl LocalCluster {
         }
         if let Some(threads) = &options.threads {
             arguments.extend(["--threads".into(), threads.into()]);
+        }
+        if let Some(io) = &options.io {
+            arguments.extend(["--io".into(), io.into()]);
         }
         arguments.extend(options.data_arguments.iter().cloned());
         Start::launch(Role::Data, id, &arguments, options.data_cpus.as_ref(), &self.directory)

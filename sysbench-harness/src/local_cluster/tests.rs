@@ -37,6 +37,7 @@ fn three_management_nodes_know_each_other_and_data_nodes_know_them() {
     options.management_nodes = 3;
     options.memory_bytes = Some(1 << 20);
     options.threads = Some("recv=1,tc=1,ldm=1".to_owned());
+    options.io = Some("uring".to_owned());
     let cluster = start(&options);
     let addresses = cluster.management_addresses();
     assert_eq!(addresses.len(), 3);
@@ -47,7 +48,9 @@ fn three_management_nodes_know_each_other_and_data_nodes_know_them() {
     let [a, b, c] = [0, 1, 2].map(|index| addresses[index].to_string());
     assert!(calls.contains(&format!("--management 1={a},2={b},3={c}")), "{calls}");
     assert!(
-        calls.contains(&format!("--management {a},{b},{c} --memory 1048576 --threads recv=1,tc=1,ldm=1")),
+        calls.contains(&format!(
+            "--management {a},{b},{c} --memory 1048576 --threads recv=1,tc=1,ldm=1 --io uring"
+        )),
         "{calls}"
     );
     assert!(calls.contains("datanode --node-id 2 --listen 127.0.0.1:0 --parent-pipe"), "{calls}");

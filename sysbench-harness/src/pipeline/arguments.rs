@@ -58,6 +58,9 @@ pub struct PipelineArguments {
     /// Directory of results; one JSON line is appended to its pipeline.jsonl.
     #[arg(long, default_value = "bench-results")]
     pub results: PathBuf,
+    /// How the data node talks to its links [default: its own choice].
+    #[arg(long, value_parser = ["auto", "epoll", "uring"])]
+    pub io: Option<String>,
     /// Record nothing.
     #[arg(long)]
     pub no_record: bool,
@@ -121,6 +124,7 @@ impl PipelineArguments {
         options.replicas = Some(1);
         options.lanes = Some(u32::try_from(plan.managers()).context("too many ldm threads")?);
         options.threads = Some(plan.to_string());
+        options.io = self.io.clone();
         Ok(options)
     }
 
@@ -148,6 +152,7 @@ impl PipelineArguments {
             seed: self.seed,
             server_cpus: server_cpus.map(ToString::to_string),
             client_cpus: client_cpus.map(ToString::to_string),
+            io: self.io.clone(),
         }
     }
 }

@@ -64,6 +64,9 @@ pub struct PipelineParameters {
     pub server_cpus: Option<String>,
     /// CPUs of the generator; `null` if nothing was pinned.
     pub client_cpus: Option<String>,
+    /// How the data node was told to talk to its links; `null` if that was left to it.
+    #[serde(default)]
+    pub io: Option<String>,
 }
 
 /// What one plan did with one batch size.

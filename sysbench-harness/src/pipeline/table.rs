@@ -162,6 +162,7 @@ mod tests {
                 seed: 1,
                 server_cpus: Some("0".to_owned()),
                 client_cpus: None,
+                io: None,
             },
             results: vec![result("batch", 1, None), result("recv+tc=1,ldm=2", 3, Some(61.6))],
         }

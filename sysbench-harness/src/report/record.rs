@@ -78,6 +78,9 @@ pub struct RunParameters {
     pub data_nodes: u32,
     /// Replicas of the Duet cluster.
     pub replicas: u32,
+    /// How the data nodes were told to talk to their links; `null` if that was left to them.
+    #[serde(default)]
+    pub io: Option<String>,
 }
 
 /// What one target did.
@@ -298,6 +301,7 @@ pub(super) mod tests {
                 client_cpus: Some("1".to_owned()),
                 data_nodes: 2,
                 replicas: 2,
+                io: None,
             },
             echo: Some(EchoResult { round_trips: 100, p50_ns: 15_000, p99_ns: 20_000 }),
             targets: vec![target("duet", 1), target("redis", 2)],
