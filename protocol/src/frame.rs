@@ -199,6 +199,7 @@ impl<'a> FrameView<'a> {
     }
 
     /// The signals in order.
+    #[inline]
     pub fn signals(&self) -> Signals<'a> {
         Signals { rest: self.signals }
     }
@@ -213,8 +214,9 @@ pub struct Signals<'a> {
 impl<'a> Iterator for Signals<'a> {
     type Item = SignalView<'a>;
 
+    #[inline(always)]
     fn next(&mut self) -> Option<SignalView<'a>> {
-        let (signal, rest) = SignalView::split_checked(self.rest).ok()?;
+        let (signal, rest) = SignalView::split_again(self.rest)?;
         self.rest = rest;
         Some(signal)
     }
@@ -274,7 +276,7 @@ impl FrameBuilder {
             section_bytes: sections.lengths(),
             reserved: U32::new(0),
         };
-        self.buffer.reserve(length);
+        self.buffer.reserve(length + 8);
         self.buffer.extend_from_slice(header.as_bytes());
         self.buffer.extend_from_slice(body.as_bytes());
         sections.append_to(&mut self.buffer);

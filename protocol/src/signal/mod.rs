@@ -143,45 +143,51 @@ pub struct Sections<'a> {
 
 impl<'a> Sections<'a> {
     /// No section.
+    #[inline(always)]
     pub fn none() -> Sections<'static> {
         Sections { parts: [&[]; MAX_SECTIONS] }
     }
 
     /// One section.
+    #[inline(always)]
     pub fn one(first: &'a [u8]) -> Sections<'a> {
         Sections { parts: [first, &[], &[]] }
     }
 
     /// Two sections.
+    #[inline(always)]
     pub fn two(first: &'a [u8], second: &'a [u8]) -> Sections<'a> {
         Sections { parts: [first, second, &[]] }
     }
 
     /// Three sections.
+    #[inline(always)]
     pub fn three(first: &'a [u8], second: &'a [u8], third: &'a [u8]) -> Sections<'a> {
         Sections { parts: [first, second, third] }
     }
 
     /// Bytes with padding.
-    #[inline]
+    #[inline(always)]
     pub fn padded_bytes(&self) -> usize {
         self.parts.iter().map(|part| part.len().next_multiple_of(8)).sum()
     }
 
     /// Lengths without padding.
-    #[inline]
+    #[inline(always)]
     pub fn lengths(&self) -> [U32; MAX_SECTIONS] {
         self.parts.map(|part| U32::new(part.len() as u32))
     }
 
     /// Appends all sections, padded.
-    #[inline]
+    #[inline(always)]
     pub fn append_to(&self, buffer: &mut Vec<u8>) {
         for part in self.parts {
             if !part.is_empty() {
+                let padded = buffer.len() + part.len().next_multiple_of(8);
                 buffer.extend_from_slice(part);
-                let padding = part.len().next_multiple_of(8) - part.len();
-                buffer.extend_from_slice(&[0; 8][..padding]);
+                // A copy of known length costs less than one of just the padding.
+                buffer.extend_from_slice(&[0; 8]);
+                buffer.truncate(padded);
             }
         }
     }
@@ -214,6 +220,16 @@ impl<'a> SignalView<'a> {
         }
         let (signal, rest) = bytes.split_at(length);
         Ok((SignalView { header, signal_type, bytes: signal }, rest))
+    }
+
+    /// Splits the first signal off the bytes of a [`crate::frame::FrameView`], whose check has found them well formed.
+    /// `None` behind the last signal. Bytes that nobody has checked give a view whose accessors may panic.
+    #[inline(always)]
+    pub fn split_again(bytes: &'a [u8]) -> Option<(SignalView<'a>, &'a [u8])> {
+        let (header, _) = SignalHeader::ref_from_prefix(bytes).ok()?;
+        let signal_type = SignalType::from_number(header.signal_type.get())?;
+        let (signal, rest) = bytes.split_at_checked(header.length.get() as usize)?;
+        Some((SignalView { header, signal_type, bytes: signal }, rest))
     }
 
     /// Its type.
@@ -250,7 +266,7 @@ impl<'a> SignalView<'a> {
     }
 
     /// Section `index` (0..3); empty when absent.
-    #[inline]
+    #[inline(always)]
     pub fn section(&self, index: usize) -> &'a [u8] {
         let mut start = SIGNAL_HEADER_BYTES + self.signal_type.body_bytes();
         for section in &self.header.section_bytes[..index] {

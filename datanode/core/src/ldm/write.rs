@@ -325,7 +325,7 @@ impl LocalDataManager {
     fn admit_waiting(&mut self, context: &mut Context<'_>, partition: u16, mut ends: QueueEnds) {
         while let Some((place, waiting)) = self.queue.pop(&mut ends) {
             let before = self.fragments[usize::from(partition)].as_ref().map_or(0, |fragment| fragment.seq);
-            if let Ok((signal, _)) = SignalView::split_checked(&waiting.signal) {
+            if let Some((signal, _)) = SignalView::split_again(&waiting.signal) {
                 let job =
                     Job { signal, reply: waiting.reply, partition, table: waiting.table, hash: waiting.hash };
                 self.write(context, &job);

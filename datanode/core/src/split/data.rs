@@ -130,8 +130,9 @@ impl Kernel {
         let mut group: [Option<Job<'_>>; GROUP] = [None; GROUP];
         let mut used = 0;
         for place in places {
+            // The coordinator has checked the frame before it named places in it.
             let bytes = frame.get(place.offset as usize..).unwrap_or_default();
-            let Ok((signal, _)) = SignalView::split_checked(bytes) else { continue };
+            let Some((signal, _)) = SignalView::split_again(bytes) else { continue };
             let reply = ReplyTo { link, request_id: signal.request_id() };
             let RequestPlace { partition, hash, .. } = *place;
             let table = usize::from(place.table);
