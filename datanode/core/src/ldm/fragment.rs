@@ -1,6 +1,6 @@
 //! A fragment: one replica of one partition, with all its tables.
 
-use crate::ldm::outcome::OutcomeTable;
+use crate::ldm::outcome::{OutcomeTable, RecordPlace};
 use crate::ldm::queue::QueueEnds;
 use crate::map::Role;
 use crate::outbox::ReplyTo;
@@ -43,6 +43,8 @@ pub struct PendingWrite {
     pub version: RowVersion,
     /// Its transaction.
     pub transaction: TransactionId,
+    /// Where its outcome record was put.
+    pub record: RecordPlace,
     /// Slot of the table.
     pub table: usize,
     /// Hash of the primary key.

@@ -61,11 +61,17 @@ pub enum Known {
 
 #[derive(Debug, Default)]
 struct Session {
+    /// 0: the slot is free.
+    id: u64,
     resolved_below: u64,
     records: VecDeque<Outcome>,
+    /// Records freed or removed so far: a record that was the `n`-th is now the `n - removed`-th, unless one was put or
+    /// removed before it.
+    removed: u64,
 }
 
 impl Session {
+    #[inline]
     fn position(&self, transaction_seq: u64) -> Result<usize, usize> {
         match self.records.back() {
             None => Err(0),
@@ -75,23 +81,35 @@ impl Session {
     }
 
     /// Frees the records below `resolved_below`; their number.
+    #[inline]
     fn free_below(&mut self, resolved_below: u64) -> usize {
         if resolved_below <= self.resolved_below {
             return 0;
         }
         self.resolved_below = resolved_below;
-        let before = self.records.len();
+        let mut freed = 0;
         while self.records.front().is_some_and(|first| first.transaction_seq < resolved_below) {
             self.records.pop_front();
+            freed += 1;
         }
-        before - self.records.len()
+        self.removed += freed;
+        freed as usize
     }
 }
+
+/// Where a record probably is: a hint, which is compared with the record.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct RecordPlace(u64);
 
 /// The outcome records of one fragment.
 #[derive(Debug)]
 pub struct OutcomeTable {
-    sessions: FxHashMap<u64, Session>,
+    /// Slot of each session.
+    slots: FxHashMap<u64, u32>,
+    sessions: Vec<Session>,
+    free: Vec<u32>,
+    /// The slot that was used last; the requests of a frame are of one session.
+    latest: u32,
     records: usize,
     limit: usize,
 }
@@ -99,7 +117,14 @@ pub struct OutcomeTable {
 impl OutcomeTable {
     /// An empty table for at most about `limit` records, counted where new transactions are admitted.
     pub fn new(limit: usize) -> OutcomeTable {
-        OutcomeTable { sessions: FxHashMap::default(), records: 0, limit }
+        OutcomeTable {
+            slots: FxHashMap::default(),
+            sessions: Vec::new(),
+            free: Vec::new(),
+            latest: 0,
+            records: 0,
+            limit,
+        }
     }
 
     /// Number of records.
@@ -107,8 +132,40 @@ impl OutcomeTable {
         self.records
     }
 
+    /// The slot of a session.
+    #[inline]
+    fn slot(&mut self, id: u64) -> Option<usize> {
+        if self.sessions.get(self.latest as usize).is_none_or(|latest| latest.id != id) {
+            self.latest = *self.slots.get(&id)?;
+        }
+        Some(self.latest as usize)
+    }
+
+    /// The session, made if it is not there.
+    #[inline]
+    fn session(&mut self, id: u64) -> &mut Session {
+        let slot = match self.slot(id) {
+            Some(slot) => slot,
+            None => self.open(id),
+        };
+        &mut self.sessions[slot]
+    }
+
+    #[cold]
+    fn open(&mut self, id: u64) -> usize {
+        let slot = self.free.pop().unwrap_or_else(|| {
+            self.sessions.push(Session::default());
+            (self.sessions.len() - 1) as u32
+        });
+        self.sessions[slot as usize].id = id;
+        self.slots.insert(id, slot);
+        self.latest = slot;
+        slot as usize
+    }
+
     /// What is known of `id` at a node whose epoch is `epoch`.
-    pub fn known(&self, id: TransactionId, epoch: u64) -> Known {
+    #[inline]
+    pub fn known(&mut self, id: TransactionId, epoch: u64) -> Known {
         let opened = session_epoch(id.session);
         if id.session == 0 || id.seq == 0 || opened > epoch + SESSION_AHEAD_EPOCHS {
             return Known::Invalid;
@@ -116,7 +173,8 @@ impl OutcomeTable {
         if opened + SESSION_LIFE_EPOCHS < epoch {
             return Known::Expired;
         }
-        let Some(session) = self.sessions.get(&id.session) else { return Known::New };
+        let Some(slot) = self.slot(id.session) else { return Known::New };
+        let session = &self.sessions[slot];
         if id.seq < session.resolved_below {
             return Known::Resolved;
         }
@@ -128,67 +186,90 @@ impl OutcomeTable {
 
     /// Whether one more record of the session fits, once those below `resolved_below` are freed. A full table must let
     /// such writes in: nothing else frees records before their sessions expire.
-    pub fn has_room(&self, session: u64, resolved_below: u64) -> bool {
-        let Some(session) = self.sessions.get(&session) else {
-            return self.sessions.len() < MAX_SESSIONS && self.records < self.limit;
+    #[inline]
+    pub fn has_room(&mut self, session: u64, resolved_below: u64) -> bool {
+        let Some(slot) = self.slot(session) else {
+            return self.slots.len() < MAX_SESSIONS && self.records < self.limit;
         };
+        let session = &self.sessions[slot];
         let frees = session.records.front().is_some_and(|first| first.transaction_seq < resolved_below);
         frees || (session.records.len() < MAX_RECORDS_PER_SESSION && self.records < self.limit)
     }
 
     /// Frees the session's records below `resolved_below` and puts `record`, replacing one with the same number.
-    pub fn put(&mut self, session: u64, resolved_below: u64, record: Outcome) {
-        let session = self.sessions.entry(session).or_default();
-        self.records -= session.free_below(resolved_below);
-        match session.position(record.transaction_seq) {
-            Ok(index) => session.records[index] = record,
+    #[inline]
+    pub fn put(&mut self, session: u64, resolved_below: u64, record: Outcome) -> RecordPlace {
+        let session = self.session(session);
+        let freed = session.free_below(resolved_below);
+        let (index, new) = match session.position(record.transaction_seq) {
+            Ok(index) => {
+                session.records[index] = record;
+                (index, 0)
+            }
+            Err(index) if index == session.records.len() => {
+                session.records.push_back(record);
+                (index, 1)
+            }
             Err(index) => {
                 session.records.insert(index, record);
-                self.records += 1;
+                (index, 1)
             }
-        }
+        };
+        let place = RecordPlace(session.removed + index as u64);
+        self.records = self.records - freed + new;
+        place
     }
 
     /// Frees the session's records below `resolved_below`, except those still in progress.
     pub fn free_below(&mut self, session: u64, resolved_below: u64) {
-        self.records -= self.sessions.entry(session).or_default().free_below(resolved_below);
+        self.records -= self.session(session).free_below(resolved_below);
     }
 
-    /// Ends the transaction that is in progress under `id`; nothing when its record was freed meanwhile.
-    pub fn finish(&mut self, id: TransactionId, state: OutcomeState) {
-        let Some(session) = self.sessions.get_mut(&id.session) else { return };
-        if let Ok(index) = session.position(id.seq) {
+    /// Ends the transaction that is in progress under `id`, whose record was put at `place`; nothing when the record was
+    /// freed meanwhile.
+    #[inline]
+    pub fn finish(&mut self, id: TransactionId, place: RecordPlace, state: OutcomeState) {
+        let Some(slot) = self.slot(id.session) else { return };
+        let session = &mut self.sessions[slot];
+        let index = place.0.wrapping_sub(session.removed) as usize;
+        if let Some(record) = session.records.get_mut(index)
+            && record.transaction_seq == id.seq
+        {
+            record.state = state;
+        } else if let Ok(index) = session.position(id.seq) {
             session.records[index].state = state;
         }
     }
 
     /// Forgets the record of `id`: its write was refused by the backup and may be tried again.
     pub fn remove(&mut self, id: TransactionId) {
-        let Some(session) = self.sessions.get_mut(&id.session) else { return };
+        let Some(slot) = self.slot(id.session) else { return };
+        let session = &mut self.sessions[slot];
         if let Ok(index) = session.position(id.seq) {
             session.records.remove(index);
+            session.removed += 1;
             self.records -= 1;
         }
     }
 
     /// Drops sessions that expired well before `epoch`.
     pub fn expire(&mut self, epoch: u64) {
-        let records = &mut self.records;
-        self.sessions.retain(|id, session| {
-            let keep = session_epoch(*id) + SESSION_LIFE_EPOCHS + SESSION_AHEAD_EPOCHS >= epoch;
-            if !keep {
-                *records -= session.records.len();
+        for (slot, session) in self.sessions.iter_mut().enumerate() {
+            let keep = session_epoch(session.id) + SESSION_LIFE_EPOCHS + SESSION_AHEAD_EPOCHS >= epoch;
+            if session.id != 0 && !keep {
+                self.records -= session.records.len();
+                self.slots.remove(&session.id);
+                self.free.push(slot as u32);
+                *session = Session::default();
             }
-            keep
-        });
+        }
     }
 
     /// Records and their sessions in a fixed order, for digests.
     pub fn sorted(&self) -> Vec<(u64, u64, Vec<Outcome>)> {
-        let mut all: Vec<_> = self
-            .sessions
-            .iter()
-            .map(|(id, session)| (*id, session.resolved_below, session.records.iter().copied().collect()))
+        let open = self.sessions.iter().filter(|session| session.id != 0);
+        let mut all: Vec<_> = open
+            .map(|session| (session.id, session.resolved_below, session.records.iter().copied().collect()))
             .collect();
         all.sort_by_key(|(id, _, _)| *id);
         all
@@ -246,5 +327,36 @@ mod tests {
         );
         table.expire(101 + SESSION_LIFE_EPOCHS + SESSION_AHEAD_EPOCHS);
         assert_eq!(table.len(), 0);
+    }
+
+    #[test]
+    fn a_record_is_finished_wherever_it_has_moved() {
+        let (session, other) = (session_id(100, 1, 1), session_id(100, 1, 2));
+        let id = |seq| TransactionId { session, seq };
+        let mut table = OutcomeTable::new(100);
+        let mut places = Vec::new();
+        for seq in [4, 2, 9, 7, 6] {
+            let state = OutcomeState::InProgress { seq };
+            places.push((seq, table.put(session, 0, Outcome { state, ..record(seq) })));
+            table.put(other, seq, record(seq));
+        }
+        table.put(session, 3, record(12));
+        table.remove(id(7));
+        for (seq, place) in places {
+            table.finish(id(seq), place, OutcomeState::Aborted);
+        }
+        let aborted = |seq| Known::Recorded(Outcome { state: OutcomeState::Aborted, ..record(seq) });
+        assert_eq!(table.known(id(2), 100), Known::Resolved);
+        assert_eq!(table.known(id(7), 100), Known::New);
+        assert_eq!(table.known(id(12), 100), Known::Recorded(record(12)));
+        for seq in [4, 6, 9] {
+            assert_eq!(table.known(id(seq), 100), aborted(seq));
+        }
+        assert_eq!(table.known(TransactionId { session: other, seq: 9 }, 100), Known::Recorded(record(9)));
+        // An expired session leaves its slot to the next one.
+        table.expire(101 + SESSION_LIFE_EPOCHS + SESSION_AHEAD_EPOCHS);
+        let later = session_id(200_000, 1, 1);
+        table.put(later, 0, record(1));
+        assert_eq!((table.len(), table.sorted().len()), (1, 1));
     }
 }

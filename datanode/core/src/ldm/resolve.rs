@@ -2,7 +2,7 @@
 //! (PROTOCOL.md §1, counterexample 15).
 
 use crate::ldm::fragment::{PendingKind, PendingWrite};
-use crate::ldm::outcome::{Known, OutcomeState};
+use crate::ldm::outcome::{Known, OutcomeState, RecordPlace};
 use crate::ldm::queue::QueueEnds;
 use crate::ldm::write::{admit, displace, refuse_id, send_prepare};
 use crate::ldm::{Context, LocalDataManager};
@@ -51,6 +51,7 @@ impl LocalDataManager {
             kind: PendingKind::Fence,
             version: RowVersion { epoch: context.epoch, seq: fragment.seq + 1 },
             transaction,
+            record: RecordPlace::default(),
             table: 0,
             hash: 0,
             row: RowHandle::NULL,

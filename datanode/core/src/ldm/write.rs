@@ -1,7 +1,7 @@
 //! The primary's half of a one-pass write: check, lock, send to the backup; expose and answer when it has accepted.
 
 use crate::ldm::fragment::{Fragment, PendingKind, PendingWrite, lock_of, row_state};
-use crate::ldm::outcome::{Known, Outcome, OutcomeState};
+use crate::ldm::outcome::{Known, Outcome, OutcomeState, RecordPlace};
 use crate::ldm::queue::QueueEnds;
 use crate::ldm::{Context, Job, LocalDataManager};
 use crate::outbox::ReplyTo;
@@ -121,6 +121,7 @@ impl LocalDataManager {
             kind: decision.kind,
             version,
             transaction,
+            record: RecordPlace::default(),
             table: job.table,
             hash: job.hash,
             row: decision.row,
@@ -158,7 +159,7 @@ impl LocalDataManager {
     ) {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         fragment.seq = pending.version.seq;
-        fragment.outcomes.put(
+        pending.record = fragment.outcomes.put(
             pending.transaction.session,
             resolved_below,
             Outcome {
@@ -275,7 +276,7 @@ impl LocalDataManager {
             PendingKind::Fence => state = OutcomeState::Aborted,
         }
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
-        fragment.outcomes.finish(pending.transaction, state);
+        fragment.outcomes.finish(pending.transaction, pending.record, state);
         if let Some(reply) = pending.reply {
             context.counters.writes_committed += 1;
             committed(context, reply, pending.version, (pending.result_bytes, pending.result), 0);
@@ -345,7 +346,7 @@ impl LocalDataManager {
 /// Whether the chain can take one more write of the session now.
 pub(super) fn admit(
     context: &Context<'_>,
-    fragment: &Fragment,
+    fragment: &mut Fragment,
     session: u64,
     resolved_below: u64,
 ) -> Result<(), Refusal> {
