@@ -3,7 +3,7 @@
 
 use crate::interface::LinkId;
 use crate::ldm::{Context, Job, LocalDataManager};
-use crate::map::{LocalTable, Role};
+use crate::map::{ClusterMap, LocalTable, Role};
 use crate::outbox::{BACKLOG_PAUSE_BYTES, BACKLOG_REFUSE_BYTES, ReplyTo};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
@@ -145,6 +145,7 @@ impl TransactionCoordinator {
     ) {
         let mut group: [Option<Job<'a>>; GROUP] = [None; GROUP];
         let mut used = 0;
+        let mut latest = None;
         for signal in signals {
             let reply = ReplyTo { link, request_id: signal.request_id() };
             if !matches!(signal.signal_type(), SignalType::Read | SignalType::Write) {
@@ -153,7 +154,7 @@ impl TransactionCoordinator {
                 self.other_request(context, ldm, reply, &signal, forward_link);
                 continue;
             }
-            match route(context, &signal) {
+            match route(context, &mut latest, &signal) {
                 Route::Here { partition, table, hash } => {
                     ldm.prefetch_bucket(partition, table, hash);
                     group[used] = Some(Job { signal, reply, partition, table, hash });
@@ -293,13 +294,35 @@ fn forward_parts(id: u64) -> (u8, u32, u32) {
     ((id >> 56) as u8, (id >> 32) as u32 & FORWARD_GENERATIONS, id as u32)
 }
 
-/// Table by id and version; scans may also read tables that are being dropped.
+/// The table that a request of the frame was for, with its slot: the next one is mostly for the same.
+type Latest<'m> = Option<(usize, &'m LocalTable)>;
+
+/// As [`table_of`], beginning with the table found last.
 #[inline]
-fn table_of<'m>(context: &'m Context<'_>, id: u32, version: u16) -> Result<(usize, &'m LocalTable), Route> {
+fn table_again<'m>(
+    context: &Context<'m>,
+    latest: &mut Latest<'m>,
+    id: u32,
+    version: u16,
+) -> Result<(usize, &'m LocalTable), Route> {
+    if let Some((slot, table)) = *latest
+        && table.id == id
+        && table.version == version
+    {
+        return Ok((slot, table));
+    }
+    let found = table_of(context, id, version)?;
+    *latest = Some(found);
+    Ok(found)
+}
+
+/// Table by id and version, if it can be read and written.
+fn table_of<'m>(context: &Context<'m>, id: u32, version: u16) -> Result<(usize, &'m LocalTable), Route> {
     if !context.map.is_serving() {
         return Err(Route::Refused(ErrorCode::NotServing, String::new()));
     }
-    let Some((slot, table)) = context.map.table(id) else {
+    let map: &'m ClusterMap = context.map;
+    let Some((slot, table)) = map.table(id) else {
         return Err(Route::Refused(ErrorCode::TableNotFound, format!("table {id}")));
     };
     if table.state != TableState::Active {
@@ -316,11 +339,11 @@ fn table_of<'m>(context: &'m Context<'_>, id: u32, version: u16) -> Result<(usiz
 
 /// Checks a read or write completely and finds its place.
 #[inline]
-fn route(context: &Context<'_>, signal: &SignalView<'_>) -> Route {
+fn route<'m>(context: &Context<'m>, latest: &mut Latest<'m>, signal: &SignalView<'_>) -> Route {
     let checked = match signal.body::<Write>() {
-        Some(write) => check_write(context, signal, write),
+        Some(write) => check_write(context, latest, signal, write),
         None => match signal.body::<Read>() {
-            Some(read) => table_of(context, read.table.get(), read.table_version.get()),
+            Some(read) => table_again(context, latest, read.table.get(), read.table_version.get()),
             None => Err(Route::Refused(ErrorCode::InvalidRequest, String::new())),
         },
     };
@@ -338,11 +361,12 @@ fn route(context: &Context<'_>, signal: &SignalView<'_>) -> Route {
 }
 
 fn check_write<'m>(
-    context: &'m Context<'_>,
+    context: &Context<'m>,
+    latest: &mut Latest<'m>,
     signal: &SignalView<'_>,
     write: &Write,
 ) -> Result<(usize, &'m LocalTable), Route> {
-    let (slot, table) = table_of(context, write.table.get(), write.table_version.get())?;
+    let (slot, table) = table_again(context, latest, write.table.get(), write.table_version.get())?;
     let row_error = |code, error: duet_protocol::row::RowError| Route::Refused(code, error.to_string());
     table.layout.validate_key(signal.section(0)).map_err(|error| row_error(ErrorCode::InvalidKey, error))?;
     let value = signal.section(1);
