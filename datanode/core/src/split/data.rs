@@ -1,6 +1,6 @@
 //! The data part: executes what the coordinators hand on, and owns the links of its lanes.
 
-use super::message::{Installation, RequestPlace, ToCoordinator, ToData};
+use super::message::{Installation, REQUESTS_PER_MESSAGE, RequestPlace, ToCoordinator, ToData};
 use super::{Part, manager_of_lane};
 use crate::coordinator::GROUP;
 use crate::interface::{LinkId, Nanoseconds};
@@ -40,8 +40,8 @@ impl Kernel {
             ToData::Requests(places) => {
                 let Some(split) = &mut self.split else { return };
                 let waiting = &mut split.requests[coordinator].places;
-                waiting.extend(places.iter().filter(|place| **place != RequestPlace::NONE));
-                if waiting.len() + places.len() > GROUP {
+                waiting.extend_from_slice(places.used());
+                if waiting.len() + REQUESTS_PER_MESSAGE > GROUP {
                     self.finish_requests_of(coordinator);
                 }
             }

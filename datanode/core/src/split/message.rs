@@ -41,13 +41,40 @@ pub struct RequestPlace {
     pub hash: u64,
 }
 
-impl RequestPlace {
-    /// No request.
-    pub const NONE: RequestPlace = RequestPlace { offset: u32::MAX, partition: 0, table: 0, hash: 0 };
-}
-
 /// Requests that fit one message.
 pub const REQUESTS_PER_MESSAGE: usize = 3;
+
+/// Up to three requests.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct RequestPlaces {
+    places: [RequestPlace; REQUESTS_PER_MESSAGE],
+    used: u8,
+}
+
+impl RequestPlaces {
+    /// One request.
+    #[inline]
+    pub fn one(place: RequestPlace) -> RequestPlaces {
+        let none = RequestPlace::default();
+        RequestPlaces { places: [place, none, none], used: 1 }
+    }
+
+    /// Adds a request. False when there is no room.
+    #[inline]
+    #[must_use]
+    pub fn add(&mut self, place: RequestPlace) -> bool {
+        let Some(free) = self.places.get_mut(usize::from(self.used)) else { return false };
+        *free = place;
+        self.used += 1;
+        true
+    }
+
+    /// The requests in order.
+    #[inline]
+    pub fn used(&self) -> &[RequestPlace] {
+        self.places.get(..usize::from(self.used)).unwrap_or(&self.places)
+    }
+}
 
 /// What a coordinator part tells a data part.
 #[derive(Debug)]
@@ -59,8 +86,8 @@ pub enum ToData {
         /// The frame.
         frame: Section,
     },
-    /// Requests of the frame named last; unused places are [`RequestPlace::NONE`].
-    Requests([RequestPlace; REQUESTS_PER_MESSAGE]),
+    /// Requests of the frame named last.
+    Requests(RequestPlaces),
     /// A frame on a link to another data node, whose handshakes and lanes belong to the data part.
     PeerFrame {
         /// The link.

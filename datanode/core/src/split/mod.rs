@@ -25,7 +25,7 @@ mod ports;
 
 pub use board::{LinkBoard, SharedEpoch};
 pub use either::NodeKernel;
-pub use message::{Destination, Installation, RequestPlace, ToCoordinator, ToData};
+pub use message::{Destination, Installation, RequestPlace, RequestPlaces, ToCoordinator, ToData};
 pub use node::SplitKernel;
 pub(crate) use ports::{Outgoing, Remote};
 

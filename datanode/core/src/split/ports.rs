@@ -1,6 +1,6 @@
 //! How a part hands out messages, and how a coordinator hands requests to the data parts.
 
-use super::message::{REQUESTS_PER_MESSAGE, RequestPlace, ToCoordinator, ToData};
+use super::message::{RequestPlace, RequestPlaces, ToCoordinator, ToData};
 use super::{Queue, manager_of_lane};
 use crate::coordinator::DataPort;
 use crate::interface::LinkId;
@@ -80,14 +80,11 @@ impl<'a> Remote<'a> {
             self.open |= 1 << manager;
             queue.push_back(ToData::Frame { link: self.link, frame: self.frame.clone() });
         } else if let Some(ToData::Requests(places)) = queue.back_mut()
-            && let Some(free) = places.iter_mut().find(|place| **place == RequestPlace::NONE)
+            && places.add(place)
         {
-            *free = place;
             return;
         }
-        let mut places = [RequestPlace::NONE; REQUESTS_PER_MESSAGE];
-        places[0] = place;
-        queue.push_back(ToData::Requests(places));
+        queue.push_back(ToData::Requests(RequestPlaces::one(place)));
     }
 }
 
