@@ -298,7 +298,7 @@ fn forward_parts(id: u64) -> (u8, u32, u32) {
 type Latest<'m> = Option<(usize, &'m LocalTable)>;
 
 /// As [`table_of`], beginning with the table found last.
-#[inline]
+#[inline(always)]
 fn table_again<'m>(
     context: &Context<'m>,
     latest: &mut Latest<'m>,
@@ -338,7 +338,7 @@ fn table_of<'m>(context: &Context<'m>, id: u32, version: u16) -> Result<(usize, 
 }
 
 /// Checks a read or write completely and finds its place.
-#[inline]
+#[inline(always)]
 fn route<'m>(context: &Context<'m>, latest: &mut Latest<'m>, signal: &SignalView<'_>) -> Route {
     let checked = match signal.body::<Write>() {
         Some(write) => check_write(context, latest, signal, write),
@@ -360,6 +360,7 @@ fn route<'m>(context: &Context<'m>, latest: &mut Latest<'m>, signal: &SignalView
     }
 }
 
+#[inline]
 fn check_write<'m>(
     context: &Context<'m>,
     latest: &mut Latest<'m>,

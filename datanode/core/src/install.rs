@@ -71,13 +71,17 @@ impl Kernel {
         self.make_lanes(now);
         let (out, map) = (&self.out, &self.map);
         let lane_of = |node: u32, partition: u16| {
-            out.lanes.iter().position(|lane| lane.peer.node == node && lane.number == map.lane_of(partition))
+            out.lanes.iter().position(|lane| {
+                lane.peer.node == node && lane.number == map.partitions[usize::from(partition)].lane
+            })
         };
         let managers = self.split.as_ref().map_or(1, |split| split.shared.managers);
         let part = self.part;
         let owns = |partition: u16| match part {
             Part::Whole => true,
-            Part::Data(number) => manager_of_lane(map.lane_of(partition), managers) == number,
+            Part::Data(number) => {
+                manager_of_lane(map.partitions[usize::from(partition)].lane, managers) == number
+            }
             Part::Coordinator(_) => false,
         };
         self.ldm.install(&self.map, &removed, owns, lane_of);

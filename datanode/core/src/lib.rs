@@ -20,6 +20,6 @@ pub use interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration
 pub use kernel::{Kernel, Message};
 pub use ldm::ReplicaDigest;
 pub use split::{
-    Destination, Installation, LinkBoard, NodeKernel, RequestPlace, RequestPlaces, Shared, SharedEpoch, SplitKernel,
-    ToCoordinator, ToData,
+    Destination, Installation, LinkBoard, NodeKernel, RequestPlace, RequestPlaces, Shared, SharedEpoch,
+    SplitKernel, ToCoordinator, ToData,
 };

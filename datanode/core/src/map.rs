@@ -34,6 +34,8 @@ pub struct PartitionInfo {
     pub role: Role,
     /// Fragment configuration number.
     pub cfg: u64,
+    /// The lane through which its chain runs.
+    pub lane: u16,
 }
 
 /// A table that this node serves.
@@ -120,8 +122,10 @@ impl ClusterMap {
                 (None, None) => {}
             }
         }
-        self.partitions =
-            state.view.partitions.iter().map(|partition| partition_info(partition, node)).collect();
+        self.partitions = (0..)
+            .zip(&state.view.partitions)
+            .map(|(number, partition)| partition_info(partition, node, lane_of(&state, number)))
+            .collect();
         self.serving = state.view.number > 0 && state.view.member(node).is_some();
         self.state = state;
         self.record = record;
@@ -135,15 +139,6 @@ impl ClusterMap {
         self.tables[slot].as_ref().map(|table| (slot, table))
     }
 
-    /// The lane through which the chain of a partition runs: one after the other for the partitions that one node leads,
-    /// so that the lanes, and the data parts that own them, share what a node leads evenly.
-    #[inline]
-    pub fn lane_of(&self, partition: u16) -> u16 {
-        let configuration = &self.state.configuration;
-        let round = u32::from(partition) / configuration.data_nodes.max(1);
-        (round % u32::from(configuration.lanes.max(1))) as u16
-    }
-
     /// Partition of a partition-key hash. Only while serving.
     #[inline]
     pub fn partition_of(&self, partition_hash: u64) -> u16 {
@@ -151,7 +146,14 @@ impl ClusterMap {
     }
 }
 
-fn partition_info(partition: &duet_protocol::record::PartitionView, node: u32) -> PartitionInfo {
+/// The lane through which the chain of a partition runs: one after the other for the partitions that one node leads, so
+/// that the lanes, and the data parts that own them, share what a node leads evenly.
+fn lane_of(state: &ClusterState, partition: u16) -> u16 {
+    let round = u32::from(partition) / state.configuration.data_nodes.max(1);
+    (round % u32::from(state.configuration.lanes.max(1))) as u16
+}
+
+fn partition_info(partition: &duet_protocol::record::PartitionView, node: u32, lane: u16) -> PartitionInfo {
     let primary = partition.replicas[0];
     let role = if primary == node {
         Role::Primary { backup: partition.replicas.get(1).copied() }
@@ -160,5 +162,5 @@ fn partition_info(partition: &duet_protocol::record::PartitionView, node: u32) -
     } else {
         Role::Elsewhere { primary }
     };
-    PartitionInfo { role, cfg: partition.cfg }
+    PartitionInfo { role, cfg: partition.cfg, lane }
 }

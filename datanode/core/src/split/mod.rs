@@ -125,8 +125,11 @@ impl Split {
 }
 
 /// The data part that owns a lane, and the partitions whose chains run through it.
+#[inline]
 pub(crate) fn manager_of_lane(lane: u16, managers: usize) -> usize {
-    usize::from(lane) % managers
+    let lane = usize::from(lane);
+    // There are mostly as many lanes as data parts, and a division costs as much as the rest of a hop.
+    if lane < managers { lane } else { lane % managers }
 }
 
 /// Messages for one part, oldest first.

@@ -70,11 +70,12 @@ impl<'a> Remote<'a> {
         Remote { queues, link, frame, map, open: 0 }
     }
 
+    #[inline]
     fn hand_on(&mut self, signal: &SignalView<'_>, partition: u16, table: usize, hash: u64) {
         // The signal lies in the frame, so the difference of their addresses is its offset.
         let offset = signal.bytes().as_ptr().addr() - self.frame.as_ptr().addr();
         let place = RequestPlace { offset: offset as u32, partition, table: table as u16, hash };
-        let manager = manager_of_lane(self.map.lane_of(partition), self.queues.len());
+        let manager = manager_of_lane(self.map.partitions[usize::from(partition)].lane, self.queues.len());
         let queue = &mut self.queues[manager];
         if self.open & (1 << manager) == 0 {
             self.open |= 1 << manager;
