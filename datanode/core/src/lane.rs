@@ -106,7 +106,7 @@ impl Lane {
         self.builder.seal(&Envelope { receiver: self.peer, lane: Some(position), ..*identity });
         self.acknowledgement_sent = self.received;
         let mut frame = self.spare.pop().unwrap_or_default();
-        self.builder.drain_into(&mut frame);
+        self.builder.take_into(&mut frame);
         self.retained_bytes += frame.len();
         self.retained.push_back(frame);
         self.link
