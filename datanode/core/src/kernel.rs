@@ -638,33 +638,37 @@ impl Kernel {
     }
 
     fn lane_frame(&mut self, link: LinkId, lane: usize, frame: &FrameView<'_>) {
-        let mut ahead = frame.signals();
-        for (index, signal) in frame.signals().enumerate() {
-            if index % GROUP == 0 {
-                self.ldm.prefetch_prepares(&self.map, &mut ahead);
+        let mut signals = frame.signals();
+        let mut group = [None; GROUP];
+        loop {
+            let count = self.ldm.prefetch_prepares(&self.map, &mut signals, &mut group);
+            for ahead in group[..count].iter().flatten() {
+                let mut context = context!(self);
+                match ahead.signal.signal_type() {
+                    SignalType::PrepareOne => self.ldm.prepare_one(&mut context, lane, ahead),
+                    SignalType::AcceptOne => {
+                        if let Some(body) = ahead.signal.body::<AcceptOne>() {
+                            self.ldm.accept_one(&mut context, lane, body);
+                        }
+                    }
+                    SignalType::RefuseOne => {
+                        if let Some(body) = ahead.signal.body::<RefuseOne>() {
+                            self.ldm.refuse_one(lane, body);
+                        }
+                    }
+                    // Configurations do not change yet; a refusal of the chain is only possible by a fault, and counted.
+                    SignalType::ChainRefused => self.out.errors += 1,
+                    _ => {
+                        return self.refuse(
+                            link,
+                            ErrorCode::UnexpectedSignal,
+                            "this signal does not travel in lanes",
+                        );
+                    }
+                }
             }
-            let mut context = context!(self);
-            match signal.signal_type() {
-                SignalType::PrepareOne => self.ldm.prepare_one(&mut context, lane, &signal),
-                SignalType::AcceptOne => {
-                    if let Some(body) = signal.body::<AcceptOne>() {
-                        self.ldm.accept_one(&mut context, lane, body);
-                    }
-                }
-                SignalType::RefuseOne => {
-                    if let Some(body) = signal.body::<RefuseOne>() {
-                        self.ldm.refuse_one(lane, body);
-                    }
-                }
-                // Configurations do not change yet; a refusal of the chain is only possible by a fault, and counted.
-                SignalType::ChainRefused => self.out.errors += 1,
-                _ => {
-                    return self.refuse(
-                        link,
-                        ErrorCode::UnexpectedSignal,
-                        "this signal does not travel in lanes",
-                    );
-                }
+            if count < GROUP {
+                return;
             }
         }
     }

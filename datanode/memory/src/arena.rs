@@ -278,19 +278,19 @@ impl Arena {
     ///
     /// # Panics
     /// When none does.
+    #[inline]
     fn slot_words(&self, word: u32) -> u16 {
         let page = &self.pages[(word >> PAGE_SHIFT) as usize];
         assert!(page.class != NO_CLASS, "handle into an unused page");
-        let slot_words = CLASSES[page.class as usize].slot_words;
-        let offset = (word & (PAGE_WORDS - 1)) as u16;
-        assert!(offset.is_multiple_of(slot_words), "handle into the middle of a slot");
-        assert!(offset / slot_words < page.used, "handle to a slot that was never used");
-        slot_words
+        let class = CLASSES[page.class as usize];
+        let slot = class.slot_at((word & (PAGE_WORDS - 1)) as u16).expect("handle into the middle of a slot");
+        assert!(slot < page.used, "handle to a slot that was never used");
+        class.slot_words
     }
 
     /// Takes a slot of `class`; its word index.
     pub(crate) fn allocate_slot(&mut self, class: u8, priority: Priority) -> Result<u32, OutOfMemory> {
-        let SizeClass { slot_words, capacity } = CLASSES[class as usize];
+        let sizes @ SizeClass { slot_words, capacity, .. } = CLASSES[class as usize];
         let mut number = self.open_pages[class as usize];
         if number == NO_PAGE {
             number = self.take_page(priority)?;
@@ -309,8 +309,8 @@ impl Arena {
             // set), so these two bytes are usable; they are initialised like all of the arena.
             let next = unsafe { self.base.add((first_word + offset) as usize * 8).cast::<u16>().read() };
             // A write through a stale handle may have damaged the link: never follow it out of the page.
-            let next_is_slot = next.is_multiple_of(slot_words) && next / slot_words < page.used;
-            assert!(next == NO_SLOT || next_is_slot, "free list damaged");
+            let next_is_slot = || sizes.slot_at(next).is_some_and(|slot| slot < page.used);
+            assert!(next == NO_SLOT || next_is_slot(), "free list damaged");
             page.free_head = next;
             offset
         };

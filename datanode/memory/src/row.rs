@@ -222,30 +222,25 @@ impl Arena {
         unsafe { write_words(self.word_address(handle.0), words) };
     }
 
-    /// Replaces the state byte of a row. Panics like [`row`](Self::row).
+    /// Replaces the state byte of a row and the handle of the version before it. Panics like [`row`](Self::row).
     #[inline]
-    pub fn set_state(&mut self, handle: RowHandle, state: u8) {
-        let header = RowHeader { state, ..self.checked_words(handle).fields() };
-        self.set_header(handle, &header);
+    pub fn set_state_and_older(&mut self, handle: RowHandle, state: u8, older: RowHandle) {
+        let HeaderWords([first, second, third]) = self.checked_words(handle);
+        let second = second & !(0xFF << 48) | u64::from(state) << 48;
+        let third = third & !u64::from(u32::MAX) | u64::from(older.0);
+        // SAFETY: `checked_words` has checked that the header lies in the arena; `&mut self` is exclusive.
+        unsafe { write_words(self.word_address(handle.0), HeaderWords([first, second, third])) };
     }
 
-    /// Replaces the handle of the version before this one. Panics like [`row`](Self::row).
-    #[inline]
-    pub fn set_older(&mut self, handle: RowHandle, older: RowHandle) {
-        let header = RowHeader { older, ..self.checked_words(handle).fields() };
-        self.set_header(handle, &header);
-    }
-
-    /// Replaces the value of a row, also by one of another length, when the row's size class stays the same.
-    /// Returns false and changes nothing otherwise; a new row is needed then.
+    /// Replaces header and value of a row, the latter also by one of another length, when the row's size class stays the
+    /// same. Returns false and changes nothing otherwise; a new row is needed then.
     ///
     /// # Panics
-    /// Like [`row`](Self::row), and when no slot starts at `handle`.
+    /// Like [`row`](Self::row), when no slot starts at `handle`, and when epoch or sequence number have more than 48 bits.
     #[inline]
     #[must_use]
-    pub fn replace_value_in_place(&mut self, handle: RowHandle, value: &[u8]) -> bool {
-        let old = self.checked_words(handle);
-        let key_length = old.key_length();
+    pub fn replace_in_place(&mut self, handle: RowHandle, header: &RowHeader, value: &[u8]) -> bool {
+        let key_length = self.checked_words(handle).key_length();
         let bytes = ROW_HEADER_BYTES + key_length + value.len();
         if value.len() > MAX_ROW_BYTES - key_length || class_of(bytes) != self.class_at(handle.0) {
             return false;
@@ -253,7 +248,7 @@ impl Arena {
         // Even for a stale handle the write stays within the page.
         let offset = (handle.0 & (PAGE_WORDS - 1)) as usize * 8;
         assert!(offset + bytes <= PAGE_BYTES, "handle into the middle of a slot");
-        let words = HeaderWords::new(&old.fields(), key_length, value.len());
+        let words = HeaderWords::new(header, key_length, value.len());
         let address = self.word_address(handle.0);
         // SAFETY: header, key and the new value lie within one page below the watermark, as asserted; `&mut self`
         // is exclusive, so `value` is not in the arena.

@@ -15,14 +15,30 @@ const OCTAVES: usize = (PAGE_BYTES / FINE_LIMIT_BYTES).trailing_zeros() as usize
 /// Number of class indexes (some above 16 KiB are aliases of a larger class and never used).
 pub(crate) const CLASS_COUNT: usize = FINE_CLASSES + 8 * OCTAVES;
 
-/// The two figures of a class that allocation needs.
+/// The figures of a class that allocation needs.
 #[derive(Clone, Copy)]
 pub(crate) struct SizeClass {
     /// Slot size in 8-byte words.
     pub(crate) slot_words: u16,
     /// Slots of a page.
     pub(crate) capacity: u16,
+    /// 2^28 divided by `slot_words`, rounded up.
+    reciprocal: u32,
 }
+
+impl SizeClass {
+    /// The slot that starts at a word of a page, if one does.
+    #[inline(always)]
+    pub(crate) fn slot_at(self, word: u16) -> Option<u16> {
+        // Exact for words of a page: the error of the reciprocal is below 2^14 in 2^28, and so is `word`. No division,
+        // which would cost as much as the rest of taking or freeing a slot.
+        let slot = ((u64::from(word) * u64::from(self.reciprocal)) >> RECIPROCAL_BITS) as u16;
+        (u32::from(slot) * u32::from(self.slot_words) == u32::from(word)).then_some(slot)
+    }
+}
+
+const RECIPROCAL_BITS: u32 = 28;
+const _: () = assert!(PAGE_BYTES / 8 <= 1 << (RECIPROCAL_BITS / 2));
 
 /// All classes by index.
 pub(crate) const CLASSES: [SizeClass; CLASS_COUNT] = build_classes();
@@ -47,11 +63,15 @@ const fn fitted_bytes(index: usize) -> usize {
 }
 
 const fn build_classes() -> [SizeClass; CLASS_COUNT] {
-    let mut classes = [SizeClass { slot_words: 0, capacity: 0 }; CLASS_COUNT];
+    let mut classes = [SizeClass { slot_words: 0, capacity: 0, reciprocal: 0 }; CLASS_COUNT];
     let mut index = 0;
     while index < CLASS_COUNT {
         let bytes = fitted_bytes(index);
-        classes[index] = SizeClass { slot_words: (bytes / 8) as u16, capacity: (PAGE_BYTES / bytes) as u16 };
+        classes[index] = SizeClass {
+            slot_words: (bytes / 8) as u16,
+            capacity: (PAGE_BYTES / bytes) as u16,
+            reciprocal: (1_u32 << RECIPROCAL_BITS).div_ceil((bytes / 8) as u32),
+        };
         index += 1;
     }
     classes
@@ -90,6 +110,23 @@ pub(crate) fn class_of(bytes: usize) -> u8 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn slots_are_found_without_dividing() {
+        for class in CLASSES {
+            let step = if cfg!(miri) { 97 } else { 1 };
+            for word in (0..=u16::MAX).step_by(step) {
+                let slot = word / class.slot_words;
+                let expected = word.is_multiple_of(class.slot_words).then_some(slot);
+                if usize::from(word) < PAGE_BYTES / 8 {
+                    assert_eq!(class.slot_at(word), expected, "word {word} of slots of {}", class.slot_words);
+                } else {
+                    // Only a damaged list names such a word.
+                    assert!(class.slot_at(word).is_none_or(|slot| slot >= class.capacity));
+                }
+            }
+        }
+    }
 
     #[test]
     fn every_size_has_the_smallest_class_that_holds_it() {

@@ -9,7 +9,7 @@ use crate::ldm::outcome::{Outcome, OutcomeState};
 use crate::ldm::write::EXPIRE_EVERY;
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::{ClusterMap, Role};
-use duet_memory::{HashIndex, OutOfMemory, Priority, RowHandle, RowHeader};
+use duet_memory::{OutOfMemory, Priority, Probe, RowHandle, RowHeader};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
@@ -19,32 +19,66 @@ use duet_protocol::signal::prepare_one::{OPERATION_DELETE, OPERATION_PUT, Prepar
 use duet_protocol::signal::refuse_one::RefuseOne;
 use duet_protocol::signal::{Sections, SignalView};
 
+/// A signal of a lane, whose index line and row are being fetched.
+#[derive(Clone, Copy, Debug)]
+pub struct Ahead<'a> {
+    /// The signal.
+    pub signal: SignalView<'a>,
+    /// Of a prepare with a table and a fragment that this node knows.
+    place: Option<Place>,
+}
+
+/// Where the row of a prepare is.
+#[derive(Clone, Copy, Debug)]
+struct Place {
+    /// Slot of the table.
+    table: usize,
+    /// Hash of the primary key.
+    hash: u64,
+    probe: Option<Probe>,
+}
+
 impl LocalDataManager {
-    /// Takes the next group of signals of a frame and fetches the index lines and rows that they will touch.
+    /// Takes the next group of signals of a frame and fetches the index lines and rows that they will touch. The number of
+    /// signals, less than a group at the end of the frame.
     pub fn prefetch_prepares<'a>(
         &self,
         map: &ClusterMap,
         signals: &mut impl Iterator<Item = SignalView<'a>>,
-    ) {
-        let mut places: [Option<(&HashIndex, u64)>; GROUP] = [None; GROUP];
-        for (place, signal) in places.iter_mut().zip(signals) {
-            let Some(body) = signal.body::<PrepareOne>() else { continue };
+        group: &mut [Option<Ahead<'a>>; GROUP],
+    ) -> usize {
+        let (mut latest, mut count) = (None, 0);
+        for (place, signal) in group.iter_mut().zip(signals) {
+            count += 1;
+            let ahead = place.insert(Ahead { signal, place: None });
+            let Some(body) = ahead.signal.body::<PrepareOne>() else { continue };
+            let id = body.table.get();
+            let table = match latest {
+                Some((known, slot)) if known == id => Some(slot),
+                _ => map.table(id).map(|(slot, _)| slot),
+            };
             let fragment = self.fragments.get(usize::from(body.partition.get())).and_then(Option::as_ref);
-            let table = map.table(body.table.get()).map(|(slot, _)| slot);
             if let (Some(fragment), Some(table)) = (fragment, table) {
-                let (index, hash) = (&fragment.tables[table], key_hash(signal.section(0)));
-                index.prefetch_bucket(&self.arena, hash);
-                *place = Some((index, hash));
+                latest = Some((id, table));
+                let hash = key_hash(ahead.signal.section(0));
+                fragment.tables[table].prefetch_bucket(&self.arena, hash);
+                ahead.place = Some(Place { table, hash, probe: None });
             }
         }
-        for (index, hash) in places.into_iter().flatten() {
-            let _ = index.prefetch_row(&self.arena, hash);
+        for ahead in group[..count].iter_mut().flatten() {
+            let Some(body) = ahead.signal.body::<PrepareOne>() else { continue };
+            if let (Some(place), Some(fragment)) =
+                (&mut ahead.place, &self.fragments[usize::from(body.partition.get())])
+            {
+                place.probe = Some(fragment.tables[place.table].prefetch_row(&self.arena, place.hash));
+            }
         }
+        count
     }
 
     /// Applies a write of the primary. Acceptance is told at the end of the burst.
-    pub fn prepare_one(&mut self, context: &mut Context<'_>, lane: usize, signal: &SignalView<'_>) {
-        let Some(body) = signal.body::<PrepareOne>() else { return };
+    pub fn prepare_one(&mut self, context: &mut Context<'_>, lane: usize, ahead: &Ahead<'_>) {
+        let Some(body) = ahead.signal.body::<PrepareOne>() else { return };
         let partition = body.partition.get();
         let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
         let fragment = fragment.filter(|fragment| {
@@ -70,7 +104,7 @@ impl LocalDataManager {
             self.accept_due.push(partition);
         }
         let session = body.session.get();
-        match self.apply(context, partition, body, signal.section(0), signal.section(1)) {
+        match self.apply(context, partition, body, ahead) {
             Ok(state) => {
                 context.counters.writes_applied += 1;
                 let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
@@ -107,8 +141,7 @@ impl LocalDataManager {
         context: &Context<'_>,
         partition: u16,
         body: &PrepareOne,
-        key: &[u8],
-        value: &[u8],
+        ahead: &Ahead<'_>,
     ) -> Result<OutcomeState, OutOfMemory> {
         if !matches!(body.operation, OPERATION_PUT | OPERATION_DELETE) {
             return Ok(OutcomeState::Aborted);
@@ -116,15 +149,18 @@ impl LocalDataManager {
         if context.planted_bug == 1 && body.seq.get().is_multiple_of(64) {
             return Ok(OutcomeState::Committed);
         }
-        let Some((table, _)) = context.map.table(body.table.get()) else {
+        let Some(Place { table, hash, probe }) = ahead.place else {
             unreachable!("table {} is used by the primary before every node has it", body.table.get());
         };
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else {
             return Ok(OutcomeState::Aborted);
         };
         let index = &mut fragment.tables[table];
-        let hash = key_hash(key);
-        let found = index.find(&self.arena, hash, key);
+        let (key, value) = (ahead.signal.section(0), ahead.signal.section(1));
+        let found = match probe {
+            Some(probe) => index.find_probed(&self.arena, hash, key, probe),
+            None => index.find(&self.arena, hash, key),
+        };
         if body.operation == OPERATION_DELETE {
             let Some(row) = found else { unreachable!("the primary deletes rows that exist") };
             let removed = index.remove(&mut self.arena, hash, row);
@@ -140,9 +176,7 @@ impl LocalDataManager {
             older: RowHandle::NULL,
         };
         if let Some(row) = found {
-            if self.arena.replace_value_in_place(row, value) {
-                self.arena.set_header(row, &header);
-            } else {
+            if !self.arena.replace_in_place(row, &header, value) {
                 let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
                 let replaced = index.replace(&mut self.arena, hash, row, image);
                 assert!(replaced, "a found row is in the index");

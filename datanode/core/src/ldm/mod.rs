@@ -192,7 +192,7 @@ impl LocalDataManager {
         for (job, probe) in jobs.iter().flatten().zip(probes) {
             match (job.signal.signal_type(), probe) {
                 (SignalType::Read, Some(probe)) => self.read(context, job, probe),
-                (SignalType::Write, Some(_)) => self.write(context, job),
+                (SignalType::Write, Some(probe)) => self.write(context, job, Some(probe)),
                 _ => context.out.error(job.reply, ErrorCode::Internal, "the coordinator sent a wrong signal"),
             }
         }

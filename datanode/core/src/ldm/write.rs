@@ -5,7 +5,7 @@ use crate::ldm::outcome::{Known, Outcome, OutcomeState, RecordPlace};
 use crate::ldm::queue::QueueEnds;
 use crate::ldm::{Context, Job, LocalDataManager};
 use crate::outbox::ReplyTo;
-use duet_memory::{Priority, RowHandle, RowHeader};
+use duet_memory::{Priority, Probe, RowHandle, RowHeader};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::{RowVersion, TransactionId};
 use duet_protocol::schema::TableState;
@@ -32,8 +32,9 @@ struct Decision {
 }
 
 impl LocalDataManager {
-    /// Executes a write as primary, or queues it behind the write that holds the row.
-    pub fn write(&mut self, context: &mut Context<'_>, job: &Job<'_>) {
+    /// Executes a write as primary, or queues it behind the write that holds the row. `probe` tells how far the look-up
+    /// of the row has come.
+    pub fn write(&mut self, context: &mut Context<'_>, job: &Job<'_>, probe: Option<Probe>) {
         let Some(body) = job.signal.body::<Write>() else { return };
         let Some(fragment) = &mut self.fragments[usize::from(job.partition)] else { return };
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
@@ -43,7 +44,11 @@ impl LocalDataManager {
             Known::Recorded(outcome) => return repeat(context, fragment, job.reply, &outcome),
             other => return refuse_id(context, job.reply, other),
         }
-        let found = fragment.tables[job.table].find(&self.arena, job.hash, job.signal.section(0));
+        let (index, key) = (&fragment.tables[job.table], job.signal.section(0));
+        let found = match probe {
+            Some(probe) => index.find_probed(&self.arena, job.hash, key, probe),
+            None => index.find(&self.arena, job.hash, key),
+        };
         if let Some(handle) = found {
             let row = self.arena.row(handle);
             if row.state() != row_state::COMMITTED {
@@ -114,8 +119,7 @@ impl LocalDataManager {
             }
         }
         if !decision.row.is_null() {
-            self.arena.set_state(decision.row, row_state::LOCKED);
-            self.arena.set_older(decision.row, lock_of(version.seq));
+            self.arena.set_state_and_older(decision.row, row_state::LOCKED, lock_of(version.seq));
         }
         let pending = PendingWrite {
             kind: decision.kind,
@@ -150,6 +154,7 @@ impl LocalDataManager {
     }
 
     /// Puts a prepared write in the chain: outcome record, position, pending list; commits at once without a backup.
+    #[inline(always)]
     pub(super) fn enter(
         &mut self,
         context: &mut Context<'_>,
@@ -318,8 +323,7 @@ impl LocalDataManager {
     }
 
     fn unlock(&mut self, row: RowHandle) {
-        self.arena.set_state(row, row_state::COMMITTED);
-        self.arena.set_older(row, RowHandle::NULL);
+        self.arena.set_state_and_older(row, row_state::COMMITTED, RowHandle::NULL);
     }
 
     /// Executes the writes that waited for a row until one of them locks it again; that one inherits the queue.
@@ -329,7 +333,7 @@ impl LocalDataManager {
             if let Some((signal, _)) = SignalView::split_again(&waiting.signal) {
                 let job =
                     Job { signal, reply: waiting.reply, partition, table: waiting.table, hash: waiting.hash };
-                self.write(context, &job);
+                self.write(context, &job, None);
             }
             self.queue.recycle(place, waiting);
             let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };

@@ -1,8 +1,9 @@
 //! The chain: lost links, a stopped backup, repeated and resolved transactions, waiting writes, dropped tables.
 
-use crate::network::{Network, row, write};
+use crate::network::{CLUSTER, Network, row, write};
 use crate::requests::Session;
 use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::schema::TableState;
 use duet_protocol::signal::error_reply::ErrorReply;
@@ -239,4 +240,28 @@ fn a_full_outcome_table_is_emptied_by_the_session_that_filled_it() {
     let answer = network.ask(0, client.link, &body, Sections::two(&key, &value));
     assert_eq!(answer.signal_type, SignalType::WriteReply, "resolved records make room");
     network.assert_replicas_equal();
+}
+
+/// Lane frames hold more signals than one group of prefetched ones.
+#[test]
+fn hundreds_of_writes_of_one_frame_reach_the_backup() {
+    let mut network = Network::formed();
+    let mut client = Session::open(&mut network, 0);
+    let ids: Vec<i64> = (0..).filter(|id| network.leader(&row(*id, 0, "").0) == 0).take(300).collect();
+    for round in 0..2 {
+        let mut builder = FrameBuilder::new();
+        for id in &ids {
+            let (key, value) = row(*id, round, "somebody");
+            let body = write(OPERATION_UPSERT, client.transaction());
+            builder.push(0, *id as u64, &body, Sections::two(&key, &value));
+        }
+        let envelope = Envelope { cluster_id: CLUSTER, ..Envelope::default() };
+        let frame = builder.seal(&envelope).expect("open").to_vec();
+        network.raw(0, client.link, &frame);
+        let answers = network.take(0, client.link);
+        assert_eq!(answers.len(), ids.len());
+        assert!(answers.iter().all(|answer| answer.body::<WriteReply>().code.get() == 0));
+        network.assert_replicas_equal();
+    }
+    assert_eq!(client.balance(&mut network, ids[299]), Some(1));
 }

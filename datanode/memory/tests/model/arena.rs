@@ -98,11 +98,13 @@ proptest! {
                         let row = model.get_mut(&handle).unwrap();
                         let value = pattern(value_length, fill);
                         let slot_bytes = arena.bytes(handle).len();
-                        let replaced = arena.replace_value_in_place(handle, &value);
+                        let header = RowHeader { state: fill, ..row.header };
+                        let replaced = arena.replace_in_place(handle, &header, &value);
                         let bytes = 24 + row.key.len() + value_length;
                         prop_assert!(!replaced || bytes <= slot_bytes);
                         prop_assert!(replaced || bytes > slot_bytes || value_length != row.value.len());
                         if replaced {
+                            row.header = header;
                             row.value = value;
                         }
                     }
@@ -140,8 +142,7 @@ fn single_fields_are_set_alone() {
     let (_budget, mut arena) = new_arena();
     let mut expected = header(9);
     let row = arena.allocate_row(&expected, b"k", &[1; 70_000], Priority::Normal).unwrap();
-    arena.set_state(row, 200);
-    arena.set_older(row, RowHandle::from_u32(77));
+    arena.set_state_and_older(row, 200, RowHandle::from_u32(77));
     expected.state = 200;
     expected.older = RowHandle::from_u32(77);
     let view = arena.row(row);
@@ -162,7 +163,7 @@ fn largest_row_fits_and_versions_are_freed_together() {
     let newest =
         arena.allocate_row(&RowHeader { older: middle, ..header(3) }, b"key", b"", Priority::Normal).unwrap();
     assert_eq!(arena.value(oldest), value);
-    assert!(!arena.replace_value_in_place(oldest, &vec![5; MAX_ROW_BYTES]));
+    assert!(!arena.replace_in_place(oldest, &header(1), &vec![5; MAX_ROW_BYTES]));
     assert_eq!(arena.free_versions(newest), 3);
     assert_eq!(budget.used_bytes(), 0);
 }
@@ -235,7 +236,7 @@ fn bad_handles_are_refused() {
     for number in [0, 1, row.to_u32() - 1, row.to_u32() + PAGE_BYTES as u32 / 8, u32::MAX, u32::MAX - 3] {
         let bad = RowHandle::from_u32(number);
         assert!(panics(|| _ = arena.row(bad).header()), "{bad:?}");
-        assert!(panics(|| arena.set_state(bad, 1)), "{bad:?}");
+        assert!(panics(|| arena.set_state_and_older(bad, 1, RowHandle::NULL)), "{bad:?}");
         assert!(panics(|| arena.free(bad)), "{bad:?}");
         arena.prefetch(bad);
     }

@@ -198,7 +198,7 @@ fn clearing_is_bounded_and_frees_older_versions() {
         let key = number.to_be_bytes();
         let older = new_row(&mut arena, &key);
         let row = new_row(&mut arena, &key);
-        arena.set_older(row, older);
+        arena.set_state_and_older(row, 0, older);
         index.insert(&mut arena, good_hash(&key), row, Priority::Normal).unwrap();
     }
     let mut steps = 0;
