@@ -31,6 +31,12 @@ pub struct Arguments {
     /// How the threads talk to their links: auto, epoll or uring (io_uring; the start fails where the system refuses it).
     #[arg(long, env = "DUET_IO", value_name = "WAY", default_value = "auto", value_parser = str::parse::<LinkIo>)]
     pub io: LinkIo,
+    /// How soon threads hand on what they have, 0 (throughput) to 10 (latency): each step up halves the bytes that are read
+    /// (1 MiB at 5) and the messages that are taken (512 at 5) before replies are written and other threads woken, and
+    /// lengthens the time that a thread with a CPU of its own looks for work before it sleeps; at 0 none does.
+    #[arg(long, env = "DUET_SCHEDULER_RESPONSIVENESS", value_name = "N", default_value_t = 5,
+        value_parser = clap::value_parser!(u8).range(0..=10))]
+    pub scheduler_responsiveness: u8,
     /// CPUs that the node may pin its threads to, such as 0 or 2-3,6; without it nothing is pinned on fewer than 4 CPUs.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub cpus: Option<CpuList>,

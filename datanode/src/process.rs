@@ -5,7 +5,7 @@ use crate::metrics::MetricsListener;
 use crate::topology;
 use anyhow::{Context, bail};
 use duet_datanode_core::NodeConfiguration;
-use duet_runtime::{Listener, Stopper, memory_available_bytes, raise_file_limit};
+use duet_runtime::{Listener, Responsiveness, Stopper, memory_available_bytes, raise_file_limit};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -50,7 +50,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         seed,
         planted_bug: 0,
     };
-    let node = topology::start(&topology, configuration, listener, arguments.io)?;
+    let responsiveness = Responsiveness::new(arguments.scheduler_responsiveness);
+    let node = topology::start(&topology, configuration, listener, responsiveness, arguments.io)?;
     if let Some(metrics) = metrics {
         metrics.serve(node.snapshots()).map_err(anyhow::Error::msg)?;
     }

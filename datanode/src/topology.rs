@@ -5,7 +5,7 @@ use crate::threads::{Stages, Threads, automatic};
 use duet_datanode_core::{Kernel, NodeConfiguration};
 use duet_runtime::{
     BatchOptions, BatchThread, CpuListError, CpuPlan, Limits, LinkIo, Listener, Pipeline, PipelineOptions,
-    RuntimeError, Snapshot, Stopper, ThreadRoles, plan_cpu,
+    Responsiveness, RuntimeError, Snapshot, Stopper, ThreadRoles, plan_cpu,
 };
 
 /// Name of the thread that runs all blocks: links, membership, transaction coordinator, local data manager.
@@ -130,9 +130,10 @@ pub fn start(
     topology: &Topology,
     configuration: NodeConfiguration,
     listener: Listener,
+    responsiveness: Responsiveness,
     io: LinkIo,
 ) -> Result<RunningNode, RuntimeError> {
-    let limits = Limits::new(configuration.max_links as usize);
+    let limits = Limits::new(configuration.max_links as usize).with_responsiveness(responsiveness);
     match topology {
         Topology::Batch(plan) => {
             let options = BatchOptions { name: BATCH_THREAD, listener, limits, cpu: plan.cpu, io };

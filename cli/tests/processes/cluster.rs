@@ -80,6 +80,14 @@ impl Process {
         self.child.wait().expect("ended");
     }
 
+    /// Processor time that all its threads have used, in ticks of 10 ms.
+    pub fn processor_ticks(&self) -> u64 {
+        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("alive");
+        // "id (name) state …": the name may hold anything. User and system time are the 14th and 15th words.
+        let words = stat.rsplit(") ").next().expect("words").split(' ');
+        words.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    }
+
     /// Resident memory in bytes.
     pub fn resident_bytes(&self) -> u64 {
         let text = std::fs::read_to_string(format!("/proc/{}/statm", self.child.id())).expect("alive");
@@ -121,6 +129,11 @@ pub struct Cluster {
 impl Cluster {
     /// Starts a cluster of two data nodes and waits until it serves.
     pub fn start(management: usize) -> Cluster {
+        Cluster::start_with(management, &[])
+    }
+
+    /// The same with further arguments of the data nodes.
+    pub fn start_with(management: usize, node_arguments: &[&str]) -> Cluster {
         let directory = tempfile::tempdir().expect("a directory");
         let ports: Vec<String> = (0..management).map(|_| free_address()).collect();
         let peers: Vec<String> =
@@ -150,7 +163,10 @@ impl Cluster {
             _directory: directory,
         };
         for id in 1..=2 {
-            let node = Process::start(&cluster.node_arguments(&id.to_string()));
+            let id = id.to_string();
+            let mut arguments = cluster.node_arguments(&id);
+            arguments.extend(node_arguments);
+            let node = Process::start(&arguments);
             cluster.nodes.push(node);
         }
         cluster.state();

@@ -5,4 +5,5 @@ mod client;
 mod cluster;
 mod life;
 mod serving;
+mod threads;
 mod wire;

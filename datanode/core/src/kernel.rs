@@ -371,7 +371,21 @@ impl Kernel {
         self.refuse(link, code, "the bytes are not a frame");
     }
 
-    /// Timers; call at least every 10 ms.
+    /// Whether [`Kernel::tick`] may for now be called only every 100 ms: nothing waits for it but heartbeats and counters.
+    pub fn is_calm(&self) -> bool {
+        let busy = match self.part {
+            Part::Whole | Part::Coordinator(0) => true,
+            Part::Coordinator(_) => false,
+            Part::Data(_) => {
+                self.drained_version != self.map.state.version
+                    || self.ldm.has_background_work()
+                    || self.out.lanes.iter().any(|lane| lane.link.is_some() && lane.owes_acknowledgement())
+            }
+        };
+        !busy
+    }
+
+    /// Timers; call at least every 10 ms, or every 100 ms while [`Kernel::is_calm`].
     pub fn tick(&mut self, now: Nanoseconds) {
         self.refresh_epoch();
         self.keep_epoch(now);

@@ -187,6 +187,11 @@ impl Lane {
         was
     }
 
+    /// Whether frames have arrived that are not acknowledged.
+    pub fn owes_acknowledgement(&self) -> bool {
+        self.received > self.acknowledgement_sent
+    }
+
     /// The acknowledgement to send by itself now, if one is due. `idle`: whatever is outstanding is due.
     pub fn acknowledgement_due(&mut self, idle: bool) -> Option<u64> {
         let outstanding = self.received - self.acknowledgement_sent;

@@ -1,7 +1,7 @@
 //! The loop of the batch pipeline.
 
 use crate::clock::boot_nanoseconds;
-use crate::driven::Driven;
+use crate::driven::{Driven, TICK_EVERY};
 use crate::link::Phase;
 use crate::links::{Event, LISTENER_TOKEN, LinkIo, Links, Readiness, TICKER_TOKEN, WAKER_TOKEN};
 use crate::mailbox::LoopBell;
@@ -9,6 +9,7 @@ use crate::output::{Failure, Sending, reason_of};
 use crate::poll::{Ticker, Waker};
 use crate::receive::{Outcome, Received, receive, resume};
 use crate::resolve::Resolver;
+use crate::responsiveness::Responsiveness;
 use crate::snapshot::{LinkCounters, Snapshot, SnapshotReader};
 use crate::socket::{Listener, set_options};
 use crate::spin::Spin;
@@ -21,8 +22,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 const MILLISECOND: Nanoseconds = 1_000_000;
-/// The kernel's timers and the loop's own deadlines are looked at this often.
-const TICK_EVERY: Nanoseconds = 10 * MILLISECOND;
+/// Ticks without need for the next one so soon, after which they become rarer.
+const CALM_TICKS: u32 = 10;
 /// A snapshot of the counters is published this often.
 const PUBLISH_EVERY: Nanoseconds = 100 * MILLISECOND;
 /// Idle buffers are freed and silent links closed this often.
@@ -56,6 +57,8 @@ pub struct Limits {
     pub read_bytes: usize,
     /// Bytes read in one turn after which replies are written before more is read.
     pub burst_bytes: usize,
+    /// What the bounds of bursts, here and between threads, are chosen by.
+    pub responsiveness: Responsiveness,
     /// Time for opening a connection.
     pub connect_within: Nanoseconds,
     /// Time for the first whole frame of a link.
@@ -73,11 +76,19 @@ impl Limits {
             backlog_bytes: 16 << 20,
             total_backlog_bytes: 1 << 30,
             read_bytes: 256 << 10,
-            burst_bytes: 1 << 20,
+            burst_bytes: Responsiveness::default().burst_bytes(),
+            responsiveness: Responsiveness::default(),
             connect_within: 2_000 * MILLISECOND,
             first_frame_within: 10_000 * MILLISECOND,
             close_within: 1_000 * MILLISECOND,
         }
+    }
+
+    /// These bounds with bursts of this level.
+    #[must_use]
+    pub fn with_responsiveness(self, responsiveness: Responsiveness) -> Limits {
+        let burst_bytes = responsiveness.burst_bytes();
+        Limits { burst_bytes, read_bytes: self.read_bytes.min(burst_bytes), responsiveness, ..self }
     }
 }
 
@@ -112,6 +123,9 @@ pub(crate) struct Batch<K> {
     listener: Option<Listener>,
     listener_rests_until: Option<Nanoseconds>,
     ticker: Ticker,
+    /// Time between two ticks now, and how many of them could have come later.
+    ticking: Nanoseconds,
+    calm_ticks: u32,
     stop: Arc<AtomicBool>,
     snapshots: SnapshotReader,
     sending: Sending,
@@ -151,7 +165,7 @@ impl<K: Driven> Batch<K> {
             links,
             table: LinkTable::new(limits.max_links, number, of),
             bell: kernel.bell(),
-            spin: Spin::new(may_spin),
+            spin: Spin::new(if may_spin { limits.responsiveness.spin_worth() } else { 0 }),
             resolver: Resolver::new(waker),
             counters: LinkCounters::default(),
             hurried: Vec::new(),
@@ -159,6 +173,8 @@ impl<K: Driven> Batch<K> {
             listener,
             listener_rests_until: None,
             ticker,
+            ticking: TICK_EVERY,
+            calm_ticks: 0,
             stop,
             snapshots,
             sending: Sending::new(deferred),
@@ -268,9 +284,26 @@ impl<K: Driven> Batch<K> {
                 }
             }
             WAKER_TOKEN => self.connect_resolved(),
-            TICKER_TOKEN => self.ticker.clear(),
+            TICKER_TOKEN => self.ticked(),
             token => self.link_event(from_token(token), event),
         }
+    }
+
+    fn ticked(&mut self) {
+        self.ticker.clear();
+        let enough = self.kernel.tick_every();
+        self.calm_ticks = if enough > self.ticking { self.calm_ticks + 1 } else { 0 };
+        if self.calm_ticks >= CALM_TICKS {
+            self.set_ticker(enough);
+        }
+    }
+
+    /// Changes the time between ticks; they stay as they are if the system refuses.
+    fn set_ticker(&mut self, every: Nanoseconds) {
+        if self.ticker.set(every).is_ok() {
+            self.ticking = every;
+        }
+        self.calm_ticks = 0;
     }
 
     fn link_event(&mut self, id: LinkId, event: Readiness) {
@@ -422,6 +455,16 @@ impl<K: Driven> Batch<K> {
             self.check_deadlines();
         }
         self.settle()?;
+        if self.ticking > TICK_EVERY {
+            let enough = self.kernel.tick_every();
+            if enough < self.ticking {
+                self.set_ticker(enough);
+            }
+        }
+        // A link may be heard again since something was sent or handed on: nothing else would end the next wait.
+        let Batch { kernel, table, paused, .. } = self;
+        let mut open = paused.iter().filter(|id| table.get_mut(**id).is_some_and(|link| link.is_open()));
+        self.unsettled |= open.any(|id| kernel.wants_input(*id));
         if self.now >= self.publish_at {
             self.publish_at = self.now + PUBLISH_EVERY;
             self.publish();

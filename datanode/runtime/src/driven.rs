@@ -6,6 +6,9 @@ use duet_protocol::error::ErrorCode;
 use socket2::Socket;
 use std::sync::Arc;
 
+/// Usual time between two ticks.
+pub(crate) const TICK_EVERY: Nanoseconds = 10_000_000;
+
 /// The methods of [`Kernel`] that a driver calls; their meaning is documented there.
 pub trait Driven {
     /// See [`Kernel::link_accepted`].
@@ -44,6 +47,10 @@ pub trait Driven {
     /// by the loop at the end of the burst.
     fn closes_damaged_links(&self) -> bool {
         false
+    }
+    /// Time between two calls of [`Driven::tick`] that is enough for now, when nothing else happens.
+    fn tick_every(&self) -> Nanoseconds {
+        TICK_EVERY
     }
     /// What other threads ring when they have put something into a mailbox of this one; none without mailboxes.
     fn bell(&self) -> Option<LoopBell> {

@@ -24,6 +24,7 @@ mod poll;
 mod process;
 mod receive;
 mod resolve;
+mod responsiveness;
 mod snapshot;
 mod socket;
 mod spin;
@@ -40,6 +41,7 @@ pub use mailbox::{Asleep, Bell, LoopBell, MailboxReceiver, MailboxSender, mailbo
 pub use pipeline::{Pipeline, PipelineOptions, ThreadRoles};
 pub use poll::Waker;
 pub use process::{ProcessUsage, memory_available_bytes, raise_file_limit};
+pub use responsiveness::Responsiveness;
 pub use snapshot::{LinkCounters, Snapshot, SnapshotReader};
 pub use socket::{ListenError, Listener};
 pub use thread::{BatchOptions, BatchThread, RuntimeError, Stopper};

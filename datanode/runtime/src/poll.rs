@@ -144,18 +144,30 @@ pub(crate) struct Ticker {
 }
 
 impl Ticker {
-    /// A clock with this interval; `nanoseconds` is below a second.
+    /// A clock with this interval.
     pub fn every(nanoseconds: u64) -> io::Result<Ticker> {
         // SAFETY: no pointers are passed; the result is checked before it is used as a descriptor.
         let timerfd = owned(unsafe {
             libc::timerfd_create(libc::CLOCK_MONOTONIC, libc::TFD_CLOEXEC | libc::TFD_NONBLOCK)
         })?;
-        let interval = libc::timespec { tv_sec: 0, tv_nsec: nanoseconds as libc::c_long };
+        let ticker = Ticker { timerfd };
+        ticker.set(nanoseconds)?;
+        Ok(ticker)
+    }
+
+    /// Changes the interval; the next tick comes after a whole one.
+    pub fn set(&self, nanoseconds: u64) -> io::Result<()> {
+        const SECOND: u64 = 1_000_000_000;
+        let interval = libc::timespec {
+            tv_sec: (nanoseconds / SECOND) as libc::time_t,
+            tv_nsec: (nanoseconds % SECOND) as libc::c_long,
+        };
         let value = libc::itimerspec { it_interval: interval, it_value: interval };
         // SAFETY: the descriptor is owned, `value` is only read during the call, and no old value is asked for.
-        let result =
-            unsafe { libc::timerfd_settime(timerfd.as_raw_fd(), 0, &raw const value, std::ptr::null_mut()) };
-        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(Ticker { timerfd }) }
+        let result = unsafe {
+            libc::timerfd_settime(self.timerfd.as_raw_fd(), 0, &raw const value, std::ptr::null_mut())
+        };
+        if result < 0 { Err(io::Error::last_os_error()) } else { Ok(()) }
     }
 
     /// Takes all ticks that happened so far.

@@ -6,28 +6,26 @@
 
 use duet_datanode_core::Nanoseconds;
 
-/// Gaps up to this are bridged by looking: about what sleeping and waking cost both sides together.
-const WORTH: Nanoseconds = 20_000;
-/// Longest time spent looking.
-const LONGEST: Nanoseconds = 50_000;
 /// Longest gap that counts in the mean, so that one long silence is soon forgotten.
 const LONGEST_GAP: Nanoseconds = 200_000;
 
 /// The recent gaps between work.
 #[derive(Debug)]
 pub(crate) struct Spin {
-    allowed: bool,
+    /// Gaps up to this are bridged by looking; 0 when this thread must not spin.
+    worth: Nanoseconds,
     mean_gap: Nanoseconds,
 }
 
 impl Spin {
-    pub fn new(allowed: bool) -> Spin {
-        Spin { allowed, mean_gap: LONGEST_GAP }
+    /// Bridges gaps up to `worth`; 0 never looks.
+    pub fn new(worth: Nanoseconds) -> Spin {
+        Spin { worth, mean_gap: LONGEST_GAP }
     }
 
     /// How long to look before the next sleep.
     pub fn budget(&self) -> Nanoseconds {
-        if self.allowed && self.mean_gap <= WORTH { (2 * self.mean_gap).min(LONGEST) } else { 0 }
+        if self.mean_gap <= self.worth { 2 * self.mean_gap } else { 0 }
     }
 
     /// There was nothing to do for so long.
@@ -42,20 +40,22 @@ mod tests {
 
     #[test]
     fn short_gaps_are_bridged_and_long_ones_are_slept_through() {
-        let mut spin = Spin::new(true);
+        let mut spin = Spin::new(20_000);
         assert_eq!(spin.budget(), 0, "nothing is known yet");
         for _ in 0..40 {
             spin.idle_was(3_000);
         }
-        assert!((3_000..=LONGEST).contains(&spin.budget()));
+        assert!((3_000..=10_000).contains(&spin.budget()));
         for _ in 0..10 {
             spin.idle_was(10_000_000);
         }
         assert_eq!(spin.budget(), 0);
-        let mut never = Spin::new(false);
-        for _ in 0..40 {
-            never.idle_was(3_000);
+        for worth in [0, 2_000] {
+            let mut never = Spin::new(worth);
+            for _ in 0..100 {
+                never.idle_was(3_000);
+            }
+            assert_eq!(never.budget(), 0, "not worth it");
         }
-        assert_eq!(never.budget(), 0);
     }
 }

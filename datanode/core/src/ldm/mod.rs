@@ -269,6 +269,11 @@ impl LocalDataManager {
         context.out.reply(reply, &answer, Sections::one(batch));
     }
 
+    /// Whether there is background work.
+    pub fn has_background_work(&self) -> bool {
+        !self.clearing.is_empty()
+    }
+
     /// Background work in bounded slices: frees dropped tables.
     pub fn tick(&mut self) {
         if let Some(index) = self.clearing.last_mut()

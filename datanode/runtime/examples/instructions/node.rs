@@ -144,7 +144,7 @@ impl Parts {
         while let Some(message) = to_data.1.pop() {
             data.data_message(now, 0, message);
         }
-        to_data.1.release();
+        let _ = to_data.1.release();
         data.flush(now);
         all &= hand_out(data, &mut to_data.0, &mut to_coordinator.0);
         let mut any = false;
@@ -152,7 +152,7 @@ impl Parts {
             coordinator.coordinator_message(now, message);
             any = true;
         }
-        to_coordinator.1.release();
+        let _ = to_coordinator.1.release();
         any || !all
     }
 }

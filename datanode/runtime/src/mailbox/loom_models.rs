@@ -66,6 +66,73 @@ fn a_relaxed_release_is_noticed() {
     });
 }
 
+/// The sender finds the mailbox full and sleeps until the receiver has made room, as the receiver sleeps until there is
+/// a message. Should the room be missed, both sleep for ever, which loom reports as a deadlock.
+fn make_room(sender: MailboxSender<u32>, receiver: MailboxReceiver<u32>) {
+    let (mut sender, mut receiver) = (ManuallyDrop::new(sender), ManuallyDrop::new(receiver));
+    let shared = || {
+        let one = Arc::new(Notify::new());
+        (ManuallyDrop::new(one.clone()), ManuallyDrop::new(one))
+    };
+    let ((room, room_came), (news, news_came)) = (shared(), shared());
+    let sending = thread::spawn(move || {
+        for number in 0..2 {
+            while sender.push(number).is_err() {
+                if !sender.await_room() {
+                    room_came.wait();
+                }
+            }
+            sender.publish();
+            news.notify();
+        }
+        (sender, room_came, news)
+    });
+    for expected in 0..2 {
+        let message = loop {
+            match receiver.pop() {
+                Some(message) => break message,
+                None => news_came.wait(),
+            }
+        };
+        assert_eq!(message, expected);
+        if receiver.release() {
+            room.notify();
+        }
+    }
+    let (sender, room_came, news) = sending.join().expect("the sender does not panic");
+    for notify in [room, room_came, news, news_came] {
+        drop(ManuallyDrop::into_inner(notify));
+    }
+    drop(ManuallyDrop::into_inner(sender));
+    drop(ManuallyDrop::into_inner(receiver));
+}
+
+#[test]
+fn a_sender_that_waits_for_room_is_woken() {
+    loom::model(|| {
+        let (sender, receiver) = mailbox(1);
+        make_room(sender, receiver);
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_wish_for_room_without_its_fence_is_noticed() {
+    loom::model(|| {
+        let (sender, receiver) = weakened_mailbox(1, Weakened::Wish);
+        make_room(sender, receiver);
+    });
+}
+
+#[test]
+#[should_panic(expected = "deadlock")]
+fn a_release_without_its_fence_is_noticed() {
+    loom::model(|| {
+        let (sender, receiver) = weakened_mailbox(1, Weakened::Answer);
+        make_room(sender, receiver);
+    });
+}
+
 /// The receiver goes away in the middle: loom reports a message (an `Arc` of its own) that is not dropped, and one
 /// that is dropped twice.
 #[test]

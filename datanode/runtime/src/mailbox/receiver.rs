@@ -78,14 +78,17 @@ impl<T> MailboxReceiver<T> {
         Some(unsafe { self.ring.look(self.taken.wrapping_add(ahead)) })
     }
 
-    /// Gives the slots of all messages taken so far back to the sender. Returns whether the sender has got any since
-    /// the last call: then, if it sleeps when it finds the mailbox full, its bell must be rung.
+    /// Gives the slots of all messages taken so far back to the sender. To be called after every burst: `true` when the
+    /// sender waits for room (see [`await_room`](super::MailboxSender::await_room)), so that its bell must be rung.
     #[inline]
+    #[must_use = "after `true` the sender's bell must be rung"]
     pub fn release(&mut self) -> bool {
         self.release_quietly();
-        let news = self.reported != self.released;
+        if self.reported == self.released {
+            return false;
+        }
         self.reported = self.released;
-        news
+        self.ring.is_room_wanted()
     }
 
     /// Messages the mailbox holds at most.

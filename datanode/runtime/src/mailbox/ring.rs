@@ -14,11 +14,14 @@
 //!   reads those slots. So every slot below `published` is seen whole.
 //! - The receiver moves messages out, then stores `released` with *release*; the sender loads it with *acquire*
 //!   before it overwrites those slots. So no slot is overwritten while it is still being read.
+//! - A sender that found no room and will sleep says so (`room_wanted`) and looks at `released` once more; a receiver
+//!   that has released slots looks at the flag. As with the sleeper's flag of [`super::Bell`], each stores first and
+//!   loads second with a sequentially consistent fence between, so at least one of them sees the other.
 //! - Everything else is private to one side. A stale counter is harmless: it shows less than there is.
 
 use super::receiver::MailboxReceiver;
 use super::sender::MailboxSender;
-use super::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell};
+use super::sync::{Arc, AtomicBool, AtomicUsize, Ordering, UnsafeCell, fence};
 use crossbeam::utils::CachePadded;
 use std::mem::MaybeUninit;
 
@@ -57,6 +60,10 @@ pub(super) enum Weakened {
     Publish,
     /// Slots are released with a relaxed store.
     Release,
+    /// A sender that wants room does not fence.
+    Wish,
+    /// A receiver that looks whether room is wanted does not fence.
+    Answer,
 }
 
 /// One message, on cache lines of its own.
@@ -102,6 +109,8 @@ pub(super) struct Ring<T> {
     weakened: Option<Weakened>,
     pub(super) sender: CachePadded<Side>,
     pub(super) receiver: CachePadded<Side>,
+    /// The sender waits for room. Hardly ever written, so that both sides keep it in their caches.
+    room_wanted: CachePadded<AtomicBool>,
 }
 
 // SAFETY: the ring moves values of `T` between threads but never shares them: a slot is touched by the sender alone
@@ -119,6 +128,7 @@ impl<T> Ring<T> {
             weakened: None,
             sender: CachePadded::new(Side::new()),
             receiver: CachePadded::new(Side::new()),
+            room_wanted: CachePadded::new(AtomicBool::new(false)),
         }
     }
 
@@ -145,6 +155,28 @@ impl<T> Ring<T> {
             return self.receiver.count.store(count, Ordering::Relaxed);
         }
         self.receiver.count.store(count, Ordering::Release);
+    }
+
+    /// The sender waits for room; it must look once more afterwards.
+    pub(super) fn want_room(&self) {
+        self.room_wanted.store(true, Ordering::Relaxed);
+        #[cfg(loom)]
+        if self.weakened == Some(Weakened::Wish) {
+            return;
+        }
+        fence(Ordering::SeqCst);
+    }
+
+    /// After releasing: whether the sender waits for room, which only the first call after each wish says.
+    #[inline]
+    pub(super) fn is_room_wanted(&self) -> bool {
+        #[cfg(loom)]
+        if self.weakened == Some(Weakened::Answer) {
+            return self.room_wanted.load(Ordering::Relaxed)
+                && self.room_wanted.swap(false, Ordering::Relaxed);
+        }
+        fence(Ordering::SeqCst);
+        self.room_wanted.load(Ordering::Relaxed) && self.room_wanted.swap(false, Ordering::Relaxed)
     }
 
     /// Puts message `number` into its slot.

@@ -54,6 +54,14 @@ impl<T> MailboxSender<T> {
         self.ring.capacity() - self.pushed.wrapping_sub(self.released)
     }
 
+    /// To be called before waiting for room: the next [`release`](super::MailboxReceiver::release) of slots will say
+    /// that this sender waits. `true` when there is room now, so that there is nothing to wait for.
+    #[must_use = "after `true` there is room"]
+    pub fn await_room(&mut self) -> bool {
+        self.ring.want_room();
+        self.room() > 0
+    }
+
     /// Whether the receiver has taken and released everything that was pushed.
     pub fn is_drained(&mut self) -> bool {
         self.room() == self.ring.capacity()

@@ -109,8 +109,7 @@ fn run(steps: &[Step], capacity: usize) {
                 model.unreleased = 0;
             }
             Step::Release => {
-                receiver.release();
-                assert!(!receiver.release(), "the second call has no news");
+                assert!(!receiver.release(), "nobody waits for room");
                 model.unreleased = 0;
             }
         }
@@ -150,7 +149,23 @@ fn a_full_mailbox_refuses_and_shows_what_it_has() {
     assert_eq!(sender.push(4), Err(4));
     assert_eq!((receiver.pop(), receiver.pop(), receiver.pop()), (Some(2), Some(3), None));
     assert!(sender.is_drained());
+    assert!(!receiver.release(), "nobody waits for room");
+}
+
+#[test]
+fn a_sender_that_waits_for_room_is_reported_once() {
+    let (mut sender, mut receiver) = mailbox(2);
+    sender.push(1).unwrap();
+    assert!(sender.await_room(), "there is room for another");
+    sender.push(2).unwrap();
+    assert_eq!(sender.push(3), Err(3));
+    assert!(!sender.await_room());
+    assert!(!receiver.release(), "nothing was taken");
+    assert_eq!(receiver.pop(), Some(1));
     assert!(receiver.release());
+    assert!(!receiver.release());
+    assert_eq!(receiver.pop(), Some(2));
+    assert!(!receiver.release(), "the sender does not wait any more");
 }
 
 #[test]

@@ -4,6 +4,7 @@
 //! roles goes through a mailbox even when one thread has both, so that all plans run the same code.
 
 mod assistant;
+mod inbound;
 mod message;
 mod outbound;
 mod part;
@@ -12,7 +13,7 @@ use crate::affinity::pin_current_thread;
 use crate::batch::{Batch, Limits, Sockets};
 use crate::clock::boot_nanoseconds;
 use crate::links::LinkIo;
-use crate::mailbox::{LoopBell, MailboxReceiver, mailbox};
+use crate::mailbox::{LoopBell, mailbox};
 use crate::poll::Waker;
 use crate::snapshot::{Snapshot, SnapshotReader};
 use crate::socket::Listener;
@@ -20,6 +21,7 @@ use crate::thread::{RuntimeError, Stopper, panic_text};
 use assistant::Assistant;
 use duet_datanode_core::{Kernel, NodeConfiguration, Shared};
 use duet_memory::SectionPool;
+use inbound::Inbound;
 use outbound::Outbound;
 use part::{PartPort, PartThread, ReceivePort, SendPort};
 use std::collections::{BTreeMap, VecDeque};
@@ -138,6 +140,7 @@ impl Pipeline {
                 coordinator: first_coordinator,
                 manager: first_manager,
                 bell: bells[index].clone(),
+                messages_per_turn: limits.responsiveness.messages_per_turn(),
                 senders: if assistants > 0 { assistants } else { receivers },
                 receivers,
             };
@@ -280,6 +283,7 @@ struct ThreadPlan {
     coordinator: usize,
     manager: usize,
     bell: LoopBell,
+    messages_per_turn: usize,
     senders: usize,
     receivers: usize,
 }
@@ -311,6 +315,7 @@ impl ThreadPlan {
             bell: self.bell,
             board: Arc::clone(&shared.board),
             pool,
+            messages_per_turn: self.messages_per_turn,
             receivers: self.receivers,
             senders: self.senders,
             receive,
@@ -324,7 +329,7 @@ impl ThreadPlan {
 
 /// The mailboxes of a part that has no kernel yet.
 struct PartHalf<M> {
-    inbound: Vec<MailboxReceiver<M>>,
+    inbound: Vec<Inbound<M>>,
     to_data: Vec<Outbound<duet_datanode_core::ToData>>,
     to_coordinators: Vec<Outbound<duet_datanode_core::ToCoordinator>>,
     to_senders: Vec<Outbound<message::ToSender>>,
@@ -340,7 +345,7 @@ impl<M> PartHalf<M> {
 /// The mailboxes of one thread.
 struct Ports {
     receive: Option<ReceivePort>,
-    coordinator: Option<(PartHalf<duet_datanode_core::ToCoordinator>, Vec<MailboxReceiver<message::ToPart>>)>,
+    coordinator: Option<(PartHalf<duet_datanode_core::ToCoordinator>, Vec<Inbound<message::ToPart>>)>,
     data: Vec<PartHalf<duet_datanode_core::ToData>>,
     send: Option<SendPort>,
 }
@@ -348,19 +353,19 @@ struct Ports {
 /// A mailbox for each pair of one sender and one receiver: `ends[sender]` and `heads[receiver]`.
 struct Grid<T> {
     outbound: VecDeque<Vec<Outbound<T>>>,
-    inbound: VecDeque<Vec<MailboxReceiver<T>>>,
+    inbound: VecDeque<Vec<Inbound<T>>>,
 }
 
 impl<T: Send> Grid<T> {
-    /// From so many sources to destinations that sleep behind these bells.
-    fn new(sources: usize, destinations: &[&LoopBell]) -> Grid<T> {
-        let mut outbound: VecDeque<Vec<_>> = (0..sources).map(|_| Vec::new()).collect();
+    /// From sources to destinations that sleep behind these bells.
+    fn new(sources: &[&LoopBell], destinations: &[&LoopBell]) -> Grid<T> {
+        let mut outbound: VecDeque<Vec<_>> = sources.iter().map(|_| Vec::new()).collect();
         let mut inbound: VecDeque<Vec<_>> = destinations.iter().map(|_| Vec::new()).collect();
-        for row in &mut outbound {
+        for (source, row) in sources.iter().zip(&mut outbound) {
             for (bell, column) in destinations.iter().zip(&mut inbound) {
                 let (sender, receiver) = mailbox(MAILBOX_MESSAGES);
                 row.push(Outbound::new(sender, (*bell).clone()));
-                column.push(receiver);
+                column.push(Inbound::new(receiver, (*source).clone()));
             }
         }
         Grid { outbound, inbound }
@@ -372,7 +377,7 @@ impl<T: Send> Grid<T> {
     }
 
     /// The receiving ends of the next destination.
-    fn destination(&mut self) -> Vec<MailboxReceiver<T>> {
+    fn destination(&mut self) -> Vec<Inbound<T>> {
         self.inbound.pop_front().unwrap_or_default()
     }
 }
@@ -398,15 +403,15 @@ impl Wiring {
         let coordinators = with(|thread| usize::from(thread.coordinator));
         let managers = with(|thread| thread.managers);
         let assistants = with(|thread| usize::from(thread.send));
-        let parts = coordinators.len() + managers.len();
+        let parts: Vec<&LoopBell> = coordinators.iter().chain(&managers).copied().collect();
         let assisted = !assistants.is_empty();
         Wiring {
-            frames: Grid::new(receivers.len(), &coordinators),
-            to_data: Grid::new(coordinators.len(), &managers),
-            to_coordinators: Grid::new(parts, &coordinators),
-            to_senders: Grid::new(parts, if assisted { &assistants } else { &receivers }),
-            to_assistants: Grid::new(receivers.len(), &assistants),
-            passed_on: Grid::new(assistants.len(), &receivers),
+            frames: Grid::new(&receivers, &coordinators),
+            to_data: Grid::new(&coordinators, &managers),
+            to_coordinators: Grid::new(&parts, &coordinators),
+            to_senders: Grid::new(&parts, if assisted { &assistants } else { &receivers }),
+            to_assistants: Grid::new(&receivers, &assistants),
+            passed_on: Grid::new(&assistants, &receivers),
             assisted,
         }
     }

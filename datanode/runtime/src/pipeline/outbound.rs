@@ -33,16 +33,98 @@ impl<T: Send> Outbound<T> {
         !self.waiting.is_empty()
     }
 
-    /// Makes everything visible that fits, and wakes the receiver if there is something new.
+    /// Whether there is room for messages that wait: what a thread asks after [`LoopBell::prepare`] and before it sleeps.
+    pub fn has_room_again(&mut self) -> bool {
+        !self.waiting.is_empty() && self.mailbox.room() > 0
+    }
+
+    /// Makes everything visible that fits, and wakes the receiver if there is something new. When something does not fit,
+    /// the receiver will ring this thread's bell as soon as it has made room.
     pub fn publish(&mut self) {
-        while let Some(message) = self.waiting.pop_front() {
-            if let Err(message) = self.mailbox.push(message) {
-                self.waiting.push_front(message);
+        loop {
+            while let Some(message) = self.waiting.pop_front() {
+                if let Err(message) = self.mailbox.push(message) {
+                    self.waiting.push_front(message);
+                    break;
+                }
+            }
+            if self.waiting.is_empty() || !self.mailbox.await_room() {
                 break;
             }
         }
         if self.mailbox.publish() {
             self.bell.ring();
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::inbound::Inbound;
+    use super::*;
+    use crate::mailbox::mailbox;
+    use crate::poll::{Poll, Waker};
+
+    /// Ends a wait for what does not come.
+    const DEADLINE_MS: i32 = 20_000;
+
+    struct Sleeper {
+        bell: LoopBell,
+        poll: Poll,
+    }
+
+    impl Sleeper {
+        fn new() -> Sleeper {
+            let bell = LoopBell::new(Waker::new().unwrap());
+            let poll = Poll::new().unwrap();
+            poll.add_waker(bell.waker(), 1).unwrap();
+            Sleeper { bell, poll }
+        }
+
+        /// Sleeps until it is woken, unless there is something to do.
+        fn sleep_unless(&mut self, has_work: impl FnOnce() -> bool) {
+            let asleep = self.bell.prepare();
+            if !has_work() {
+                assert_eq!(self.poll.wait(DEADLINE_MS).unwrap(), 1, "a wake-up was lost");
+            }
+            drop(asleep);
+        }
+    }
+
+    /// The sender is held back again and again, and nothing but the room that returns wakes it.
+    #[test]
+    fn room_that_returns_wakes_a_sender_that_is_held_back() {
+        const MESSAGES: u64 = 50_000;
+        let (mut sending, mut receiving) = (Sleeper::new(), Sleeper::new());
+        let (sender, receiver) = mailbox::<u64>(16);
+        let mut outbound = Outbound::new(sender, receiving.bell.clone());
+        let mut inbound = Inbound::new(receiver, sending.bell.clone());
+        std::thread::scope(|scope| {
+            scope.spawn(move || {
+                let (mut next, mut held) = (0, 0);
+                while next < MESSAGES || outbound.is_congested() {
+                    while next < MESSAGES && !outbound.is_congested() {
+                        outbound.push(next);
+                        next += 1;
+                    }
+                    outbound.publish();
+                    if outbound.is_congested() {
+                        held += 1;
+                        sending.sleep_unless(|| outbound.has_room_again());
+                    }
+                }
+                assert!(held > 100, "the mailbox was hardly ever full");
+            });
+            let mut expected = 0;
+            while expected < MESSAGES {
+                let taken = inbound.drain(7, |message| {
+                    assert_eq!(message, expected);
+                    expected += 1;
+                });
+                if taken == 0 {
+                    receiving.sleep_unless(|| !inbound.is_empty());
+                }
+            }
+        });
     }
 }

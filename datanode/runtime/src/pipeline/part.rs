@@ -1,10 +1,11 @@
 //! One thread of a pipeline: any of a receiver, a coordinator part, data parts and a sender, in front of a loop.
 
 use super::assistant::Assistant;
+use super::inbound::Inbound;
 use super::message::{ToAssistant, ToPart, ToSender};
 use super::outbound::Outbound;
-use crate::driven::Driven;
-use crate::mailbox::{LoopBell, MailboxReceiver};
+use crate::driven::{Driven, TICK_EVERY};
+use crate::mailbox::LoopBell;
 use duet_datanode_core::{
     CloseReason, Command, Destination, Kernel, LinkBoard, LinkId, Message, Nanoseconds, NodeCounters, Target,
     ToCoordinator, ToData,
@@ -15,8 +16,10 @@ use socket2::Socket;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
-/// Messages taken from one mailbox before the others have their turn.
-const MESSAGES_PER_TURN: usize = 512;
+/// Time between ticks while nothing but heartbeats, reports and deadlines of links waits for them.
+const CALM_TICK_EVERY: Nanoseconds = 100_000_000;
+/// Time between ticks of a thread without any timer, whose counters alone are shown then.
+const UNTIMED_TICK_EVERY: Nanoseconds = 1_000_000_000;
 /// Rounds in which the parts of one thread hand messages to each other before sockets are looked at again.
 const ROUNDS_PER_TURN: usize = 4;
 /// Messages that may wait in a kernel for their mailboxes before it is given no more work.
@@ -26,7 +29,7 @@ const KERNEL_MESSAGES: usize = 8_192;
 pub(crate) struct PartPort<M> {
     pub kernel: Kernel,
     /// From the coordinators (data part), or from the data parts and coordinator 0 (coordinator part).
-    pub inbound: Vec<MailboxReceiver<M>>,
+    pub inbound: Vec<Inbound<M>>,
     pub to_data: Vec<Outbound<ToData>>,
     pub to_coordinators: Vec<Outbound<ToCoordinator>>,
     pub to_senders: Vec<Outbound<ToSender>>,
@@ -38,7 +41,7 @@ pub(crate) struct ReceivePort {
     /// To the send thread of this receiver's links, if there is one.
     pub to_assistants: Vec<Outbound<ToAssistant>>,
     /// From the parts, or from the send threads that pass on.
-    pub inbound: Vec<MailboxReceiver<ToSender>>,
+    pub inbound: Vec<Inbound<ToSender>>,
     pub commands: VecDeque<Command>,
     /// Bytes to be sent by the loop, in order.
     pub output: VecDeque<(LinkId, Section)>,
@@ -53,8 +56,8 @@ pub(crate) struct ReceivePort {
 /// The sending side of a thread that sends for others.
 pub(crate) struct SendPort {
     pub assistant: Assistant,
-    pub from_owners: Vec<MailboxReceiver<ToAssistant>>,
-    pub inbound: Vec<MailboxReceiver<ToSender>>,
+    pub from_owners: Vec<Inbound<ToAssistant>>,
+    pub inbound: Vec<Inbound<ToSender>>,
     pub to_owners: Vec<Outbound<ToSender>>,
 }
 
@@ -63,42 +66,69 @@ pub(crate) struct PartThread {
     pub bell: LoopBell,
     pub board: Arc<LinkBoard>,
     pub pool: SectionPool,
+    /// Messages taken from one mailbox before their results are handed on and the others have their turn.
+    pub messages_per_turn: usize,
     pub receivers: usize,
     pub senders: usize,
     pub receive: Option<ReceivePort>,
-    pub coordinator: Option<(PartPort<ToCoordinator>, Vec<MailboxReceiver<ToPart>>)>,
+    pub coordinator: Option<(PartPort<ToCoordinator>, Vec<Inbound<ToPart>>)>,
     pub data: Vec<PartPort<ToData>>,
     pub send: Option<SendPort>,
 }
 
+/// Whether so many messages wait in a kernel that it must be given no more work.
+#[inline]
+fn holds_too_much(kernel: &Kernel) -> bool {
+    kernel.waiting_messages() > KERNEL_MESSAGES
+}
+
 impl<M: Send> PartPort<M> {
+    /// Whether no more work may be taken: what it leads to would have to wait. Mailboxes fill up only at the end of a
+    /// burst, so that within one it is enough to look at the kernel.
     fn is_congested(&self) -> bool {
-        self.kernel.waiting_messages() > KERNEL_MESSAGES
+        holds_too_much(&self.kernel)
             || self.to_senders.iter().any(Outbound::is_congested)
             || self.to_coordinators.iter().any(Outbound::is_congested)
+    }
+
+    /// Whether a mailbox that messages wait for has room again.
+    fn has_room_again(&mut self) -> bool {
+        self.to_senders.iter_mut().any(Outbound::has_room_again)
+            || self.to_coordinators.iter_mut().any(Outbound::has_room_again)
+            || self.to_data.iter_mut().any(Outbound::has_room_again)
     }
 
     /// Hands out the messages of the kernel. Those that do not fit their mailbox stay in the kernel.
     fn hand_out(&mut self) {
         let PartPort { kernel, to_data, to_coordinators, .. } = self;
-        kernel.drain_messages(|destination, message| match (destination, message) {
-            (Destination::Data(index), Message::Data(message)) if !to_data[index].is_congested() => {
-                to_data[index].push(message);
-                Ok(())
+        loop {
+            for mailbox in to_data.iter_mut() {
+                mailbox.publish();
             }
-            (Destination::Coordinator(index), Message::Coordinator(message))
-                if !to_coordinators[index].is_congested() =>
-            {
-                to_coordinators[index].push(message);
-                Ok(())
+            for mailbox in to_coordinators.iter_mut() {
+                mailbox.publish();
             }
-            (_, message) => Err(message),
-        });
-        for mailbox in &mut self.to_data {
-            mailbox.publish();
-        }
-        for mailbox in &mut self.to_coordinators {
-            mailbox.publish();
+            // What is left behind waits for mailboxes that were full when they were published: each of them rings.
+            let waiting = kernel.waiting_messages();
+            if waiting == 0 {
+                return;
+            }
+            kernel.drain_messages(|destination, message| match (destination, message) {
+                (Destination::Data(index), Message::Data(message)) if !to_data[index].is_congested() => {
+                    to_data[index].push(message);
+                    Ok(())
+                }
+                (Destination::Coordinator(index), Message::Coordinator(message))
+                    if !to_coordinators[index].is_congested() =>
+                {
+                    to_coordinators[index].push(message);
+                    Ok(())
+                }
+                (_, message) => Err(message),
+            });
+            if kernel.waiting_messages() == waiting {
+                return;
+            }
         }
     }
 
@@ -131,12 +161,12 @@ impl<M: Send> PartPort<M> {
 
 impl ReceivePort {
     /// Takes what parts and send threads want of the links that this thread owns. Whether there was anything.
-    fn take(&mut self) -> bool {
+    fn take(&mut self, messages: usize) -> bool {
         let mut any = false;
         let assisted = !self.to_assistants.is_empty();
         for mailbox in &mut self.inbound {
             let ReceivePort { output, commands, passed, resuming, .. } = self;
-            let taken = mailbox.drain(MESSAGES_PER_TURN, |message| match message {
+            let taken = mailbox.drain(messages, |message| match message {
                 ToSender::Bytes(link, bytes) => {
                     if assisted {
                         *passed.entry(link).or_default() += 1;
@@ -190,28 +220,26 @@ impl ReceivePort {
 
 impl SendPort {
     /// Sends what the parts hand out; what the system does not take goes to the owner of the link.
-    fn take(&mut self, receivers: usize) -> bool {
+    fn take(&mut self, receivers: usize, messages: usize) -> bool {
         let SendPort { assistant, from_owners, inbound, to_owners } = self;
         let mut any = hear_owners(assistant, from_owners);
         for mailbox in inbound {
-            for _ in 0..MESSAGES_PER_TURN {
-                if to_owners.iter().any(Outbound::is_congested) {
-                    break;
-                }
-                let Some(message) = mailbox.pop() else { break };
-                any = true;
-                match message {
-                    ToSender::Bytes(link, bytes) => {
-                        if let Some(rest) = assistant.send(link, &bytes) {
-                            to_owners[link.slot as usize % receivers].push(ToSender::Bytes(link, rest));
-                        }
-                    }
-                    ToSender::Close(link) => {
-                        to_owners[link.slot as usize % receivers].push(ToSender::Close(link));
-                    }
-                    other => to_owners[0].push(other),
-                }
+            if to_owners.iter().any(Outbound::is_congested) {
+                break;
             }
+            let taken = mailbox.drain_while(messages, |message| {
+                let (owner, message) = match message {
+                    ToSender::Bytes(link, bytes) => match assistant.send(link, &bytes) {
+                        Some(rest) => (link.slot as usize % receivers, ToSender::Bytes(link, rest)),
+                        None => return true,
+                    },
+                    ToSender::Close(link) => (link.slot as usize % receivers, ToSender::Close(link)),
+                    other => (0, other),
+                };
+                to_owners[owner].push(message);
+                !to_owners[owner].is_congested()
+            });
+            any |= taken > 0;
         }
         for mailbox in to_owners {
             mailbox.publish();
@@ -220,7 +248,7 @@ impl SendPort {
     }
 }
 
-fn hear_owners(assistant: &mut Assistant, from_owners: &mut [MailboxReceiver<ToAssistant>]) -> bool {
+fn hear_owners(assistant: &mut Assistant, from_owners: &mut [Inbound<ToAssistant>]) -> bool {
     let mut any = false;
     for mailbox in from_owners {
         any |= mailbox.drain(usize::MAX, |message| assistant.told(message)) > 0;
@@ -232,51 +260,50 @@ impl PartThread {
     /// One round of everything that this thread does besides its sockets. Whether there was anything to do.
     fn round(&mut self, now: Nanoseconds) -> bool {
         let mut any = false;
+        let messages = self.messages_per_turn;
         if let Some((port, from_receivers)) = &mut self.coordinator {
             for mailbox in &mut port.inbound {
-                any |= mailbox
-                    .drain(MESSAGES_PER_TURN, |message| port.kernel.coordinator_message(now, message))
-                    > 0;
+                any |= mailbox.drain(messages, |message| port.kernel.coordinator_message(now, message)) > 0;
             }
             for mailbox in from_receivers {
-                for _ in 0..MESSAGES_PER_TURN {
-                    if port.is_congested() {
-                        break;
-                    }
-                    let Some(message) = mailbox.pop() else { break };
-                    any = true;
-                    match message {
-                        ToPart::Frame(link, frame) => port.kernel.shared_frame(now, link, &frame),
-                        ToPart::Accepted(link) => port.kernel.link_accepted(now, link),
-                        ToPart::Connected(link, target) => port.kernel.link_connected(now, link, target),
-                        ToPart::ConnectFailed(target) => port.kernel.connect_failed(now, target),
-                        ToPart::Closed(link, reason) => port.kernel.link_closed(now, link, reason),
-                        ToPart::Damaged(link, code) => port.kernel.damaged(now, link, code),
-                    }
+                if port.is_congested() {
+                    break;
                 }
-                mailbox.release();
+                let kernel = &mut port.kernel;
+                let taken = mailbox.drain_while(messages, |message| {
+                    match message {
+                        ToPart::Frame(link, frame) => kernel.shared_frame(now, link, &frame),
+                        ToPart::Accepted(link) => kernel.link_accepted(now, link),
+                        ToPart::Connected(link, target) => kernel.link_connected(now, link, target),
+                        ToPart::ConnectFailed(target) => kernel.connect_failed(now, target),
+                        ToPart::Closed(link, reason) => kernel.link_closed(now, link, reason),
+                        ToPart::Damaged(link, code) => kernel.damaged(now, link, code),
+                    }
+                    !holds_too_much(kernel)
+                });
+                any |= taken > 0;
             }
             port.flush(now, &self.pool, self.senders);
         }
         for port in &mut self.data {
             for index in 0..port.inbound.len() {
-                for _ in 0..MESSAGES_PER_TURN {
-                    if port.is_congested() {
-                        break;
-                    }
-                    let Some(message) = port.inbound[index].pop() else { break };
-                    any = true;
-                    port.kernel.data_message(now, index, message);
+                if port.is_congested() {
+                    break;
                 }
-                port.inbound[index].release();
+                let kernel = &mut port.kernel;
+                let taken = port.inbound[index].drain_while(messages, |message| {
+                    kernel.data_message(now, index, message);
+                    !holds_too_much(kernel)
+                });
+                any |= taken > 0;
             }
             port.flush(now, &self.pool, self.senders);
         }
         if let Some(send) = &mut self.send {
-            any |= send.take(self.receivers);
+            any |= send.take(self.receivers, messages);
         }
         if let Some(receive) = &mut self.receive {
-            any |= receive.take();
+            any |= receive.take(messages);
             for mailbox in &mut receive.to_coordinators {
                 mailbox.publish();
             }
@@ -343,6 +370,21 @@ impl Driven for PartThread {
         }
         for port in &mut self.data {
             port.kernel.tick(now);
+        }
+    }
+
+    fn tick_every(&self) -> Nanoseconds {
+        let mut kernels = self
+            .coordinator
+            .iter()
+            .map(|(port, _)| &port.kernel)
+            .chain(self.data.iter().map(|port| &port.kernel));
+        if kernels.any(|kernel| !kernel.is_calm()) {
+            TICK_EVERY
+        } else if self.coordinator.is_none() && self.data.is_empty() && self.receive.is_none() {
+            UNTIMED_TICK_EVERY
+        } else {
+            CALM_TICK_EVERY
         }
     }
 
@@ -413,22 +455,117 @@ impl Driven for PartThread {
     }
 
     fn has_mail(&mut self) -> bool {
-        fn any<T: Send>(mailboxes: &mut [MailboxReceiver<T>]) -> bool {
+        fn any<T: Send>(mailboxes: &mut [Inbound<T>]) -> bool {
             mailboxes.iter_mut().any(|mailbox| !mailbox.is_empty())
         }
+        fn room<T: Send>(mailboxes: &mut [Outbound<T>]) -> bool {
+            mailboxes.iter_mut().any(Outbound::has_room_again)
+        }
+        // What may not be taken now is no reason to stay awake: room that returns is.
         if let Some((port, from_receivers)) = &mut self.coordinator
-            && (any(&mut port.inbound) || any(from_receivers))
+            && (any(&mut port.inbound)
+                || port.has_room_again()
+                || (!port.is_congested() && any(from_receivers)))
         {
             return true;
         }
-        if self.data.iter_mut().any(|port| any(&mut port.inbound)) {
+        let data = |port: &mut PartPort<ToData>| {
+            port.has_room_again() || (!port.is_congested() && any(&mut port.inbound))
+        };
+        if self.data.iter_mut().any(data) {
             return true;
         }
         if let Some(send) = &mut self.send
-            && (any(&mut send.inbound) || any(&mut send.from_owners))
+            && (any(&mut send.from_owners)
+                || room(&mut send.to_owners)
+                || (!send.to_owners.iter().any(Outbound::is_congested) && any(&mut send.inbound)))
         {
             return true;
         }
-        self.receive.as_mut().is_some_and(|receive| any(&mut receive.inbound))
+        self.receive.as_mut().is_some_and(|receive| {
+            any(&mut receive.inbound)
+                || room(&mut receive.to_coordinators)
+                || room(&mut receive.to_assistants)
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mailbox::{MailboxSender, mailbox};
+    use crate::poll::Waker;
+
+    /// A thread that only sends, what fills it, and the owner that it passes closing to.
+    fn sender(messages_per_turn: usize) -> (PartThread, MailboxSender<ToSender>, Inbound<ToSender>) {
+        let bell = LoopBell::new(Waker::new().unwrap());
+        let (to_thread, from_parts) = mailbox(1_024);
+        let (to_owner, owner) = mailbox(1_024);
+        let send = SendPort {
+            assistant: Assistant::default(),
+            from_owners: Vec::new(),
+            inbound: vec![Inbound::new(from_parts, bell.clone())],
+            to_owners: vec![Outbound::new(to_owner, bell.clone())],
+        };
+        let thread = PartThread {
+            bell: bell.clone(),
+            board: Arc::new(LinkBoard::new(4)),
+            pool: SectionPool::new(4, 64),
+            messages_per_turn,
+            receivers: 1,
+            senders: 1,
+            receive: None,
+            coordinator: None,
+            data: Vec::new(),
+            send: Some(send),
+        };
+        (thread, to_thread, Inbound::new(owner, bell))
+    }
+
+    #[test]
+    fn a_burst_is_handed_on_in_turns_of_the_chosen_size() {
+        for (messages_per_turn, expected) in [(16, 16), (512, 512), (4_096, 1_000)] {
+            let (mut thread, mut to_thread, mut owner) = sender(messages_per_turn);
+            for generation in 1..=1_000 {
+                to_thread.push(ToSender::Close(LinkId { slot: 0, generation })).ok().unwrap();
+            }
+            to_thread.publish();
+            let mut next = 1;
+            assert!(thread.round(0));
+            let handed_on = owner.drain(usize::MAX, |message| {
+                let ToSender::Close(link) = message else { panic!("only closing was sent") };
+                assert_eq!(link.generation, next);
+                next += 1;
+            });
+            assert_eq!(handed_on, expected);
+            assert_eq!(thread.has_mail(), expected < 1_000);
+        }
+    }
+
+    #[test]
+    fn a_thread_that_is_held_back_sleeps_until_there_is_room() {
+        let (mut thread, mut to_thread, mut owner) = sender(4_096);
+        let mut sent = 0;
+        while sent < 3_000 {
+            if to_thread.push(ToSender::Close(LinkId { slot: 0, generation: 1 })).is_err() {
+                to_thread.publish();
+                thread.flush(0);
+                if to_thread.room() == 0 {
+                    break;
+                }
+                continue;
+            }
+            sent += 1;
+        }
+        assert_eq!(sent, 1_024 + 1 + 1_024, "both mailboxes are full and one message waits");
+        assert!(!thread.has_mail(), "it has mail that it may not take");
+        let mut taken = owner.drain(1, |_| ());
+        assert_eq!(taken, 1);
+        assert!(thread.has_mail(), "there is room");
+        while taken < sent {
+            thread.flush(0);
+            taken += owner.drain(usize::MAX, |_| ());
+        }
+        assert!(!thread.has_mail());
     }
 }

@@ -22,6 +22,8 @@ pub struct Seen {
     pub closed: Vec<(LinkId, CloseReason)>,
     pub damaged: Vec<ErrorCode>,
     pub frame_lengths: Vec<usize>,
+    /// Bytes of the frames between two flushes, where there were any.
+    pub bursts: Vec<usize>,
     pub largest_backlog: usize,
     pub input_refused: u64,
     pub commands: VecDeque<Command>,
@@ -56,6 +58,7 @@ struct Echo {
     seen: Arc<Mutex<Seen>>,
     outputs: Vec<Output>,
     commands: VecDeque<Command>,
+    burst: usize,
 }
 
 impl Echo {
@@ -105,6 +108,7 @@ impl Driven for Echo {
         for _ in 0..copies {
             output.bytes.extend_from_slice(bytes);
         }
+        self.burst += bytes.len();
         self.seen.lock().unwrap().frame_lengths.push(bytes.len());
     }
 
@@ -118,7 +122,12 @@ impl Driven for Echo {
         self.commands.extend(self.seen.lock().unwrap().commands.drain(..));
     }
 
-    fn flush(&mut self, _now: Nanoseconds) {}
+    fn flush(&mut self, _now: Nanoseconds) {
+        let burst = std::mem::take(&mut self.burst);
+        if burst > 0 {
+            self.seen.lock().unwrap().bursts.push(burst);
+        }
+    }
 
     fn drain_output(&mut self, mut send: impl FnMut(LinkId, &[u8])) {
         for output in &mut self.outputs {
@@ -166,13 +175,17 @@ pub struct EchoNode {
 
 impl EchoNode {
     pub fn start(behaviour: Behaviour, limits: Limits) -> EchoNode {
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        EchoNode::start_on(Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap(), behaviour, limits)
+    }
+
+    /// On a listener that others may have connected to already.
+    pub fn start_on(listener: Listener, behaviour: Behaviour, limits: Limits) -> EchoNode {
         let address = listener.address();
         let seen = Arc::new(Mutex::new(Seen::default()));
         let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None, io: super::io() };
         let shared = seen.clone();
         let thread = BatchThread::start(options, move |_| {
-            Ok(Echo { behaviour, seen: shared, outputs: Vec::new(), commands: VecDeque::new() })
+            Ok(Echo { behaviour, seen: shared, outputs: Vec::new(), commands: VecDeque::new(), burst: 0 })
         })
         .unwrap();
         EchoNode { address, seen, thread }

@@ -1,5 +1,6 @@
 //! All tests, on the way to talk to links that the module is named after.
 
+mod bursts;
 mod connecting;
 mod echo;
 mod flow;
