@@ -1,6 +1,6 @@
 //! Command line, logs and exit codes.
 
-use crate::{admin, demo, import};
+use crate::{admin, demo, import, output};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -83,7 +83,7 @@ pub fn main() -> ExitCode {
         Command::Admin(command) => admin::run(&command).map(done),
         Command::Mgmd(arguments) => duet_mgmd::run(*arguments).map(done),
         Command::Datanode(arguments) => duet_datanode::run(&arguments).map(done),
-        Command::Bench(command) => duet_bench::run(&command).map(done),
+        Command::Bench(command) => duet_bench::run(&command, &output::say).map(done),
         Command::Sim(arguments) => duet_simulator::run(&arguments).map(|clean| match clean {
             true => ExitCode::SUCCESS,
             false => ExitCode::FAILURE,

@@ -2,8 +2,10 @@
 
 use crate::floor::{self, FloorServerOptions};
 use crate::keys::{self, KeysArguments};
-use crate::pipeline::{self, PipelineArguments};
-use crate::report::Results;
+use crate::latency::{self, LatencyArguments, LatencyRecord};
+use crate::options::Say;
+use crate::pipeline::{self, PipelineArguments, PipelineRecord};
+use crate::report::{Results, RunRecord};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -12,6 +14,8 @@ use std::path::PathBuf;
 pub enum BenchCommand {
     /// Compare key operations of Duet, a bare yardstick server and other stores.
     Keys(Box<KeysArguments>),
+    /// Compare the latency of one synchronous caller with a bare round trip.
+    Latency(Box<LatencyArguments>),
     /// Compare thread plans of a data node.
     Pipeline(Box<PipelineArguments>),
     /// Render tables and plots of all recorded runs.
@@ -33,16 +37,18 @@ pub struct ReportArguments {
 ///
 /// # Errors
 /// A sentence for the user.
-pub fn run(command: &BenchCommand) -> Result<()> {
+pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
     match command {
-        BenchCommand::Keys(arguments) => keys::run(arguments),
-        BenchCommand::Pipeline(arguments) => pipeline::run(arguments),
+        BenchCommand::Keys(arguments) => keys::run(arguments, say),
+        BenchCommand::Latency(arguments) => latency::run(arguments, say),
+        BenchCommand::Pipeline(arguments) => pipeline::run(arguments, say),
         BenchCommand::Report(arguments) => {
-            pipeline::render(&arguments.results)?;
-            let report = Results::new(&arguments.results).render()?;
-            println!("wrote {}", report.display());
-            Ok(())
+            let results = Results::new(&arguments.results);
+            results.render_tables::<RunRecord>()?;
+            results.render_tables::<LatencyRecord>()?;
+            results.render_tables::<PipelineRecord>()?;
+            say(format_args!("wrote {}", results.render_report()?.display()))
         }
-        BenchCommand::FloorServer(options) => floor::serve(*options),
+        BenchCommand::FloorServer(options) => floor::serve(*options, say),
     }
 }

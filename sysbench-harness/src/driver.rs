@@ -38,6 +38,8 @@ pub struct Plan {
     pub callers: u32,
     /// Operations per second of an open loop; `None` is a closed loop.
     pub rate: Option<f64>,
+    /// Whether the open loop starts whole batches at equal distances; else it starts whatever is due.
+    pub whole_batches: bool,
     /// How long it measures.
     pub length: Length,
     /// How long it runs before it measures.
@@ -145,6 +147,7 @@ fn runners<'a>(
             workers: threads,
             most_in_flight: batch,
             rate: plan.rate,
+            unit: if plan.whole_batches { batch as u64 } else { 1 },
             worker: target.worker(workload, batch)?,
             stream: stream(index),
             batch: Vec::with_capacity(batch),
@@ -303,6 +306,8 @@ struct WorkerLoop {
     workers: u32,
     most_in_flight: usize,
     rate: Option<f64>,
+    /// Operations of an open loop that are due at the same moment.
+    unit: u64,
     worker: Box<dyn KeyWorker>,
     stream: OperationStream,
     batch: Vec<Operation>,
@@ -318,7 +323,10 @@ impl Runner for WorkerLoop {
         let started = Instant::now();
         let (operations, unsent) = match self.rate {
             None => (self.run_closed(stretch)?, 0),
-            Some(rate) => self.run_open(stretch, Pacer::new(rate, self.index, self.workers))?,
+            Some(rate) => {
+                let starts = Pacer::new(rate / self.unit as f64, self.index, self.workers);
+                self.run_open(stretch, starts)?
+            }
         };
         let answers = self.buffers.take_counts();
         let latencies = self.latencies.clone();
@@ -346,13 +354,15 @@ impl WorkerLoop {
         }
     }
 
-    /// Operations start when they are due, or as soon afterwards as the worker is free.
+    /// Operations start when they are due, or as soon afterwards as the worker is free. Each start of `pacer` is one of
+    /// `unit` operations.
     fn run_open(&mut self, stretch: Stretch, mut pacer: Pacer) -> Result<(u64, u64)> {
+        let unit = self.unit;
         let mut operations = 0;
         let mut slept = false;
         loop {
             let now = Instant::now();
-            let due = pacer.due(now.saturating_duration_since(stretch.begin));
+            let due = pacer.due(now.saturating_duration_since(stretch.begin)) * unit;
             let wanted = match stretch.operations {
                 Some(all) => due.min(all - operations),
                 None => due,
@@ -374,10 +384,10 @@ impl WorkerLoop {
             let count = wanted.min(self.most_in_flight as u64);
             let answered = self.execute(count as usize)?;
             for ahead in 0..count {
-                let intended = stretch.begin + pacer.intended_start(ahead);
+                let intended = stretch.begin + pacer.intended_start(ahead / unit);
                 self.latencies.saturating_record(nanoseconds(answered.saturating_duration_since(intended)));
             }
-            pacer.issue(count);
+            pacer.issue(count.div_ceil(unit));
             operations += count;
         }
     }

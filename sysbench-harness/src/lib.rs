@@ -3,7 +3,8 @@
 //! `duet bench keys` asks Duet, a bare yardstick server and other stores the same questions from the same generator,
 //! in alternating rounds on the same CPUs, so that every figure has a ratio beside it. [`workload`] makes the
 //! questions, [`target`] is the seam to whoever answers, [`driver`] measures, [`report`] keeps and renders the
-//! results. `duet bench pipeline` measures the stages of a data node in the same way. [`local_cluster`] starts whole clusters of child processes and is used far beyond benchmarks.
+//! results. `duet bench pipeline` measures the stages of a data node in the same way. [`local_cluster`] starts whole
+//! clusters of child processes and is used far beyond benchmarks.
 
 mod command;
 mod connection;
@@ -12,7 +13,9 @@ pub mod driver;
 pub mod duet;
 pub mod floor;
 pub mod keys;
+pub mod latency;
 pub mod local_cluster;
+pub mod options;
 pub mod pace;
 pub mod peer;
 pub mod pipeline;

@@ -8,6 +8,7 @@ use crate::workload::{Distribution, OperationKind, ValueShape, write_value};
 #[derive(Clone, Default)]
 struct Imagined {
     largest_batch: Arc<AtomicU64>,
+    batches: Arc<AtomicU64>,
     corrupt_key: Option<u64>,
     stall_first_call: Option<Duration>,
     fail: bool,
@@ -45,6 +46,7 @@ impl KeyTarget for Imagined {
 impl KeyWorker for ImaginedWorker {
     fn execute(&mut self, batch: &[Operation], results: &mut BatchResults<'_>) -> Result<()> {
         self.target.largest_batch.fetch_max(batch.len() as u64, Ordering::Relaxed);
+        self.target.batches.fetch_add(1, Ordering::Relaxed);
         anyhow::ensure!(!self.target.fail, "the connection is closed");
         if let (0, Some(stall)) = (self.calls, self.target.stall_first_call) {
             std::thread::sleep(stall);
@@ -77,7 +79,16 @@ fn workload() -> Workload {
 }
 
 fn plan(length: Length) -> Plan {
-    Plan { threads: 2, batch: 16, callers: 0, rate: None, length, warm_up: Duration::ZERO, verify: true }
+    Plan {
+        threads: 2,
+        batch: 16,
+        callers: 0,
+        rate: None,
+        whole_batches: false,
+        length,
+        warm_up: Duration::ZERO,
+        verify: true,
+    }
 }
 
 fn run(target: &Imagined, plan: &Plan) -> Result<Measurement> {
@@ -127,6 +138,17 @@ fn an_open_loop_counts_a_stall_for_every_operation_that_was_due() {
     // have seen one slow call.
     let slow = measurement.latencies.count_between(50_000_000, LONGEST_NS);
     assert!(slow >= 450, "{slow}");
+}
+
+#[test]
+fn whole_batches_start_together_and_count_every_operation() {
+    let target = Imagined::default();
+    let length = Length::Operations(167);
+    let plan = Plan { threads: 1, rate: Some(100_000.0), whole_batches: true, ..plan(length) };
+    let measurement = run(&target, &plan).unwrap();
+    assert_eq!((measurement.operations, measurement.latencies.len()), (167, 167));
+    // Ten whole ones and the rest; single operations would go in smaller ones while less was due.
+    assert_eq!(target.batches.load(Ordering::Relaxed), 11);
 }
 
 #[test]

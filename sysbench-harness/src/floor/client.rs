@@ -182,6 +182,7 @@ mod tests {
             batch: 500,
             callers: 0,
             rate: None,
+            whole_batches: false,
             length: Length::Operations(60_000),
             warm_up: Duration::ZERO,
             verify: true,

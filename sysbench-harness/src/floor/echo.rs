@@ -44,21 +44,46 @@ fn echo(mut stream: TcpStream) -> std::io::Result<()> {
     }
 }
 
+/// A connection to the echo server.
+#[derive(Debug)]
+pub struct EchoClient {
+    stream: TcpStream,
+    message: [u8; MESSAGE_BYTES],
+}
+
+impl EchoClient {
+    /// Connects.
+    ///
+    /// # Errors
+    /// The server refused or did not answer.
+    pub fn connect(address: SocketAddr) -> Result<Self> {
+        let stream = TcpStream::connect_timeout(&address, PATIENCE);
+        let stream = stream.context("cannot connect to the echo server")?;
+        stream.set_nodelay(true).context("TCP_NODELAY")?;
+        stream.set_read_timeout(Some(PATIENCE)).context("SO_RCVTIMEO")?;
+        Ok(Self { stream, message: [7; MESSAGE_BYTES] })
+    }
+
+    /// Does one round trip.
+    ///
+    /// # Errors
+    /// The connection failed.
+    pub fn round_trip(&mut self) -> Result<()> {
+        self.stream.write_all(&self.message).context("echo")?;
+        self.stream.read_exact(&mut self.message).context("echo")
+    }
+}
+
 /// Does `round_trips` round trips after a tenth as many that do not count.
 ///
 /// # Errors
 /// The connection failed.
 pub fn measure_echo(address: SocketAddr, round_trips: u64) -> Result<EchoResult> {
-    let mut stream =
-        TcpStream::connect_timeout(&address, PATIENCE).context("cannot connect to the echo server")?;
-    stream.set_nodelay(true).context("TCP_NODELAY")?;
-    stream.set_read_timeout(Some(PATIENCE)).context("SO_RCVTIMEO")?;
+    let mut client = EchoClient::connect(address)?;
     let mut latencies = latency_histogram();
-    let mut message = [7; MESSAGE_BYTES];
     for trip in 0..round_trips + round_trips / 10 {
         let start = Instant::now();
-        stream.write_all(&message).context("echo")?;
-        stream.read_exact(&mut message).context("echo")?;
+        client.round_trip()?;
         if trip >= round_trips / 10 {
             latencies.saturating_record(start.elapsed().as_nanos() as u64);
         }

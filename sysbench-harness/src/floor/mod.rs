@@ -9,5 +9,5 @@ mod store;
 mod wire;
 
 pub use client::FloorTarget;
-pub use echo::{EchoResult, measure_echo};
+pub use echo::{EchoClient, EchoResult, measure_echo};
 pub use server::{FloorServerOptions, serve};

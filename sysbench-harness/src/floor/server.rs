@@ -2,6 +2,7 @@
 
 use super::echo;
 use super::store::Store;
+use crate::options::Say;
 use anyhow::{Context, Result};
 use mio::net::{TcpListener, TcpStream};
 use mio::{Events, Interest, Poll, Registry, Token};
@@ -34,7 +35,7 @@ pub struct FloorServerOptions {
 ///
 /// # Errors
 /// A port cannot be opened or the event loop fails.
-pub fn serve(options: FloorServerOptions) -> Result<()> {
+pub fn serve(options: FloorServerOptions, say: Say<'_>) -> Result<()> {
     if options.parent_pipe {
         std::thread::spawn(|| {
             // Whether it ends or breaks, the parent is gone.
@@ -46,7 +47,8 @@ pub fn serve(options: FloorServerOptions) -> Result<()> {
     let echo = echo::start_server(loopback)?;
     let store = Store::new(options.rows, options.value_bytes).context("the table")?;
     let server = Server::bind(loopback, store)?;
-    println!("{}", serde_json::json!({ "ready": "floor", "listen": server.address()?, "echo": echo }));
+    let ready = serde_json::json!({ "ready": "floor", "listen": server.address()?, "echo": echo });
+    say(format_args!("{ready}"))?;
     server.run()
 }
 

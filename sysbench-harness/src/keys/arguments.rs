@@ -1,22 +1,20 @@
 //! Options of `duet bench keys`.
 
-use crate::cpu::CpuList;
+use super::variant::Variant;
 use crate::driver::{Length, Plan};
 use crate::local_cluster::LocalClusterOptions;
+use crate::options::{Placement, ServerRunArguments, check_rows, check_times};
 use crate::peer::PeerKind;
 use crate::report::RunParameters;
-use crate::workload::{Distribution, KEY_BYTES, Mix, ValueShape, Workload};
-use anyhow::{Context, Result, ensure};
+use crate::workload::{Distribution, Mix, ValueShape, Workload};
+use anyhow::{Result, ensure};
 use std::ffi::OsString;
-use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Largest batch; more would overflow socket buffers of servers that answer only after reading all of it.
 const MOST_BATCH: usize = 1024;
 const MOST_THREADS: u32 = 1024;
 const MOST_DATA_NODES: u32 = 64;
-/// Keys are written in 48 bits where they must be printable.
-const MOST_ROWS: u64 = 1 << 32;
 const MOST_COLUMNS: usize = 64;
 const MOST_VALUE_BYTES: usize = 16 * 1024;
 
@@ -32,9 +30,10 @@ pub struct KeysArguments {
     /// Bytes of each value column.
     #[arg(long, default_value_t = 20)]
     pub column_bytes: usize,
-    /// How keys are drawn: uniform, zipfian, zipfian=EXPONENT or hot (a single key).
-    #[arg(long, default_value = "uniform")]
-    pub keys: Distribution,
+    /// How keys are drawn: uniform, zipfian, zipfian=EXPONENT or hot (a single key); several separated by commas are measured
+    /// in turn.
+    #[arg(long, value_delimiter = ',', default_value = "uniform")]
+    pub keys: Vec<Distribution>,
     /// Percentages of operations, such as read=50,update=50.
     #[arg(long, default_value = "read=100")]
     pub mix: Mix,
@@ -50,6 +49,9 @@ pub struct KeysArguments {
     /// Operations per second of an open loop; latency counts from the intended start. Without it the loop is closed.
     #[arg(long)]
     pub rate: Option<f64>,
+    /// After every round also measure an open loop at half the rate of that round, in whole batches of --batch operations.
+    #[arg(long, conflicts_with_all = ["rate", "callers"])]
+    pub half_load: bool,
     /// Measured seconds per round and target.
     #[arg(long, default_value_t = 5.0, conflicts_with = "operations")]
     pub seconds: f64,
@@ -59,12 +61,6 @@ pub struct KeysArguments {
     /// Seconds before the measurement of every round.
     #[arg(long, default_value_t = 1.0)]
     pub warm_up: f64,
-    /// Rounds; the table shows medians over them.
-    #[arg(long, default_value_t = 3)]
-    pub rounds: u32,
-    /// Compare every value that is read byte for byte.
-    #[arg(long)]
-    pub verify: bool,
     /// Do not measure Duet.
     #[arg(long)]
     pub no_duet: bool,
@@ -77,36 +73,15 @@ pub struct KeysArguments {
     /// Partitions of the Duet cluster [default: its own].
     #[arg(long)]
     pub partitions: Option<u32>,
-    /// How the data nodes of the Duet cluster talk to their links [default: their own choice].
-    #[arg(long, value_parser = ["auto", "epoll", "uring"])]
-    pub io: Option<String>,
     /// Also measure the bare yardstick server and a bare TCP round trip.
     #[arg(long)]
     pub floor: bool,
     /// Also measure other stores; may be repeated or a list.
     #[arg(long = "peer", value_delimiter = ',')]
     pub peers: Vec<PeerKind>,
-    /// CPUs of all servers, such as 0 or 0,2-3 [default: the first half].
-    #[arg(long)]
-    pub server_cpus: Option<CpuList>,
-    /// CPUs of the generator [default: the other half].
-    #[arg(long)]
-    pub client_cpus: Option<CpuList>,
-    /// Leave the choice of CPUs to the kernel.
-    #[arg(long, conflicts_with_all = ["server_cpus", "client_cpus"])]
-    pub no_pin: bool,
-    /// Seed of keys and kinds of operations.
-    #[arg(long, default_value_t = 1)]
-    pub seed: u64,
-    /// Directory of results; one JSON line is appended to its keys.jsonl.
-    #[arg(long, default_value = "bench-results")]
-    pub results: PathBuf,
-    /// Record nothing.
-    #[arg(long)]
-    pub no_record: bool,
-    /// The duet executable that runs the servers [default: this one].
-    #[arg(long, hide = true)]
-    pub executable: Option<PathBuf>,
+    /// Rounds, CPUs, and what is recorded.
+    #[command(flatten)]
+    pub run: ServerRunArguments,
 }
 
 impl KeysArguments {
@@ -125,23 +100,24 @@ impl KeysArguments {
             (1..=self.data_nodes.min(2)).contains(&self.replicas()),
             "--replicas is 1 or 2, and not more than --data-nodes"
         );
-        ensure!((1..=1000).contains(&self.rounds), "--rounds lies between 1 and 1000");
-        let time = |seconds: f64| seconds.is_finite() && (0.0..=86_400.0).contains(&seconds);
-        ensure!(time(self.seconds) && self.seconds > 0.0, "--seconds lies above 0 and at most at a day");
-        ensure!(time(self.warm_up), "--warm-up lies between 0 and a day");
+        self.run.check()?;
+        check_times(self.seconds, self.warm_up)?;
         ensure!(self.operations != Some(0), "--operations is at least 1");
         if let Some(rate) = self.rate {
             ensure!(rate.is_finite() && rate > 0.0 && rate <= 1e9, "--rate lies above 0 and at most at 10^9");
         }
+        let mut keys: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
+        keys.sort_unstable();
+        ensure!(keys.windows(2).all(|pair| pair[0] != pair[1]), "--keys names a distribution twice");
         let mut peers: Vec<&str> = self.peers.iter().map(|peer| peer.name()).collect();
         peers.sort_unstable();
         ensure!(peers.windows(2).all(|pair| pair[0] != pair[1]), "a peer is named twice");
         Ok(())
     }
 
-    /// The table and the stream of operations.
+    /// The table and the stream of operations, with keys drawn in the first way.
     pub(super) fn workload(&self) -> Result<Workload> {
-        ensure!((1..=MOST_ROWS).contains(&self.rows), "--rows lies between 1 and {MOST_ROWS}");
+        check_rows(self.rows)?;
         ensure!((1..=MOST_COLUMNS).contains(&self.columns), "--columns lies between 1 and {MOST_COLUMNS}");
         ensure!(
             (1..=MOST_VALUE_BYTES).contains(&self.column_bytes),
@@ -153,7 +129,15 @@ impl KeysArguments {
             (least..=MOST_VALUE_BYTES).contains(&shape.value_bytes()),
             "--columns times --column-bytes lies between {least} and {MOST_VALUE_BYTES}"
         );
-        Ok(Workload { rows: self.rows, shape, distribution: self.keys, mix: self.mix, seed: self.seed })
+        let distribution = *self.keys.first().unwrap_or(&Distribution::Uniform);
+        Ok(Workload { rows: self.rows, shape, distribution, mix: self.mix, seed: self.run.seed })
+    }
+
+    /// What every target is asked in each round, in this order.
+    pub(super) fn variants(&self) -> Vec<Variant> {
+        let loads = if self.half_load { &[false, true][..] } else { &[false][..] };
+        let of = |keys: Distribution| loads.iter().map(move |&half_load| Variant { keys, half_load });
+        self.keys.iter().copied().flat_map(of).collect()
     }
 
     /// How each round is driven.
@@ -163,18 +147,14 @@ impl KeysArguments {
             batch: self.batch,
             callers: self.callers.unwrap_or(0),
             rate: self.rate,
+            whole_batches: false,
             length: match self.operations {
                 Some(operations) => Length::Operations(operations),
                 None => Length::Time(Duration::from_secs_f64(self.seconds)),
             },
             warm_up: Duration::from_secs_f64(self.warm_up),
-            verify: self.verify,
+            verify: self.run.verify,
         }
-    }
-
-    /// CPUs of the servers and of the generator; `None` where nothing is pinned.
-    pub(super) fn placement(&self) -> Result<(Option<CpuList>, Option<CpuList>)> {
-        CpuList::placement(self.server_cpus.as_ref(), self.client_cpus.as_ref(), self.no_pin)
     }
 
     /// Replicas of the Duet cluster.
@@ -184,61 +164,32 @@ impl KeysArguments {
 
     /// The command that runs the yardstick server.
     pub(super) fn floor_command(&self) -> Result<Vec<OsString>> {
-        Ok(vec![self.executable()?.into(), "bench".into(), "floor-server".into()])
-    }
-
-    /// The `duet` executable.
-    pub(super) fn executable(&self) -> Result<PathBuf> {
-        match &self.executable {
-            Some(path) => Ok(path.clone()),
-            None => std::env::current_exe().context("cannot find this executable"),
-        }
+        Ok(vec![self.run.executable()?.into(), "bench".into(), "floor-server".into()])
     }
 
     /// The Duet cluster to start, but for its memory and CPUs.
     pub(super) fn cluster(&self) -> Result<LocalClusterOptions> {
-        let mut options = LocalClusterOptions::new(self.executable()?);
-        options.data_nodes = self.data_nodes;
-        options.replicas = Some(self.replicas());
+        let mut options = self.run.cluster(self.data_nodes, self.replicas())?;
         options.partitions = self.partitions;
-        options.io = self.io.clone();
         Ok(options)
     }
 
-    /// Where the run is recorded, if it is.
-    pub(super) fn results_directory(&self) -> Option<&Path> {
-        (!self.no_record).then_some(self.results.as_path())
-    }
-
     /// The parameters as they are recorded.
-    pub(super) fn parameters(
-        &self,
-        workload: &Workload,
-        server_cpus: Option<&CpuList>,
-        client_cpus: Option<&CpuList>,
-    ) -> RunParameters {
+    pub(super) fn parameters(&self, workload: &Workload, placement: &Placement) -> RunParameters {
+        let distributions: Vec<String> = self.keys.iter().map(ToString::to_string).collect();
         RunParameters {
-            rows: workload.rows,
-            key_bytes: KEY_BYTES,
-            columns: workload.shape.columns,
-            column_bytes: workload.shape.column_bytes,
-            distribution: workload.distribution.to_string(),
+            common: self.run.parameters(workload.rows, workload.shape, self.warm_up, placement),
+            distribution: distributions.join(","),
             mix: workload.mix.to_string(),
             threads: self.threads,
             batch: self.batch,
             callers: self.callers.unwrap_or(0),
             rate: self.rate,
+            half_load: self.half_load,
             seconds: self.operations.is_none().then_some(self.seconds),
             operations: self.operations,
-            warm_up_seconds: self.warm_up,
-            rounds: self.rounds,
-            verify: self.verify,
-            seed: self.seed,
-            server_cpus: server_cpus.map(ToString::to_string),
-            client_cpus: client_cpus.map(ToString::to_string),
             data_nodes: if self.no_duet { 0 } else { self.data_nodes },
             replicas: if self.no_duet { 0 } else { self.replicas() },
-            io: self.io.clone(),
         }
     }
 }
@@ -259,7 +210,7 @@ mod tests {
         let keys = line.map_err(|error| error.to_string())?.keys;
         keys.workload()
             .and_then(|_| keys.check())
-            .and_then(|()| keys.placement())
+            .and_then(|()| keys.run.placement())
             .map_err(|it| it.to_string())?;
         Ok(keys)
     }
@@ -268,7 +219,9 @@ mod tests {
     fn defaults_are_the_published_shape() {
         let keys = parse("").unwrap();
         assert_eq!(keys.workload().unwrap().shape.value_bytes(), 100);
-        assert_eq!((keys.rows, keys.batch, keys.rounds), (4_000_000, 128, 3));
+        assert_eq!((keys.rows, keys.batch, keys.run.rounds), (4_000_000, 128, 3));
+        assert_eq!(keys.variants(), [Variant { keys: Distribution::Uniform, half_load: false }]);
+        assert_eq!(parse("--keys uniform,hot --half-load").unwrap().variants().len(), 4);
         assert_eq!(parse("--peer redis,memcached --peer valkey").unwrap().peers.len(), 3);
     }
 
@@ -294,6 +247,9 @@ mod tests {
             ("--mix read=10", "--mix"),
             ("--keys normal", "--keys"),
             ("--io select", "--io"),
+            ("--keys hot,hot", "--keys"),
+            ("--half-load --rate 5", "--half-load"),
+            ("--half-load --callers 5", "--half-load"),
             ("--server-cpus 5000", "--server-cpus"),
             ("--operations 5 --seconds 3", "--operations"),
         ] {

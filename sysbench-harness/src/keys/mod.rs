@@ -1,18 +1,19 @@
 //! `duet bench keys`: every target answers the same questions in alternating rounds.
 
 mod arguments;
+mod figures;
+mod variant;
 
 pub use arguments::KeysArguments;
+pub use variant::Variant;
 
 use crate::cpu::CpuList;
-use crate::driver::{Measurement, drive};
+use crate::driver::{Measurement, Plan, drive};
 use crate::duet::DuetTarget;
 use crate::floor::{EchoResult, FloorTarget, measure_echo};
+use crate::options::{Say, warn_of_debug_build};
 use crate::peer::PeerTarget;
-use crate::report::{
-    MachineFacts, Results, RoundResult, RunRecord, SCHEMA_VERSION, TargetResult, git_revision,
-    render_targets, utc_time,
-};
+use crate::report::{Results, RoundResult, RunHead, RunRecord, SCHEMA_VERSION, TargetResult, render_targets};
 use crate::target::KeyTarget;
 use crate::workload::{KeyChooser, Workload};
 use anyhow::{Context, Result, bail, ensure};
@@ -29,43 +30,32 @@ struct Targets {
     echo: Option<SocketAddr>,
 }
 
+/// Rounds of every target and variant, variants of a target one after the other, and the bare round trip.
+type Rounds = (Vec<Vec<RoundResult>>, Option<EchoResult>);
+
 /// Runs the benchmark and prints its table.
 ///
 /// # Errors
 /// A target could not be started, failed, or gave a wrong answer; results that cannot be written.
-pub fn run(arguments: &KeysArguments) -> Result<()> {
+pub fn run(arguments: &KeysArguments, say: Say<'_>) -> Result<()> {
     let workload = arguments.workload()?;
     arguments.check()?;
-    let (server_cpus, client_cpus) = arguments.placement()?;
-    if cfg!(debug_assertions) {
-        eprintln!("This is not a release build: its figures say nothing about speed.");
-    }
-    let began = utc_time();
+    let placement = arguments.run.placement()?;
+    warn_of_debug_build();
+    let head = RunHead::begin("keys", SCHEMA_VERSION);
     let scratch = tempfile::Builder::new().prefix("duet-bench-").tempdir();
     let scratch = scratch.context("cannot create a scratch directory")?;
-    let mut targets = start_targets(arguments, &workload, server_cpus.as_ref(), scratch.path())?;
-    // Threads of the generator inherit the CPUs.
-    let mut generate = || run_rounds(arguments, &workload, &mut targets);
-    let (rounds, echo) = match &client_cpus {
-        Some(cpus) => cpus.inherited_by(generate)?,
-        None => generate(),
-    }?;
-    let run = RunRecord {
-        schema: SCHEMA_VERSION,
-        benchmark: "keys".to_owned(),
-        time: began,
-        revision: git_revision(),
-        build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
-        machine: MachineFacts::read(),
-        parameters: arguments.parameters(&workload, server_cpus.as_ref(), client_cpus.as_ref()),
-        echo,
-        targets: target_results(&targets.all, rounds),
-    };
-    println!("{}", render_targets(&run));
-    if let Some(directory) = arguments.results_directory() {
+    let mut targets = start_targets(arguments, &workload, placement.servers.as_ref(), scratch.path())?;
+    let (rounds, echo) = placement.generate(|| run_rounds(arguments, &workload, &mut targets))?;
+    let parameters = arguments.parameters(&workload, &placement);
+    let targets = target_results(&targets.all, &arguments.variants(), rounds);
+    let figures = figures::figures(&parameters, &targets);
+    let run = RunRecord { head, parameters, echo, targets, figures };
+    say(format_args!("{}", render_targets(&run)))?;
+    if let Some(directory) = arguments.run.record.directory() {
         let results = Results::new(directory);
         results.add(&run)?;
-        println!("added to {}", results.lines().display());
+        say(format_args!("added to {}", results.lines::<RunRecord>().display()))?;
     }
     Ok(())
 }
@@ -96,12 +86,8 @@ fn start_targets(
     Ok(Targets { all, echo })
 }
 
-/// The rounds of every target, in the order of the targets, and the bare round trip.
-fn run_rounds(
-    arguments: &KeysArguments,
-    workload: &Workload,
-    targets: &mut Targets,
-) -> Result<(Vec<Vec<RoundResult>>, Option<EchoResult>)> {
+/// Loads the targets and measures them in turn, each in all variants.
+fn run_rounds(arguments: &KeysArguments, workload: &Workload, targets: &mut Targets) -> Result<Rounds> {
     let echo = targets.echo.map(|address| measure_echo(address, ECHO_ROUND_TRIPS)).transpose()?;
     for target in &mut targets.all {
         let name = format!("{} loads", target.name());
@@ -109,22 +95,40 @@ fn run_rounds(
         target.load(workload, &mut |rows| bar.set_position(rows)).context(name)?;
         bar.finish_and_clear();
     }
-    let chooser = KeyChooser::new(workload.distribution, workload.rows);
-    let plan = arguments.plan();
-    let mut results: Vec<Vec<RoundResult>> = targets.all.iter().map(|_| Vec::new()).collect();
-    for round in 1..=arguments.rounds {
-        for (target, results) in targets.all.iter().zip(&mut results) {
-            let name = format!("{} round {round}/{}", target.name(), arguments.rounds);
-            let bar = progress_bar(&name, 1000);
-            let show = &mut |share: f64| bar.set_position((share * 1000.0) as u64);
-            let measurement =
-                drive(target.as_ref(), workload, chooser, &plan, show).with_context(|| name.clone())?;
-            bar.finish_and_clear();
-            check_answers(&name, &measurement)?;
-            results.push(RoundResult::from(&measurement));
+    let variants = arguments.variants();
+    let choosers: Vec<KeyChooser> =
+        variants.iter().map(|variant| KeyChooser::new(variant.keys, workload.rows)).collect();
+    let base = arguments.plan();
+    let mut results = vec![Vec::new(); targets.all.len() * variants.len()];
+    for round in 1..=arguments.run.rounds {
+        for (target, results) in targets.all.iter().zip(results.chunks_mut(variants.len())) {
+            let mut rate = 0.0;
+            for ((variant, chooser), results) in variants.iter().zip(&choosers).zip(results) {
+                let label = variant.label(&variants).map(|label| format!(", {label}")).unwrap_or_default();
+                let name = format!("{}{label} round {round}/{}", target.name(), arguments.run.rounds);
+                let plan = variant.plan(&base, rate);
+                let result = run_round(target.as_ref(), workload, *chooser, &plan, &name)?;
+                rate = result.operations_per_second;
+                results.push(result);
+            }
         }
     }
     Ok((results, echo))
+}
+
+fn run_round(
+    target: &dyn KeyTarget,
+    workload: &Workload,
+    chooser: KeyChooser,
+    plan: &Plan,
+    name: &str,
+) -> Result<RoundResult> {
+    let bar = progress_bar(name, 1000);
+    let show = &mut |share: f64| bar.set_position((share * 1000.0) as u64);
+    let measurement = drive(target, workload, chooser, plan, show).with_context(|| name.to_owned())?;
+    bar.finish_and_clear();
+    check_answers(name, &measurement)?;
+    Ok(RoundResult::from(&measurement))
 }
 
 /// A figure is worth nothing if the answers were wrong.
@@ -145,10 +149,16 @@ pub(crate) fn check_answers(name: &str, measurement: &Measurement) -> Result<()>
     Ok(())
 }
 
-fn target_results(targets: &[Box<dyn KeyTarget>], rounds: Vec<Vec<RoundResult>>) -> Vec<TargetResult> {
-    let results = targets.iter().zip(rounds).map(|(target, rounds)| TargetResult {
+fn target_results(
+    targets: &[Box<dyn KeyTarget>],
+    variants: &[Variant],
+    rounds: Vec<Vec<RoundResult>>,
+) -> Vec<TargetResult> {
+    let asked = targets.iter().flat_map(|target| variants.iter().map(move |variant| (target, variant)));
+    let results = asked.zip(rounds).map(|((target, variant), rounds)| TargetResult {
         name: target.name().to_owned(),
         version: target.version().to_owned(),
+        variant: variant.label(variants),
         median: RoundResult::median_of(&rounds),
         rounds,
     });

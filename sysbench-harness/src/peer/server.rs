@@ -222,6 +222,7 @@ mod tests {
             batch: 100,
             callers: 0,
             rate: None,
+            whole_batches: false,
             length: Length::Operations(20_000),
             warm_up: Duration::ZERO,
             verify: true,

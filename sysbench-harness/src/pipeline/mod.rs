@@ -3,6 +3,7 @@
 //! configuration.
 
 mod arguments;
+mod figures;
 mod plan;
 mod record;
 mod table;
@@ -17,11 +18,11 @@ pub use record::{
 use crate::driver::drive;
 use crate::duet::DuetTarget;
 use crate::keys::{check_answers, progress_bar};
-use crate::report::{MachineFacts, append, git_revision, read_all, utc_time};
+use crate::options::{Say, warn_of_debug_build};
+use crate::report::{Results, RunHead};
 use crate::target::KeyTarget;
 use crate::workload::{KeyChooser, Workload};
 use anyhow::{Context, Result};
-use std::path::{Path, PathBuf};
 
 /// A plan, its cluster, and its rounds for every batch size.
 struct Subject {
@@ -34,68 +35,35 @@ struct Subject {
 ///
 /// # Errors
 /// A plan is none, a cluster could not be started, failed, or gave a wrong answer; results that cannot be written.
-pub fn run(arguments: &PipelineArguments) -> Result<()> {
+pub fn run(arguments: &PipelineArguments, say: Say<'_>) -> Result<()> {
     arguments.check()?;
     let workload = arguments.workload();
-    let (server_cpus, client_cpus) = arguments.placement()?;
-    if cfg!(debug_assertions) {
-        eprintln!("This is not a release build: its figures say nothing about speed.");
-    }
-    let began = utc_time();
-    let machine = MachineFacts::read();
+    let placement = arguments.run.placement()?;
+    warn_of_debug_build();
+    let head = RunHead::begin("pipeline", PIPELINE_SCHEMA_VERSION);
     // All before the first is loaded: a plan that the node refuses should be known early.
     let mut subjects = Vec::new();
     for plan in &arguments.plans {
-        let target = DuetTarget::start(arguments.cluster(plan)?, &workload, server_cpus.as_ref())
+        let target = DuetTarget::start(arguments.cluster(plan)?, &workload, placement.servers.as_ref())
             .with_context(|| format!("the plan `{plan}`"))?;
         let rounds = vec![Vec::new(); arguments.batches.len()];
         subjects.push(Subject { plan: plan.clone(), target, rounds });
     }
-    // Threads of the generator inherit the CPUs.
-    let mut generate = || run_rounds(arguments, &workload, &mut subjects);
-    match &client_cpus {
-        Some(cpus) => cpus.inherited_by(generate)?,
-        None => generate(),
-    }?;
+    placement.generate(|| run_rounds(arguments, &workload, &mut subjects))?;
     // The quota of a container may be less than its CPUs.
-    let usable_cpus = server_cpus.as_ref().map_or(machine.cpus, |cpus| cpus.cpus().len().min(machine.cpus));
-    let run = PipelineRecord {
-        schema: PIPELINE_SCHEMA_VERSION,
-        benchmark: "pipeline".to_owned(),
-        time: began,
-        revision: git_revision(),
-        build: if cfg!(debug_assertions) { "debug" } else { "release" }.to_owned(),
-        machine,
-        parameters: arguments.parameters(server_cpus.as_ref(), client_cpus.as_ref()),
-        results: results(&arguments.batches, &subjects, usable_cpus),
-    };
-    println!("{}", table::render_terminal(&run));
-    if let Some(directory) = arguments.results_directory() {
-        std::fs::create_dir_all(directory)
-            .with_context(|| format!("cannot create {}", directory.display()))?;
-        append(&lines(directory), &run)?;
-        render(directory)?;
-        println!("added to {}", lines(directory).display());
+    let cpus = head.machine.cpus;
+    let usable_cpus = placement.servers.as_ref().map_or(cpus, |servers| servers.cpus().len().min(cpus));
+    let results = results(&arguments.batches, &subjects, usable_cpus);
+    let figures = figures::figures(&results);
+    let parameters = arguments.parameters(&placement);
+    let run = PipelineRecord { head, parameters, results, figures };
+    say(format_args!("{}", table::render_terminal(&run)))?;
+    if let Some(directory) = arguments.run.record.directory() {
+        let results = Results::new(directory);
+        results.add(&run)?;
+        say(format_args!("added to {}", results.lines::<PipelineRecord>().display()))?;
     }
     Ok(())
-}
-
-/// Renders `pipeline.md` of a directory of results, if it has any of this benchmark.
-///
-/// # Errors
-/// A file cannot be read or written.
-pub fn render(directory: &Path) -> Result<()> {
-    let runs: Vec<PipelineRecord> = read_all(&lines(directory))?;
-    if runs.is_empty() {
-        return Ok(());
-    }
-    let path = directory.join("pipeline.md");
-    std::fs::write(&path, table::render_markdown(&runs))
-        .with_context(|| format!("cannot write {}", path.display()))
-}
-
-fn lines(directory: &Path) -> PathBuf {
-    directory.join("pipeline.jsonl")
 }
 
 /// Loads every cluster, and measures all of them in turn with every batch size.
@@ -108,10 +76,10 @@ fn run_rounds(arguments: &PipelineArguments, workload: &Workload, subjects: &mut
         bar.finish_and_clear();
     }
     let chooser = KeyChooser::new(workload.distribution, workload.rows);
-    for round in 1..=arguments.rounds {
+    for round in 1..=arguments.run.rounds {
         for (index, batch) in arguments.batches.iter().enumerate() {
             for Subject { plan, target, rounds } in &mut *subjects {
-                let name = format!("{plan}, {batch} in flight, round {round}/{}", arguments.rounds);
+                let name = format!("{plan}, {batch} in flight, round {round}/{}", arguments.run.rounds);
                 let bar = progress_bar(&name, 1000);
                 let show = &mut |share: f64| bar.set_position((share * 1000.0) as u64);
                 let measurement = drive(target, workload, chooser, &arguments.drive(*batch), show)

@@ -8,14 +8,18 @@ use std::str::FromStr;
 /// three.
 pub const STUDY: [&str; 6] = [
     BATCH,
-    "recv+tc+ldm+send=1",
+    ONE_THREAD,
     "recv+tc+send=1,ldm=1",
     "recv+send=1,tc=1,ldm=1",
-    "recv=1,tc=1,ldm=1,send=1",
+    FOUR_STAGES,
     "recv+send=2,tc=2,ldm=2",
 ];
 /// The plan without mailboxes, which the others are compared with.
 pub const BATCH: &str = "batch";
+/// All stages in one thread, with the mailboxes that would join several.
+pub const ONE_THREAD: &str = "recv+tc+ldm+send=1";
+/// Every stage in a thread of its own: three hops between threads more than [`ONE_THREAD`].
+pub const FOUR_STAGES: &str = "recv=1,tc=1,ldm=1,send=1";
 
 /// A plan as `duet datanode --threads` takes it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,7 +1,8 @@
 //! The schema of a line of `pipeline.jsonl`; described for readers in `bench-results/README.md`.
 
+use super::table;
 use crate::driver::Measurement;
-use crate::report::{LatencySummary, Line, MachineFacts, median};
+use crate::report::{CommonParameters, Figure, LatencySummary, Line, RunHead, median};
 use serde::{Deserialize, Serialize};
 use std::time::Duration;
 
@@ -11,62 +12,41 @@ pub const PIPELINE_SCHEMA_VERSION: u32 = 1;
 /// One run of `duet bench pipeline`: every plan with every batch size.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineRecord {
-    /// [`PIPELINE_SCHEMA_VERSION`] when it was written.
-    pub schema: u32,
-    /// `pipeline`.
-    pub benchmark: String,
-    /// When the run began, as `2026-01-31T12:00:00Z`.
-    pub time: String,
-    /// Git revision of the working directory, with `-dirty` if files were changed; `unknown` outside a repository.
-    pub revision: String,
-    /// `release` or `debug` build of the harness.
-    pub build: String,
-    /// The machine.
-    pub machine: MachineFacts,
+    /// Which benchmark, when, of what, where.
+    #[serde(flatten)]
+    pub head: RunHead,
     /// What was asked.
     pub parameters: PipelineParameters,
     /// By batch size, and in it by plan.
     pub results: Vec<PipelineResult>,
+    /// What a hop costs, and whether that is as asked.
+    #[serde(default)]
+    pub figures: Vec<Figure>,
 }
 
 impl Line for PipelineRecord {
+    const NAME: &'static str = "pipeline";
     const KNOWN: u32 = PIPELINE_SCHEMA_VERSION;
 
-    fn schema(&self) -> u32 {
-        self.schema
+    fn head(&self) -> &RunHead {
+        &self.head
+    }
+
+    fn render(runs: &[Self]) -> String {
+        table::render_markdown(runs)
     }
 }
 
 /// What was asked, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PipelineParameters {
-    /// Rows in the table.
-    pub rows: u64,
-    /// Bytes of a key.
-    pub key_bytes: usize,
-    /// Value columns.
-    pub columns: usize,
-    /// Bytes of a value column.
-    pub column_bytes: usize,
+    /// Table, rounds and placement.
+    #[serde(flatten)]
+    pub common: CommonParameters,
     /// Such as `read=50,update=50`.
     pub mix: String,
     /// Measured seconds per round, plan and batch size.
     pub seconds: f64,
-    /// Seconds before every measurement.
-    pub warm_up_seconds: f64,
-    /// Rounds.
-    pub rounds: u32,
-    /// Whether every value that was read was compared byte for byte.
-    pub verify: bool,
-    /// Seed of keys and kinds.
-    pub seed: u64,
-    /// CPUs of the cluster; `null` if nothing was pinned.
-    pub server_cpus: Option<String>,
-    /// CPUs of the generator; `null` if nothing was pinned.
-    pub client_cpus: Option<String>,
-    /// How the data node was told to talk to its links; `null` if that was left to it.
-    #[serde(default)]
-    pub io: Option<String>,
 }
 
 /// What one plan did with one batch size.

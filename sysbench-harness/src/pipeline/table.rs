@@ -1,7 +1,7 @@
 //! The table of a run, on the terminal and as `pipeline.md`.
 
 use super::record::{PipelineRecord, PipelineResult, PipelineRound};
-use crate::report::grouped;
+use crate::report::{figure_lines, grouped, microseconds};
 use comfy_table::presets::UTF8_FULL_CONDENSED;
 use comfy_table::{CellAlignment, Table};
 use std::fmt::Write;
@@ -24,7 +24,6 @@ const WORDS: [usize; 3] = [1, 9, 10];
 
 fn cells(result: &PipelineResult) -> [String; HEADINGS.len()] {
     let median = &result.median;
-    let microseconds = |nanoseconds: u64| format!("{:.1}", nanoseconds as f64 / 1e3);
     [
         result.batch.to_string(),
         result.plan.clone(),
@@ -53,16 +52,13 @@ fn stages(round: &PipelineRound) -> String {
 /// What was asked, in one line.
 fn summary(run: &PipelineRecord) -> String {
     let parameters = &run.parameters;
-    let verify = if parameters.verify { ", every value verified" } else { "" };
+    let common = &parameters.common;
+    let verify = if common.verify { ", every value verified" } else { "" };
     format!(
-        "{} rows of {} + {} × {} bytes, uniform keys, {}, one data node, one replica, closed loop of one thread, \
-         median of {} rounds of {} s{verify}",
-        grouped(parameters.rows as f64),
-        parameters.key_bytes,
-        parameters.columns,
-        parameters.column_bytes,
+        "{}, uniform keys, {}, one data node, one replica, closed loop of one thread, median of {} rounds of {} s{verify}",
+        common.table(),
         parameters.mix,
-        parameters.rounds,
+        common.rounds,
         parameters.seconds,
     )
 }
@@ -79,7 +75,7 @@ pub(super) fn render_terminal(run: &PipelineRecord) -> String {
             column.set_cell_alignment(CellAlignment::Right);
         }
     }
-    format!("{}\n{table}\n", summary(run))
+    format!("{}\n{table}\n{}", summary(run), figure_lines(&run.figures, ""))
 }
 
 /// `pipeline.md`: all runs, newest first.
@@ -91,28 +87,23 @@ pub(super) fn render_markdown(runs: &[PipelineRecord]) -> String {
          second and latencies then show threads that wait for each other.\n",
     );
     for run in runs.iter().rev() {
-        let revision: String = run.revision.chars().take(12).collect();
-        let dirty = if run.revision.ends_with("-dirty") { " with changes" } else { "" };
-        let cpus = |cpus: &Option<String>| cpus.clone().unwrap_or_else(|| "any".to_owned());
         // Writing to a string cannot fail.
         let _ = write!(
             text,
-            "\n## {}\n\n{}. Revision {revision}{dirty}, {} build; {} CPUs ({}), Linux {}; cluster on CPU {}, generator on \
-             CPU {}.\n\n",
-            run.time,
+            "\n## {}\n\n{}. {}; {}.\n\n",
+            run.head.time,
             summary(run),
-            run.build,
-            run.machine.cpus,
-            run.machine.cpu_model,
-            run.machine.kernel,
-            cpus(&run.parameters.server_cpus),
-            cpus(&run.parameters.client_cpus),
+            run.head.summary(),
+            run.parameters.common.placement(),
         );
         let rule: Vec<&str> =
             (0..HEADINGS.len()).map(|index| if WORDS.contains(&index) { "---" } else { "---:" }).collect();
         let _ = writeln!(text, "| {} |\n|{}|", HEADINGS.join(" | "), rule.join("|"));
         for result in &run.results {
             let _ = writeln!(text, "| {} |", cells(result).join(" | "));
+        }
+        if !run.figures.is_empty() {
+            let _ = write!(text, "\n{}", figure_lines(&run.figures, "- "));
         }
     }
     text
@@ -123,7 +114,7 @@ mod tests {
     use super::super::record::tests::round;
     use super::super::record::{PIPELINE_SCHEMA_VERSION, PipelineParameters};
     use super::*;
-    use crate::report::MachineFacts;
+    use crate::report::{CommonParameters, Figure, record_tests};
 
     fn run() -> PipelineRecord {
         let result = |plan: &str, threads, hops| PipelineResult {
@@ -138,40 +129,21 @@ mod tests {
             rounds: vec![round(2)],
         };
         PipelineRecord {
-            schema: PIPELINE_SCHEMA_VERSION,
-            benchmark: "pipeline".to_owned(),
-            time: "2026-01-31T12:00:00Z".to_owned(),
-            revision: "0123456789abcdef-dirty".to_owned(),
-            build: "release".to_owned(),
-            machine: MachineFacts {
-                cpus: 2,
-                cpu_model: "a CPU".to_owned(),
-                kernel: "6.1".to_owned(),
-                memory_bytes: 1 << 34,
-            },
+            head: record_tests::head("pipeline", PIPELINE_SCHEMA_VERSION),
             parameters: PipelineParameters {
-                rows: 1_000_000,
-                key_bytes: 8,
-                columns: 5,
-                column_bytes: 20,
+                common: CommonParameters { rows: 1_000_000, ..record_tests::common() },
                 mix: "read=100".to_owned(),
                 seconds: 2.0,
-                warm_up_seconds: 0.5,
-                rounds: 3,
-                verify: false,
-                seed: 1,
-                server_cpus: Some("0".to_owned()),
-                client_cpus: None,
-                io: None,
             },
             results: vec![result("batch", 1, None), result("recv+tc=1,ldm=2", 3, Some(61.6))],
+            figures: vec![Figure::new("a hop", 61.6, "ns", None)],
         }
     }
 
     #[test]
     fn the_terminal_shows_stages_hops_and_what_is_oversubscribed() {
         let text = render_terminal(&run());
-        for part in ["1 000 000 rows", "recv 200 + ldm (2) 600", "+62", "oversubscribed"] {
+        for part in ["1 000 000 rows", "recv 200 + ldm (2) 600", "+62", "oversubscribed", "a hop: 61.60 ns"] {
             assert!(text.contains(part), "{part} is not in\n{text}");
         }
         assert!(!text.contains("duet 0"), "{text}");
@@ -179,7 +151,9 @@ mod tests {
 
     #[test]
     fn the_document_has_a_row_for_every_result() {
-        let text = render_markdown(&[run(), PipelineRecord { time: "later".to_owned(), ..run() }]);
+        let mut later = run();
+        "later".clone_into(&mut later.head.time);
+        let text = render_markdown(&[run(), later]);
         assert!(text.find("## later") < text.find("## 2026-01-31"), "{text}");
         let row = "| 16 | batch | 1 | 1 000 | 2.0 | 6.0 | 800 | – | 400 | recv 200 + ldm (2) 600 |  |";
         assert_eq!(text.matches(row).count(), 2, "{text}");

@@ -38,15 +38,11 @@ fn append_run(page: &mut String, run: &RunRecord) {
     // Writing to a string cannot fail.
     let _ = write!(
         page,
-        "<h2>{} · {}</h2>\n<p>{}. Revision {}, {} build, {} CPUs ({}), Linux {}.</p>\n<table><tr>",
-        escape(&run.time),
+        "<h2>{} · {}</h2>\n<p>{}. {}.</p>\n<table><tr>",
+        escape(&run.head.time),
         escape(&run.parameters.mix),
         escape(&summary_line(&run.parameters)),
-        escape(&run.revision),
-        escape(&run.build),
-        run.machine.cpus,
-        escape(&run.machine.cpu_model),
-        escape(&run.machine.kernel),
+        escape(&run.head.summary()),
     );
     for heading in HEADINGS {
         let _ = write!(page, "<th>{}</th>", escape(heading));
@@ -65,6 +61,9 @@ fn append_run(page: &mut String, run: &RunRecord) {
         let _ =
             writeln!(page, "<p>Bare blocking 64-byte TCP round trip: p50 {p50:.1} µs, p99 {p99:.1} µs.</p>");
     }
+    for figure in &run.figures {
+        let _ = writeln!(page, "<p>{}</p>", escape(&figure.to_string()));
+    }
     page.push_str(&cpu_plot(run));
     page.push_str(
         "<p><span class=\"key\" style=\"background:#2f6db5\"></span>server\
@@ -81,7 +80,7 @@ fn cpu_plot(run: &RunRecord) -> String {
             (median.server_cpu_us_per_operation, "server"),
             (median.client_cpu_us_per_operation, "client"),
         ];
-        Group { label: target.name.clone(), bars: vec![Bar { name: "CPU".to_owned(), parts }] }
+        Group { label: target.label(), bars: vec![Bar { name: "CPU".to_owned(), parts }] }
     };
     let groups: Vec<Group> = run.targets.iter().map(group).collect();
     bars("CPU per operation, server and client", "µs", &groups, Scale::Linear)
@@ -99,7 +98,7 @@ fn latency_plot(run: &RunRecord) -> String {
         ];
         let bars = percentiles
             .map(|(name, value)| Bar { name: name.to_owned(), parts: vec![(value as f64 / 1e3, "latency")] });
-        Group { label: target.name.clone(), bars: bars.into() }
+        Group { label: target.label(), bars: bars.into() }
     };
     let groups: Vec<Group> = run.targets.iter().map(group).collect();
     bars("Latency percentiles (logarithmic)", "µs", &groups, Scale::Logarithmic)
@@ -108,7 +107,7 @@ fn latency_plot(run: &RunRecord) -> String {
 fn rate_plot(run: &RunRecord) -> String {
     let group = |target: &super::TargetResult| {
         let parts = vec![(target.median.operations_per_second / 1e3, "rate")];
-        Group { label: target.name.clone(), bars: vec![Bar { name: "rate".to_owned(), parts }] }
+        Group { label: target.label(), bars: vec![Bar { name: "rate".to_owned(), parts }] }
     };
     let groups: Vec<Group> = run.targets.iter().map(group).collect();
     bars("Throughput", "thousand operations/s", &groups, Scale::Linear)

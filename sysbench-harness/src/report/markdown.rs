@@ -1,5 +1,6 @@
 //! `keys.md`: all runs as tables, newest first.
 
+use super::figure::figure_lines;
 use super::record::RunRecord;
 use super::table::{HEADINGS, cells, summary_line};
 use std::fmt::Write;
@@ -17,22 +18,14 @@ pub(super) fn render(runs: &[RunRecord]) -> String {
 }
 
 fn append(text: &mut String, run: &RunRecord) {
-    let machine = &run.machine;
-    let revision: String = run.revision.chars().take(12).collect();
-    let dirty = if run.revision.ends_with("-dirty") { " with changes" } else { "" };
-    let cpus = |cpus: &Option<String>| cpus.clone().unwrap_or_else(|| "any".to_owned());
     // Writing to a string cannot fail.
     let _ = write!(
         text,
-        "\n## {}\n\n{}. Revision {revision}{dirty}, {} build; {} CPUs ({}), Linux {}; servers on CPU {}, generator on CPU {}.\n\n",
-        run.time,
+        "\n## {}\n\n{}. {}; {}.\n\n",
+        run.head.time,
         summary_line(&run.parameters),
-        run.build,
-        machine.cpus,
-        machine.cpu_model,
-        machine.kernel,
-        cpus(&run.parameters.server_cpus),
-        cpus(&run.parameters.client_cpus),
+        run.head.summary(),
+        run.parameters.common.placement(),
     );
     let _ = writeln!(text, "| {} |\n|---|{}", HEADINGS.join(" | "), "---:|".repeat(HEADINGS.len() - 1));
     for target in &run.targets {
@@ -45,5 +38,8 @@ fn append(text: &mut String, run: &RunRecord) {
             echo.p50_ns as f64 / 1e3,
             echo.p99_ns as f64 / 1e3
         );
+    }
+    if !run.figures.is_empty() {
+        let _ = write!(text, "\n{}", figure_lines(&run.figures, "- "));
     }
 }

@@ -1,7 +1,9 @@
 //! The schema of a line of `keys.jsonl`; described for readers in `bench-results/README.md`.
 
-use super::machine::MachineFacts;
+use super::figure::Figure;
+use super::head::{CommonParameters, RunHead};
 use super::statistics::median;
+use super::store::Line;
 use crate::driver::Measurement;
 use crate::floor::EchoResult;
 use hdrhistogram::Histogram;
@@ -14,38 +16,27 @@ pub const SCHEMA_VERSION: u32 = 1;
 /// One run of `duet bench keys`: every target in every round.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunRecord {
-    /// [`SCHEMA_VERSION`] when it was written.
-    pub schema: u32,
-    /// `keys`.
-    pub benchmark: String,
-    /// When the run began, as `2026-01-31T12:00:00Z`.
-    pub time: String,
-    /// Git revision of the working directory, with `-dirty` if files were changed; `unknown` outside a repository.
-    pub revision: String,
-    /// `release` or `debug` build of the harness.
-    pub build: String,
-    /// The machine.
-    pub machine: MachineFacts,
+    /// Which benchmark, when, of what, where.
+    #[serde(flatten)]
+    pub head: RunHead,
     /// What was asked.
     pub parameters: RunParameters,
     /// Bare blocking 64-byte round trip over TCP, if the yardstick server ran.
     pub echo: Option<EchoResult>,
     /// In the order in which they ran in every round.
     pub targets: Vec<TargetResult>,
+    /// Ratios, and whether they are as asked.
+    #[serde(default)]
+    pub figures: Vec<Figure>,
 }
 
 /// What was asked, and how.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct RunParameters {
-    /// Rows in the table.
-    pub rows: u64,
-    /// Bytes of a key.
-    pub key_bytes: usize,
-    /// Value columns.
-    pub columns: usize,
-    /// Bytes of a value column.
-    pub column_bytes: usize,
-    /// `uniform`, `zipfian=THETA` or `hot`.
+    /// Table, rounds and placement.
+    #[serde(flatten)]
+    pub common: CommonParameters,
+    /// `uniform`, `zipfian=THETA` or `hot`, several separated by commas.
     pub distribution: String,
     /// Such as `read=50,update=50`.
     pub mix: String,
@@ -58,29 +49,17 @@ pub struct RunParameters {
     pub callers: u32,
     /// Operations per second of an open loop; `null` for a closed loop.
     pub rate: Option<f64>,
+    /// Whether every target was also measured in an open loop at half its rate.
+    #[serde(default)]
+    pub half_load: bool,
     /// Measured seconds per round; `null` if a number of operations was given.
     pub seconds: Option<f64>,
     /// Measured operations per round; `null` if a time was given.
     pub operations: Option<u64>,
-    /// Seconds before the measurement of every round.
-    pub warm_up_seconds: f64,
-    /// Rounds.
-    pub rounds: u32,
-    /// Whether every value that was read was compared byte for byte.
-    pub verify: bool,
-    /// Seed of keys and kinds.
-    pub seed: u64,
-    /// CPUs of the servers; `null` if nothing was pinned.
-    pub server_cpus: Option<String>,
-    /// CPUs of the generator; `null` if nothing was pinned.
-    pub client_cpus: Option<String>,
     /// Data nodes of the Duet cluster.
     pub data_nodes: u32,
     /// Replicas of the Duet cluster.
     pub replicas: u32,
-    /// How the data nodes were told to talk to their links; `null` if that was left to them.
-    #[serde(default)]
-    pub io: Option<String>,
 }
 
 /// What one target did.
@@ -90,10 +69,37 @@ pub struct TargetResult {
     pub name: String,
     /// Version that the server tells.
     pub version: String,
+    /// Keys and load, if the run has several: such as `hot keys` or `half load`.
+    #[serde(default)]
+    pub variant: Option<String>,
     /// Median of every figure over the rounds.
     pub median: RoundResult,
     /// The rounds.
     pub rounds: Vec<RoundResult>,
+}
+
+impl TargetResult {
+    /// Its name, with the variant if there are several.
+    #[must_use]
+    pub fn label(&self) -> String {
+        match &self.variant {
+            None => self.name.clone(),
+            Some(variant) => format!("{}, {variant}", self.name),
+        }
+    }
+}
+
+impl Line for RunRecord {
+    const NAME: &'static str = "keys";
+    const KNOWN: u32 = SCHEMA_VERSION;
+
+    fn head(&self) -> &RunHead {
+        &self.head
+    }
+
+    fn render(runs: &[Self]) -> String {
+        super::markdown::render(runs)
+    }
 }
 
 /// Figures of one round.
@@ -234,7 +240,8 @@ impl RoundResult {
 }
 
 #[cfg(test)]
-pub(super) mod tests {
+pub(crate) mod tests {
+    use super::super::machine::MachineFacts;
     use super::*;
 
     /// A round whose figures follow from one number.
@@ -261,18 +268,12 @@ pub(super) mod tests {
         }
     }
 
-    /// A run of two targets, the second twice as slow.
-    pub(crate) fn run() -> RunRecord {
-        let target = |name: &str, scale| {
-            let rounds = vec![round(scale), round(3 * scale), round(2 * scale)];
-            let median = RoundResult::median_of(&rounds);
-            TargetResult { name: name.to_owned(), version: "1.2".to_owned(), median, rounds }
-        };
-        RunRecord {
-            schema: SCHEMA_VERSION,
-            benchmark: "keys".to_owned(),
+    pub(crate) fn head(benchmark: &str, schema: u32) -> RunHead {
+        RunHead {
+            schema,
+            benchmark: benchmark.to_owned(),
             time: "2026-01-31T12:00:00Z".to_owned(),
-            revision: "0123456789abcdef".to_owned(),
+            revision: "0123456789abcdef-dirty".to_owned(),
             build: "release".to_owned(),
             machine: MachineFacts {
                 cpus: 2,
@@ -280,32 +281,65 @@ pub(super) mod tests {
                 kernel: "6.1".to_owned(),
                 memory_bytes: 1 << 34,
             },
+        }
+    }
+
+    pub(crate) fn common() -> CommonParameters {
+        CommonParameters {
+            rows: 4_000_000,
+            key_bytes: 8,
+            columns: 5,
+            column_bytes: 20,
+            warm_up_seconds: 1.0,
+            rounds: 3,
+            verify: false,
+            seed: 1,
+            server_cpus: Some("0".to_owned()),
+            client_cpus: None,
+            io: None,
+        }
+    }
+
+    /// A run of two targets, the second twice as slow.
+    pub(crate) fn run() -> RunRecord {
+        let target = |name: &str, scale| {
+            let rounds = vec![round(scale), round(3 * scale), round(2 * scale)];
+            let median = RoundResult::median_of(&rounds);
+            TargetResult { name: name.to_owned(), version: "1.2".to_owned(), variant: None, median, rounds }
+        };
+        RunRecord {
+            head: head("keys", SCHEMA_VERSION),
             parameters: RunParameters {
-                rows: 4_000_000,
-                key_bytes: 8,
-                columns: 5,
-                column_bytes: 20,
+                common: common(),
                 distribution: "uniform".to_owned(),
                 mix: "read=100".to_owned(),
                 threads: 1,
                 batch: 128,
                 callers: 0,
                 rate: None,
+                half_load: false,
                 seconds: Some(5.0),
                 operations: None,
-                warm_up_seconds: 1.0,
-                rounds: 3,
-                verify: false,
-                seed: 1,
-                server_cpus: Some("0".to_owned()),
-                client_cpus: Some("1".to_owned()),
                 data_nodes: 2,
                 replicas: 2,
-                io: None,
             },
             echo: Some(EchoResult { round_trips: 100, p50_ns: 15_000, p99_ns: 20_000 }),
             targets: vec![target("duet", 1), target("redis", 2)],
+            figures: vec![Figure::new("a figure", 1.5, "µs", None)],
         }
+    }
+
+    /// A line written before records had figures, variants and half loads.
+    #[test]
+    fn older_lines_can_be_read() {
+        let mut line = serde_json::to_value(run()).unwrap();
+        line.as_object_mut().unwrap().remove("figures");
+        line["parameters"].as_object_mut().unwrap().remove("half_load");
+        line["targets"][0].as_object_mut().unwrap().remove("variant");
+        assert_eq!(line["schema"], 1);
+        assert_eq!(line["parameters"]["rows"], 4_000_000);
+        let read: RunRecord = serde_json::from_value(line).unwrap();
+        assert_eq!(read, RunRecord { figures: Vec::new(), ..run() });
     }
 
     #[test]

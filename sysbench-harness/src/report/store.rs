@@ -1,7 +1,8 @@
 //! The file of results.
 
-use super::record::{RunRecord, SCHEMA_VERSION};
-use super::{html, markdown};
+use super::head::RunHead;
+use super::html;
+use super::record::RunRecord;
 use anyhow::{Context, Result, ensure};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -22,32 +23,43 @@ impl Results {
         Self { directory: directory.into() }
     }
 
-    /// One JSON line per run.
+    /// One JSON line per run of a benchmark.
     #[must_use]
-    pub fn lines(&self) -> PathBuf {
-        self.directory.join("keys.jsonl")
+    pub fn lines<T: Line>(&self) -> PathBuf {
+        self.directory.join(format!("{}.jsonl", T::NAME))
     }
 
-    /// Adds a run and renders the tables anew.
+    /// Adds a run and renders the tables of its benchmark anew.
     ///
     /// # Errors
     /// A file cannot be read or written.
-    pub fn add(&self, run: &RunRecord) -> Result<()> {
+    pub fn add<T: Line>(&self, run: &T) -> Result<()> {
         std::fs::create_dir_all(&self.directory)
             .with_context(|| format!("cannot create {}", self.directory.display()))?;
-        append(&self.lines(), run)?;
-        self.write("keys.md", &markdown::render(&read_all(&self.lines())?))?;
+        append(&self.lines::<T>(), run)?;
+        self.render_tables::<T>()
+    }
+
+    /// Renders the tables of a benchmark, if it has any results.
+    ///
+    /// # Errors
+    /// A file cannot be read or written.
+    pub fn render_tables<T: Line>(&self) -> Result<()> {
+        let runs: Vec<T> = read_all(&self.lines::<T>())?;
+        if !runs.is_empty() {
+            self.write(&format!("{}.md", T::NAME), &T::render(&runs))?;
+        }
         Ok(())
     }
 
-    /// Renders tables and plots of all runs; returns the path of the report.
+    /// Renders the plots of all runs of `duet bench keys`; returns the path of the report.
     ///
     /// # Errors
     /// There are no results, or a file cannot be read or written.
-    pub fn render(&self) -> Result<PathBuf> {
-        let runs: Vec<RunRecord> = read_all(&self.lines())?;
-        ensure!(!runs.is_empty(), "{} has no results; `duet bench keys` adds some", self.lines().display());
-        self.write("keys.md", &markdown::render(&runs))?;
+    pub fn render_report(&self) -> Result<PathBuf> {
+        let lines = self.lines::<RunRecord>();
+        let runs: Vec<RunRecord> = read_all(&lines)?;
+        ensure!(!runs.is_empty(), "{} has no results; `duet bench keys` adds some", lines.display());
         self.write("report.html", &html::render(&runs))
     }
 
@@ -60,19 +72,16 @@ impl Results {
 
 /// A result that is one line of a file.
 pub trait Line: Serialize + DeserializeOwned {
+    /// The benchmark, and the name of its files.
+    const NAME: &'static str;
     /// The version of the schema that this program reads.
     const KNOWN: u32;
 
-    /// The version of the schema that it was written in.
-    fn schema(&self) -> u32;
-}
+    /// What every record begins with.
+    fn head(&self) -> &RunHead;
 
-impl Line for RunRecord {
-    const KNOWN: u32 = SCHEMA_VERSION;
-
-    fn schema(&self) -> u32 {
-        self.schema
-    }
+    /// All runs as tables for `NAME.md`, the newest first.
+    fn render(runs: &[Self]) -> String;
 }
 
 /// Appends one line.
@@ -101,7 +110,8 @@ pub fn read_all<T: Line>(path: &Path) -> Result<Vec<T>> {
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let place = || format!("{}, line {}", path.display(), index + 1);
         let run: T = serde_json::from_str(line).with_context(place)?;
-        ensure!(run.schema() == T::KNOWN, "{}: schema {} is not known", place(), run.schema());
+        let schema = run.head().schema;
+        ensure!(schema == T::KNOWN, "{}: schema {schema} is not known", place());
         runs.push(run);
     }
     Ok(runs)
@@ -112,17 +122,23 @@ mod tests {
     use super::super::record::tests::run;
     use super::*;
 
+    fn run_at(time: &str) -> RunRecord {
+        let mut run = run();
+        time.clone_into(&mut run.head.time);
+        run
+    }
+
     #[test]
     fn lines_round_trip_and_are_rendered() {
         let directory = tempfile::tempdir().unwrap();
         let results = Results::new(directory.path().join("new"));
-        assert!(results.render().is_err());
+        assert!(results.render_report().is_err());
         let first = run();
-        let second = RunRecord { time: "2026-02-01T00:00:00Z".to_owned(), echo: None, ..run() };
+        let second = RunRecord { echo: None, ..run_at("2026-02-01T00:00:00Z") };
         results.add(&first).unwrap();
         results.add(&second).unwrap();
-        assert_eq!(read_all::<RunRecord>(&results.lines()).unwrap(), [first, second]);
-        let report = std::fs::read_to_string(results.render().unwrap()).unwrap();
+        assert_eq!(read_all::<RunRecord>(&results.lines::<RunRecord>()).unwrap(), [first, second]);
+        let report = std::fs::read_to_string(results.render_report().unwrap()).unwrap();
         assert!(report.contains("2026-02-01T00:00:00Z") && report.contains("<svg"));
         assert!(report.contains("a &lt;fast&gt; CPU") && !report.contains("<fast>"));
         let tables = std::fs::read_to_string(directory.path().join("new/keys.md")).unwrap();
@@ -134,7 +150,9 @@ mod tests {
         let directory = tempfile::tempdir().unwrap();
         let path = directory.path().join("keys.jsonl");
         append(&path, &run()).unwrap();
-        append(&path, &RunRecord { schema: 99, ..run() }).unwrap();
+        let mut newer = run();
+        newer.head.schema = 99;
+        append(&path, &newer).unwrap();
         assert!(format!("{:#}", read_all::<RunRecord>(&path).unwrap_err()).contains("line 2: schema 99"));
         std::fs::write(&path, "{}\n").unwrap();
         assert!(format!("{:#}", read_all::<RunRecord>(&path).unwrap_err()).contains("line 1"));

@@ -1,5 +1,6 @@
 //! The table on the terminal, and the cells that all renderings share.
 
+use super::figure::figure_lines;
 use super::record::{RunParameters, RunRecord, TargetResult};
 use super::statistics::ratio;
 use comfy_table::presets::UTF8_FULL_CONDENSED;
@@ -22,7 +23,7 @@ pub(super) const HEADINGS: [&str; 12] = [
 ];
 
 /// Nanoseconds as microseconds with one decimal.
-fn microseconds(nanoseconds: u64) -> String {
+pub(crate) fn microseconds(nanoseconds: u64) -> String {
     format!("{:.1}", nanoseconds as f64 / 1e3)
 }
 
@@ -50,7 +51,10 @@ pub(super) fn cells(run: &RunRecord, target: &TargetResult) -> [String; HEADINGS
     let first = run.targets.first().unwrap_or(target);
     let multiple = |figure, base| ratio(figure, base).map_or("–".to_owned(), |it| format!("{it:.2} ×"));
     [
-        format!("{} {}", target.name, target.version),
+        match &target.variant {
+            None => format!("{} {}", target.name, target.version),
+            Some(variant) => format!("{} {}, {variant}", target.name, target.version),
+        },
         grouped(median.operations_per_second),
         microseconds(median.latency_ns.p50),
         microseconds(median.latency_ns.p90),
@@ -68,8 +72,7 @@ pub(super) fn cells(run: &RunRecord, target: &TargetResult) -> [String; HEADINGS
 /// What was asked, in one line.
 #[must_use]
 pub fn summary_line(parameters: &RunParameters) -> String {
-    let RunParameters { rows, key_bytes, columns, column_bytes, distribution, mix, threads, batch, .. } =
-        parameters;
+    let RunParameters { common, distribution, mix, threads, batch, .. } = parameters;
     let flight = match parameters.callers {
         0 => format!("{threads} thread(s) with {batch} in flight"),
         callers => format!("{callers} concurrent callers"),
@@ -81,12 +84,13 @@ pub fn summary_line(parameters: &RunParameters) -> String {
         (None, Some(operations)) => format!("{} operations", grouped(operations as f64)),
         (None, None) => "nothing".to_owned(),
     };
-    let verify = if parameters.verify { ", every value verified" } else { "" };
+    let half_load =
+        if parameters.half_load { " and open loop of whole batches at half its rate" } else { "" };
+    let verify = if common.verify { ", every value verified" } else { "" };
     format!(
-        "{} rows of {key_bytes} + {columns} × {column_bytes} bytes, {distribution} keys, {mix}, {flight}, {pace}, \
-         median of {} rounds of {length}{verify}",
-        grouped(*rows as f64),
-        parameters.rounds,
+        "{}, {distribution} keys, {mix}, {flight}, {pace}{half_load}, median of {} rounds of {length}{verify}",
+        common.table(),
+        common.rounds,
     )
 }
 
@@ -107,7 +111,7 @@ pub fn render_targets(run: &RunRecord) -> String {
         let parts = parts.map(|part| format!("{} {:.3}", part.role, part.cpu_us_per_operation));
         text.push_str(&format!(
             "{}: server CPU µs/op: {}\n",
-            target.name,
+            target.label(),
             parts.collect::<Vec<_>>().join(", ")
         ));
     }
@@ -115,13 +119,14 @@ pub fn render_targets(run: &RunRecord) -> String {
         let unsent = grouped(target.median.unsent as f64);
         text.push_str(&format!(
             "{}: {unsent} operations were due and could not be sent in time\n",
-            target.name
+            target.label()
         ));
     }
     if let Some(echo) = &run.echo {
         let (p50, p99) = (microseconds(echo.p50_ns), microseconds(echo.p99_ns));
         text.push_str(&format!("bare blocking 64-byte TCP round trip: p50 {p50} µs, p99 {p99} µs\n"));
     }
+    text.push_str(&figure_lines(&run.figures, ""));
     text
 }
 

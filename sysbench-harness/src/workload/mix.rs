@@ -13,6 +13,13 @@ pub struct Mix {
     pub update: u8,
 }
 
+impl Mix {
+    /// Nothing but reads.
+    pub const READS: Self = Self { read: 100, update: 0 };
+    /// Nothing but updates.
+    pub const UPDATES: Self = Self { read: 0, update: 100 };
+}
+
 impl FromStr for Mix {
     type Err = anyhow::Error;
 
