@@ -3,6 +3,7 @@
 use crate::floor::{self, FloorServerOptions};
 use crate::keys::{self, KeysArguments};
 use crate::latency::{self, LatencyArguments, LatencyRecord};
+use crate::memory::{self, MemoryArguments, MemoryRecord};
 use crate::options::Say;
 use crate::pipeline::{self, PipelineArguments, PipelineRecord};
 use crate::report::{Results, RunRecord};
@@ -18,6 +19,8 @@ pub enum BenchCommand {
     Latency(Box<LatencyArguments>),
     /// Compare thread plans of a data node.
     Pipeline(Box<PipelineArguments>),
+    /// Measure arenas and hash indexes by themselves: bytes per row, growth, lookups.
+    Memory(Box<MemoryArguments>),
     /// Render tables and plots of all recorded runs.
     Report(ReportArguments),
     /// Run the bare yardstick server.
@@ -42,11 +45,13 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
         BenchCommand::Keys(arguments) => keys::run(arguments, say),
         BenchCommand::Latency(arguments) => latency::run(arguments, say),
         BenchCommand::Pipeline(arguments) => pipeline::run(arguments, say),
+        BenchCommand::Memory(arguments) => memory::run(arguments, say),
         BenchCommand::Report(arguments) => {
             let results = Results::new(&arguments.results);
             results.render_tables::<RunRecord>()?;
             results.render_tables::<LatencyRecord>()?;
             results.render_tables::<PipelineRecord>()?;
+            results.render_tables::<MemoryRecord>()?;
             say(format_args!("wrote {}", results.render_report()?.display()))
         }
         BenchCommand::FloorServer(options) => floor::serve(*options, say),

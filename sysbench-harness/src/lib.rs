@@ -15,6 +15,7 @@ pub mod floor;
 pub mod keys;
 pub mod latency;
 pub mod local_cluster;
+pub mod memory;
 pub mod options;
 pub mod pace;
 pub mod peer;
