@@ -108,7 +108,7 @@ fn time_lookups(subject: &Subject, arguments: &MemoryArguments, seed: u64) -> Re
     let mut probes = Vec::with_capacity(arguments.batch);
     let mut keys = vec![0; arguments.batch];
     let batches = 2 * arguments.lookups.div_ceil(arguments.batch as u64);
-    let mut nanoseconds = [0_u128; 2];
+    let mut latencies = [latency_histogram(), latency_histogram()];
     for batch in 0..batches {
         let mut next = seed ^ mix64(batch);
         for key in &mut keys {
@@ -122,11 +122,11 @@ fn time_lookups(subject: &Subject, arguments: &MemoryArguments, seed: u64) -> Re
             0 => subject.look_up_in_stages(&keys, &mut probes, &mut reply)?,
             _ => subject.look_up_one_by_one(&keys, &mut reply)?,
         }
-        nanoseconds[way] += begin.elapsed().as_nanos();
+        latencies[way].saturating_record(begin.elapsed().as_nanos() as u64);
         black_box(&mut reply);
     }
-    let each = (batches / 2 * arguments.batch as u64) as f64;
-    Ok((nanoseconds[0] as f64 / each, nanoseconds[1] as f64 / each))
+    // The median of the batches: a thread that loses its CPU for a while says nothing about a lookup.
+    Ok(latencies.each_ref().map(|way| way.value_at_quantile(0.5) as f64 / arguments.batch as f64).into())
 }
 
 fn result(

@@ -68,7 +68,7 @@ pub struct ConfigurationResult {
     pub growth_insert_ns: LatencySummary,
     /// Inserts of keys that were removed before, for which the index does not grow.
     pub quiet_insert_ns: LatencySummary,
-    /// A lookup with the copy of its value, in stages with prefetching; median over the rounds.
+    /// A lookup with the copy of its value, in stages with prefetching: the median of all batches, and of the rounds.
     pub staged_lookup_ns: f64,
     /// The same, one lookup after the other.
     pub single_lookup_ns: f64,

@@ -53,7 +53,7 @@ impl Figure {
 
 impl fmt::Display for Figure {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let digits = if self.value.abs() < 100.0 { 2 } else { 0 };
+        let digits = if self.value.abs() < 100.0 { 2 } else { 1 };
         write!(formatter, "{}: {:.digits$} {}", self.name, self.value, self.unit)?;
         let (words, bound) = match self.asked {
             None => return Ok(()),
@@ -81,7 +81,7 @@ mod tests {
         let hot = Figure::ratio("hot / uniform", 3.0, 4.0, Some(Asked::AtLeast(0.8)));
         assert_eq!(hot.to_string(), "hot / uniform: 0.75 × (at least 0.8 is asked: missed)");
         let hop = Figure::new("hop", 144.4, "ns", None);
-        assert_eq!((hop.to_string(), hop.is_met()), ("hop: 144 ns".to_owned(), true));
+        assert_eq!((hop.to_string(), hop.is_met()), ("hop: 144.4 ns".to_owned(), true));
         assert_eq!(Figure::ratio("of nothing", 1.0, 0.0, None).value, 0.0);
     }
 }

@@ -118,9 +118,11 @@ impl HashIndex {
         bucket.tags[place] = tag_of(hash);
         self.rows += 1;
         self.changes = self.changes.wrapping_add(1);
-        if self.is_crowded() {
+        if self.is_crowded_by(self.rows) {
             // Without memory the table works on as it is, and the next insertion tries again.
             let _ = self.grow(arena, priority);
+        } else if self.is_crowded_by(self.rows + 1) {
+            self.prefetch_growth(arena);
         }
         Ok(())
     }

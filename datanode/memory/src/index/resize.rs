@@ -52,8 +52,20 @@ impl Tail {
 }
 
 impl HashIndex {
-    pub(super) fn is_crowded(&self) -> bool {
-        self.rows * 100 > u64::from(self.directory.buckets()) * BUCKET_ROWS as u64 * GROW_PERCENT
+    /// Whether the table is to grow when it has so many rows.
+    pub(super) fn is_crowded_by(&self, rows: u64) -> bool {
+        rows * 100 > u64::from(self.directory.buckets()) * BUCKET_ROWS as u64 * GROW_PERCENT
+    }
+
+    /// Loads the rows of the bucket that is split next into the cache. Done one insertion ahead, so that the insertion that
+    /// splits does not wait for two dozen rows all over the memory.
+    pub(super) fn prefetch_growth(&self, arena: &Arena) {
+        let mut next = self.directory.word_of(self.directory.split_source());
+        while next != NO_BUCKET {
+            let bucket = arena.bucket(next);
+            bucket.rows().for_each(|row| arena.prefetch_line_of(row.0, 0));
+            next = bucket.overflow;
+        }
     }
 
     fn is_sparse(&self) -> bool {
@@ -89,7 +101,6 @@ impl HashIndex {
         let mut next = source_word;
         while next != NO_BUCKET {
             let bucket = *arena.bucket(next);
-            bucket.rows().for_each(|row| arena.prefetch_line_of(row.0, 0));
             if next == source_word {
                 *arena.bucket_mut(next) = Bucket::EMPTY;
             } else {
@@ -104,6 +115,8 @@ impl HashIndex {
             next = bucket.overflow;
         }
         self.free_spares(arena, spares);
+        // For `prefetch_growth`, some ten insertions from now.
+        arena.prefetch_line_of(self.directory.word_of(self.directory.split_source()), 0);
         Ok(())
     }
 
