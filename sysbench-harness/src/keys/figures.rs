@@ -15,16 +15,17 @@ pub(super) fn figures(parameters: &RunParameters, targets: &[TargetResult]) -> V
         let found = targets.iter().find(|it| it.name == name && it.variant.as_deref() == variant);
         found.map(|target| &target.median)
     };
+    let batches = in_asked_batches(parameters);
     let mut figures = Vec::new();
     for name in names(targets) {
         // Only of Duet something is asked; the same ratio of the others says what the machine has to do with it.
-        let asked = |bound| (name == "duet").then_some(bound);
+        let asked = |mix, bound| (name == "duet" && batches && parameters.mix == mix).then_some(bound);
         if let (Some(hot), Some(uniform)) = (find(name, Some(HOT)), find(name, Some(UNIFORM))) {
             figures.push(Figure::ratio(
                 format!("{name}: operations/s of one row / of uniform keys"),
                 hot.operations_per_second,
                 uniform.operations_per_second,
-                asked(Asked::AtLeast(0.8)),
+                asked("read=100", Asked::AtLeast(0.8)),
             ));
             figures.push(Figure::ratio(
                 format!("{name}: operations per server CPU second of one row / of uniform keys"),
@@ -38,7 +39,7 @@ pub(super) fn figures(parameters: &RunParameters, targets: &[TargetResult]) -> V
                 format!("{name}: p99 of a batch at half load"),
                 half.latency_ns.p99 as f64 / 1e6,
                 "ms",
-                asked(Asked::AtMost(2.0)),
+                asked("update=100", Asked::AtMost(2.0)),
             ));
         }
     }
@@ -65,7 +66,7 @@ fn names(targets: &[TargetResult]) -> Vec<&str> {
 /// What Duet costs by itself.
 fn of_duet(parameters: &RunParameters, duet: &RoundResult) -> Vec<Figure> {
     let asked = |yes: bool, bound| yes.then_some(Asked::AtMost(bound));
-    let batches = parameters.callers == 0 && parameters.batch == ASKED_BATCH && parameters.rate.is_none();
+    let batches = in_asked_batches(parameters);
     let data_nodes = duet.server_processes.iter().filter(|process| process.role.starts_with("data node"));
     let data_nodes: f64 = data_nodes.map(|process| process.cpu_us_per_operation).sum();
     match parameters.mix.as_str() {
@@ -84,14 +85,19 @@ fn of_duet(parameters: &RunParameters, duet: &RoundResult) -> Vec<Figure> {
 
 /// What is asked of Duet's operations per server CPU second as a multiple of another target's.
 fn asked_beside(parameters: &RunParameters, other: &str) -> Option<Asked> {
-    let reads = parameters.mix == "read=100" && parameters.rate.is_none();
-    let batches = parameters.callers == 0 && parameters.batch == ASKED_BATCH;
+    let reads = parameters.mix == "read=100";
+    let batches = in_asked_batches(parameters);
     match other {
         "redis" if reads && parameters.callers == ASKED_CALLERS => Some(Asked::AtLeast(5.0)),
         "redis" if reads && batches => Some(Asked::AtLeast(4.0)),
         "floor" if reads && batches => Some(Asked::AtLeast(0.45)),
         _ => None,
     }
+}
+
+/// Whether a closed loop has so many operations in flight as most figures are asked for.
+fn in_asked_batches(parameters: &RunParameters) -> bool {
+    parameters.callers == 0 && parameters.batch == ASKED_BATCH && parameters.rate.is_none()
 }
 
 fn per_server_second(median: &RoundResult) -> f64 {

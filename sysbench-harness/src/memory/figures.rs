@@ -3,7 +3,7 @@
 use super::record::ConfigurationResult;
 use crate::report::{Asked, Figure};
 
-/// Rows from which on the bytes per row and the time of a lookup are comparable with what is asked.
+/// Rows from which on figures are comparable with what is asked.
 const ASKED_ROWS: u64 = 4_000_000;
 const ASKED_BYTES_PER_ROW: f64 = 145.0;
 const ASKED_LOOKUP_NS: f64 = 50.0;
@@ -19,7 +19,7 @@ pub(super) fn figures(rows: u64, results: &[ConfigurationResult]) -> Vec<Figure>
             "insert p99.9 while growing / quiet",
             first.growth_insert_ns.p999 as f64,
             first.quiet_insert_ns.p999 as f64,
-            Some(Asked::AtMost(ASKED_GROWTH)),
+            asked(ASKED_GROWTH),
         ),
         Figure::new("lookup in stages", first.staged_lookup_ns, "ns", asked(ASKED_LOOKUP_NS)),
         Figure::ratio("lookup by itself / in stages", first.single_lookup_ns, first.staged_lookup_ns, None),
@@ -39,7 +39,7 @@ pub(super) fn figures(rows: u64, results: &[ConfigurationResult]) -> Vec<Figure>
             format!("insert p99.9 while growing / quiet, {name}"),
             other.growth_insert_ns.p999 as f64,
             other.quiet_insert_ns.p999 as f64,
-            other.huge_pages.then_some(Asked::AtMost(ASKED_GROWTH)),
+            asked(ASKED_GROWTH).filter(|_| other.huge_pages),
         ));
     }
     figures
