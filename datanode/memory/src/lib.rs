@@ -1,4 +1,4 @@
-//! Arenas, row slots and the hash index of a Duet data node.
+//! Arenas, row slots and the indexes of a Duet data node.
 //!
 //! Rows and indexes belong to one thread at a time and are reached through `&` and `&mut`: no locks, no latches. What
 //! a node's threads share is the [`MemoryBudget`], from which each [`Arena`] takes pages, and the [`SectionPool`],
@@ -26,6 +26,7 @@
 mod arena;
 mod budget;
 mod index;
+mod ordered;
 mod prefetch;
 mod reservation;
 mod row;
@@ -35,6 +36,9 @@ mod size_class;
 pub use arena::{Arena, ArenaOptions, RowHandle};
 pub use budget::{MemoryBudget, OutOfMemory, Priority};
 pub use index::{HashIndex, Probe};
+pub use ordered::{
+    BulkError, InsertError, MAX_KEY_BYTES, OrderedIndex, Position, PrimaryKeys, Range, RowKeys,
+};
 pub use row::{MAX_ROW_BYTES, ROW_HEADER_BYTES, RowHeader, RowView};
 pub use section::{Section, SectionMut, SectionPool};
 pub use size_class::PAGE_BYTES;

@@ -1,9 +1,10 @@
-//! Model-based tests of the arena, the hash index and sections. Case counts are small under Miri.
+//! Model-based tests of the arena, the indexes and sections. Case counts are small under Miri.
 
 #![allow(clippy::unwrap_used)] // Helpers beside the tests, too, may fail by panicking.
 
 mod arena;
 mod index;
+mod ordered;
 mod scan;
 mod section;
 
