@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 /// Most threads of a node.
 const MOST_THREADS: usize = 256;
+/// Most CPUs that the automatic plan uses: with more, it would have more data parts than a node may have.
+const MOST_AUTOMATIC: usize = 224;
 
 /// Stages that one group of threads runs, each thread one of each.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -118,7 +120,7 @@ pub fn automatic(cpus: usize) -> Vec<(Stages, usize)> {
         let front = Stages { receive: true, coordinate: true, ..Stages::default() };
         return vec![(front, 1), (manage, cpus - 2), (send, 1)];
     }
-    let cpus = cpus.min(MOST_THREADS);
+    let cpus = cpus.min(MOST_AUTOMATIC);
     let senders = (cpus / 10).max(1);
     let receivers = (cpus * 12 / 100).max(1);
     let coordinators = (cpus * 22 / 100).max(1);
@@ -164,10 +166,11 @@ mod tests {
 
     #[test]
     fn automatic_plans_use_every_cpu_once() {
-        for cpus in 4..=200 {
+        for cpus in 4..=400 {
             let groups = automatic(cpus);
             check(&groups).unwrap();
-            assert_eq!(groups.iter().map(|(_, count)| count).sum::<usize>(), cpus);
+            assert_eq!(groups.iter().map(|(_, count)| count).sum::<usize>(), cpus.min(MOST_AUTOMATIC));
+            assert!(groups.iter().all(|(_, count)| *count <= 128), "more parts than a node may have");
         }
         let counts: Vec<usize> = automatic(64).iter().map(|(_, count)| *count).collect();
         assert_eq!(counts, [7, 14, 37, 6]);

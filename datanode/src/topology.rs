@@ -3,6 +3,10 @@
 use crate::arguments::CpuList;
 use crate::threads::{Stages, Threads, automatic};
 use duet_datanode_core::{Kernel, NodeConfiguration};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::{Envelope, FrameBuilder};
+use duet_protocol::signal::Sections;
+use duet_protocol::signal::refuse_link::RefuseLink;
 use duet_runtime::{
     BatchOptions, BatchThread, CpuListError, CpuPlan, Limits, LinkIo, Listener, Pipeline, PipelineOptions,
     Responsiveness, RuntimeError, Snapshot, Stopper, ThreadRoles, plan_cpu,
@@ -122,6 +126,15 @@ fn name_threads(groups: &[(Stages, usize)], cpus: &[usize]) -> Vec<ThreadRoles> 
     threads
 }
 
+/// The frame for connections that are too many.
+fn refusal(max_links: u32) -> Vec<u8> {
+    let body = RefuseLink { code: (ErrorCode::TooManyConnections as u16).into(), ..RefuseLink::default() };
+    let detail = format!("the node has --max-links {max_links}, some of them for other nodes");
+    let mut builder = FrameBuilder::new();
+    builder.push(0, 0, &body, Sections::one(detail.as_bytes()));
+    builder.seal(&Envelope::default()).map(<[u8]>::to_vec).unwrap_or_default()
+}
+
 /// Starts the blocks on their threads.
 ///
 /// # Errors
@@ -133,7 +146,8 @@ pub fn start(
     responsiveness: Responsiveness,
     io: LinkIo,
 ) -> Result<RunningNode, RuntimeError> {
-    let limits = Limits::new(configuration.max_links as usize).with_responsiveness(responsiveness);
+    let usual = Limits::new(configuration.max_links as usize).with_responsiveness(responsiveness);
+    let limits = Limits { refusal: refusal(configuration.max_links), ..usual };
     match topology {
         Topology::Batch(plan) => {
             let options = BatchOptions { name: BATCH_THREAD, listener, limits, cpu: plan.cpu, io };

@@ -34,7 +34,11 @@ pub struct Process {
 impl Process {
     /// Starts `duet` with these arguments and waits for its ready line.
     pub fn start(arguments: &[&str]) -> Process {
-        let mut child = command(arguments).spawn().expect("the binary exists");
+        Process::started(command(arguments), arguments)
+    }
+
+    fn started(mut command: Command, arguments: &[&str]) -> Process {
+        let mut child = command.spawn().expect("the binary exists");
         let output = child.stdout.take().expect("piped");
         let mut line = String::new();
         BufReader::new(output).read_line(&mut line).expect("readable");
@@ -51,6 +55,11 @@ impl Process {
             let _ = stderr.read_to_end(&mut sink);
         });
         Process { child, listen: ready["listen"].as_str().expect("an address").to_owned() }
+    }
+
+    /// Starts `duet` under limits that a shell sets, such as `ulimit -l 0`.
+    pub fn start_under(limits: &str, arguments: &[&str]) -> Process {
+        Process::started(under(limits, arguments), arguments)
     }
 
     /// Sends a signal by name. After `STOP` it waits until every thread stands still: a thread that runs on another
@@ -108,9 +117,27 @@ fn command(arguments: &[&str]) -> Command {
     command
 }
 
+fn under(limits: &str, arguments: &[&str]) -> Command {
+    let mut shell = Command::new("sh");
+    shell
+        .args(["-c", &format!("{limits} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_duet")])
+        .args(arguments);
+    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    shell
+}
+
+/// Runs `duet` to its end under limits that a shell sets.
+pub fn run_to_end_under(limits: &str, arguments: &[&str]) -> (Option<i32>, String) {
+    ended(under(limits, arguments))
+}
+
 /// Runs `duet` to its end: exit code and what it wrote to standard error.
 pub fn run_to_end(arguments: &[&str]) -> (Option<i32>, String) {
-    let mut child = command(arguments).spawn().expect("the binary exists");
+    ended(command(arguments))
+}
+
+fn ended(mut command: Command) -> (Option<i32>, String) {
+    let mut child = command.spawn().expect("the binary exists");
     let status = wait_for("the process to end", || child.try_wait().expect("waitable"));
     let mut error = String::new();
     child.stderr.take().expect("piped").read_to_string(&mut error).expect("text");

@@ -3,6 +3,7 @@
 mod bad_input;
 mod client;
 mod cluster;
+mod crowd;
 mod life;
 mod serving;
 mod threads;

@@ -1,6 +1,6 @@
 //! Thread plans of real processes: what they cost and what is refused.
 
-use crate::cluster::{Cluster, wait_for};
+use crate::cluster::{Cluster, Process, free_address, run_to_end, run_to_end_under, wait_for};
 use std::time::{Duration, Instant};
 
 /// A pipeline of four stages.
@@ -37,4 +37,40 @@ fn a_cluster_has_lanes_for_all_threads_that_own_data() {
     assert!(state.nodes.iter().all(|node| node.data_parts == 3));
     let cluster = Cluster::start_with(1, &["--threads", "batch"]);
     assert_eq!(cluster.state().configuration.lanes, 1);
+}
+
+#[test]
+fn plans_that_cannot_be_carried_out_are_refused_with_a_sentence() {
+    let nowhere = free_address();
+    let base = ["datanode", "--node-id", "1", "--management", &nowhere, "--memory", "64MiB"];
+    for (plan, says) in [
+        ("recv=1,tc=1,ldm=1,cpus=0-999", "is not among those that this process may use"),
+        ("recv=1,tc=1,ldm=200", "1 to 128 parts"),
+        ("recv=1,tc=1", "ldm must be named once"),
+        ("recv=1,tc=1,ldm=300", "1 to 256 threads"),
+    ] {
+        let arguments = [&base[..], &["--threads", plan]].concat();
+        let (code, error) = run_to_end(&arguments);
+        assert!(code.is_some_and(|code| code > 0), "{plan}: {code:?}");
+        assert!(error.contains(says) && !error.contains("panicked"), "{plan}: {error}");
+    }
+    let arguments = [&base[..], &["--scheduler-responsiveness", "11"]].concat();
+    assert!(run_to_end(&arguments).1.contains("0..=10"));
+}
+
+/// Limits that a system may set: what is needed is said in a sentence, what is not needed does not stop the node.
+#[test]
+fn tight_limits_of_the_system_end_in_a_sentence_or_do_not_matter() {
+    let nowhere = free_address();
+    for plan in ["batch", FOUR_STAGES] {
+        let base = ["datanode", "--node-id", "1", "--management", &nowhere, "--threads", plan];
+        // Nothing is locked into memory.
+        drop(Process::start_under("ulimit -l 0", &[&base[..], &["--memory", "64MiB"]].concat()));
+        // Fewer descriptors than --max-links may need are a warning.
+        drop(Process::start_under("ulimit -n 128", &[&base[..], &["--memory", "64MiB"]].concat()));
+        let (code, error) =
+            run_to_end_under("ulimit -v 1000000", &[&base[..], &["--memory", "1GiB"]].concat());
+        assert_eq!(code, Some(1), "{plan}: {error}");
+        assert!(error.contains("memory") && !error.contains("panicked"), "{plan}: {error}");
+    }
 }

@@ -122,8 +122,8 @@ fn parse_quota(text: &str) -> Option<f64> {
     Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok().filter(|period| *period > 0.0)?)
 }
 
-/// Pins the calling thread, and says so; goes on unpinned when the system refuses.
-pub(crate) fn pin_current_thread(name: &str, cpu: usize) {
+/// Pins the calling thread, and says so; goes on unpinned when the system refuses. Whether it is pinned.
+pub(crate) fn pin_current_thread(name: &str, cpu: usize) -> bool {
     let pinned = core_affinity::set_for_current(CoreId { id: cpu });
     let only = core_affinity::get_core_ids().is_some_and(|cores| cores.len() == 1 && cores[0].id == cpu);
     if pinned && only {
@@ -131,6 +131,7 @@ pub(crate) fn pin_current_thread(name: &str, cpu: usize) {
     } else {
         tracing::warn!(thread = name, cpu, "the system refused to pin the thread; it goes on unpinned");
     }
+    pinned && only
 }
 
 #[cfg(test)]
@@ -155,6 +156,22 @@ mod tests {
         assert_eq!(choose(Some(&[1]), 1, vec![0, 1], None).unwrap().cpu, Some(1));
         let refused = choose(Some(&[1, 9]), 1, vec![0, 1], None).unwrap_err();
         assert_eq!(refused.to_string(), "CPU 9 is not among those that this process may use (0,1)");
+    }
+
+    #[test]
+    fn a_refused_pin_leaves_the_thread_where_it_may_run() {
+        let usable = || core_affinity::get_core_ids().unwrap_or_default();
+        let thread = std::thread::spawn(move || {
+            let before = usable();
+            // No machine of ours has this one, and the mask has a place for it.
+            assert!(!pin_current_thread("test", 1_023));
+            assert_eq!(usable(), before);
+            let last = before.last().expect("a CPU").id;
+            assert!(pin_current_thread("test", last));
+            assert_eq!(usable().len(), 1);
+            assert!(!pin_current_thread("test", 1_023));
+        });
+        thread.join().expect("no assertion fails");
     }
 
     #[test]

@@ -49,6 +49,8 @@ pub struct Limits {
     pub max_links: usize,
     /// Links of `max_links` that only connections opened by this node may take.
     pub reserved_links: usize,
+    /// What a connection beyond these bounds is told before it is closed; may be empty.
+    pub refusal: Vec<u8>,
     /// Most unsent bytes of one link; above it the link is closed.
     pub backlog_bytes: usize,
     /// Most unsent bytes of all links; above it the link that holds the most is closed.
@@ -73,6 +75,7 @@ impl Limits {
         Limits {
             max_links,
             reserved_links: (max_links / 4).min(256),
+            refusal: Vec::new(),
             backlog_bytes: 16 << 20,
             total_backlog_bytes: 1 << 30,
             read_bytes: 256 << 10,
@@ -356,6 +359,8 @@ impl<K: Driven> Batch<K> {
                 || self.table.accepted() >= self.limits.max_links - self.limits.reserved_links
             {
                 self.counters.accepts_refused += 1;
+                // The buffer of a new connection has room for it; whoever is gone already misses nothing.
+                let _ = socket.send_with_flags(&self.limits.refusal, libc::MSG_NOSIGNAL | libc::MSG_DONTWAIT);
                 let most = self.limits.max_links;
                 self.warnings.warn(self.now, || {
                     tracing::warn!(%address, max_links = most, "connection closed: too many connections");

@@ -20,7 +20,7 @@ use crate::socket::Listener;
 use crate::thread::{RuntimeError, Stopper, panic_text};
 use assistant::Assistant;
 use duet_datanode_core::{Kernel, NodeConfiguration, Shared};
-use duet_memory::SectionPool;
+use duet_memory::{Priority, SectionPool};
 use inbound::Inbound;
 use outbound::Outbound;
 use part::{PartPort, PartThread, ReceivePort, SendPort};
@@ -32,8 +32,11 @@ use std::thread::JoinHandle;
 
 /// Messages in flight between two roles.
 const MAILBOX_MESSAGES: usize = 4_096;
-/// Buffers shared by the threads, and their size: a burst of a client fits one.
-const POOL_BLOCKS: u32 = 2_048;
+/// Most and fewest buffers shared by the threads, and their size: a burst of a client fits one.
+const MOST_POOL_BLOCKS: u64 = 2_048;
+const FEWEST_POOL_BLOCKS: u64 = 32;
+/// Share of the node's memory for these buffers; when all are in use, further ones come from the heap.
+const POOL_SHARE: u64 = 16;
 const POOL_BLOCK_BYTES: usize = 32 << 10;
 
 /// What one thread does, and where.
@@ -102,7 +105,14 @@ impl Pipeline {
         let slots = configuration.max_links + receivers as u32;
         let shared = Shared::new(configuration.memory_bytes, slots, coordinators, managers)
             .map_err(RuntimeError::Start)?;
-        let pool = SectionPool::new(POOL_BLOCKS, POOL_BLOCK_BYTES);
+        let blocks = pool_blocks(configuration.memory_bytes);
+        shared.budget.take(blocks * POOL_BLOCK_BYTES as u64, Priority::Recovery).map_err(|_| {
+            let bytes = configuration.memory_bytes;
+            RuntimeError::Start(format!(
+                "{bytes} bytes of memory have no room for the buffers of several threads"
+            ))
+        })?;
+        let pool = SectionPool::new(blocks as u32, POOL_BLOCK_BYTES);
         let waker = |_: &ThreadRoles| Waker::new().map_err(|error| RuntimeError::system("eventfd", error));
         let wakers = threads.iter().map(waker).collect::<Result<Vec<_>, _>>()?;
         let bells: Vec<LoopBell> = wakers.iter().cloned().map(LoopBell::new).collect();
@@ -261,6 +271,11 @@ impl Drop for Pipeline {
         self.stopper().stop();
         let _ = self.wait();
     }
+}
+
+/// Buffers of a node with this much memory: a sixteenth of it, within bounds.
+fn pool_blocks(memory_bytes: u64) -> u64 {
+    (memory_bytes / POOL_SHARE / POOL_BLOCK_BYTES as u64).clamp(FEWEST_POOL_BLOCKS, MOST_POOL_BLOCKS)
 }
 
 fn ended_at_once() -> RuntimeError {
@@ -465,5 +480,19 @@ impl Wiring {
                 }),
             })
             .collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn buffers_take_a_share_of_the_memory() {
+        let bytes = |memory_bytes: u64| pool_blocks(memory_bytes) * POOL_BLOCK_BYTES as u64;
+        assert_eq!(bytes(16 << 20), 1 << 20);
+        assert_eq!(bytes(256 << 20), 16 << 20);
+        assert_eq!(bytes(1 << 30), 64 << 20);
+        assert_eq!(bytes(64 << 30), 64 << 20);
     }
 }

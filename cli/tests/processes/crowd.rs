@@ -1,0 +1,145 @@
+//! Very many clients, and clients that only ask.
+
+use crate::cluster::{Cluster, Process};
+use crate::threads::FOUR_STAGES;
+use crate::wire::{Wire, read, row, write};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::{Envelope, FrameBuilder};
+use duet_protocol::signal::hello::{Hello, ROLE_CLIENT};
+use duet_protocol::signal::read_reply::ReadReply;
+use duet_protocol::signal::refuse_link::RefuseLink;
+use duet_protocol::signal::scan::Scan;
+use duet_protocol::signal::scan_reply::ScanReply;
+use duet_protocol::signal::write::OPERATION_INSERT;
+use duet_protocol::signal::{Sections, SignalType};
+use std::io::Write as _;
+
+/// Connections that a node keeps for those that it opens itself.
+const RESERVED: usize = 256;
+
+/// A frame of one signal.
+fn frame(push: impl FnOnce(&mut FrameBuilder)) -> Vec<u8> {
+    let mut builder = FrameBuilder::new();
+    push(&mut builder);
+    builder.seal(&Envelope::default()).expect("open").to_vec()
+}
+
+/// The second data node, to which no other node connects, with a table and a row.
+fn with_row(plan: &str, max_links: usize, note: &str) -> (Cluster, u32, Vec<u8>) {
+    let links = max_links.to_string();
+    let mut cluster = Cluster::start_with(1, &["--threads", plan, "--max-links", &links]);
+    let (code, table) = cluster.leader().create_table("accounts", 1);
+    assert_eq!(code, 0);
+    let (key, value) = row(1, 1, note);
+    let mut wire = Wire::client(&cluster.nodes[1].listen);
+    let session = wire.open_session();
+    wire.ask(&write(table, OPERATION_INSERT, session, 1), Sections::two(&key, &value));
+    (cluster, table, key)
+}
+
+fn assert_served(wire: &mut Wire) {
+    let answer = wire.receive().expect("an answer");
+    assert_eq!(answer.signal_type, SignalType::ReadReply);
+    assert_eq!(answer.body::<ReadReply>().code.get(), 0);
+}
+
+#[test]
+fn ten_thousand_connections_are_served_and_more_are_refused() {
+    let descriptors = duet_runtime::raise_file_limit().expect("a limit") as usize;
+    let count = 10_000.min(descriptors.saturating_sub(2_000));
+    if count < 10_000 {
+        eprintln!("the system allows {descriptors} descriptors: {count} connections instead of 10,000");
+    }
+    for plan in ["batch", FOUR_STAGES] {
+        let (cluster, table, key) = with_row(plan, count + RESERVED, "x");
+        let address = &cluster.nodes[1].listen;
+        let hello = frame(|builder| {
+            builder.push(0, 1, &Hello { role: ROLE_CLIENT.into(), ..Hello::default() }, Sections::none());
+        });
+        let request = frame(|builder| builder.push(0, 2, &read(table), Sections::one(&key)));
+        let opening = [hello, request.clone()].concat();
+        let mut crowd = Vec::new();
+        while crowd.len() < count {
+            // A few at a time, so that the queue of connections that are not accepted yet never overflows.
+            let begin = crowd.len();
+            for _ in begin..count.min(begin + 64) {
+                let mut wire = Wire::connect(address);
+                wire.stream.write_all(&opening).expect("sent");
+                crowd.push(wire);
+            }
+            for wire in &mut crowd[begin..] {
+                assert_eq!(wire.receive().expect("an answer").signal_type, SignalType::Welcome);
+                assert_served(wire);
+            }
+        }
+        let mut refusals = 0;
+        for _ in 0..20 {
+            let mut wire = Wire::connect(address);
+            let refused = wire.receive().expect("a refusal");
+            assert_eq!(refused.body::<RefuseLink>().code.get(), ErrorCode::TooManyConnections as u16);
+            assert!(wire.receive().is_err(), "the link is closed");
+            refusals += 1;
+        }
+        assert_eq!(refusals, 20);
+        for wire in &mut crowd {
+            wire.stream.write_all(&request).expect("sent");
+        }
+        crowd.iter_mut().for_each(assert_served);
+        // The nodes close first, so that no address of the clients stays in use.
+        drop(cluster);
+    }
+}
+
+/// Sends requests until the node stops reading them.
+fn flood(address: &str, request: &[u8]) -> Wire {
+    let mut deaf = Wire::client(address);
+    deaf.stream.set_nonblocking(true).expect("option");
+    let mut sent = 0;
+    for _ in 0..100_000 {
+        match deaf.stream.write(request) {
+            Ok(count) if count == request.len() => sent += 1,
+            _ => break,
+        }
+    }
+    assert!(sent > 20, "{sent}");
+    deaf
+}
+
+#[test]
+fn clients_that_only_ask_disturb_nobody_under_any_plan() {
+    for plan in ["batch", FOUR_STAGES] {
+        let (cluster, table, key) = with_row(plan, 1_000, &"long ".repeat(2_000));
+        let mut wires: Vec<Wire> = cluster.nodes.iter().map(|node| Wire::client(&node.listen)).collect();
+        let led = cluster.leader_of(&cluster.state(), &key);
+        let address = &cluster.nodes[led].listen;
+        let partition =
+            cluster.state().partition_of(crate::wire::layout().partition_hash(&key)).expect("formed");
+        let before: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
+        let scan = Scan {
+            table: table.into(),
+            table_version: 1.into(),
+            partition: partition.into(),
+            max_rows: 1_000.into(),
+            max_bytes: 1_000_000.into(),
+            ..Scan::default()
+        };
+        // Each frame asks many times.
+        let reads = frame(|builder| {
+            (0..100).for_each(|number| builder.push(0, number, &read(table), Sections::one(&key)));
+        });
+        let scans =
+            frame(|builder| (0..100).for_each(|number| builder.push(0, number, &scan, Sections::none())));
+        let deaf = [flood(address, &reads), flood(address, &scans), flood(address, &scans)];
+        for _ in 0..50 {
+            for wire in &mut wires {
+                let answer = wire.ask(&read(table), Sections::one(&key));
+                assert_eq!(answer.body::<ReadReply>().code.get(), 0);
+            }
+            let answer = wires[led].ask(&scan, Sections::none());
+            assert!(answer.body::<ScanReply>().row_count.get() > 0);
+        }
+        let after: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
+        assert!(after < before + (256 << 20), "{plan}: {before} {after}");
+        drop(deaf);
+    }
+}
