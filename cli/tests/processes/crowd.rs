@@ -139,7 +139,7 @@ fn clients_that_only_ask_disturb_nobody_under_any_plan() {
             assert!(answer.body::<ScanReply>().row_count.get() > 0);
         }
         let after: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
-        assert!(after < before + (256 << 20), "{plan}: {before} {after}");
+        assert!(after < before + (160 << 20), "{plan}: {before} {after}");
         drop(deaf);
     }
 }

@@ -218,7 +218,7 @@ impl<K: Driven> Batch<K> {
             }
         }
         let asleep = bell.prepare();
-        let blocking = !self.kernel.has_mail();
+        let blocking = !self.kernel.has_mail() && !self.may_resume();
         let ready = self.look(blocking);
         drop(asleep);
         self.spin.idle_was(boot_nanoseconds() - idle_since);
@@ -420,6 +420,13 @@ impl<K: Driven> Batch<K> {
         }
     }
 
+    /// Whether there is a link that the kernel wants to hear again.
+    fn may_resume(&mut self) -> bool {
+        let Batch { kernel, table, paused, .. } = self;
+        let mut open = paused.iter().filter(|id| table.get_mut(**id).is_some_and(|link| link.is_open()));
+        open.any(|id| kernel.wants_input(*id))
+    }
+
     /// Goes on with the links that the kernel wants to hear again.
     fn resume_paused(&mut self) {
         let mut index = 0;
@@ -467,9 +474,7 @@ impl<K: Driven> Batch<K> {
             }
         }
         // A link may be heard again since something was sent or handed on: nothing else would end the next wait.
-        let Batch { kernel, table, paused, .. } = self;
-        let mut open = paused.iter().filter(|id| table.get_mut(**id).is_some_and(|link| link.is_open()));
-        self.unsettled |= open.any(|id| kernel.wants_input(*id));
+        self.unsettled |= self.may_resume();
         if self.now >= self.publish_at {
             self.publish_at = self.now + PUBLISH_EVERY;
             self.publish();

@@ -18,6 +18,7 @@ pub struct LinkBoard {
 #[derive(Debug, Default)]
 struct Slot {
     backlog: AtomicU64,
+    on_the_way: AtomicU64,
     frame_limit: AtomicU64,
 }
 
@@ -27,10 +28,46 @@ impl LinkBoard {
         LinkBoard { slots: (0..=max_links).map(|_| Slot::default()).collect() }
     }
 
-    /// Bytes handed out for a link and not yet accepted by the system.
+    /// Bytes handed out for a link and not yet accepted by the system: those with the owner of its socket and those on
+    /// the way to it.
     #[inline]
     pub fn backlog(&self, link: LinkId) -> usize {
+        let Some(slot) = self.slots.get(link.slot as usize) else { return 0 };
+        let bytes = |gauge| of(link, gauge).unwrap_or(0) as usize;
+        bytes(&slot.backlog) + bytes(&slot.on_the_way)
+    }
+
+    /// Bytes that the owner of a link's socket has and the system has not accepted.
+    #[inline]
+    pub fn unsent(&self, link: LinkId) -> usize {
         self.slots.get(link.slot as usize).map_or(0, |slot| of(link, &slot.backlog).unwrap_or(0)) as usize
+    }
+
+    /// A part hands out bytes for a link. Without effect when the slot is used again already.
+    #[inline]
+    pub fn hand_out(&self, link: LinkId, bytes: usize) {
+        if let Some(slot) = self.slots.get(link.slot as usize) {
+            let add = |known: u64| match of_packed(link, known) {
+                Some(on_the_way) => Some(packed(link, on_the_way as usize + bytes)),
+                None => (!generation_of(link, known).is_after(link.generation)).then(|| packed(link, bytes)),
+            };
+            let _ = slot.on_the_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, add);
+        }
+    }
+
+    /// Handed out bytes have arrived with the owner of the socket, or were sent on the way. Whether the link, which was
+    /// not to be read from before, may be read from now.
+    #[inline]
+    pub fn arrived(&self, link: LinkId, bytes: usize) -> bool {
+        let Some(slot) = self.slots.get(link.slot as usize) else { return false };
+        let take = |known: u64| {
+            of_packed(link, known).map(|on_the_way| packed(link, (on_the_way as usize).saturating_sub(bytes)))
+        };
+        let before = slot.on_the_way.fetch_update(Ordering::Relaxed, Ordering::Relaxed, take);
+        let before = before.ok().and_then(|known| of_packed(link, known)).unwrap_or(0) as usize;
+        let unsent = of(link, &slot.backlog).unwrap_or(0) as usize;
+        let after = unsent + before.saturating_sub(bytes);
+        unsent + before > BACKLOG_PAUSE_BYTES && after <= BACKLOG_PAUSE_BYTES
     }
 
     /// Sets the bytes that are not yet accepted by the system.
@@ -55,8 +92,9 @@ impl LinkBoard {
     /// that sets it may not know yet.
     pub fn set_frame_limit(&self, link: LinkId, bytes: usize) {
         if let Some(slot) = self.slots.get(link.slot as usize) {
-            let newer = |known: u64| LinkId { slot: link.slot, generation: (known >> 32) as u32 };
-            let set = |known| (!newer(known).is_after(link.generation)).then_some(packed(link, bytes));
+            let set = |known| {
+                (!generation_of(link, known).is_after(link.generation)).then_some(packed(link, bytes))
+            };
             let _ = slot.frame_limit.fetch_update(Ordering::Relaxed, Ordering::Relaxed, set);
         }
     }
@@ -68,8 +106,16 @@ fn packed(link: LinkId, bytes: usize) -> u64 {
 
 /// The number, if it is of this generation of the link.
 fn of(link: LinkId, gauge: &AtomicU64) -> Option<u32> {
-    let packed = gauge.load(Ordering::Relaxed);
+    of_packed(link, gauge.load(Ordering::Relaxed))
+}
+
+fn of_packed(link: LinkId, packed: u64) -> Option<u32> {
     ((packed >> 32) as u32 == link.generation).then_some(packed as u32)
+}
+
+/// The link of the same slot that a number is of.
+fn generation_of(link: LinkId, packed: u64) -> LinkId {
+    LinkId { slot: link.slot, generation: (packed >> 32) as u32 }
 }
 
 /// The epoch of a node whose parts run on several threads. It only rises. A part that receives a message sees at least
@@ -125,6 +171,14 @@ mod tests {
         board.set_frame_limit(new, 1 << 10);
         board.set_frame_limit(old, 1 << 20);
         assert_eq!(board.frame_limit(new), 1 << 10, "a part that lags behind speaks of the earlier link");
+        board.hand_out(new, 3 << 20);
+        board.hand_out(old, 7);
+        board.set_backlog(new, 10);
+        assert_eq!((board.backlog(new), board.unsent(new), board.backlog(old)), ((3 << 20) + 10, 10, 0));
+        assert!(!board.arrived(old, 7) && !board.arrived(new, 1 << 20));
+        assert!(board.arrived(new, 2 << 20), "it may be read from again");
+        assert!(!board.arrived(new, 1));
+        assert_eq!(board.backlog(new), 10);
         board.set_backlog(LinkId { slot: 9, generation: 1 }, 5);
         assert_eq!(board.backlog(LinkId { slot: 9, generation: 1 }), 0, "no such slot");
     }

@@ -57,7 +57,7 @@ impl SectionPool {
         Self { shared: Arc::new(shared) }
     }
 
-    /// An empty section with room for at least `least_bytes` bytes: a block of the pool, or memory from the heap when
+    /// An empty section with room for at least `least_bytes` bytes: a block of the pool, or as much memory from the heap when
     /// no block is free or a block is too small, which [`heap_sections`](Self::heap_sections) counts.
     ///
     /// # Panics
@@ -73,7 +73,7 @@ impl SectionPool {
             return SectionMut::new(unsafe { Block::in_pool(self.shared.clone(), number) });
         }
         self.shared.heap_sections.fetch_add(1, Ordering::Relaxed);
-        SectionMut::new(Block::on_heap(least_bytes.max(block_bytes)))
+        SectionMut::new(Block::on_heap(least_bytes))
     }
 
     /// Bytes that a block of the pool holds.

@@ -33,6 +33,11 @@ impl<T: Send> Outbound<T> {
         !self.waiting.is_empty()
     }
 
+    /// Wakes the receiver although there is nothing new for it here.
+    pub fn ring(&self) {
+        self.bell.ring();
+    }
+
     /// Whether there is room for messages that wait: what a thread asks after [`LoopBell::prepare`] and before it sleeps.
     pub fn has_room_again(&mut self) -> bool {
         !self.waiting.is_empty() && self.mailbox.room() > 0

@@ -133,12 +133,13 @@ impl<M: Send> PartPort<M> {
     }
 
     /// Ends a burst: hands out what the kernel wants sent and done.
-    fn flush(&mut self, now: Nanoseconds, pool: &SectionPool, senders: usize) {
+    fn flush(&mut self, now: Nanoseconds, pool: &SectionPool, board: &LinkBoard, senders: usize) {
         self.kernel.flush(now);
         let to_senders = &mut self.to_senders;
         self.kernel.drain_output(|link, bytes| {
             let mut section = pool.take(bytes.len());
             section.extend_from_slice(bytes);
+            board.hand_out(link, bytes.len());
             to_senders[link.slot as usize % senders].push(ToSender::Bytes(link, section.freeze()));
         });
         while let Some(command) = self.kernel.next_command() {
@@ -199,7 +200,7 @@ impl ReceivePort {
         resuming.dedup();
         resuming.retain(|link| {
             let Some(taken) = passed.get(link) else { return false };
-            if board.backlog(*link) > 0 {
+            if board.unsent(*link) > 0 {
                 return true;
             }
             to_assistants[link.slot as usize % senders].push(ToAssistant::Resume(*link, *taken));
@@ -220,7 +221,7 @@ impl ReceivePort {
 
 impl SendPort {
     /// Sends what the parts hand out; what the system does not take goes to the owner of the link.
-    fn take(&mut self, receivers: usize, messages: usize) -> bool {
+    fn take(&mut self, board: &LinkBoard, receivers: usize, messages: usize) -> bool {
         let SendPort { assistant, from_owners, inbound, to_owners } = self;
         let mut any = hear_owners(assistant, from_owners);
         for mailbox in inbound {
@@ -229,10 +230,17 @@ impl SendPort {
             }
             let taken = mailbox.drain_while(messages, |message| {
                 let (owner, message) = match message {
-                    ToSender::Bytes(link, bytes) => match assistant.send(link, &bytes) {
-                        Some(rest) => (link.slot as usize % receivers, ToSender::Bytes(link, rest)),
-                        None => return true,
-                    },
+                    ToSender::Bytes(link, bytes) => {
+                        let owner = link.slot as usize % receivers;
+                        let rest = assistant.send(link, &bytes);
+                        if board.arrived(link, bytes.len() - rest.as_ref().map_or(0, |rest| rest.len())) {
+                            to_owners[owner].ring();
+                        }
+                        match rest {
+                            Some(rest) => (owner, ToSender::Bytes(link, rest)),
+                            None => return true,
+                        }
+                    }
                     ToSender::Close(link) => (link.slot as usize % receivers, ToSender::Close(link)),
                     other => (0, other),
                 };
@@ -283,7 +291,7 @@ impl PartThread {
                 });
                 any |= taken > 0;
             }
-            port.flush(now, &self.pool, self.senders);
+            port.flush(now, &self.pool, &self.board, self.senders);
         }
         for port in &mut self.data {
             for index in 0..port.inbound.len() {
@@ -297,10 +305,10 @@ impl PartThread {
                 });
                 any |= taken > 0;
             }
-            port.flush(now, &self.pool, self.senders);
+            port.flush(now, &self.pool, &self.board, self.senders);
         }
         if let Some(send) = &mut self.send {
-            any |= send.take(self.receivers, messages);
+            any |= send.take(&self.board, self.receivers, messages);
         }
         if let Some(receive) = &mut self.receive {
             any |= receive.take(messages);
@@ -400,6 +408,8 @@ impl Driven for PartThread {
         if let Some(receive) = &mut self.receive {
             for (link, bytes) in receive.output.drain(..) {
                 send(link, &bytes);
+                // This thread reads the link and looks at it again before it sleeps.
+                let _ = self.board.arrived(link, bytes.len());
             }
         }
     }
