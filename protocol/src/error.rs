@@ -30,7 +30,8 @@ macro_rules! error_codes {
                 match self { $(ErrorCode::$name => concat!($($doc),+),)+ }
             }
 
-            /// Whether the same request, with the same transaction id, may succeed when sent again.
+            /// Whether the same request, with the same transaction id, may succeed when sent again; for an operation of a
+            /// transaction of several, whether the whole transaction may succeed under a new id.
             pub fn is_retryable(self) -> bool {
                 match self { $(ErrorCode::$name => error_codes!(@$retryable),)+ }
             }
@@ -97,6 +98,12 @@ error_codes! {
     Overloaded = 43, retry;
     #[doc = "The replies waiting for this client exceed its buffer; read them first."]
     ReplyBufferFull = 44, retry;
+    #[doc = "The node has as many open transactions as it may."]
+    TooManyTransactions = 45, retry;
+    #[doc = "The transaction has more operations or bytes than a transaction may have."]
+    TransactionTooLarge = 46, fatal;
+    #[doc = "The node holds as many row locks as it may."]
+    TooManyLocks = 47, retry;
 
     #[doc = "The session is too old; its outcomes are no longer kept."]
     OutcomeExpired = 50, fatal;
@@ -108,6 +115,16 @@ error_codes! {
     TooManyUnresolved = 53, retry;
     #[doc = "The transaction id is invalid: session 0 or number 0."]
     InvalidTransaction = 54, fatal;
+    #[doc = "No such transaction is open on this link: it was ended before, or never begun."]
+    UnknownTransaction = 55, fatal;
+    #[doc = "The transaction was rolled back because an operation of it failed."]
+    TransactionFailed = 56, fatal;
+    #[doc = "The transaction was rolled back: it waited for others that waited for it."]
+    Deadlock = 57, retry;
+    #[doc = "The transaction was rolled back: it waited too long for a row lock."]
+    LockTimeout = 58, retry;
+    #[doc = "The transaction was rolled back: its client was silent for too long."]
+    TransactionIdle = 59, retry;
 
     #[doc = "The other side speaks another protocol version."]
     ProtocolVersion = 60, fatal;

@@ -21,7 +21,7 @@
 
 use crate::error::ErrorCode;
 use crate::ids::Instance;
-use crate::signal::{SIGNAL_HEADER_BYTES, Sections, Signal, SignalHeader, SignalView};
+use crate::signal::{Sections, Signal, SignalView, append_signal};
 use zerocopy::little_endian::{U16, U32, U64};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
@@ -267,31 +267,22 @@ impl FrameBuilder {
             self.buffer.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
         }
         self.signal_count += 1;
-        let length = SIGNAL_HEADER_BYTES + size_of::<S>() + sections.padded_bytes();
-        let header = SignalHeader {
-            signal_type: U16::new(S::TYPE as u16),
-            block: U16::new(block),
-            length: U32::new(length as u32),
-            request_id: U64::new(request_id),
-            section_bytes: sections.lengths(),
-            reserved: U32::new(0),
-        };
-        self.buffer.reserve(length + 8);
-        self.buffer.extend_from_slice(header.as_bytes());
-        self.buffer.extend_from_slice(body.as_bytes());
-        sections.append_to(&mut self.buffer);
+        append_signal(&mut self.buffer, block, request_id, body, sections);
     }
 
     /// Appends a checked signal as it is, under another request id.
     pub fn push_view(&mut self, request_id: u64, signal: &SignalView<'_>) {
+        self.push_view_for(signal.block(), request_id, signal);
+    }
+
+    /// Appends a checked signal as it is, under another block address and request id.
+    pub fn push_view_for(&mut self, block: u16, request_id: u64, signal: &SignalView<'_>) {
         if self.open.is_none() {
             self.open = Some(self.buffer.len());
             self.buffer.extend_from_slice(&[0; FRAME_HEADER_BYTES]);
         }
         self.signal_count += 1;
-        let start = self.buffer.len();
-        self.buffer.extend_from_slice(signal.bytes());
-        self.buffer[start + 8..start + 16].copy_from_slice(U64::new(request_id).as_bytes());
+        signal.append_as(block, request_id, &mut self.buffer);
     }
 
     /// Writes the header of the open frame and returns its bytes; `None` when no frame is open.

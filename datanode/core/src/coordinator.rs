@@ -5,6 +5,7 @@ use crate::interface::LinkId;
 use crate::ldm::{Context, Job, LocalDataManager};
 use crate::map::{ClusterMap, LocalTable, Role};
 use crate::outbox::{BACKLOG_PAUSE_BYTES, BACKLOG_REFUSE_BYTES, ReplyTo};
+use crate::transaction::Transactions;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::session_id;
@@ -38,7 +39,7 @@ struct Forward {
 }
 
 /// Where a request goes.
-enum Route {
+pub(crate) enum Route {
     Here { partition: u16, table: usize, hash: u64 },
     Node { node: u32 },
     Refused(ErrorCode, String),
@@ -115,6 +116,8 @@ pub struct TransactionCoordinator {
     free: Vec<u32>,
     session_epoch: u64,
     sessions: u16,
+    /// Transactions of several rows.
+    pub transactions: Transactions,
 }
 
 /// The link over which requests are forwarded to a node: that of lane 0.
@@ -130,6 +133,7 @@ impl TransactionCoordinator {
             free: Vec::new(),
             session_epoch: 0,
             sessions: 0,
+            transactions: Transactions::numbered(number),
         }
     }
 
@@ -149,6 +153,10 @@ impl TransactionCoordinator {
         for signal in signals {
             let reply = ReplyTo { link, request_id: signal.request_id() };
             if !matches!(signal.signal_type(), SignalType::Read | SignalType::Write) {
+                if is_of_transaction(&signal) {
+                    self.transactions.request(context, reply, &signal);
+                    continue;
+                }
                 ldm.execute(context, &group[..used]);
                 used = 0;
                 self.other_request(context, ldm, reply, &signal, forward_link);
@@ -282,7 +290,16 @@ impl TransactionCoordinator {
             let code = if entry.is_write { ErrorCode::OutcomeUnknown } else { ErrorCode::NodeUnreachable };
             context.out.error(entry.reply, code, "the link to the leading node broke");
         }
+        self.transactions.link_closed(context, link);
     }
+}
+
+/// Whether a request is part of a transaction of several operations.
+pub(crate) fn is_of_transaction(signal: &SignalView<'_>) -> bool {
+    matches!(
+        signal.signal_type(),
+        SignalType::Operate | SignalType::CommitTransaction | SignalType::RollbackTransaction
+    )
 }
 
 /// Request id under which a request is forwarded: number of the coordinator, generation and index of its entry.
@@ -317,7 +334,11 @@ fn table_again<'m>(
 }
 
 /// Table by id and version, if it can be read and written.
-fn table_of<'m>(context: &Context<'m>, id: u32, version: u16) -> Result<(usize, &'m LocalTable), Route> {
+pub(crate) fn table_of<'m>(
+    context: &Context<'m>,
+    id: u32,
+    version: u16,
+) -> Result<(usize, &'m LocalTable), Route> {
     if !context.map.is_serving() {
         return Err(Route::Refused(ErrorCode::NotServing, String::new()));
     }

@@ -139,6 +139,20 @@ counters! {
     pending_writes,
     #[doc = "Writes waiting for a row now."]
     queued_writes,
+    #[doc = "Transactions open now at their coordinators."]
+    transactions,
+    #[doc = "Transactions committed by their coordinators, with writes or without."]
+    transactions_committed,
+    #[doc = "Transactions rolled back, whoever wanted it."]
+    transactions_aborted,
+    #[doc = "Transactions rolled back because of a circle of waiting transactions."]
+    deadlocks,
+    #[doc = "Row locks of transactions held now."]
+    row_locks,
+    #[doc = "Transactions that hold or prepared something in a fragment led here, counted per fragment, now."]
+    participants,
+    #[doc = "Transactions that prepared something in a fragment backed up here, counted per fragment, now."]
+    prepared,
     #[doc = "Outcome records kept now."]
     outcomes,
     #[doc = "Rows of all replicas now."]

@@ -44,6 +44,9 @@ const CLIENT_TYPES: u64 = SignalType::Read.bit()
     | SignalType::Resolve.bit()
     | SignalType::Scan.bit()
     | SignalType::OpenSession.bit()
+    | SignalType::Operate.bit()
+    | SignalType::CommitTransaction.bit()
+    | SignalType::RollbackTransaction.bit()
     | SignalType::FetchState.bit()
     | SignalType::Heartbeat.bit();
 /// Time between two heartbeats on a link to another data node.
@@ -182,6 +185,7 @@ impl Kernel {
         };
         out.identity.sender = membership.instance;
         out.identity.epoch = 1;
+        out.without_lanes = matches!(part, Part::Coordinator(_));
         Ok(Kernel {
             links: Links::default(),
             out,
@@ -235,6 +239,7 @@ impl Kernel {
 
     /// A link is gone.
     pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, _reason: CloseReason) {
+        self.coordinator.transactions.now = now;
         let Some(closed) = self.links.close(link) else { return };
         self.out.close(link);
         if let Some(split) = &mut self.split {
@@ -245,6 +250,7 @@ impl Kernel {
         }
         self.detach_lane(link, closed.stage);
         self.coordinator.link_closed(&mut context!(self), link);
+        self.deliver_mail();
     }
 
     /// Largest frame to accept from this link now, in bytes (small before the handshake).
@@ -311,6 +317,7 @@ impl Kernel {
         &mut self,
         mut send: impl FnMut(Destination, Message) -> Result<(), Message>,
     ) -> bool {
+        self.deliver_mail();
         let Some(split) = &mut self.split else { return true };
         let mut all = true;
         for (index, queue) in split.out.to_data.iter_mut().enumerate() {
@@ -356,6 +363,7 @@ impl Kernel {
         if envelope.cluster_id != 0 && ours != 0 && envelope.cluster_id != ours {
             return self.refuse(link, ErrorCode::ForeignCluster, "this node belongs to another cluster");
         }
+        self.coordinator.transactions.now = now;
         match stage {
             Stage::HandedOver { .. } => {}
             Stage::AwaitHello { .. } => self.hello(link, &frame),
@@ -364,6 +372,7 @@ impl Kernel {
             Stage::Ready(LinkRole::Peer { lane }) => self.peer_frame(link, lane, &frame, envelope),
             Stage::Ready(LinkRole::Management { .. }) => self.management_signals(now, link, frame.signals()),
         }
+        self.deliver_mail();
     }
 
     /// The link's bytes cannot be a frame: a refusal is queued and the link closed.
@@ -389,6 +398,8 @@ impl Kernel {
     pub fn tick(&mut self, now: Nanoseconds) {
         self.refresh_epoch();
         self.keep_epoch(now);
+        self.coordinator.transactions.now = now;
+        self.coordinator.transactions.tick(&mut context!(self));
         self.update_drained();
         self.measure_part(now);
         if !matches!(self.part, Part::Whole | Part::Coordinator(0)) {
@@ -429,7 +440,8 @@ impl Kernel {
             }
         }
         self.acknowledge_lanes(true);
-        self.ldm.tick();
+        self.ldm.tick(&mut context!(self));
+        self.deliver_mail();
     }
 
     pub(crate) fn send_heartbeat(&mut self, link: LinkId) {
@@ -496,6 +508,7 @@ impl Kernel {
     pub(crate) fn part_counters(&self) -> NodeCounters {
         let mut counters = self.counters;
         self.ldm.measure(&mut counters);
+        counters.transactions = self.coordinator.transactions.len() as u64;
         counters.errors = self.out.errors;
         counters.links = if matches!(self.part, Part::Data(_)) { 0 } else { self.links.count() as u64 };
         counters.lane_frames_resent = self.out.lanes.iter().map(|lane| lane.resent).sum();
@@ -524,6 +537,12 @@ impl Kernel {
     /// primary, applied as backup. For the simulator's checks in true time.
     pub fn last_position(&self, partition: u16) -> Option<u64> {
         self.ldm.last_position(partition)
+    }
+
+    /// Whether this node has prepared the change at a position of a partition and does not know what becomes of it. For the
+    /// simulator's checks in true time.
+    pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
+        self.ldm.is_undecided(partition, position)
     }
 
     /// What every fragment of this node holds; walks over all rows, for tests and diagnosis.
@@ -670,6 +689,22 @@ impl Kernel {
                             self.ldm.refuse_one(lane, body);
                         }
                     }
+                    SignalType::Operate
+                    | SignalType::Prepare
+                    | SignalType::PrepareRow
+                    | SignalType::CommitRows
+                    | SignalType::AbortRows
+                    | SignalType::AbortPrepared
+                    | SignalType::Complete => {
+                        let (node, number) =
+                            (context.out.lanes[lane].peer.node, context.out.lanes[lane].number);
+                        self.ldm.transaction_signal(&mut context, node, number, &ahead.signal);
+                    }
+                    SignalType::OperateReply
+                    | SignalType::Prepared
+                    | SignalType::Committed
+                    | SignalType::LockWait
+                    | SignalType::DeadlockProbe => self.signal_to_coordinator(&ahead.signal),
                     // Configurations do not change yet; a refusal of the chain is only possible by a fault, and counted.
                     SignalType::ChainRefused => self.out.errors += 1,
                     _ => {
@@ -791,5 +826,8 @@ fn is_request(signal: &SignalView<'_>) -> bool {
             | SignalType::Resolve
             | SignalType::Scan
             | SignalType::OpenSession
+            | SignalType::Operate
+            | SignalType::CommitTransaction
+            | SignalType::RollbackTransaction
     )
 }

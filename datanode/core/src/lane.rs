@@ -7,7 +7,7 @@
 use crate::interface::LinkId;
 use duet_protocol::frame::{Envelope, FrameBuilder, LanePosition};
 use duet_protocol::ids::Instance;
-use duet_protocol::signal::{Sections, Signal};
+use duet_protocol::signal::{Sections, Signal, SignalView};
 use std::collections::VecDeque;
 
 /// Bytes kept for resending above which a lane takes no new writes.
@@ -94,6 +94,16 @@ impl Lane {
     #[inline]
     pub fn push<S: Signal>(&mut self, body: &S, sections: Sections<'_>) {
         self.builder.push(0, 0, body, sections);
+    }
+
+    /// As [`Lane::push`], with a block address and a request id.
+    pub fn push_for<S: Signal>(&mut self, block: u16, request_id: u64, body: &S, sections: Sections<'_>) {
+        self.builder.push(block, request_id, body, sections);
+    }
+
+    /// Appends a checked signal as it is, with another block address and request id.
+    pub fn pass_on(&mut self, block: u16, request_id: u64, signal: &SignalView<'_>) {
+        self.builder.push_view_for(block, request_id, signal);
     }
 
     /// Seals the open frame and keeps it. The link to send it on, if there was one to seal and the lane is connected.

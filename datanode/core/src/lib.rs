@@ -11,10 +11,12 @@ mod kernel;
 mod lane;
 mod ldm;
 mod links;
+mod mail;
 mod map;
 mod membership;
 mod outbox;
 mod split;
+mod transaction;
 
 pub use interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 pub use kernel::{Kernel, Message};

@@ -7,7 +7,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::ids::Instance;
 use duet_protocol::signal::error_reply::ErrorReply;
-use duet_protocol::signal::{Sections, Signal, SignalView};
+use duet_protocol::signal::{Sections, Signal, SignalView, append_signal};
 use std::sync::Arc;
 
 /// Bytes waiting for one link above which the driver should stop reading from it.
@@ -23,6 +23,65 @@ pub struct ReplyTo {
     /// Request id.
     pub request_id: u64,
 }
+
+/// Whom a signal of a transaction is for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Address {
+    /// The local data manager of a node that holds the fragments whose chains run through a lane.
+    Fragments {
+        /// Node id.
+        node: u32,
+        /// Lane of the fragment.
+        lane: u16,
+    },
+    /// A transaction coordinator.
+    Coordinator {
+        /// Node id.
+        node: u32,
+        /// Lane through which the signal travels.
+        lane: u16,
+        /// Number of the coordinator in its node.
+        number: u8,
+    },
+}
+
+impl Address {
+    fn node_and_lane(self) -> (u32, u16) {
+        match self {
+            Address::Fragments { node, lane } | Address::Coordinator { node, lane, .. } => (node, lane),
+        }
+    }
+}
+
+/// The name of a transaction at its coordinator, as it travels in the header of every signal about it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Handle {
+    /// Number of the coordinator in its node.
+    pub number: u8,
+    /// Its name for the transaction.
+    pub transaction: u64,
+}
+
+impl Handle {
+    /// The handle in the header of a signal.
+    pub fn of(signal: &SignalView<'_>) -> Handle {
+        Handle { number: signal.block() as u8, transaction: signal.request_id() }
+    }
+}
+
+/// Signals of transactions for blocks of this node, back to back.
+#[derive(Debug)]
+pub struct Mail {
+    /// For whom.
+    pub to: Address,
+    /// The signals.
+    pub signals: Vec<u8>,
+}
+
+/// Buffers of mail kept for the next ones.
+const SPARE_MAIL: usize = 32;
+/// Largest buffer of mail kept, in bytes.
+const SPARE_MAIL_BYTES: usize = 64 << 10;
 
 #[derive(Debug, Default)]
 struct LinkOutput {
@@ -48,6 +107,11 @@ pub struct Outbox {
     pub identity: Envelope,
     /// Number of errors answered, for the counters.
     pub errors: u64,
+    /// In a coordinator part: lanes belong to the data parts.
+    pub without_lanes: bool,
+    /// Signals of transactions that stay in this node, or (without lanes) begin their way in it.
+    mail: Vec<Mail>,
+    spare_mail: Vec<Vec<u8>>,
 }
 
 impl Outbox {
@@ -187,11 +251,16 @@ impl Outbox {
 
     /// Answers a request with an error.
     pub fn error(&mut self, to: ReplyTo, code: ErrorCode, detail: &str) {
+        self.error_of(to, code, self.identity.sender.node, detail);
+    }
+
+    /// Answers a request with an error that another node met.
+    pub fn error_of(&mut self, to: ReplyTo, code: ErrorCode, node: u32, detail: &str) {
         self.errors += 1;
         let body = ErrorReply {
             code: (code as u16).into(),
             retryable: u16::from(code.is_retryable()).into(),
-            node: self.identity.sender.node.into(),
+            node: node.into(),
         };
         self.send(to.link, to.request_id, &body, Sections::one(detail.as_bytes()));
     }
@@ -210,6 +279,73 @@ impl Outbox {
             self.seal_lane(lane);
         }
         self.lanes[lane].push(body, sections);
+    }
+
+    /// Sends a signal of a transaction: in the lane to another node, or as mail within this one.
+    pub fn post<S: Signal>(&mut self, to: Address, handle: Handle, body: &S, sections: Sections<'_>) {
+        let (node, number) = (to.node_and_lane().0, u16::from(handle.number));
+        if self.without_lanes || node == self.identity.sender.node {
+            append_signal(self.mail_to(to), number, handle.transaction, body, sections);
+        } else if let Some(lane) = self.roomy_lane(to) {
+            self.lanes[lane].push_for(number, handle.transaction, body, sections);
+        }
+    }
+
+    /// As [`Outbox::post`], with a checked signal as it is but for the handle.
+    pub fn pass_on(&mut self, to: Address, handle: Handle, signal: &SignalView<'_>) {
+        let (node, number) = (to.node_and_lane().0, u16::from(handle.number));
+        if self.without_lanes || node == self.identity.sender.node {
+            signal.append_as(number, handle.transaction, self.mail_to(to));
+        } else if let Some(lane) = self.roomy_lane(to) {
+            self.lanes[lane].pass_on(number, handle.transaction, signal);
+        }
+    }
+
+    /// Why no new operation can be sent to a node now. A coordinator part does not know and lets the data part find out.
+    pub fn unreachable(&self, node: u32, lane: u16) -> Option<ErrorCode> {
+        if self.without_lanes || node == self.identity.sender.node {
+            return None;
+        }
+        match self.lane_to(node, lane).map(|lane| &self.lanes[lane]) {
+            None => Some(ErrorCode::StaleMap),
+            Some(lane) if lane.link.is_none() => Some(ErrorCode::NodeUnreachable),
+            Some(lane) if lane.is_congested() => Some(ErrorCode::Overloaded),
+            Some(_) => None,
+        }
+    }
+
+    fn lane_to(&self, node: u32, number: u16) -> Option<usize> {
+        self.lanes.iter().position(|lane| lane.peer.node == node && lane.number == number)
+    }
+
+    fn roomy_lane(&mut self, to: Address) -> Option<usize> {
+        let (node, number) = to.node_and_lane();
+        let lane = self.lane_to(node, number)?;
+        if self.lanes[lane].is_full() {
+            self.seal_lane(lane);
+        }
+        Some(lane)
+    }
+
+    fn mail_to(&mut self, to: Address) -> &mut Vec<u8> {
+        let index = self.mail.iter().position(|mail| mail.to == to).unwrap_or_else(|| {
+            self.mail.push(Mail { to, signals: self.spare_mail.pop().unwrap_or_default() });
+            self.mail.len() - 1
+        });
+        &mut self.mail[index].signals
+    }
+
+    /// Takes the oldest mail; give it back with [`Outbox::recycle_mail`].
+    pub fn next_mail(&mut self) -> Option<Mail> {
+        if self.mail.is_empty() { None } else { Some(self.mail.remove(0)) }
+    }
+
+    /// Keeps the buffer of mail for the next.
+    pub fn recycle_mail(&mut self, mut mail: Mail) {
+        if self.spare_mail.len() < SPARE_MAIL && mail.signals.capacity() <= SPARE_MAIL_BYTES {
+            mail.signals.clear();
+            self.spare_mail.push(mail.signals);
+        }
     }
 
     /// Seals the open frame of a lane, keeps it for resending and gives it to the lane's link.

@@ -119,12 +119,27 @@ signal_types! {
     session_opened::SessionOpened = 20,
     fetch_state::FetchState = 21,
     cluster_state::ClusterStateSignal = 22,
+    operate::Operate = 23,
+    operate_reply::OperateReply = 24,
+    commit_transaction::CommitTransaction = 25,
+    rollback_transaction::RollbackTransaction = 26,
+    transaction_reply::TransactionReply = 27,
     prepare_one::PrepareOne = 30,
     accept_one::AcceptOne = 31,
     refuse_one::RefuseOne = 32,
     chain_refused::ChainRefused = 33,
     reconcile::Reconcile = 34,
     lane_acknowledge::LaneAcknowledge = 35,
+    prepare::Prepare = 36,
+    prepare_row::PrepareRow = 37,
+    prepared::Prepared = 38,
+    commit_rows::CommitRows = 39,
+    committed::Committed = 40,
+    abort_rows::AbortRows = 41,
+    abort_prepared::AbortPrepared = 42,
+    complete::Complete = 43,
+    lock_wait::LockWait = 44,
+    deadlock_probe::DeadlockProbe = 45,
     register::Register = 50,
     registered::Registered = 51,
     node_report::NodeReport = 52,
@@ -133,6 +148,40 @@ signal_types! {
     fetch_status::FetchStatus = 55,
     cluster_status::ClusterStatusSignal = 56,
     raft_message::RaftMessage = 60,
+}
+
+/// Appends a whole signal: header, fixed body, padded sections.
+#[inline(always)]
+pub fn append_signal<S: Signal>(
+    buffer: &mut Vec<u8>,
+    block: u16,
+    request_id: u64,
+    body: &S,
+    sections: Sections<'_>,
+) {
+    let length = SIGNAL_HEADER_BYTES + size_of::<S>() + sections.padded_bytes();
+    let header = SignalHeader {
+        signal_type: U16::new(S::TYPE as u16),
+        block: U16::new(block),
+        length: U32::new(length as u32),
+        request_id: U64::new(request_id),
+        section_bytes: sections.lengths(),
+        reserved: U32::new(0),
+    };
+    buffer.reserve(length + 8);
+    buffer.extend_from_slice(header.as_bytes());
+    buffer.extend_from_slice(body.as_bytes());
+    sections.append_to(buffer);
+}
+
+/// The signals that lie one behind the other in bytes from [`append_signal`].
+pub fn signals_in(bytes: &[u8]) -> impl Iterator<Item = SignalView<'_>> {
+    let mut rest = bytes;
+    std::iter::from_fn(move || {
+        let (signal, tail) = SignalView::split_again(rest)?;
+        rest = tail;
+        Some(signal)
+    })
 }
 
 /// Up to three sections to append to a signal.
@@ -254,6 +303,14 @@ impl<'a> SignalView<'a> {
     #[inline]
     pub fn bytes(&self) -> &'a [u8] {
         self.bytes
+    }
+
+    /// Appends the signal to a buffer, under another block address and request id.
+    pub fn append_as(&self, block: u16, request_id: u64, buffer: &mut Vec<u8>) {
+        let start = buffer.len();
+        buffer.extend_from_slice(self.bytes);
+        buffer[start + 2..start + 4].copy_from_slice(U16::new(block).as_bytes());
+        buffer[start + 8..start + 16].copy_from_slice(U64::new(request_id).as_bytes());
     }
 
     /// The fixed body, when the signal is of type `S`.

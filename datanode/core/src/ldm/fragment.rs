@@ -19,6 +19,20 @@ pub mod row_state {
     pub const PENDING_INSERT: u8 = 2;
     /// The image of a pending update, not in the index.
     pub const IMAGE: u8 = 3;
+    /// Committed, and locked by transactions; the number of the lock is in the `older` field.
+    pub const HELD: u8 = 4;
+    /// No row: the lock of transactions on its key; the number of the lock is in the `older` field. At a backup the
+    /// image of a prepared insert.
+    pub const HELD_ABSENT: u8 = 6;
+
+    /// Whether readers see the row: all states with this bit unset.
+    const INVISIBLE: u8 = 2;
+
+    /// Whether readers see a row in this state.
+    #[inline(always)]
+    pub fn is_visible(state: u8) -> bool {
+        state & INVISIBLE == 0
+    }
 }
 
 /// What a pending write does when it commits.
@@ -32,6 +46,8 @@ pub enum PendingKind {
     Delete,
     /// Records the transaction as aborted.
     Fence,
+    /// A change that a transaction of several rows prepared, or its end: decided elsewhere, only its position counts here.
+    Note,
 }
 
 /// A write that was sent to the backup and is not accepted yet.
@@ -84,6 +100,8 @@ pub struct Fragment {
     pub tables: Vec<HashIndex>,
     /// Writes at the backup, in order of their positions; the last one has position `seq`.
     pub pending: VecDeque<PendingWrite>,
+    /// Tables whose prepared rows were taken back at this position, until the backup has taken them back too.
+    pub taken_back: VecDeque<(u64, usize)>,
     /// Outcome records.
     pub outcomes: OutcomeTable,
     /// Backup: positions were applied since the last acknowledgement.
@@ -107,6 +125,7 @@ impl Fragment {
             lane,
             tables: Vec::new(),
             pending: VecDeque::new(),
+            taken_back: VecDeque::new(),
             outcomes,
             accept_due: false,
         }
@@ -117,6 +136,28 @@ impl Fragment {
         while self.tables.len() < count {
             self.tables.push(HashIndex::new(key_hash));
         }
+    }
+
+    /// Gives out the next position to something that is decided elsewhere.
+    pub fn note(&mut self, epoch: u64, transaction: TransactionId) -> u64 {
+        self.seq += 1;
+        self.pending.push_back(PendingWrite {
+            kind: PendingKind::Note,
+            version: RowVersion { epoch, seq: self.seq },
+            transaction,
+            record: RecordPlace::default(),
+            table: 0,
+            hash: 0,
+            row: RowHandle::NULL,
+            image: RowHandle::NULL,
+            result_bytes: 0,
+            result: [0; 16],
+            reply: None,
+            resolver: None,
+            refused: 0,
+            waiting: QueueEnds::EMPTY,
+        });
+        self.seq
     }
 
     /// Position of the oldest pending write.

@@ -3,7 +3,10 @@
 
 pub mod chain;
 pub mod fragment;
+pub mod lock;
+pub mod operation;
 pub mod outcome;
+pub mod participant;
 pub mod queue;
 pub mod resolve;
 pub mod write;
@@ -21,7 +24,9 @@ use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
 use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, ScanRow, push_row};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
 use fragment::{Fragment, row_state};
+use lock::LockTable;
 use outcome::OutcomeTable;
+use participant::{Participants, PreparedTransactions};
 use queue::WaitQueue;
 
 /// Rows of dropped tables freed in one turn.
@@ -94,6 +99,10 @@ pub struct LocalDataManager {
     outcome_limit: usize,
     fragments: Vec<Option<Fragment>>,
     queue: WaitQueue,
+    locks: LockTable,
+    participants: Participants,
+    /// Backup: what transactions have prepared here.
+    prepared: PreparedTransactions,
     /// Indexes of dropped tables that are being freed.
     clearing: Vec<HashIndex>,
     /// Writes on their way, by table slot.
@@ -118,6 +127,9 @@ impl LocalDataManager {
             outcome_limit: usize::try_from(budget.limit_bytes() / OUTCOME_SHARE).unwrap_or(usize::MAX),
             fragments: Vec::new(),
             queue: WaitQueue::default(),
+            locks: LockTable::default(),
+            participants: Participants::default(),
+            prepared: PreparedTransactions::default(),
             clearing: Vec::new(),
             pending_of_table: Vec::new(),
             pending: 0,
@@ -206,7 +218,7 @@ impl LocalDataManager {
         let row = fragment.tables[job.table]
             .find_probed(&self.arena, job.hash, key, probe)
             .map(|handle| self.arena.row(handle))
-            .filter(|row| row.state() != row_state::PENDING_INSERT);
+            .filter(|row| row_state::is_visible(row.state()));
         match row {
             Some(row) => {
                 let body = ReadReply {
@@ -252,7 +264,7 @@ impl LocalDataManager {
             steps += 1;
             cursor = fragment.tables[table].scan_step(&self.arena, position, |handle| {
                 let row = self.arena.row(handle);
-                if row.state() != row_state::PENDING_INSERT {
+                if row_state::is_visible(row.state()) {
                     rows += 1;
                     let version = RowVersion { epoch: row.epoch(), seq: row.sequence() };
                     let table_version = row.table_version();
@@ -269,13 +281,14 @@ impl LocalDataManager {
         context.out.reply(reply, &answer, Sections::one(batch));
     }
 
-    /// Whether there is background work.
+    /// Whether there is background work: rows to free, or requests that wait and are to be reported.
     pub fn has_background_work(&self) -> bool {
-        !self.clearing.is_empty()
+        !self.clearing.is_empty() || self.queue.len() > 0
     }
 
-    /// Background work in bounded slices: frees dropped tables.
-    pub fn tick(&mut self) {
+    /// Background work in bounded slices: frees dropped tables, tells who waits for whom.
+    pub fn tick(&mut self, context: &mut Context<'_>) {
+        self.report_waits(context);
         if let Some(index) = self.clearing.last_mut()
             && index.clear_step(&mut self.arena, CLEAR_ROWS_PER_TURN)
         {
@@ -292,6 +305,9 @@ impl LocalDataManager {
     pub fn measure(&self, counters: &mut NodeCounters) {
         counters.pending_writes = self.pending;
         counters.queued_writes = self.queue.len() as u64;
+        counters.row_locks = self.locks.len() as u64;
+        counters.participants = self.participants.len() as u64;
+        counters.prepared = self.prepared.len() as u64;
         let fragments = || self.fragments.iter().flatten();
         counters.outcomes = fragments().map(|fragment| fragment.outcomes.len() as u64).sum();
         counters.rows = fragments().flat_map(|fragment| &fragment.tables).map(HashIndex::len).sum();
@@ -315,7 +331,7 @@ impl LocalDataManager {
             while let Some(position) = cursor {
                 cursor = index.scan_step(&self.arena, position, |handle| {
                     let row = self.arena.row(handle);
-                    if row.state() == row_state::PENDING_INSERT {
+                    if !row_state::is_visible(row.state()) {
                         return;
                     }
                     bytes.clear();

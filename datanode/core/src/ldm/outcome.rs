@@ -241,6 +241,16 @@ impl OutcomeTable {
         }
     }
 
+    /// Commits the transaction of several rows that is in progress under `id`, in this epoch.
+    pub fn commit(&mut self, id: TransactionId, epoch: u64) {
+        let Some(slot) = self.slot(id.session) else { return };
+        let session = &mut self.sessions[slot];
+        if let Ok(index) = session.position(id.seq) {
+            session.records[index].state = OutcomeState::Committed;
+            session.records[index].version.epoch = epoch;
+        }
+    }
+
     /// Forgets the record of `id`: its write was refused by the backup and may be tried again.
     pub fn remove(&mut self, id: TransactionId) {
         let Some(slot) = self.slot(id.session) else { return };

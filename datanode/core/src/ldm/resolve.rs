@@ -25,7 +25,11 @@ impl LocalDataManager {
         };
         match outcome.state {
             OutcomeState::InProgress { seq } => {
-                if let Some(pending) = fragment.pending_at(seq) {
+                if self.resolve_prepared(context, reply, partition, transaction) {
+                    return;
+                }
+                let fragment = self.fragments[usize::from(partition)].as_mut();
+                if let Some(pending) = fragment.and_then(|fragment| fragment.pending_at(seq)) {
                     displace(context, pending.resolver.replace(reply), reply);
                 }
             }
@@ -43,7 +47,7 @@ impl LocalDataManager {
     ) {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         let resolved_below = body.resolved_below.get().min(transaction.seq);
-        if let Err((code, detail)) = admit(context, fragment, transaction.session, resolved_below) {
+        if let Err((code, detail)) = admit(context, fragment, Some((transaction.session, resolved_below))) {
             context.out.error(reply, code, &detail);
             return;
         }

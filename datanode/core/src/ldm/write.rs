@@ -1,8 +1,9 @@
 //! The primary's half of a one-pass write: check, lock, send to the backup; expose and answer when it has accepted.
 
 use crate::ldm::fragment::{Fragment, PendingKind, PendingWrite, lock_of, row_state};
+use crate::ldm::lock::LockTable;
 use crate::ldm::outcome::{Known, Outcome, OutcomeState, RecordPlace};
-use crate::ldm::queue::QueueEnds;
+use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
 use crate::ldm::{Context, Job, LocalDataManager};
 use crate::outbox::ReplyTo;
 use duet_memory::{Priority, Probe, RowHandle, RowHeader};
@@ -52,11 +53,14 @@ impl LocalDataManager {
         if let Some(handle) = found {
             let row = self.arena.row(handle);
             if row.state() != row_state::COMMITTED {
-                let lock = row.older();
-                let Some(holder) = fragment.pending_of_lock(lock) else {
-                    unreachable!("a locked row names a pending write");
+                let wish = Wish {
+                    signal: job.signal.bytes(),
+                    asker: Asker::Write(job.reply),
+                    table: job.table,
+                    hash: job.hash,
                 };
-                if !self.queue.push(&mut holder.waiting, job.signal.bytes(), job.reply, job.table, job.hash) {
+                let ends = queue_of(fragment, &mut self.locks, row.state(), row.older());
+                if self.queue.push(ends, &wish, Turn::Last).is_none() {
                     context.out.error(job.reply, ErrorCode::RowQueueFull, "");
                 }
                 return;
@@ -86,7 +90,7 @@ impl LocalDataManager {
             return Err((ErrorCode::Internal, String::new()));
         };
         let resolved_below = body.resolved_below.get().min(transaction.seq);
-        admit(context, fragment, transaction.session, resolved_below)?;
+        admit(context, fragment, Some((transaction.session, resolved_below)))?;
         let key = job.signal.section(0);
         let value: &[u8] = match body.operation {
             OPERATION_UPDATE => &self.image,
@@ -238,6 +242,9 @@ impl LocalDataManager {
     pub(super) fn accepted(&mut self, context: &mut Context<'_>, partition: u16, upto: u64) {
         loop {
             let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+            while let Some((_, table)) = fragment.taken_back.pop_front_if(|(position, _)| *position <= upto) {
+                self.pending_of_table[table] -= 1;
+            }
             if fragment.pending.is_empty() || fragment.first_pending() > upto {
                 return;
             }
@@ -247,6 +254,9 @@ impl LocalDataManager {
     }
 
     fn finish(&mut self, context: &mut Context<'_>, partition: u16, pending: &PendingWrite) {
+        if pending.kind == PendingKind::Note {
+            return;
+        }
         if pending.kind != PendingKind::Fence {
             self.pending_of_table[pending.table] -= 1;
             self.pending -= 1;
@@ -278,7 +288,7 @@ impl LocalDataManager {
                 assert!(removed, "the locked row is in the index");
                 self.arena.free(pending.row);
             }
-            PendingKind::Fence => state = OutcomeState::Aborted,
+            PendingKind::Fence | PendingKind::Note => state = OutcomeState::Aborted,
         }
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         fragment.outcomes.finish(pending.transaction, pending.record, state);
@@ -314,7 +324,7 @@ impl LocalDataManager {
                 self.unlock(pending.row);
             }
             PendingKind::Delete => self.unlock(pending.row),
-            PendingKind::Fence => {}
+            PendingKind::Fence | PendingKind::Note => {}
         }
         let code = ErrorCode::from_number(pending.refused).unwrap_or(ErrorCode::Internal);
         for reply in [pending.reply, pending.resolver].into_iter().flatten() {
@@ -322,20 +332,31 @@ impl LocalDataManager {
         }
     }
 
-    fn unlock(&mut self, row: RowHandle) {
+    pub(super) fn unlock(&mut self, row: RowHandle) {
         self.arena.set_state_and_older(row, row_state::COMMITTED, RowHandle::NULL);
     }
 
-    /// Executes the writes that waited for a row until one of them locks it again; that one inherits the queue.
-    fn admit_waiting(&mut self, context: &mut Context<'_>, partition: u16, mut ends: QueueEnds) {
+    /// Executes what waited for a row until something locks it again; that inherits the queue.
+    pub(super) fn admit_waiting(&mut self, context: &mut Context<'_>, partition: u16, mut ends: QueueEnds) {
         while let Some((place, waiting)) = self.queue.pop(&mut ends) {
             let before = self.fragments[usize::from(partition)].as_ref().map_or(0, |fragment| fragment.seq);
+            let mut lock = None;
             if let Some((signal, _)) = SignalView::split_again(&waiting.signal) {
-                let job =
-                    Job { signal, reply: waiting.reply, partition, table: waiting.table, hash: waiting.hash };
-                self.write(context, &job, None);
+                match waiting.asker {
+                    Asker::Write(reply) => {
+                        let job = Job { signal, reply, partition, table: waiting.table, hash: waiting.hash };
+                        self.write(context, &job, None);
+                    }
+                    Asker::Participant { number, .. } => {
+                        lock = self.operate_again(context, number, place, &signal);
+                    }
+                }
             }
             self.queue.recycle(place, waiting);
+            if let Some(lock) = lock {
+                self.locks.get_mut(lock).waiting = ends;
+                return self.grant_waiting(context, lock);
+            }
             let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
             if fragment.seq > before
                 && let Some(newest) = fragment.pending.back_mut()
@@ -347,12 +368,28 @@ impl LocalDataManager {
     }
 }
 
-/// Whether the chain can take one more write of the session now.
+/// The queue of a row in this state: of its pending write or of its lock.
+pub(super) fn queue_of<'f>(
+    fragment: &'f mut Fragment,
+    locks: &'f mut LockTable,
+    state: u8,
+    older: RowHandle,
+) -> &'f mut QueueEnds {
+    if matches!(state, row_state::HELD | row_state::HELD_ABSENT) {
+        return &mut locks.get_mut(older.to_u32()).waiting;
+    }
+    let Some(holder) = fragment.pending_of_lock(older) else {
+        unreachable!("a locked row names a pending write");
+    };
+    &mut holder.waiting
+}
+
+/// Whether the chain can take one more write now, and an outcome record of this session that frees those below a number.
+#[inline]
 pub(super) fn admit(
     context: &Context<'_>,
     fragment: &mut Fragment,
-    session: u64,
-    resolved_below: u64,
+    session: Option<(u64, u64)>,
 ) -> Result<(), Refusal> {
     if let Some(lane) = fragment.lane.map(|lane| &context.out.lanes[lane]) {
         if lane.link.is_none() {
@@ -362,7 +399,9 @@ pub(super) fn admit(
             return Err((ErrorCode::Overloaded, format!("backup node {} does not keep up", lane.peer.node)));
         }
     }
-    if !fragment.outcomes.has_room(session, resolved_below) {
+    if let Some((session, resolved_below)) = session
+        && !fragment.outcomes.has_room(session, resolved_below)
+    {
         return Err((ErrorCode::TooManyUnresolved, String::new()));
     }
     Ok(())
@@ -384,7 +423,7 @@ pub(super) fn send_prepare(
     let operation = match pending.kind {
         PendingKind::Insert | PendingKind::Update => prepare_one::OPERATION_PUT,
         PendingKind::Delete => prepare_one::OPERATION_DELETE,
-        PendingKind::Fence => prepare_one::OPERATION_FENCE,
+        PendingKind::Fence | PendingKind::Note => prepare_one::OPERATION_FENCE,
     };
     let body = PrepareOne {
         partition: fragment.partition.into(),
@@ -435,10 +474,13 @@ fn repeat(context: &mut Context<'_>, fragment: &mut Fragment, reply: ReplyTo, ou
         }
         OutcomeState::Aborted => context.out.error(reply, ErrorCode::Aborted, ""),
         OutcomeState::InProgress { seq } => match fragment.pending_at(seq) {
-            Some(pending) if pending.kind != PendingKind::Fence => {
+            Some(pending) if pending.kind == PendingKind::Fence => {
+                context.out.error(reply, ErrorCode::Aborted, "");
+            }
+            Some(pending) if pending.kind != PendingKind::Note => {
                 displace(context, pending.reply.replace(reply), reply);
             }
-            _ => context.out.error(reply, ErrorCode::Aborted, ""),
+            _ => context.out.error(reply, ErrorCode::InvalidTransaction, "the id is that of a transaction"),
         },
     }
 }

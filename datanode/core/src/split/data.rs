@@ -84,6 +84,9 @@ impl Kernel {
                 }
                 self.update_drained();
             }
+            ToData::Transactions { node, lane, signals } => {
+                self.transactions_from_coordinator(node, lane, &signals);
+            }
             ToData::Frame { .. } | ToData::Requests(_) => {}
         }
     }
@@ -252,6 +255,7 @@ impl Kernel {
     /// Coordinator part: a message of a data part, or of coordinator 0.
     pub fn coordinator_message(&mut self, now: Nanoseconds, message: ToCoordinator) {
         self.refresh_epoch();
+        self.coordinator.transactions.now = now;
         match message {
             ToCoordinator::Installed { version } => self.part_installed(now, version),
             ToCoordinator::Install(installation) => self.coordinator_install(now, &installation),
@@ -280,6 +284,7 @@ impl Kernel {
                     self.current = None;
                 }
             }
+            ToCoordinator::Transactions { signals } => self.transactions_from_data(&signals),
             ToCoordinator::Measured { part, counters } => {
                 if let Some(split) = &mut self.split {
                     split.counters[part] = *counters;

@@ -163,6 +163,14 @@ impl NodeKernel {
         }
     }
 
+    /// See [`Kernel::is_undecided`].
+    pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.is_undecided(partition, position),
+            NodeKernel::Split(kernel) => kernel.is_undecided(partition, position),
+        }
+    }
+
     /// See [`Kernel::replica_digests`].
     pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
         match self {

@@ -107,6 +107,15 @@ pub enum ToData {
         /// The link.
         link: LinkId,
     },
+    /// Signals of transactions, back to back, for a node in a lane that belongs to the data part; this node for itself.
+    Transactions {
+        /// Node id.
+        node: u32,
+        /// Lane.
+        lane: u16,
+        /// The signals.
+        signals: Section,
+    },
     /// A newer cluster state; answered with [`ToCoordinator::Installed`].
     Install(Arc<Installation>),
     /// The coordinator has installed this version: what follows is routed by it or a newer one.
@@ -155,6 +164,11 @@ pub enum ToCoordinator {
         link: LinkId,
         /// The frame.
         frame: Section,
+    },
+    /// Signals of transactions, back to back.
+    Transactions {
+        /// The signals.
+        signals: Section,
     },
     /// Counters of a part, coordinators first.
     Measured {

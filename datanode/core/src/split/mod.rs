@@ -30,7 +30,7 @@ pub use node::SplitKernel;
 pub(crate) use ports::{Outgoing, Remote};
 
 use crate::interface::NodeCounters;
-use duet_memory::MemoryBudget;
+use duet_memory::{MemoryBudget, SectionPool};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
@@ -43,11 +43,17 @@ pub struct Shared {
     pub epoch: SharedEpoch,
     /// The node's memory limit.
     pub budget: MemoryBudget,
+    /// Buffers of messages between the parts.
+    pub pool: SectionPool,
     /// Number of coordinator parts.
     pub coordinators: usize,
     /// Number of data parts.
     pub managers: usize,
 }
+
+/// Blocks of the pool for messages between the parts of a node, and their size in bytes.
+const POOL_BLOCKS: u32 = 4_096;
+const POOL_BLOCK_BYTES: usize = 2_048;
 
 impl Shared {
     /// Shared state of a node with these parts.
@@ -67,6 +73,7 @@ impl Shared {
             board: Arc::new(LinkBoard::new(max_links)),
             epoch: SharedEpoch::default(),
             budget: MemoryBudget::new(memory_bytes),
+            pool: SectionPool::new(POOL_BLOCKS, POOL_BLOCK_BYTES),
             coordinators,
             managers,
         })

@@ -273,6 +273,11 @@ impl SplitKernel {
         self.managers.iter().find_map(|part| part.last_position(partition))
     }
 
+    /// See [`Kernel::is_undecided`].
+    pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
+        self.managers.iter().any(|part| part.is_undecided(partition, position))
+    }
+
     /// See [`Kernel::replica_digests`].
     pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
         let mut digests: Vec<_> = self.managers.iter().flat_map(Kernel::replica_digests).collect();

@@ -8,6 +8,8 @@ mod handshake;
 mod network;
 #[path = "../it/requests.rs"]
 mod requests;
+#[path = "../it/transactions.rs"]
+mod transactions;
 
 /// Coordinator and data parts of each node.
 const PARTS: Option<(usize, usize)> = Some((1, 1));

@@ -9,6 +9,8 @@ mod network;
 mod parts;
 #[path = "../it/requests.rs"]
 mod requests;
+#[path = "../it/transactions.rs"]
+mod transactions;
 
 /// Coordinator and data parts of each node.
 const PARTS: Option<(usize, usize)> = Some((2, 3));

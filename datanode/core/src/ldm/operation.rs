@@ -1,0 +1,606 @@
+//! Operations of transactions at the primary: locking the row, executing on it, waiting for it.
+
+use crate::ldm::fragment::row_state;
+use crate::ldm::lock::{Change, LockTable, Place, lock_handle};
+use crate::ldm::participant::{Coordinator, Participants, State};
+use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
+use crate::ldm::write::queue_of;
+use crate::ldm::{Context, LocalDataManager};
+use crate::map::{LocalTable, Role};
+use crate::outbox::Address;
+use duet_memory::{Priority, RowHandle, RowHeader};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::key_hash;
+use duet_protocol::ids::{RowVersion, TransactionId};
+use duet_protocol::schema::TableState;
+use duet_protocol::signal::lock_wait::{Blocker, LockWait, section_of};
+use duet_protocol::signal::operate::{
+    FLAG_EXPECT_VERSION, FLAG_IGNORE_EXISTING, FLAG_IGNORE_MISSING, OPERATION_READ, OPERATION_READ_EXCLUSIVE,
+    OPERATION_READ_SHARED, Operate,
+};
+use duet_protocol::signal::operate_reply::{FLAG_IGNORED, OperateReply};
+use duet_protocol::signal::write::{OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT};
+use duet_protocol::signal::{Sections, SignalView};
+use duet_protocol::update::apply_update;
+
+/// Most holders of a shared lock that one report of a waiting operation names; the next report names others.
+const BLOCKERS_PER_REPORT: usize = 8;
+
+/// Why an operation was not executed.
+pub(super) type Refusal = (ErrorCode, String);
+
+/// What came of an operation.
+#[derive(Default)]
+struct Done {
+    /// The row to be told, for reads.
+    row: Option<RowHandle>,
+    /// It was a read and there is no row.
+    missing: bool,
+    ignored: bool,
+    /// Version of the committed row.
+    version: RowVersion,
+    result_bytes: u8,
+    result: [u8; 16],
+}
+
+/// What came of asking for a lock.
+enum Acquired {
+    Lock(u32),
+    Waits,
+    Refused(ErrorCode),
+}
+
+impl LocalDataManager {
+    /// Executes an operation that came from the coordinator on node `from` in a lane, or lets it wait for its row.
+    pub fn operate(&mut self, context: &mut Context<'_>, coordinator: Coordinator, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<Operate>() else { return };
+        match self.start_operation(context, coordinator, signal, body) {
+            Ok(Some((participant, lock))) => self.execute_locked(context, participant, lock, signal, body),
+            Ok(None) => {}
+            Err(refusal) => self.tell(context, &coordinator, body.number.get(), Err(refusal)),
+        }
+    }
+
+    /// Finds the place of an operation and takes its lock; none when it waits, or needs no lock and is answered.
+    fn start_operation(
+        &mut self,
+        context: &mut Context<'_>,
+        coordinator: Coordinator,
+        signal: &SignalView<'_>,
+        body: &Operate,
+    ) -> Result<Option<(u32, u32)>, Refusal> {
+        let (place, _) = self.place_of(context, signal, body)?;
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        if body.operation == OPERATION_READ {
+            let done = self.read_unlocked(&place, transaction, signal.section(0));
+            self.tell(context, &coordinator, body.number.get(), Ok(done));
+            return Ok(None);
+        }
+        let participant = self
+            .participants
+            .find_or_add(transaction, place.partition, coordinator)
+            .map_err(|code| (code, String::new()))?;
+        if self.participants.get(participant).state != State::Locked {
+            return Err((ErrorCode::InvalidRequest, "the transaction is being committed".to_owned()));
+        }
+        let exclusive = body.operation != OPERATION_READ_SHARED;
+        match self.acquire(participant, &place, signal, exclusive) {
+            Acquired::Lock(lock) => Ok(Some((participant, lock))),
+            Acquired::Waits => Ok(None),
+            Acquired::Refused(code) => Err((code, String::new())),
+        }
+    }
+
+    /// An operation that waited has its turn, and the row is free: the lock that it took, if it did.
+    pub(super) fn operate_again(
+        &mut self,
+        context: &mut Context<'_>,
+        participant: u32,
+        queued: u32,
+        signal: &SignalView<'_>,
+    ) -> Option<u32> {
+        let body = signal.body::<Operate>()?;
+        let waiter = self.participants.get_mut(participant);
+        waiter.waiting.retain(|place| *place != queued);
+        let coordinator = waiter.coordinator;
+        let place = match self.place_of(context, signal, body) {
+            Ok((place, _)) => place,
+            Err(refusal) => {
+                self.tell(context, &coordinator, body.number.get(), Err(refusal));
+                return None;
+            }
+        };
+        let exclusive = body.operation != OPERATION_READ_SHARED;
+        match self.acquire(participant, &place, signal, exclusive) {
+            Acquired::Lock(lock) => {
+                self.execute_locked(context, participant, lock, signal, body);
+                Some(lock)
+            }
+            Acquired::Waits => unreachable!("the row is free"),
+            Acquired::Refused(code) => {
+                self.tell(context, &coordinator, body.number.get(), Err((code, String::new())));
+                None
+            }
+        }
+    }
+
+    /// Checks that the row belongs here and its table can be used.
+    fn place_of<'m>(
+        &self,
+        context: &Context<'m>,
+        signal: &SignalView<'_>,
+        body: &Operate,
+    ) -> Result<(Place, &'m LocalTable), Refusal> {
+        let id = body.table.get();
+        let Some((slot, table)) = context.map.table(id) else {
+            return Err((ErrorCode::TableNotFound, format!("table {id}")));
+        };
+        if table.state != TableState::Active {
+            return Err((ErrorCode::TableNotActive, format!("table {id}")));
+        }
+        if table.version != body.table_version.get() {
+            return Err((
+                ErrorCode::TableVersionMismatch,
+                format!("table {id} has version {}", table.version),
+            ));
+        }
+        let key = signal.section(0);
+        let hash = key_hash(key);
+        let partition = context.map.partition_of(table.layout.partition_hash_from(key, hash));
+        let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
+        if !fragment.is_some_and(|fragment| matches!(fragment.role, Role::Primary { .. })) {
+            return Err((ErrorCode::StaleMap, format!("partition {partition}")));
+        }
+        Ok((Place { partition, table: slot, table_id: id, hash }, table))
+    }
+
+    /// Takes a lock for a participant, or queues the operation.
+    fn acquire(
+        &mut self,
+        participant: u32,
+        place: &Place,
+        signal: &SignalView<'_>,
+        exclusive: bool,
+    ) -> Acquired {
+        let Some(fragment) = &mut self.fragments[usize::from(place.partition)] else {
+            return Acquired::Refused(ErrorCode::StaleMap);
+        };
+        let key = signal.section(0);
+        let index = &mut fragment.tables[place.table];
+        let found = index.find(&self.arena, place.hash, key);
+        let state = found.map(|row| self.arena.row(row).state());
+        if let (Some(row), Some(state)) = (found, state)
+            && state != row_state::COMMITTED
+        {
+            let older = self.arena.row(row).older();
+            if matches!(state, row_state::HELD | row_state::HELD_ABSENT)
+                && let Some(lock) =
+                    join(&mut self.locks, &mut self.participants, participant, older.to_u32(), exclusive)
+            {
+                return Acquired::Lock(lock);
+            }
+            let asker = Asker::Participant { number: participant, exclusive };
+            let wish = Wish { signal: signal.bytes(), asker, table: place.table, hash: place.hash };
+            let holds = self.participants.get(participant).locks.contains(&older.to_u32());
+            let upgrades = holds && matches!(state, row_state::HELD | row_state::HELD_ABSENT);
+            let turn = if upgrades { Turn::First } else { Turn::WithOwn };
+            let ends = queue_of(fragment, &mut self.locks, state, older);
+            return match self.queue.push(ends, &wish, turn) {
+                Some(queued) => {
+                    self.participants.get_mut(participant).waiting.push(queued);
+                    Acquired::Waits
+                }
+                None => Acquired::Refused(ErrorCode::RowQueueFull),
+            };
+        }
+        if self.locks.is_full() {
+            return Acquired::Refused(ErrorCode::TooManyLocks);
+        }
+        let (row, state) = match found {
+            Some(row) => (row, row_state::HELD),
+            None => {
+                let header = RowHeader {
+                    epoch: 0,
+                    sequence: 0,
+                    table_version: 0,
+                    state: row_state::HELD_ABSENT,
+                    older: RowHandle::NULL,
+                };
+                let Ok(row) = self.arena.allocate_row(&header, key, &[], Priority::Normal) else {
+                    return Acquired::Refused(ErrorCode::OutOfMemory);
+                };
+                if index.insert(&mut self.arena, place.hash, row, Priority::Normal).is_err() {
+                    self.arena.free(row);
+                    return Acquired::Refused(ErrorCode::OutOfMemory);
+                }
+                (row, row_state::HELD_ABSENT)
+            }
+        };
+        let lock = self.locks.add(*place, row, participant, exclusive);
+        self.arena.set_state_and_older(row, state, lock_handle(lock));
+        self.participants.get_mut(participant).locks.push(lock);
+        self.pending_of_table[place.table] += 1;
+        Acquired::Lock(lock)
+    }
+
+    /// A holder has left a lock: grants it to those who can have it now, in order; when nobody holds it any more the row
+    /// is free for whoever waits.
+    pub(super) fn grant_waiting(&mut self, context: &mut Context<'_>, number: u32) {
+        loop {
+            let lock = self.locks.get_mut(number);
+            if lock.holders.is_empty() {
+                return self.free_lock(context, number);
+            }
+            let Some(Asker::Participant { number: participant, exclusive }) = self.queue.first(&lock.waiting)
+            else {
+                return;
+            };
+            let holds = lock.holders.contains(&participant);
+            let grantable =
+                if exclusive { holds && lock.holders.len() == 1 } else { holds || !lock.exclusive };
+            if !grantable {
+                return;
+            }
+            let Some((queued, waiting)) = self.queue.pop(&mut lock.waiting) else { return };
+            lock.exclusive |= exclusive;
+            if !holds {
+                lock.holders.push(participant);
+                self.participants.get_mut(participant).locks.push(number);
+            }
+            self.participants.get_mut(participant).waiting.retain(|place| *place != queued);
+            if let Some((signal, _)) = SignalView::split_again(&waiting.signal)
+                && let Some(body) = signal.body::<Operate>()
+            {
+                self.execute_locked(context, participant, number, &signal, body);
+            }
+            self.queue.recycle(queued, waiting);
+        }
+    }
+
+    /// Nobody holds a lock: the row is an ordinary one again, or no row, and what waited for it is executed.
+    fn free_lock(&mut self, context: &mut Context<'_>, number: u32) {
+        let lock = self.locks.get_mut(number);
+        let (place, row) = (lock.place, lock.row);
+        let ends = std::mem::replace(&mut lock.waiting, QueueEnds::EMPTY);
+        self.locks.remove(number);
+        self.pending_of_table[place.table] -= 1;
+        if !row.is_null() {
+            if self.arena.row(row).state() == row_state::HELD {
+                self.unlock(row);
+            } else if let Some(fragment) = &mut self.fragments[usize::from(place.partition)] {
+                let removed = fragment.tables[place.table].remove(&mut self.arena, place.hash, row);
+                assert!(removed, "the row of a lock is in the index");
+                self.arena.free(row);
+            }
+        }
+        if !ends.is_empty() {
+            self.admit_waiting(context, place.partition, ends);
+        }
+    }
+
+    /// Executes an operation on a row that its transaction has locked, and tells the coordinator.
+    fn execute_locked(
+        &mut self,
+        context: &mut Context<'_>,
+        participant: u32,
+        lock: u32,
+        signal: &SignalView<'_>,
+        body: &Operate,
+    ) {
+        let coordinator = self.participants.get(participant).coordinator;
+        let done = self.change_row(context, lock, signal, body);
+        self.tell(context, &coordinator, body.number.get(), done);
+    }
+
+    /// The row as its transaction sees it, and whether it is committed.
+    fn current(&self, lock: u32) -> (Option<RowHandle>, Option<RowHandle>) {
+        let lock = self.locks.get(lock);
+        let committed = Some(lock.row).filter(|row| self.arena.row(*row).state() == row_state::HELD);
+        let current = match lock.change {
+            Change::None => committed,
+            Change::Put(image) => Some(image),
+            Change::Delete => None,
+        };
+        (current, committed)
+    }
+
+    fn version_of(&self, row: Option<RowHandle>) -> RowVersion {
+        row.map_or(RowVersion::default(), |row| {
+            let row = self.arena.row(row);
+            RowVersion { epoch: row.epoch(), seq: row.sequence() }
+        })
+    }
+
+    fn change_row(
+        &mut self,
+        context: &Context<'_>,
+        lock: u32,
+        signal: &SignalView<'_>,
+        body: &Operate,
+    ) -> Result<Done, Refusal> {
+        let plain = |code| (code, String::new());
+        let (current, committed) = self.current(lock);
+        let mut done = Done { version: self.version_of(committed), ..Done::default() };
+        if matches!(body.operation, OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE) {
+            (done.row, done.missing) = (current, current.is_none());
+            return Ok(done);
+        }
+        let (_, table) = self.place_of(context, signal, body)?;
+        let ignores = |flag: u8| body.flags & flag != 0;
+        done.ignored = match (body.operation, current) {
+            (OPERATION_UPDATE | OPERATION_DELETE, None) if ignores(FLAG_IGNORE_MISSING) => true,
+            (OPERATION_INSERT, Some(_)) if ignores(FLAG_IGNORE_EXISTING) => true,
+            (OPERATION_UPDATE | OPERATION_DELETE, None) => return Err(plain(ErrorCode::RowNotFound)),
+            (OPERATION_INSERT, Some(_)) => return Err(plain(ErrorCode::DuplicateKey)),
+            _ => false,
+        };
+        if done.ignored {
+            return Ok(done);
+        }
+        if ignores(FLAG_EXPECT_VERSION) {
+            let expected = RowVersion { epoch: body.expected_epoch.get(), seq: body.expected_seq.get() };
+            if committed.is_none() {
+                return Err(plain(ErrorCode::RowNotFound));
+            }
+            if done.version != expected {
+                return Err(plain(ErrorCode::VersionMismatch));
+            }
+        }
+        let mut image = std::mem::take(&mut self.image);
+        let value = match (body.operation, current) {
+            (OPERATION_INSERT | OPERATION_UPSERT, _) => Ok(Some(signal.section(1))),
+            (OPERATION_UPDATE, Some(row)) => {
+                image.clear();
+                let applied =
+                    apply_update(&table.layout, self.arena.value(row), signal.section(1), &mut image);
+                applied
+                    .map(|result| {
+                        let bytes = result.as_bytes();
+                        done.result_bytes = bytes.len() as u8;
+                        done.result[..bytes.len()].copy_from_slice(bytes);
+                        Some(&image[..])
+                    })
+                    .map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))
+            }
+            (OPERATION_DELETE, Some(_)) => Ok(None),
+            _ => Err(plain(ErrorCode::InvalidRequest)),
+        };
+        let changed = value.and_then(|value| self.set_change(lock, signal.section(0), value, table.version));
+        self.image = image;
+        changed.map(|()| done)
+    }
+
+    /// Notes what the row will be when its transaction commits; none for no row.
+    fn set_change(
+        &mut self,
+        number: u32,
+        key: &[u8],
+        value: Option<&[u8]>,
+        table_version: u16,
+    ) -> Result<(), Refusal> {
+        let change = match value {
+            Some(value) => {
+                let header = RowHeader {
+                    epoch: 0,
+                    sequence: 0,
+                    table_version,
+                    state: row_state::IMAGE,
+                    older: RowHandle::NULL,
+                };
+                let image = self.arena.allocate_row(&header, key, value, Priority::Normal);
+                Change::Put(image.map_err(|_| (ErrorCode::OutOfMemory, String::new()))?)
+            }
+            None => Change::Delete,
+        };
+        let exists = self.arena.row(self.locks.get(number).row).state() == row_state::HELD;
+        let lock = self.locks.get_mut(number);
+        let change = if change == Change::Delete && !exists { Change::None } else { change };
+        lock.table_version = table_version;
+        if let Change::Put(older) = std::mem::replace(&mut lock.change, change) {
+            self.arena.free(older);
+        }
+        Ok(())
+    }
+
+    /// A read without a lock: the transaction's own change, or the committed row.
+    fn read_unlocked(&self, place: &Place, transaction: TransactionId, key: &[u8]) -> Done {
+        let missing = Done { missing: true, ..Done::default() };
+        let Some(fragment) = &self.fragments[usize::from(place.partition)] else { return missing };
+        let Some(row) = fragment.tables[place.table].find(&self.arena, place.hash, key) else {
+            return missing;
+        };
+        let view = self.arena.row(row);
+        let own = matches!(view.state(), row_state::HELD | row_state::HELD_ABSENT)
+            .then(|| view.older().to_u32())
+            .filter(|lock| {
+                let participant = self.participants.find(transaction, place.partition);
+                participant.is_some_and(|participant| self.locks.get(*lock).holders.contains(&participant))
+            });
+        let (current, committed) = match own {
+            Some(lock) => self.current(lock),
+            None => {
+                let visible = Some(row).filter(|_| row_state::is_visible(view.state()));
+                (visible, visible)
+            }
+        };
+        Done {
+            row: current,
+            missing: current.is_none(),
+            version: self.version_of(committed),
+            ..Done::default()
+        }
+    }
+
+    /// Answers an operation.
+    fn tell(
+        &self,
+        context: &mut Context<'_>,
+        coordinator: &Coordinator,
+        number: u32,
+        done: Result<Done, Refusal>,
+    ) {
+        let node = context.out.identity.sender.node.into();
+        let mut body = OperateReply { number: number.into(), node, ..OperateReply::default() };
+        let to = coordinator.address();
+        match done {
+            Ok(done) => {
+                body.code = if done.missing { ErrorCode::RowNotFound as u16 } else { 0 }.into();
+                body.flags = if done.ignored { FLAG_IGNORED } else { 0 }.into();
+                body.result_bytes = u16::from(done.result_bytes).into();
+                body.result = done.result;
+                (body.epoch, body.seq) = (done.version.epoch.into(), done.version.seq.into());
+                let mut value: &[u8] = &[];
+                if let Some(row) = done.row {
+                    let row = self.arena.row(row);
+                    body.table_version = row.table_version().into();
+                    value = row.value;
+                }
+                context.out.post(to, coordinator.handle, &body, Sections::one(value));
+            }
+            Err((code, detail)) => {
+                body.code = (code as u16).into();
+                context.out.post(to, coordinator.handle, &body, Sections::one(detail.as_bytes()));
+            }
+        }
+    }
+
+    /// Takes the waiting operations of a participant out of their queues; who waited behind them may have its turn now.
+    pub(super) fn forget_waiting(&mut self, context: &mut Context<'_>, participant: u32) {
+        let leaving = self.participants.get_mut(participant);
+        let partition = leaving.partition;
+        let mut locks = Vec::new();
+        for queued in std::mem::take(&mut leaving.waiting) {
+            let Some((row, _)) = self.row_waited_for(partition, queued) else { continue };
+            let (state, older) = (self.arena.row(row).state(), self.arena.row(row).older());
+            let Some(fragment) = &mut self.fragments[usize::from(partition)] else { continue };
+            let ends = queue_of(fragment, &mut self.locks, state, older);
+            self.queue.remove(ends, queued);
+            if matches!(state, row_state::HELD | row_state::HELD_ABSENT) {
+                locks.push(older.to_u32());
+            }
+        }
+        for lock in locks {
+            self.grant_waiting(context, lock);
+        }
+    }
+
+    /// The row that a waiting request waits for.
+    fn row_waited_for(&self, partition: u16, queued: u32) -> Option<(RowHandle, u32)> {
+        let waiting = self.queue.at(queued);
+        let (signal, _) = SignalView::split_again(&waiting.signal)?;
+        let number = signal.body::<Operate>()?.number.get();
+        let fragment = self.fragments[usize::from(partition)].as_ref()?;
+        let row = fragment.tables[waiting.table].find(&self.arena, waiting.hash, signal.section(0));
+        let Some(row) = row else { unreachable!("a row that is waited for is in the index") };
+        Some((row, number))
+    }
+
+    /// Tells the coordinators of all operations that have waited for a tick whom they wait for.
+    pub(super) fn report_waits(&mut self, context: &mut Context<'_>) {
+        self.queue.ticks += 1;
+        if context.planted_bug == 6 {
+            self.lose_patience(context);
+        }
+        if self.queue.len() == 0 {
+            return;
+        }
+        let mut blockers: Vec<Blocker> = Vec::new();
+        for (number, participant) in self.participants.iter() {
+            for queued in &participant.waiting {
+                let (_, since) = self.queue.asker_at(*queued);
+                if since + 1 >= self.queue.ticks {
+                    continue;
+                }
+                let Some((row, operation)) = self.row_waited_for(participant.partition, *queued) else {
+                    continue;
+                };
+                blockers.clear();
+                self.blockers_of(participant.partition, number, *queued, row, &mut blockers);
+                if !blockers.is_empty() {
+                    let body = LockWait { number: operation.into(), reserved: 0.into() };
+                    let (to, handle) = (participant.coordinator.address(), participant.coordinator.handle);
+                    context.out.post(to, handle, &body, Sections::one(section_of(&blockers)));
+                }
+            }
+        }
+    }
+
+    /// The transactions that hold a row, and the one that waits directly before this participant (it waits for those
+    /// before it in turn).
+    fn blockers_of(
+        &self,
+        partition: u16,
+        participant: u32,
+        queued: u32,
+        row: RowHandle,
+        blockers: &mut Vec<Blocker>,
+    ) {
+        let view = self.arena.row(row);
+        let mut add = |number: u32| {
+            let other = self.participants.get(number);
+            blockers.push(Blocker {
+                session: other.transaction.session.into(),
+                seq: other.transaction.seq.into(),
+                node: other.coordinator.node.into(),
+                coordinator: u32::from(other.coordinator.handle.number).into(),
+            });
+        };
+        let ends = if matches!(view.state(), row_state::HELD | row_state::HELD_ABSENT) {
+            let lock = self.locks.get(view.older().to_u32());
+            let others = lock.holders.iter().filter(|holder| **holder != participant);
+            let turn = self.queue.ticks as usize * BLOCKERS_PER_REPORT;
+            let skip = if lock.holders.len() > BLOCKERS_PER_REPORT { turn % lock.holders.len() } else { 0 };
+            for holder in others.clone().skip(skip).chain(others.take(skip)).take(BLOCKERS_PER_REPORT) {
+                add(*holder);
+            }
+            lock.waiting
+        } else {
+            let fragment = self.fragments[usize::from(partition)].as_ref();
+            let pending = fragment.and_then(|fragment| {
+                let distance = view.older().to_u32().wrapping_sub(fragment.first_pending() as u32);
+                fragment.pending.get(distance as usize)
+            });
+            pending.map_or(QueueEnds::EMPTY, |pending| pending.waiting)
+        };
+        let mut before = None;
+        for place in self.queue.places(&ends).take_while(|place| *place != queued) {
+            if let (Asker::Participant { number, .. }, _) = self.queue.asker_at(place)
+                && number != participant
+            {
+                before = Some(number);
+            }
+        }
+        if let Some(before) = before {
+            add(before);
+        }
+    }
+}
+
+/// Takes a lock that is held already, if that can be now.
+fn join(
+    locks: &mut LockTable,
+    participants: &mut Participants,
+    participant: u32,
+    number: u32,
+    exclusive: bool,
+) -> Option<u32> {
+    let lock = locks.get_mut(number);
+    let holds = lock.holders.contains(&participant);
+    if holds && (!exclusive || lock.exclusive || lock.holders.len() == 1) {
+        lock.exclusive |= exclusive;
+        return Some(number);
+    }
+    if !holds && !exclusive && !lock.exclusive && lock.waiting.is_empty() {
+        lock.holders.push(participant);
+        participants.get_mut(participant).locks.push(number);
+        return Some(number);
+    }
+    None
+}
+
+impl Coordinator {
+    /// Where its signals go.
+    pub fn address(&self) -> Address {
+        Address::Coordinator { node: self.node, lane: self.lane, number: self.handle.number }
+    }
+}

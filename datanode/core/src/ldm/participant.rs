@@ -1,0 +1,808 @@
+//! The participant's half of a two-phase commit: what a transaction holds, prepares, commits and gives up in a fragment, at
+//! the primary and at the backup (PROTOCOL.md §1; states and messages as tables in `docs/commit.md`).
+//!
+//! What is prepared ends by the word of the coordinator only, never by a time (counterexample 23).
+
+use crate::ldm::fragment::row_state;
+use crate::ldm::lock::{Change, MAX_LOCKS};
+use crate::ldm::outcome::{Known, Outcome, OutcomeState};
+use crate::ldm::resolve;
+use crate::ldm::write::{EXPIRE_EVERY, admit, displace};
+use crate::ldm::{Context, LocalDataManager};
+use crate::map::Role;
+use crate::outbox::{Address, Handle, ReplyTo};
+use duet_memory::{OutOfMemory, Priority, RowHandle, RowHeader};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::key_hash;
+use duet_protocol::ids::{RowVersion, TransactionId};
+use duet_protocol::signal::abort_prepared::AbortPrepared;
+use duet_protocol::signal::abort_rows::AbortRows;
+use duet_protocol::signal::commit_rows::CommitRows;
+use duet_protocol::signal::committed::Committed;
+use duet_protocol::signal::complete::Complete;
+use duet_protocol::signal::prepare::{self, Prepare};
+use duet_protocol::signal::prepare_one::{OPERATION_DELETE, OPERATION_PUT};
+use duet_protocol::signal::prepare_row::{FLAG_HOME, FLAG_LAST, OPERATION_NONE, PrepareRow};
+use duet_protocol::signal::prepared::Prepared;
+use duet_protocol::signal::{Sections, SignalType, SignalView};
+use rustc_hash::FxHashMap;
+
+/// Planted bug of the simulator's tests: ticks after which a participant gives up by itself what it has prepared.
+const IMPATIENT_TICKS: u64 = 6;
+
+/// A transaction's coordinator, as a participant knows it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Coordinator {
+    /// Its node.
+    pub node: u32,
+    /// Lane through which its node is reached about the fragment.
+    pub lane: u16,
+    /// Its number, and its name for the transaction.
+    pub handle: Handle,
+}
+
+/// State of a transaction in a fragment, at its primary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum State {
+    /// It holds locks, or waits for some.
+    Locked,
+    /// Its changes are on their way to the backup or there; only the coordinator ends it.
+    Prepared,
+    /// Its changes are exposed; kept until COMPLETE.
+    Committed,
+}
+
+/// A transaction in a fragment, at its primary.
+#[derive(Debug)]
+pub struct Participant {
+    /// The transaction.
+    pub transaction: TransactionId,
+    /// Partition.
+    pub partition: u16,
+    /// Its coordinator.
+    pub coordinator: Coordinator,
+    /// State.
+    pub state: State,
+    /// Locks held.
+    pub locks: Vec<u32>,
+    /// Places of operations that wait.
+    pub waiting: Vec<u32>,
+    /// Whether the outcome record is here.
+    home: bool,
+    /// Who wants to know the outcome.
+    resolver: Option<ReplyTo>,
+    /// Tick at which it was prepared.
+    prepared_at: u64,
+}
+
+/// All participants of an LDM, by number and by transaction.
+#[derive(Debug, Default)]
+pub struct Participants {
+    slots: Vec<Participant>,
+    free: Vec<u32>,
+    numbers: FxHashMap<(TransactionId, u16), u32>,
+}
+
+impl Participants {
+    /// Number of participants.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// The participant of a transaction in a partition.
+    pub fn find(&self, transaction: TransactionId, partition: u16) -> Option<u32> {
+        self.numbers.get(&(transaction, partition)).copied()
+    }
+
+    /// The participant of a transaction in a partition, a new one if there is none.
+    ///
+    /// # Errors
+    /// `InvalidTransaction` when another coordinator uses the id, `TooManyLocks` when there are too many.
+    pub fn find_or_add(
+        &mut self,
+        transaction: TransactionId,
+        partition: u16,
+        coordinator: Coordinator,
+    ) -> Result<u32, ErrorCode> {
+        if let Some(number) = self.find(transaction, partition) {
+            let same = self.slots[number as usize].coordinator == coordinator;
+            return if same { Ok(number) } else { Err(ErrorCode::InvalidTransaction) };
+        }
+        if self.len() >= MAX_LOCKS {
+            return Err(ErrorCode::TooManyLocks);
+        }
+        let new = |locks, waiting| Participant {
+            transaction,
+            partition,
+            coordinator,
+            state: State::Locked,
+            locks,
+            waiting,
+            home: false,
+            resolver: None,
+            prepared_at: 0,
+        };
+        let number = match self.free.pop() {
+            Some(number) => {
+                let slot = &mut self.slots[number as usize];
+                *slot = new(std::mem::take(&mut slot.locks), std::mem::take(&mut slot.waiting));
+                number
+            }
+            None => {
+                self.slots.push(new(Vec::new(), Vec::new()));
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.numbers.insert((transaction, partition), number);
+        Ok(number)
+    }
+
+    /// A participant.
+    pub fn get(&self, number: u32) -> &Participant {
+        &self.slots[number as usize]
+    }
+
+    /// A participant, to be changed.
+    pub fn get_mut(&mut self, number: u32) -> &mut Participant {
+        &mut self.slots[number as usize]
+    }
+
+    /// Those that live, in order of their numbers.
+    pub fn iter(&self) -> impl Iterator<Item = (u32, &Participant)> {
+        let slots = self.slots.iter().enumerate().map(|(number, slot)| (number as u32, slot));
+        slots.filter(|(number, slot)| self.find(slot.transaction, slot.partition) == Some(*number))
+    }
+
+    fn remove(&mut self, number: u32) {
+        let slot = &self.slots[number as usize];
+        debug_assert!(slot.locks.is_empty() && slot.waiting.is_empty(), "what leaves holds nothing");
+        self.numbers.remove(&(slot.transaction, slot.partition));
+        self.free.push(number);
+    }
+}
+
+/// A change that is prepared at a backup.
+#[derive(Clone, Copy, Debug)]
+struct PreparedRow {
+    table: usize,
+    hash: u64,
+    /// The committed row; null for an insert.
+    row: RowHandle,
+    /// The new image, null for a delete. That of an insert is in the index.
+    image: RowHandle,
+    position: u64,
+}
+
+/// What a transaction has prepared in a fragment, at its backup.
+#[derive(Debug)]
+struct PreparedTransaction {
+    rows: Vec<PreparedRow>,
+    home: bool,
+    /// Why it could not all be prepared, 0 if it was.
+    code: u16,
+    /// The last change has come.
+    whole: bool,
+    committed: bool,
+}
+
+/// All transactions that have prepared something in a fragment that is backed up here.
+#[derive(Debug, Default)]
+pub struct PreparedTransactions {
+    transactions: FxHashMap<(TransactionId, u16), PreparedTransaction>,
+    spare: Vec<Vec<PreparedRow>>,
+}
+
+impl PreparedTransactions {
+    /// Number of them.
+    pub fn len(&self) -> usize {
+        self.transactions.len()
+    }
+
+    fn recycle(&mut self, mut rows: Vec<PreparedRow>) {
+        if self.spare.len() < 64 {
+            rows.clear();
+            self.spare.push(rows);
+        }
+    }
+
+    /// Whether the change at a position is prepared and not decided.
+    pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
+        let open = self.transactions.iter().filter(|((_, at), found)| *at == partition && !found.committed);
+        open.flat_map(|(_, found)| &found.rows).any(|row| row.position == position)
+    }
+}
+
+impl LocalDataManager {
+    /// A signal of a coordinator or of the other replica about a transaction, which came in lane `lane` of node `from`.
+    pub fn transaction_signal(
+        &mut self,
+        context: &mut Context<'_>,
+        from: u32,
+        lane: u16,
+        signal: &SignalView<'_>,
+    ) {
+        let coordinator = Coordinator { node: from, lane, handle: Handle::of(signal) };
+        match signal.signal_type() {
+            SignalType::Operate => self.operate(context, coordinator, signal),
+            SignalType::Prepare => self.prepare(context, coordinator, signal),
+            SignalType::PrepareRow => self.prepare_row(context, lane, signal),
+            SignalType::CommitRows => self.commit_rows(context, lane, signal),
+            SignalType::AbortRows => self.abort_rows(context, signal),
+            SignalType::AbortPrepared => self.abort_prepared(context, signal),
+            SignalType::Complete => self.complete(signal),
+            _ => context.out.errors += 1,
+        }
+    }
+
+    /// PREPARE at the primary.
+    fn prepare(&mut self, context: &mut Context<'_>, coordinator: Coordinator, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<Prepare>() else { return };
+        if let Err(code) = self.try_prepare(context, coordinator, body) {
+            let refusal = Prepared {
+                partition: body.partition,
+                code: (code as u16).into(),
+                node: context.out.identity.sender.node.into(),
+                epoch: context.epoch.into(),
+                replicas: [0; 8],
+            };
+            context.out.post(coordinator.address(), coordinator.handle, &refusal, Sections::none());
+        }
+    }
+
+    fn try_prepare(
+        &mut self,
+        context: &mut Context<'_>,
+        coordinator: Coordinator,
+        body: &Prepare,
+    ) -> Result<(), ErrorCode> {
+        let partition = body.partition.get();
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        let home = body.flags.get() & prepare::FLAG_HOME != 0;
+        let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
+        let led = |role| matches!(role, Role::Primary { .. });
+        let fragment = fragment.filter(|fragment| led(fragment.role)).ok_or(ErrorCode::StaleMap)?;
+        let resolved_below = body.resolved_below.get().min(transaction.seq);
+        if home {
+            match fragment.outcomes.known(transaction, context.epoch) {
+                Known::New => {}
+                Known::Recorded(outcome) if outcome.state == OutcomeState::Committed => {
+                    return Err(ErrorCode::InvalidTransaction);
+                }
+                // Fenced by a resolve, or about to be.
+                Known::Recorded(_) => return Err(ErrorCode::Aborted),
+                Known::Invalid => return Err(ErrorCode::InvalidTransaction),
+                Known::Resolved => return Err(ErrorCode::AlreadyResolved),
+                Known::Expired => return Err(ErrorCode::OutcomeExpired),
+            }
+        }
+        let session = home.then_some((transaction.session, resolved_below));
+        admit(context, fragment, session).map_err(|(code, _)| code)?;
+        let known = self.participants.find(transaction, partition);
+        let number = match known {
+            None if !home => return Err(ErrorCode::UnknownTransaction),
+            _ => self.participants.find_or_add(transaction, partition, coordinator)?,
+        };
+        let participant = self.participants.get_mut(number);
+        if participant.state != State::Locked || !participant.waiting.is_empty() {
+            return Err(ErrorCode::InvalidRequest);
+        }
+        (participant.state, participant.home) = (State::Prepared, home);
+        participant.prepared_at = self.queue.ticks;
+        self.send_prepared(context, number, resolved_below);
+        Ok(())
+    }
+
+    /// Gives positions to the changes of a participant and sends them to the backup.
+    fn send_prepared(&mut self, context: &mut Context<'_>, number: u32, resolved_below: u64) {
+        let participant = self.participants.get(number);
+        let (partition, transaction) = (participant.partition, participant.transaction);
+        let (home, coordinator) = (participant.home, participant.coordinator);
+        let locks = &mut self.locks;
+        let mut left =
+            participant.locks.iter().filter(|lock| locks.get(**lock).change != Change::None).count().max(1);
+        let mut sent = 0;
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        for lock in participant.locks.iter().map(Some).chain([None]) {
+            let change = lock.map_or(Change::None, |lock| locks.get(*lock).change);
+            // At least one position is needed for the outcome, or for an empty answer of the backup.
+            if change == Change::None && (lock.is_some() || sent > 0) {
+                continue;
+            }
+            sent += 1;
+            left -= 1;
+            let position = fragment.note(context.epoch, transaction);
+            let (mut table, mut table_version) = (0, 0);
+            let (mut key, mut value): (&[u8], &[u8]) = (&[], &[]);
+            if let Some(lock) = lock {
+                let lock = locks.get_mut(*lock);
+                lock.position = position;
+                (table, table_version) = (lock.place.table_id, lock.table_version);
+                key = self.arena.key(lock.row);
+                if let Change::Put(image) = lock.change {
+                    value = self.arena.value(image);
+                }
+            }
+            let flags = if left == 0 { FLAG_LAST | if home { FLAG_HOME } else { 0 } } else { 0 };
+            if flags & FLAG_HOME != 0 {
+                let outcome = Outcome {
+                    transaction_seq: transaction.seq,
+                    state: OutcomeState::InProgress { seq: position },
+                    version: RowVersion { epoch: context.epoch, seq: position },
+                    result_bytes: 0,
+                    result: [0; 16],
+                };
+                fragment.outcomes.put(transaction.session, resolved_below, outcome);
+            }
+            if let Some(lane) = fragment.lane {
+                let body = PrepareRow {
+                    partition: partition.into(),
+                    operation: match change {
+                        Change::None => OPERATION_NONE,
+                        Change::Put(_) => OPERATION_PUT,
+                        Change::Delete => OPERATION_DELETE,
+                    },
+                    flags: if context.planted_bug == 8 { flags & !FLAG_HOME } else { flags },
+                    table: table.into(),
+                    table_version: table_version.into(),
+                    coordinator: u16::from(coordinator.handle.number).into(),
+                    coordinator_node: coordinator.node.into(),
+                    cfg: fragment.cfg.into(),
+                    position: position.into(),
+                    epoch: context.epoch.into(),
+                    session: transaction.session.into(),
+                    seq: transaction.seq.into(),
+                    resolved_below: resolved_below.into(),
+                    handle: coordinator.handle.transaction.into(),
+                };
+                context.out.send_lane(lane, &body, Sections::two(key, value));
+            }
+            if position.is_multiple_of(EXPIRE_EVERY) {
+                fragment.outcomes.expire(context.epoch);
+            }
+        }
+        if fragment.lane.is_none() {
+            let upto = fragment.seq;
+            self.accepted(context, partition, upto);
+            let mut replicas = [0; 8];
+            replicas[0] = context.out.identity.sender.node as u8;
+            let body = Prepared {
+                partition: partition.into(),
+                code: 0.into(),
+                node: context.out.identity.sender.node.into(),
+                epoch: context.epoch.into(),
+                replicas,
+            };
+            context.out.post(coordinator.address(), coordinator.handle, &body, Sections::none());
+        }
+    }
+
+    /// The position of a chain signal for a backup fragment; false when it is not for this replica.
+    fn takes_position(&mut self, partition: u16, cfg: u64, position: u64) -> bool {
+        let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
+        let Some(fragment) =
+            fragment.filter(|fragment| matches!(fragment.role, Role::Backup { .. }) && fragment.cfg == cfg)
+        else {
+            return false;
+        };
+        assert_eq!(position, fragment.seq + 1, "positions of partition {partition} are dense");
+        fragment.seq = position;
+        if !fragment.accept_due {
+            fragment.accept_due = true;
+            self.accept_due.push(partition);
+        }
+        true
+    }
+
+    /// PREPARE_B at the backup.
+    fn prepare_row(&mut self, context: &mut Context<'_>, lane: u16, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<PrepareRow>() else { return };
+        let (partition, position) = (body.partition.get(), body.position.get());
+        if !self.takes_position(partition, body.cfg.get(), position) {
+            context.out.errors += 1;
+            return;
+        }
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        let row = self.prepare_image(context, partition, body, signal.section(0), signal.section(1));
+        let PreparedTransactions { transactions, spare } = &mut self.prepared;
+        let found = transactions.entry((transaction, partition)).or_insert_with(|| PreparedTransaction {
+            rows: spare.pop().unwrap_or_default(),
+            home: false,
+            code: 0,
+            whole: false,
+            committed: false,
+        });
+        match row {
+            Ok(Some(row)) => {
+                found.rows.push(row);
+                self.pending_of_table[row.table] += 1;
+            }
+            Ok(None) => {}
+            Err(_) => found.code = ErrorCode::BackupOutOfMemory as u16,
+        }
+        let last = body.flags & FLAG_LAST != 0;
+        found.whole |= last;
+        let code = found.code;
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        if body.flags & FLAG_HOME != 0 {
+            found.home = true;
+            let outcome = Outcome {
+                transaction_seq: transaction.seq,
+                state: OutcomeState::InProgress { seq: position },
+                version: RowVersion { epoch: body.epoch.get(), seq: position },
+                result_bytes: 0,
+                result: [0; 16],
+            };
+            fragment.outcomes.put(transaction.session, body.resolved_below.get(), outcome);
+        }
+        if position.is_multiple_of(EXPIRE_EVERY) {
+            fragment.outcomes.expire(body.epoch.get());
+        }
+        if last {
+            let me = context.out.identity.sender.node;
+            let primary = match fragment.role {
+                Role::Backup { primary } => primary,
+                Role::Primary { .. } | Role::Elsewhere { .. } => me,
+            };
+            let mut replicas = [0; 8];
+            (replicas[0], replicas[1]) = (primary as u8, me as u8);
+            let answer = Prepared {
+                partition: partition.into(),
+                code: code.into(),
+                node: me.into(),
+                epoch: context.epoch.into(),
+                replicas,
+            };
+            let (node, number) = (body.coordinator_node.get(), body.coordinator.get() as u8);
+            let handle = Handle { number, transaction: body.handle.get() };
+            context.out.post(Address::Coordinator { node, lane, number }, handle, &answer, Sections::none());
+        }
+    }
+
+    /// Makes the image of a prepared row at the backup.
+    fn prepare_image(
+        &mut self,
+        context: &Context<'_>,
+        partition: u16,
+        body: &PrepareRow,
+        key: &[u8],
+        value: &[u8],
+    ) -> Result<Option<PreparedRow>, OutOfMemory> {
+        if !matches!(body.operation, OPERATION_PUT | OPERATION_DELETE) {
+            return Ok(None);
+        }
+        let Some((table, _)) = context.map.table(body.table.get()) else {
+            unreachable!("table {} is used by the primary before every node has it", body.table.get());
+        };
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return Ok(None) };
+        let index = &mut fragment.tables[table];
+        let hash = key_hash(key);
+        let found = index.find(&self.arena, hash, key);
+        let (row, position) = (found.unwrap_or(RowHandle::NULL), body.position.get());
+        let mut prepared = PreparedRow { table, hash, row, image: RowHandle::NULL, position };
+        if body.operation == OPERATION_PUT {
+            let header = RowHeader {
+                epoch: body.epoch.get(),
+                sequence: body.position.get(),
+                table_version: body.table_version.get(),
+                state: if found.is_some() { row_state::IMAGE } else { row_state::HELD_ABSENT },
+                older: RowHandle::NULL,
+            };
+            prepared.image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
+            // Now, so that there is nothing left that could fail when the commit comes.
+            if found.is_none()
+                && let Err(error) = index.insert(&mut self.arena, hash, prepared.image, Priority::Normal)
+            {
+                self.arena.free(prepared.image);
+                return Err(error);
+            }
+        }
+        Ok(Some(prepared))
+    }
+
+    /// COMMIT at the last replica, COMMIT_P at the primary.
+    fn commit_rows(&mut self, context: &mut Context<'_>, lane: u16, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<CommitRows>() else { return };
+        let partition = body.partition.get();
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
+        match fragment.map(|fragment| fragment.role) {
+            Some(Role::Backup { primary }) => {
+                self.commit_at_backup(context, partition, transaction, body.epoch.get());
+                let to = Address::Fragments { node: primary, lane };
+                context.out.post(to, Handle::of(signal), body, Sections::none());
+            }
+            Some(Role::Primary { .. }) => self.commit_at_primary(context, partition, transaction, body),
+            Some(Role::Elsewhere { .. }) | None => context.out.errors += 1,
+        }
+    }
+
+    fn commit_at_backup(
+        &mut self,
+        context: &mut Context<'_>,
+        partition: u16,
+        transaction: TransactionId,
+        epoch: u64,
+    ) {
+        let Some(found) = self.prepared.transactions.get_mut(&(transaction, partition)) else {
+            assert!(matches!(context.planted_bug, 5..=6), "{transaction} commits what is not prepared here");
+            return;
+        };
+        assert!(found.whole && found.code == 0, "{transaction} commits what is not wholly prepared");
+        found.committed = true;
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        for prepared in &found.rows {
+            let index = &mut fragment.tables[prepared.table];
+            self.pending_of_table[prepared.table] -= 1;
+            context.counters.writes_applied += 1;
+            if prepared.image.is_null() {
+                if !prepared.row.is_null() {
+                    let removed = index.remove(&mut self.arena, prepared.hash, prepared.row);
+                    assert!(removed, "a prepared row is in the index");
+                    self.arena.free(prepared.row);
+                }
+                continue;
+            }
+            let header = RowHeader {
+                epoch,
+                sequence: prepared.position,
+                state: row_state::COMMITTED,
+                ..self.arena.row(prepared.image).header()
+            };
+            self.arena.set_header(prepared.image, &header);
+            if !prepared.row.is_null() {
+                let replaced = index.replace(&mut self.arena, prepared.hash, prepared.row, prepared.image);
+                assert!(replaced, "a prepared row is in the index");
+                self.arena.free(prepared.row);
+            }
+        }
+        let rows = std::mem::take(&mut found.rows);
+        if found.home {
+            fragment.outcomes.commit(transaction, epoch);
+        }
+        self.prepared.recycle(rows);
+    }
+
+    fn commit_at_primary(
+        &mut self,
+        context: &mut Context<'_>,
+        partition: u16,
+        transaction: TransactionId,
+        body: &CommitRows,
+    ) {
+        let Some(number) = self.participants.find(transaction, partition) else {
+            assert!(matches!(context.planted_bug, 5..=6), "{transaction} commits what is not prepared here");
+            return;
+        };
+        let participant = self.participants.get_mut(number);
+        if context.planted_bug == 7 && participant.state == State::Committed {
+            return;
+        }
+        assert_eq!(participant.state, State::Prepared, "{transaction} commits what is not prepared");
+        participant.state = State::Committed;
+        let (home, coordinator) = (participant.home, participant.coordinator);
+        let resolver = participant.resolver.take();
+        let epoch = body.epoch.get();
+        let mut locks = std::mem::take(&mut participant.locks);
+        for lock in &locks {
+            self.expose_change(context, *lock, epoch);
+        }
+        if home && let Some(fragment) = &mut self.fragments[usize::from(partition)] {
+            fragment.outcomes.commit(transaction, epoch);
+            if let (Some(reply), Known::Recorded(outcome)) =
+                (resolver, fragment.outcomes.known(transaction, epoch))
+            {
+                resolve::answer(context, reply, OutcomeState::Committed, outcome.version, 0, [0; 16]);
+            }
+        }
+        let answer = Committed {
+            partition: partition.into(),
+            reserved: 0.into(),
+            node: context.out.identity.sender.node.into(),
+            epoch: context.epoch.into(),
+        };
+        context.out.post(coordinator.address(), coordinator.handle, &answer, Sections::none());
+        self.release_locks(context, number, &mut locks);
+        self.participants.get_mut(number).locks = locks;
+    }
+
+    /// Makes the change of a locked row the committed row.
+    fn expose_change(&mut self, context: &mut Context<'_>, number: u32, epoch: u64) {
+        let lock = self.locks.get_mut(number);
+        let (place, row) = (lock.place, lock.row);
+        let Some(fragment) = &mut self.fragments[usize::from(place.partition)] else { return };
+        let index = &mut fragment.tables[place.table];
+        match std::mem::replace(&mut lock.change, Change::None) {
+            Change::None => return,
+            Change::Put(image) => {
+                let older = self.arena.row(row).older();
+                let header = RowHeader {
+                    epoch,
+                    sequence: lock.position,
+                    state: row_state::HELD,
+                    older,
+                    ..self.arena.row(image).header()
+                };
+                self.arena.set_header(image, &header);
+                let replaced = index.replace(&mut self.arena, place.hash, row, image);
+                assert!(replaced, "the row of a lock is in the index");
+                lock.row = image;
+            }
+            Change::Delete => {
+                let removed = index.remove(&mut self.arena, place.hash, row);
+                assert!(removed, "the row of a lock is in the index");
+                lock.row = RowHandle::NULL;
+            }
+        }
+        self.arena.free(row);
+        context.counters.writes_committed += 1;
+    }
+
+    /// A participant leaves its locks; whoever waits for them has its turn.
+    fn release_locks(&mut self, context: &mut Context<'_>, number: u32, locks: &mut Vec<u32>) {
+        for lock in locks.drain(..) {
+            let held = self.locks.get_mut(lock);
+            if let Change::Put(image) = std::mem::replace(&mut held.change, Change::None) {
+                self.arena.free(image);
+            }
+            held.holders.retain(|holder| *holder != number);
+            held.exclusive = false;
+            self.grant_waiting(context, lock);
+        }
+    }
+
+    /// ABORT at the primary; also the release of locks where nothing was changed.
+    fn abort_rows(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<AbortRows>() else { return };
+        let partition = body.partition.get();
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        if let Some(number) = self.participants.find(transaction, partition) {
+            self.abort_participant(context, number);
+        }
+    }
+
+    fn abort_participant(&mut self, context: &mut Context<'_>, number: u32) {
+        self.forget_waiting(context, number);
+        let participant = self.participants.get_mut(number);
+        let mut locks = std::mem::take(&mut participant.locks);
+        let (state, partition, transaction) =
+            (participant.state, participant.partition, participant.transaction);
+        let resolver = participant.resolver.take();
+        let home = participant.home;
+        assert!(state != State::Committed, "{transaction} aborts what it has committed");
+        if state == State::Prepared
+            && let Some(fragment) = &mut self.fragments[usize::from(partition)]
+        {
+            let position = fragment.note(context.epoch, transaction);
+            for lock in locks.iter().map(|lock| self.locks.get(*lock)) {
+                if lock.change != Change::None {
+                    fragment.taken_back.push_back((position, lock.place.table));
+                    self.pending_of_table[lock.place.table] += 1;
+                }
+            }
+            if home {
+                fragment.outcomes.remove(transaction);
+            }
+            if let Some(lane) = fragment.lane {
+                let body = AbortPrepared {
+                    partition: partition.into(),
+                    reserved: 0.into(),
+                    reserved_2: 0.into(),
+                    cfg: fragment.cfg.into(),
+                    position: position.into(),
+                    epoch: context.epoch.into(),
+                    session: transaction.session.into(),
+                    seq: transaction.seq.into(),
+                };
+                context.out.send_lane(lane, &body, Sections::none());
+            }
+            if position.is_multiple_of(EXPIRE_EVERY) {
+                fragment.outcomes.expire(context.epoch);
+            }
+            if fragment.lane.is_none() {
+                self.accepted(context, partition, position);
+            }
+        }
+        if let Some(reply) = resolver {
+            resolve::answer(context, reply, OutcomeState::Aborted, RowVersion::default(), 0, [0; 16]);
+        }
+        self.release_locks(context, number, &mut locks);
+        self.participants.get_mut(number).locks = locks;
+        self.participants.remove(number);
+    }
+
+    /// ABORT at the backup.
+    fn abort_prepared(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<AbortPrepared>() else { return };
+        let (partition, position) = (body.partition.get(), body.position.get());
+        // Planted bug: straight from the coordinator, without a position.
+        let straight = context.planted_bug == 5 && position == 0;
+        if !straight && !self.takes_position(partition, body.cfg.get(), position) {
+            context.out.errors += 1;
+            return;
+        }
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        let Some(found) = self.prepared.transactions.remove(&(transaction, partition)) else {
+            assert!(context.planted_bug != 0, "{transaction} aborts what is not prepared here");
+            return;
+        };
+        assert!(!found.committed, "{transaction} aborts what it has committed");
+        let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+        for prepared in &found.rows {
+            self.pending_of_table[prepared.table] -= 1;
+            if prepared.image.is_null() {
+                continue;
+            }
+            if prepared.row.is_null() {
+                let index = &mut fragment.tables[prepared.table];
+                let removed = index.remove(&mut self.arena, prepared.hash, prepared.image);
+                assert!(removed, "a prepared insert is in the index");
+            }
+            self.arena.free(prepared.image);
+        }
+        if found.home {
+            fragment.outcomes.remove(transaction);
+        }
+        if position.is_multiple_of(EXPIRE_EVERY) && !straight {
+            fragment.outcomes.expire(body.epoch.get());
+        }
+        self.prepared.recycle(found.rows);
+    }
+
+    /// COMPLETE at any replica.
+    fn complete(&mut self, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<Complete>() else { return };
+        let partition = body.partition.get();
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
+        if fragment.is_some_and(|fragment| matches!(fragment.role, Role::Primary { .. })) {
+            if let Some(number) = self.participants.find(transaction, partition) {
+                let state = self.participants.get(number).state;
+                assert_eq!(state, State::Committed, "{transaction} is complete but not committed");
+                self.participants.remove(number);
+            }
+        } else if let Some(found) = self.prepared.transactions.remove(&(transaction, partition)) {
+            assert!(found.committed, "{transaction} is complete but not committed");
+        }
+    }
+
+    /// Lets someone wait for the outcome of a transaction that is prepared here. False when it is not one.
+    pub(super) fn resolve_prepared(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        partition: u16,
+        transaction: TransactionId,
+    ) -> bool {
+        let Some(number) = self.participants.find(transaction, partition) else { return false };
+        displace(context, self.participants.get_mut(number).resolver.replace(reply), reply);
+        true
+    }
+
+    /// Whether this replica has prepared the change at a position and does not know what becomes of it.
+    pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
+        let led = |lock: &u32| self.locks.get(*lock).position == position;
+        self.prepared.is_undecided(partition, position)
+            || self.participants.iter().any(|(_, participant)| {
+                participant.partition == partition
+                    && participant.state == State::Prepared
+                    && participant.locks.iter().any(led)
+            })
+    }
+
+    /// Planted bug of the simulator's tests: participants that do not wait for the coordinator's word.
+    pub(super) fn lose_patience(&mut self, context: &mut Context<'_>) {
+        let now = self.queue.ticks;
+        let impatient = |participant: &Participant| {
+            participant.state == State::Prepared && now > participant.prepared_at + IMPATIENT_TICKS
+        };
+        let tired: Vec<u32> = self
+            .participants
+            .iter()
+            .filter(|(_, participant)| impatient(participant))
+            .map(|(number, _)| number)
+            .collect();
+        for number in tired {
+            self.abort_participant(context, number);
+        }
+    }
+}

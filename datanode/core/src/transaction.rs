@@ -1,0 +1,783 @@
+//! The coordinator's half of transactions of several rows (PROTOCOL.md §1; states and messages as tables in
+//! `docs/commit.md`).
+//!
+//! A transaction belongs to the link over which its client began it and ends with it. Its operations go to the primaries
+//! of their rows at once, its decision is made here: when every fragment is prepared on all its replicas. Everything sent to
+//! the nodes travels in the lane of its fragment, so nothing is lost or overtaken while both instances live; that is why
+//! an abort needs no answer.
+
+use crate::coordinator::{Route, table_of};
+use crate::interface::{LinkId, Nanoseconds};
+use crate::ldm::Context;
+use crate::map::Role;
+use crate::outbox::{Address, BACKLOG_REFUSE_BYTES, Handle, ReplyTo};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::key_hash;
+use duet_protocol::ids::TransactionId;
+use duet_protocol::signal::abort_prepared::AbortPrepared;
+use duet_protocol::signal::abort_rows::AbortRows;
+use duet_protocol::signal::commit_rows::CommitRows;
+use duet_protocol::signal::commit_transaction::CommitTransaction;
+use duet_protocol::signal::committed::Committed;
+use duet_protocol::signal::complete::Complete;
+use duet_protocol::signal::deadlock_probe::DeadlockProbe;
+use duet_protocol::signal::lock_wait::{Blocker, LockWait, blockers};
+use duet_protocol::signal::operate::{
+    OPERATION_READ, OPERATION_READ_EXCLUSIVE, OPERATION_READ_SHARED, Operate,
+};
+use duet_protocol::signal::operate_reply::{FLAG_IGNORED, OperateReply};
+use duet_protocol::signal::prepare::{FLAG_HOME, Prepare};
+use duet_protocol::signal::prepared::Prepared;
+use duet_protocol::signal::rollback_transaction::RollbackTransaction;
+use duet_protocol::signal::transaction_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, TransactionReply};
+use duet_protocol::signal::write::{OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT};
+use duet_protocol::signal::{Sections, SignalType, SignalView};
+use duet_protocol::update::validate_update;
+use rustc_hash::FxHashMap;
+use std::collections::VecDeque;
+
+/// Most transactions of one coordinator.
+const MAX_TRANSACTIONS: usize = 16_384;
+/// Most operations of one transaction, and so most locks.
+pub const MAX_OPERATIONS: u32 = 16_384;
+/// Most bytes of keys and values in the operations of one transaction.
+pub const MAX_BYTES: usize = 16 << 20;
+/// Time that an operation may take: the lock time-out.
+const LOCK_WITHIN: Nanoseconds = 2_000_000_000;
+/// Time that a client may be silent while it has a transaction open.
+const IDLE_WITHIN: Nanoseconds = 10_000_000_000;
+/// Time that all fragments together have to prepare.
+const PREPARE_WITHIN: Nanoseconds = 5_000_000_000;
+/// Time between two looks at the clock for all transactions.
+const LOOK_EVERY: Nanoseconds = 50_000_000;
+/// Most transactions that a probe for a circle passes; longer circles end by the lock time-out.
+const PROBE_HOPS: u32 = 64;
+/// Lane in which coordinators talk to each other.
+const COORDINATOR_LANE: u16 = 0;
+
+/// State of a transaction. ABORTING and COMPLETING of the protocol are no states here: what they send needs no answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum State {
+    /// Operations come.
+    Active,
+    /// Rolled back before the client ended it; later operations are told this.
+    Failed(ErrorCode),
+    /// PREPARE was sent.
+    Preparing,
+    /// Decided: COMMIT was sent.
+    Committing,
+}
+
+/// An operation without an answer.
+#[derive(Clone, Copy, Debug)]
+struct Outstanding {
+    request_id: u64,
+    at: Nanoseconds,
+    partition: u16,
+    operation: u8,
+}
+
+/// A fragment that takes part.
+#[derive(Clone, Copy, Debug)]
+struct Part {
+    partition: u16,
+    /// Its primary.
+    node: u32,
+    lane: u16,
+    writes: bool,
+    prepared: bool,
+    committed: bool,
+    replicas: [u8; 8],
+}
+
+/// The client's wish to commit.
+#[derive(Clone, Copy, Debug)]
+struct Ending {
+    request_id: u64,
+    home: u16,
+    resolved_below: u64,
+}
+
+#[derive(Debug)]
+struct Transaction {
+    id: TransactionId,
+    generation: u32,
+    used: bool,
+    link: LinkId,
+    state: State,
+    parts: Vec<Part>,
+    /// By number, from `first` on; answered ones are none.
+    outstanding: VecDeque<Option<Outstanding>>,
+    first: u32,
+    bytes: usize,
+    touched: Nanoseconds,
+    ending: Option<Ending>,
+    /// Highest epoch heard of in its prepared fragments; its own once decided.
+    epoch: u64,
+    /// Operations that wait for locks, and for whom.
+    waits: Vec<(u32, Vec<Blocker>)>,
+}
+
+impl Transaction {
+    fn part(&mut self, partition: u16) -> Option<&mut Part> {
+        self.parts.iter_mut().find(|part| part.partition == partition)
+    }
+
+    fn is_waiting(&self) -> bool {
+        self.outstanding.iter().any(Option::is_some)
+    }
+
+    fn take_outstanding(&mut self, number: u32) -> Option<Outstanding> {
+        let taken = self.outstanding.get_mut(number.checked_sub(self.first)? as usize)?.take();
+        while matches!(self.outstanding.front(), Some(None)) {
+            self.outstanding.pop_front();
+            self.first += 1;
+        }
+        taken
+    }
+}
+
+/// All transactions of one coordinator.
+#[derive(Debug)]
+pub struct Transactions {
+    number: u8,
+    /// Time of the event that is processed.
+    pub now: Nanoseconds,
+    look_at: Nanoseconds,
+    slots: Vec<Transaction>,
+    free: Vec<u32>,
+    numbers: FxHashMap<TransactionId, u32>,
+}
+
+impl Transactions {
+    /// None yet, at the coordinator with this number.
+    pub fn numbered(number: u8) -> Transactions {
+        Transactions {
+            number,
+            now: 0,
+            look_at: 0,
+            slots: Vec::new(),
+            free: Vec::new(),
+            numbers: FxHashMap::default(),
+        }
+    }
+
+    /// Number of open transactions.
+    pub fn len(&self) -> usize {
+        self.numbers.len()
+    }
+
+    /// A request of a client.
+    pub fn request(&mut self, context: &mut Context<'_>, reply: ReplyTo, signal: &SignalView<'_>) {
+        if let Some(body) = signal.body::<Operate>() {
+            self.operate(context, reply, signal, body);
+        } else if let Some(body) = signal.body::<CommitTransaction>() {
+            self.commit(context, reply, body);
+        } else if let Some(body) = signal.body::<RollbackTransaction>() {
+            self.rollback(context, reply, body);
+        }
+    }
+
+    /// The open transaction of a link.
+    fn find(&self, link: LinkId, session: u64, seq: u64) -> Option<usize> {
+        let index = *self.numbers.get(&TransactionId { session, seq })? as usize;
+        (self.slots[index].link == link).then_some(index)
+    }
+
+    /// The transaction that the header of a signal names.
+    fn of_handle(&self, signal: &SignalView<'_>) -> Option<usize> {
+        let handle = signal.request_id();
+        let slot = self.slots.get(handle as u32 as usize)?;
+        (slot.used && slot.generation == (handle >> 32) as u32).then_some(handle as u32 as usize)
+    }
+
+    fn handle(&self, index: usize) -> Handle {
+        let generation = u64::from(self.slots[index].generation);
+        Handle { number: self.number, transaction: generation << 32 | index as u64 }
+    }
+
+    fn begin(&mut self, reply: ReplyTo, id: TransactionId) -> Result<usize, ErrorCode> {
+        if id.session == 0 || id.seq == 0 || self.numbers.contains_key(&id) {
+            return Err(ErrorCode::InvalidTransaction);
+        }
+        if self.len() >= MAX_TRANSACTIONS {
+            return Err(ErrorCode::TooManyTransactions);
+        }
+        let new = |generation, parts, outstanding| Transaction {
+            id,
+            generation,
+            used: true,
+            link: reply.link,
+            state: State::Active,
+            parts,
+            outstanding,
+            first: 1,
+            bytes: 0,
+            touched: 0,
+            ending: None,
+            epoch: 0,
+            waits: Vec::new(),
+        };
+        let index = match self.free.pop() {
+            Some(index) => {
+                let slot = &mut self.slots[index as usize];
+                let (parts, outstanding) =
+                    (std::mem::take(&mut slot.parts), std::mem::take(&mut slot.outstanding));
+                *slot = new(slot.generation.wrapping_add(1), parts, outstanding);
+                index
+            }
+            None => {
+                self.slots.push(new(1, Vec::new(), VecDeque::new()));
+                (self.slots.len() - 1) as u32
+            }
+        };
+        self.numbers.insert(id, index);
+        Ok(index as usize)
+    }
+
+    fn forget(&mut self, index: usize) {
+        let slot = &mut self.slots[index];
+        slot.used = false;
+        slot.parts.clear();
+        slot.outstanding.clear();
+        slot.waits = Vec::new();
+        self.numbers.remove(&slot.id);
+        self.free.push(index as u32);
+    }
+
+    fn operate(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        signal: &SignalView<'_>,
+        body: &Operate,
+    ) {
+        let (session, seq) = (body.session.get(), body.seq.get());
+        let index = match self.find(reply.link, session, seq) {
+            Some(index) => index,
+            None if body.number.get() == 1 => {
+                if !context.map.is_serving() {
+                    return context.out.error(reply, ErrorCode::NotServing, "");
+                }
+                match self.begin(reply, TransactionId { session, seq }) {
+                    Ok(index) => index,
+                    Err(code) => return context.out.error(reply, code, ""),
+                }
+            }
+            None => return context.out.error(reply, ErrorCode::UnknownTransaction, ""),
+        };
+        let transaction = &mut self.slots[index];
+        transaction.touched = self.now;
+        match transaction.state {
+            State::Active => {}
+            State::Failed(code) => return context.out.error(reply, code, ""),
+            State::Preparing | State::Committing => {
+                return context.out.error(reply, ErrorCode::UnknownTransaction, "it is being committed");
+            }
+        }
+        if let Err((code, detail)) = self.send_operation(context, index, reply, signal, body) {
+            let node = context.out.identity.sender.node;
+            context.out.error(reply, code, &detail);
+            self.fail(context, index, code, node);
+        }
+    }
+
+    /// Checks an operation completely and sends it to the primary of its row.
+    fn send_operation(
+        &mut self,
+        context: &mut Context<'_>,
+        index: usize,
+        reply: ReplyTo,
+        signal: &SignalView<'_>,
+        body: &Operate,
+    ) -> Result<(), (ErrorCode, String)> {
+        let handle = self.handle(index);
+        let transaction = &mut self.slots[index];
+        let expected = transaction.first + transaction.outstanding.len() as u32;
+        if body.number.get() != expected {
+            return Err((ErrorCode::InvalidRequest, format!("operation {expected} comes next")));
+        }
+        if transaction.ending.is_some() {
+            return Err((ErrorCode::InvalidRequest, "an operation after the commit".to_owned()));
+        }
+        transaction.bytes += signal.section(0).len() + signal.section(1).len();
+        if expected > MAX_OPERATIONS || transaction.bytes > MAX_BYTES {
+            let most = format!("at most {MAX_OPERATIONS} operations and {MAX_BYTES} bytes");
+            return Err((ErrorCode::TransactionTooLarge, most));
+        }
+        let (partition, node) = check_operation(context, signal, body)?;
+        let lane = context.map.partitions[usize::from(partition)].lane;
+        if let Some(code) = context.out.unreachable(node, lane) {
+            return Err((code, format!("node {node} leads the partition")));
+        }
+        if body.operation != OPERATION_READ && transaction.part(partition).is_none() {
+            transaction.parts.push(Part {
+                partition,
+                node,
+                lane,
+                writes: false,
+                prepared: false,
+                committed: false,
+                replicas: [0; 8],
+            });
+        }
+        let operation = body.operation;
+        let waiting = Outstanding { request_id: reply.request_id, at: self.now, partition, operation };
+        transaction.outstanding.push_back(Some(waiting));
+        context.out.pass_on(Address::Fragments { node, lane }, handle, signal);
+        Ok(())
+    }
+
+    /// The client wants to commit.
+    fn commit(&mut self, context: &mut Context<'_>, reply: ReplyTo, body: &CommitTransaction) {
+        let Some(index) = self.find(reply.link, body.session.get(), body.seq.get()) else {
+            return context.out.error(reply, ErrorCode::UnknownTransaction, "");
+        };
+        let transaction = &mut self.slots[index];
+        transaction.touched = self.now;
+        match transaction.state {
+            State::Active if transaction.ending.is_none() => {}
+            State::Failed(code) => {
+                context.out.error(reply, code, "");
+                return self.forget(index);
+            }
+            State::Active | State::Preparing | State::Committing => {
+                return context.out.error(reply, ErrorCode::UnknownTransaction, "it is being committed");
+            }
+        }
+        transaction.ending = Some(Ending {
+            request_id: reply.request_id,
+            home: context.map.partition_of(body.partition_hash.get()),
+            resolved_below: body.resolved_below.get(),
+        });
+        if !transaction.is_waiting() {
+            self.prepare(context, index);
+        }
+    }
+
+    /// The client wants to roll back.
+    fn rollback(&mut self, context: &mut Context<'_>, reply: ReplyTo, body: &RollbackTransaction) {
+        let Some(index) = self.find(reply.link, body.session.get(), body.seq.get()) else {
+            return context.out.error(reply, ErrorCode::UnknownTransaction, "");
+        };
+        let transaction = &self.slots[index];
+        if matches!(transaction.state, State::Preparing | State::Committing) || transaction.ending.is_some() {
+            return context.out.error(reply, ErrorCode::UnknownTransaction, "it is being committed");
+        }
+        if transaction.state == State::Active {
+            let node = context.out.identity.sender.node;
+            self.fail(context, index, ErrorCode::TransactionFailed, node);
+        }
+        let body = TransactionReply { outcome: OUTCOME_ABORTED.into(), ..TransactionReply::default() };
+        context.out.reply(reply, &body, Sections::none());
+        self.forget(index);
+    }
+
+    /// Gives a transaction up: whoever waits is told, everything that it holds is let go.
+    fn fail(&mut self, context: &mut Context<'_>, index: usize, cause: ErrorCode, node: u32) {
+        let handle = self.handle(index);
+        let transaction = &mut self.slots[index];
+        debug_assert!(transaction.state != State::Committing, "what is decided is not given up");
+        let code = if cause.is_retryable() { cause } else { ErrorCode::TransactionFailed };
+        for waiting in transaction.outstanding.drain(..).flatten() {
+            let reply = ReplyTo { link: transaction.link, request_id: waiting.request_id };
+            context.out.error_of(reply, code, node, "");
+        }
+        for part in transaction.parts.drain(..) {
+            abort_part(context, transaction.id, handle, &part);
+        }
+        transaction.waits.clear();
+        context.counters.transactions_aborted += 1;
+        match transaction.ending.take() {
+            Some(ending) => {
+                let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
+                // Why the home refused is the client's business: the id is used up.
+                let code = if cause == ErrorCode::Aborted { cause } else { code };
+                context.out.error_of(reply, code, node, "");
+                self.forget(index);
+            }
+            None => transaction.state = State::Failed(code),
+        }
+    }
+
+    /// PREPARE to every fragment with changes and to the home of the outcome; without changes the transaction just ends.
+    fn prepare(&mut self, context: &mut Context<'_>, index: usize) {
+        let handle = self.handle(index);
+        let transaction = &mut self.slots[index];
+        let Some(ending) = transaction.ending else { return };
+        transaction.touched = self.now;
+        if !transaction.parts.iter().any(|part| part.writes) {
+            transaction.epoch = context.epoch;
+            return self.decide(context, index);
+        }
+        let home = ending.home;
+        if transaction.part(home).is_none() {
+            let node = primary_of(context, home);
+            transaction.parts.push(Part {
+                partition: home,
+                node,
+                lane: context.map.partitions[usize::from(home)].lane,
+                writes: true,
+                prepared: false,
+                committed: false,
+                replicas: [0; 8],
+            });
+        }
+        transaction.state = State::Preparing;
+        for part in &mut transaction.parts {
+            let is_home = part.partition == home;
+            part.writes |= is_home;
+            if !part.writes {
+                continue;
+            }
+            let body = Prepare {
+                session: transaction.id.session.into(),
+                seq: transaction.id.seq.into(),
+                resolved_below: ending.resolved_below.into(),
+                partition: part.partition.into(),
+                flags: if is_home { FLAG_HOME } else { 0 }.into(),
+                reserved: 0.into(),
+            };
+            let to = Address::Fragments { node: part.node, lane: part.lane };
+            context.out.post(to, handle, &body, Sections::none());
+        }
+    }
+
+    /// Everything is prepared: the decision, in an epoch not below any that was heard of.
+    fn decide(&mut self, context: &mut Context<'_>, index: usize) {
+        let handle = self.handle(index);
+        let transaction = &mut self.slots[index];
+        transaction.state = State::Committing;
+        transaction.epoch = transaction.epoch.max(context.epoch);
+        for part in &mut transaction.parts {
+            if !part.writes {
+                // It only read there; with the last lock taken long ago, they may all go now.
+                abort_part(context, transaction.id, handle, part);
+                part.committed = true;
+                continue;
+            }
+            let body = CommitRows {
+                session: transaction.id.session.into(),
+                seq: transaction.id.seq.into(),
+                epoch: transaction.epoch.into(),
+                commit_time: 0.into(),
+                partition: part.partition.into(),
+                origin_cluster: 0.into(),
+                reserved: 0.into(),
+            };
+            let last = part.replicas.iter().rev().find(|node| **node != 0);
+            let node = last.map_or(part.node, |node| u32::from(*node));
+            let to = |node| Address::Fragments { node, lane: part.lane };
+            if context.planted_bug == 7 && node != part.node {
+                context.out.post(to(part.node), handle, &body, Sections::none());
+            }
+            context.out.post(to(node), handle, &body, Sections::none());
+        }
+        self.end_if_committed(context, index);
+    }
+
+    /// Tells the client once all rows are exposed, and lets the replicas forget.
+    fn end_if_committed(&mut self, context: &mut Context<'_>, index: usize) {
+        let handle = self.handle(index);
+        let transaction = &mut self.slots[index];
+        if !transaction.parts.iter().all(|part| part.committed) {
+            return;
+        }
+        context.counters.transactions_committed += 1;
+        if let Some(ending) = transaction.ending {
+            let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
+            let body = TransactionReply {
+                outcome: OUTCOME_COMMITTED.into(),
+                epoch: transaction.epoch.into(),
+                ..TransactionReply::default()
+            };
+            context.out.reply(reply, &body, Sections::none());
+        }
+        for part in transaction.parts.iter().filter(|part| part.writes) {
+            let body = Complete {
+                session: transaction.id.session.into(),
+                seq: transaction.id.seq.into(),
+                partition: part.partition.into(),
+                reserved: 0.into(),
+                reserved_2: 0.into(),
+            };
+            for node in part.replicas.iter().filter(|node| **node != 0) {
+                let to = Address::Fragments { node: u32::from(*node), lane: part.lane };
+                context.out.post(to, handle, &body, Sections::none());
+            }
+        }
+        self.forget(index);
+    }
+
+    /// A signal of an LDM or of another coordinator.
+    pub fn signal(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+        match signal.signal_type() {
+            SignalType::OperateReply => self.operation_done(context, signal),
+            SignalType::Prepared => self.part_prepared(context, signal),
+            SignalType::Committed => self.part_committed(context, signal),
+            SignalType::LockWait => self.operation_waits(context, signal),
+            SignalType::DeadlockProbe => {
+                if let Some(body) = signal.body::<DeadlockProbe>() {
+                    self.probe(context, body);
+                }
+            }
+            _ => context.out.errors += 1,
+        }
+    }
+
+    fn operation_done(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<OperateReply>() else { return };
+        let Some(index) = self.of_handle(signal) else { return };
+        let transaction = &mut self.slots[index];
+        let number = body.number.get();
+        if transaction.state != State::Active {
+            return;
+        }
+        let Some(waiting) = transaction.take_outstanding(number) else { return };
+        transaction.touched = self.now;
+        transaction.waits.retain(|(waits, _)| *waits != number);
+        let reads =
+            matches!(waiting.operation, OPERATION_READ | OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE);
+        let code = body.code.get();
+        let fine = code == 0 || (reads && code == ErrorCode::RowNotFound as u16);
+        let reply = ReplyTo { link: transaction.link, request_id: waiting.request_id };
+        let of_row = [ErrorCode::RowNotFound, ErrorCode::DuplicateKey, ErrorCode::VersionMismatch];
+        if fine || of_row.iter().any(|known| *known as u16 == code) {
+            if context.out.waiting(reply.link) > BACKLOG_REFUSE_BYTES {
+                context.out.error(reply, ErrorCode::ReplyBufferFull, "");
+                let node = context.out.identity.sender.node;
+                return self.fail(context, index, ErrorCode::ReplyBufferFull, node);
+            }
+            context.out.relay(reply.link, reply.request_id, signal);
+        } else {
+            let code = ErrorCode::from_number(code).unwrap_or(ErrorCode::Internal);
+            let detail = String::from_utf8_lossy(signal.section(0));
+            context.out.error_of(reply, code, body.node.get(), &detail);
+        }
+        if !fine {
+            let code = ErrorCode::from_number(code).unwrap_or(ErrorCode::Internal);
+            return self.fail(context, index, code, body.node.get());
+        }
+        let transaction = &mut self.slots[index];
+        if !reads && body.flags.get() & FLAG_IGNORED == 0 {
+            let part = transaction.part(waiting.partition);
+            part.into_iter().for_each(|part| part.writes = true);
+        }
+        if transaction.ending.is_some() && !transaction.is_waiting() {
+            self.prepare(context, index);
+        }
+    }
+
+    fn part_prepared(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<Prepared>() else { return };
+        let Some(index) = self.of_handle(signal) else { return };
+        let transaction = &mut self.slots[index];
+        if transaction.state != State::Preparing {
+            return;
+        }
+        if body.code.get() != 0 {
+            let code = ErrorCode::from_number(body.code.get()).unwrap_or(ErrorCode::Internal);
+            return self.fail(context, index, code, body.node.get());
+        }
+        transaction.epoch = transaction.epoch.max(body.epoch.get());
+        let Some(part) = transaction.part(body.partition.get()) else { return };
+        part.prepared = true;
+        part.replicas = body.replicas;
+        if transaction.parts.iter().all(|part| part.prepared || !part.writes) {
+            self.decide(context, index);
+        }
+    }
+
+    fn part_committed(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<Committed>() else { return };
+        let Some(index) = self.of_handle(signal) else { return };
+        let transaction = &mut self.slots[index];
+        if transaction.state != State::Committing {
+            return;
+        }
+        let Some(part) = transaction.part(body.partition.get()) else { return };
+        part.committed = true;
+        self.end_if_committed(context, index);
+    }
+
+    /// An operation waits: remembers for whom, and looks for a circle.
+    fn operation_waits(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+        let Some(body) = signal.body::<LockWait>() else { return };
+        let Some(index) = self.of_handle(signal) else { return };
+        let transaction = &mut self.slots[index];
+        let number = body.number.get();
+        let outstanding = number.checked_sub(transaction.first);
+        let outstanding = outstanding.and_then(|offset| transaction.outstanding.get(offset as usize));
+        if transaction.state != State::Active || !matches!(outstanding, Some(Some(_))) {
+            return;
+        }
+        let waits_for = blockers(signal.section(0));
+        match transaction.waits.iter_mut().find(|(waits, _)| *waits == number) {
+            Some((_, known)) => {
+                known.clear();
+                known.extend_from_slice(waits_for);
+            }
+            None => transaction.waits.push((number, waits_for.to_vec())),
+        }
+        let id = transaction.id;
+        let probe = DeadlockProbe {
+            initiator_session: id.session.into(),
+            initiator_seq: id.seq.into(),
+            initiator_node: context.out.identity.sender.node.into(),
+            initiator_coordinator: u32::from(self.number).into(),
+            ..DeadlockProbe::default()
+        };
+        for blocker in waits_for {
+            send_probe(context, &probe, blocker);
+        }
+    }
+
+    /// A probe asks whom one of the transactions here waits for.
+    fn probe(&mut self, context: &mut Context<'_>, body: &DeadlockProbe) {
+        let initiator =
+            TransactionId { session: body.initiator_session.get(), seq: body.initiator_seq.get() };
+        let target = TransactionId { session: body.target_session.get(), seq: body.target_seq.get() };
+        let Some(index) = self.numbers.get(&target).map(|index| *index as usize) else { return };
+        let transaction = &self.slots[index];
+        if transaction.state != State::Active || transaction.waits.is_empty() {
+            return;
+        }
+        if target == initiator {
+            context.counters.deadlocks += 1;
+            let node = context.out.identity.sender.node;
+            return self.fail(context, index, ErrorCode::Deadlock, node);
+        }
+        if body.hops.get() >= PROBE_HOPS {
+            return;
+        }
+        let probe = DeadlockProbe { hops: (body.hops.get() + 1).into(), ..*body };
+        for blocker in transaction.waits.iter().flat_map(|(_, blockers)| blockers) {
+            send_probe(context, &probe, blocker);
+        }
+    }
+
+    /// A client's link is gone: its transactions are rolled back, unless the decision is under way.
+    pub fn link_closed(&mut self, context: &mut Context<'_>, link: LinkId) {
+        for index in 0..self.slots.len() {
+            let transaction = &self.slots[index];
+            let undecided = matches!(transaction.state, State::Active | State::Failed(_));
+            if !transaction.used || transaction.link != link || !undecided {
+                continue;
+            }
+            if transaction.state == State::Active {
+                let node = context.out.identity.sender.node;
+                self.slots[index].ending = None;
+                self.fail(context, index, ErrorCode::NodeUnreachable, node);
+            }
+            self.forget(index);
+        }
+    }
+
+    /// Gives up what has taken too long.
+    pub fn tick(&mut self, context: &mut Context<'_>) {
+        if self.now < self.look_at || self.numbers.is_empty() {
+            return;
+        }
+        self.look_at = self.now + LOOK_EVERY;
+        let node = context.out.identity.sender.node;
+        for index in 0..self.slots.len() {
+            let transaction = &self.slots[index];
+            if !transaction.used {
+                continue;
+            }
+            let oldest = transaction.outstanding.front().copied().flatten();
+            let silent = self.now.saturating_sub(transaction.touched);
+            match transaction.state {
+                State::Active => {
+                    if let Some(oldest) = oldest {
+                        if self.now.saturating_sub(oldest.at) > LOCK_WITHIN {
+                            self.fail(context, index, ErrorCode::LockTimeout, node);
+                        }
+                    } else if silent > IDLE_WITHIN {
+                        self.fail(context, index, ErrorCode::TransactionIdle, node);
+                    }
+                }
+                State::Failed(_) if silent > 2 * IDLE_WITHIN => self.forget(index),
+                State::Preparing if silent > PREPARE_WITHIN => {
+                    self.fail(context, index, ErrorCode::NodeUnreachable, node);
+                }
+                State::Failed(_) | State::Preparing | State::Committing => {}
+            }
+        }
+    }
+}
+
+/// ABORT to a fragment.
+fn abort_part(context: &mut Context<'_>, id: TransactionId, handle: Handle, part: &Part) {
+    let body = AbortRows {
+        session: id.session.into(),
+        seq: id.seq.into(),
+        partition: part.partition.into(),
+        reserved: 0.into(),
+        reserved_2: 0.into(),
+    };
+    let to = |node| Address::Fragments { node, lane: part.lane };
+    context.out.post(to(part.node), handle, &body, Sections::none());
+    if context.planted_bug == 5 && part.writes {
+        let backup = context.map.state.view.partitions[usize::from(part.partition)].replicas.get(1).copied();
+        let body = AbortPrepared {
+            partition: part.partition.into(),
+            session: id.session.into(),
+            seq: id.seq.into(),
+            ..AbortPrepared::default()
+        };
+        context.out.post(to(backup.unwrap_or(part.node)), handle, &body, Sections::none());
+    }
+}
+
+/// Follows a waiting transaction's edge, if the initiator is the younger one: so only the youngest of a circle finds it.
+fn send_probe(context: &mut Context<'_>, probe: &DeadlockProbe, blocker: &Blocker) {
+    let initiator = (probe.initiator_session.get(), probe.initiator_seq.get());
+    let target = (blocker.session.get(), blocker.seq.get());
+    if target > initiator {
+        return;
+    }
+    let number = blocker.coordinator.get() as u8;
+    let to = Address::Coordinator { node: blocker.node.get(), lane: COORDINATOR_LANE, number };
+    let body = DeadlockProbe { target_session: blocker.session, target_seq: blocker.seq, ..*probe };
+    context.out.post(to, Handle { number, transaction: 0 }, &body, Sections::none());
+}
+
+fn primary_of(context: &Context<'_>, partition: u16) -> u32 {
+    match context.map.partitions[usize::from(partition)].role {
+        Role::Primary { .. } => context.out.identity.sender.node,
+        Role::Backup { primary } | Role::Elsewhere { primary } => primary,
+    }
+}
+
+/// Checks an operation completely; its partition and the node that leads it.
+fn check_operation(
+    context: &Context<'_>,
+    signal: &SignalView<'_>,
+    body: &Operate,
+) -> Result<(u16, u32), (ErrorCode, String)> {
+    let found = table_of(context, body.table.get(), body.table_version.get());
+    let (_, table) = found.map_err(|route| match route {
+        Route::Refused(code, detail) => (code, detail),
+        Route::Here { .. } | Route::Node { .. } => (ErrorCode::Internal, String::new()),
+    })?;
+    let (key, value) = (signal.section(0), signal.section(1));
+    table.layout.validate_key(key).map_err(|error| (ErrorCode::InvalidKey, error.to_string()))?;
+    match body.operation {
+        OPERATION_INSERT | OPERATION_UPSERT => {
+            table.layout.validate_value(value).map_err(|error| (ErrorCode::InvalidRow, error.to_string()))?;
+        }
+        OPERATION_UPDATE => {
+            validate_update(&table.layout, value)
+                .map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))?;
+        }
+        OPERATION_DELETE | OPERATION_READ | OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE
+            if value.is_empty() => {}
+        _ => {
+            return Err((ErrorCode::InvalidRequest, "unknown operation or unexpected value".to_owned()));
+        }
+    }
+    let hash = key_hash(key);
+    let partition = context.map.partition_of(table.layout.partition_hash_from(key, hash));
+    Ok((partition, primary_of(context, partition)))
+}
