@@ -147,6 +147,12 @@ pub struct Plan {
     pub clients: u32,
     /// Clients that speak the protocol themselves and stretch its rules.
     pub direct_clients: u32,
+    /// Clients that move money between accounts in transactions.
+    pub bankers: u32,
+    /// Accounts of the bank.
+    pub accounts: u64,
+    /// Transactions that each banker keeps under way.
+    pub clerks: usize,
     /// Lanes between data nodes; 0 leaves their number to the management nodes.
     pub lanes: u16,
     /// Partitions; 0 leaves their number to the management nodes.
@@ -191,6 +197,9 @@ impl Plan {
             management_nodes,
             clients: everyone - direct_clients,
             direct_clients,
+            bankers: 0,
+            accounts: 0,
+            clerks: 0,
             lanes: random.between(1, 3) as u16,
             partitions: random.between(4, 16) as u16,
             parts: Vec::new(),
@@ -215,6 +224,12 @@ impl Plan {
         if random.chance(200_000) {
             plan.partitions = 0;
         }
+        // With less memory the accounts themselves may not fit.
+        if random.chance(700_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 1 << 20) {
+            plan.bankers = random.between(1, 3) as u32;
+        }
+        plan.accounts = *random.pick(&[2, 3, 6, 12]);
+        plan.clerks = random.between(1, 4) as usize;
         plan
     }
 

@@ -3,10 +3,10 @@
 use crate::checker;
 use crate::history::{History, Register, Seen, Violation};
 use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
-use crate::process::{Change, Client, DirectClient, LastScan, Mode, Process};
+use crate::process::{BankClient, Change, Client, DirectClient, LastScan, Mode, Process};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::trace::{ProcessNumber, Trace, What};
-use crate::workload::Shape;
+use crate::workload::{FIRST_BALANCE, Shape};
 use crate::world::{FaultCounts, Role, World};
 use duet_datanode_core::{NodeCounters, ReplicaDigest};
 use duet_protocol::record::ClusterState;
@@ -109,6 +109,9 @@ impl Run {
                 ("replayed", counters.replayed),
                 ("lane frames resent", counters.lane_frames_resent),
                 ("links refused", counters.links_refused),
+                ("transactions committed", counters.transactions_committed),
+                ("transactions rolled back", counters.transactions_aborted),
+                ("deadlocks", counters.deadlocks),
             ] {
                 *sights.entry(name).or_default() += count;
             }
@@ -151,6 +154,10 @@ impl Run {
                     let NodeCounters {
                         pending_writes,
                         queued_writes,
+                        transactions,
+                        row_locks,
+                        participants,
+                        prepared,
                         view,
                         serving,
                         rows,
@@ -158,7 +165,7 @@ impl Run {
                         ..
                     } = node.kernel.counters();
                     text += &format!(
-                        "{:?}: pending {pending_writes}, queued {queued_writes}, view {view}, serving {serving}, rows {rows}, memory {memory_used_bytes}\n",
+                        "{:?}: pending {pending_writes}, queued {queued_writes}, transactions {transactions}, locks {row_locks}, participants {participants}, prepared {prepared}, view {view}, serving {serving}, rows {rows}, memory {memory_used_bytes}\n",
                         slot.role
                     );
                 }
@@ -186,7 +193,8 @@ impl Run {
     fn direct(&mut self) -> Result<&mut DirectClient, Violation> {
         let direct = self.world.slots.iter_mut().find_map(|slot| match &mut slot.process {
             Some(Process::Direct(client)) => Some(client.as_mut()),
-            Some(Process::DataNode(_) | Process::Management(_) | Process::Client(_)) | None => None,
+            Some(Process::DataNode(_) | Process::Management(_) | Process::Client(_) | Process::Bank(_))
+            | None => None,
         });
         direct.ok_or_else(|| Violation::new("processes start", "there is no direct client"))
     }
@@ -271,6 +279,7 @@ impl Run {
         self.collect_history();
         let tables = self.lasting_tables()?;
         checker::check(&self.history, Some(&rows), &tables)?;
+        self.judge_bank(true)?;
         self.drop_everything()
     }
 
@@ -281,7 +290,8 @@ impl Run {
                 let node = &management.node;
                 (node.gauges(self.world.now()).leading == 1).then(|| node.state())
             }
-            Some(Process::DataNode(_) | Process::Client(_) | Process::Direct(_)) | None => None,
+            Some(Process::DataNode(_) | Process::Client(_) | Process::Bank(_) | Process::Direct(_))
+            | None => None,
         })
     }
 
@@ -355,6 +365,10 @@ impl Run {
                 counters.pending_writes == 0
                     && counters.queued_writes == 0
                     && counters.lane_retained_bytes == 0
+                    && counters.transactions == 0
+                    && counters.row_locks == 0
+                    && counters.participants == 0
+                    && counters.prepared == 0
             })
     }
 
@@ -388,6 +402,38 @@ impl Run {
             self.world.trace.fold(value);
         }
         Ok(())
+    }
+
+    fn bankers(&mut self) -> impl Iterator<Item = &mut BankClient> {
+        self.world.slots.iter_mut().filter_map(|slot| match &mut slot.process {
+            Some(Process::Bank(client)) => Some(client.as_mut()),
+            Some(Process::DataNode(_) | Process::Management(_) | Process::Client(_) | Process::Direct(_))
+            | None => None,
+        })
+    }
+
+    /// The money is all there, every increment counted once, and the transactions have an order.
+    fn judge_bank(&mut self, at_rest: bool) -> Result<(), Violation> {
+        let mut last = BTreeMap::new();
+        if at_rest && self.world.plan.bankers > 0 {
+            self.bankers().take(1).for_each(BankClient::read_last);
+            self.wait("the accounts are read at the end", REST_LIMIT, |run| {
+                run.bankers().all(|banker| banker.is_idle())
+            })?;
+            let rows = self.bankers().next().map(BankClient::last_rows).unwrap_or_default();
+            let touched: u64 = self.bankers().map(|banker| banker.touched).sum();
+            let accounts = self.world.plan.accounts;
+            let money: i64 = rows.values().map(|row| row.balance).sum();
+            let touches: i64 = rows.values().map(|row| row.touches).sum();
+            if money != FIRST_BALANCE * accounts as i64 || touches != touched as i64 {
+                let detail =
+                    format!("{money} in {accounts} accounts, {touches} of {touched} touches: {rows:?}");
+                return Err(Violation::new("money is neither made nor lost", detail));
+            }
+            last = rows.into_iter().map(|(key, row)| (key, row.stamp)).collect();
+        }
+        let records: Vec<_> = self.bankers().flat_map(|banker| std::mem::take(&mut banker.records)).collect();
+        checker::check_bank(&records, &last)
     }
 
     fn scan_all(&mut self, last: LastScan) -> Result<BTreeMap<Register, Seen>, Violation> {
@@ -443,6 +489,7 @@ impl Run {
         self.collect_history();
         let tables = self.lasting_tables()?;
         checker::check(&self.history, Some(&rows), &tables)?;
+        self.judge_bank(false)?;
         self.refuse_the_returning(victim, node)
     }
 

@@ -429,6 +429,15 @@ impl World {
                         Violation::new("exposed means held by all replicas", detail)
                     });
                 }
+                if node.kernel.is_undecided(*partition, *seq) {
+                    self.violation.get_or_insert_with(|| {
+                        let detail = format!(
+                            "a client was told of seq {seq} of partition {partition}, {:?} does not know its fate",
+                            slot.role
+                        );
+                        Violation::new("exposed means decided by all replicas", detail)
+                    });
+                }
             }
         }
         told.clear();

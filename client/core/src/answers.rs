@@ -37,6 +37,8 @@ impl ClientCore {
             SignalType::ReadReply => self.read_reply(now, signal, view),
             SignalType::WriteReply => self.write_reply(now, signal, view),
             SignalType::ScanReply => self.scan_reply(now, signal, view),
+            SignalType::OperateReply => self.operate_reply(now, signal),
+            SignalType::TransactionReply => self.transaction_reply(signal),
             SignalType::ErrorReply => self.error_reply(now, endpoint, signal),
             SignalType::ResolveReply => self.resolve_reply(signal),
             SignalType::SessionOpened => {
@@ -242,6 +244,9 @@ impl ClientCore {
             return;
         }
         let Some((batch, index)) = self.batches.find(id, State::InFlight) else { return };
+        if batch.transaction.is_some() {
+            return self.transaction_refused(now, id, body.code.get(), body.node.get(), detail);
+        }
         let operation = &mut batch.operations[index];
         let is_write = operation.kind.is_write();
         let mut number = body.code.get();

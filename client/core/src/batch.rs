@@ -4,6 +4,7 @@ use crate::interface::Nanoseconds;
 use crate::key::Key;
 use crate::outcome::Outcome;
 use crate::scan::Page;
+use crate::transaction::{Ending, TransactionHandle};
 use crate::{Error, Table};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::{RowVersion, TransactionId};
@@ -30,6 +31,15 @@ pub enum Expectation {
     Any,
     /// Exactly this one (compare-and-set).
     Version(RowVersion),
+}
+
+/// How a transaction locks a row that it reads, until it ends.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lock {
+    /// Others may read it locked so too, nobody may change it.
+    Shared,
+    /// Nobody else may lock or change it.
+    Exclusive,
 }
 
 /// The next rows of a fragment to be asked for.
@@ -59,6 +69,9 @@ pub struct Written {
     pub result_bytes: u8,
     /// Whether the answer came from the outcome record of an earlier try.
     pub replayed: bool,
+    /// In a transaction: it did nothing, because the row was missing or existed, and was told to accept that. The version is
+    /// that of the committed row before the transaction.
+    pub ignored: bool,
 }
 
 impl Written {
@@ -86,6 +99,8 @@ pub enum Reply<'a> {
     Page(Page<'a>),
     /// Resolve.
     Resolved(Outcome),
+    /// Commit or roll-back.
+    Ended(Ending),
 }
 
 /// Kinds of operations.
@@ -98,14 +113,38 @@ pub(crate) enum Kind {
     Delete,
     Scan,
     Resolve,
+    ReadShared,
+    ReadExclusive,
+    Commit,
+    Rollback,
 }
 
 impl Kind {
     pub(crate) fn is_write(self) -> bool {
         match self {
             Kind::Insert | Kind::Update | Kind::Upsert | Kind::Delete => true,
-            Kind::Read | Kind::Scan | Kind::Resolve => false,
+            Kind::Read
+            | Kind::Scan
+            | Kind::Resolve
+            | Kind::ReadShared
+            | Kind::ReadExclusive
+            | Kind::Commit
+            | Kind::Rollback => false,
         }
+    }
+
+    pub(crate) fn is_read(self) -> bool {
+        matches!(self, Kind::Read | Kind::ReadShared | Kind::ReadExclusive)
+    }
+
+    /// Whether it is about one row.
+    pub(crate) fn has_row(self) -> bool {
+        self.is_write() || self.is_read()
+    }
+
+    /// Whether it means nothing outside of a transaction.
+    pub(crate) fn needs_transaction(self) -> bool {
+        matches!(self, Kind::ReadShared | Kind::ReadExclusive | Kind::Commit | Kind::Rollback)
     }
 }
 
@@ -128,8 +167,10 @@ pub(crate) const FLAG_IN_DOUBT: u8 = 2;
 pub(crate) const FLAG_FENCING: u8 = 4;
 /// Write: replayed. Scan: complete.
 pub(crate) const FLAG_RESULT: u8 = 8;
-/// Resolve: committed.
+/// Resolve, commit: committed.
 pub(crate) const FLAG_COMMITTED: u8 = 16;
+/// In a transaction: the operation may do nothing, where it would otherwise fail for a missing or existing row.
+pub(crate) const FLAG_IGNORE: u8 = 32;
 
 /// An operation: request, progress and result.
 #[derive(Clone, Debug)]
@@ -172,6 +213,8 @@ pub struct Batch {
     pub tag: u64,
     /// Time after which its operations end; 0 for the client's usual time.
     pub timeout: Nanoseconds,
+    /// The transaction that its operations belong to. Those on one row are executed in order; none is tried again by itself.
+    pub transaction: Option<TransactionHandle>,
     pub(crate) operations: Vec<Operation>,
     pub(crate) bytes: Vec<u8>,
     pub(crate) replies: Vec<u8>,
@@ -204,6 +247,7 @@ impl Batch {
         self.bytes.clear();
         self.replies.clear();
         self.tables.clear();
+        self.transaction = None;
     }
 
     /// Bytes of memory that its buffers hold.
@@ -307,6 +351,59 @@ impl Batch {
     /// When the values are not a key of the table, or the batch is full; then nothing is added.
     pub fn read<K: Key + ?Sized>(&mut self, table: &Arc<Table>, key: &K) -> Result<usize, Error> {
         self.add(Kind::Read, table, Expectation::Any, |table, bytes| encode_key(table, key, bytes))
+    }
+
+    /// In a transaction: reads the row of a key and locks it, also when there is no row. Returns the number of the operation.
+    ///
+    /// # Errors
+    /// When the values are not a key of the table, or the batch is full; then nothing is added.
+    pub fn read_locked<K: Key + ?Sized>(
+        &mut self,
+        table: &Arc<Table>,
+        key: &K,
+        lock: Lock,
+    ) -> Result<usize, Error> {
+        let kind = kind_of(lock);
+        self.add(kind, table, Expectation::Any, |table, bytes| encode_key(table, key, bytes))
+    }
+
+    /// As [`Batch::read_locked`], with an encoded key.
+    ///
+    /// # Errors
+    /// When the key is not one of the table, or the batch is full; then nothing is added.
+    pub fn read_key_locked(&mut self, table: &Arc<Table>, key: &[u8], lock: Lock) -> Result<usize, Error> {
+        let kind = kind_of(lock);
+        self.add(kind, table, Expectation::Any, |table, bytes| append_key(table, key, bytes))
+    }
+
+    /// In a transaction: lets an insert do nothing when there is a row, an update or delete when there is none, instead of
+    /// ending the transaction.
+    pub fn ignore_row(&mut self, index: usize) {
+        if let Some(operation) = self.operations.get_mut(index) {
+            operation.flags |= FLAG_IGNORE;
+        }
+    }
+
+    /// Commits the transaction, as the last operation of its last batch. Returns the number of the operation.
+    ///
+    /// # Errors
+    /// When the batch is full; then nothing is added.
+    pub fn commit(&mut self) -> Result<usize, Error> {
+        self.add_end(Kind::Commit)
+    }
+
+    /// Rolls the transaction back. Returns the number of the operation.
+    ///
+    /// # Errors
+    /// When the batch is full; then nothing is added.
+    pub fn rollback(&mut self) -> Result<usize, Error> {
+        self.add_end(Kind::Rollback)
+    }
+
+    fn add_end(&mut self, kind: Kind) -> Result<usize, Error> {
+        let index = self.resolve(TransactionId::default())?;
+        self.operations[index].kind = kind;
+        Ok(index)
     }
 
     /// Inserts a row given by the values of all columns in table order; no row may have its key.
@@ -486,14 +583,14 @@ impl Batch {
             return Err(Error::new(ErrorCode::InvalidRequest, "the batch is not completed"));
         }
         if operation.code != 0
-            && !(operation.kind == Kind::Read && operation.code == ErrorCode::RowNotFound as u16)
+            && !(operation.kind.is_read() && operation.code == ErrorCode::RowNotFound as u16)
         {
             return Err(self.error(operation));
         }
         let reply = self.reply_bytes(operation);
         Ok(match operation.kind {
-            Kind::Read if operation.code != 0 => Reply::NoRow,
-            Kind::Read => {
+            Kind::Read | Kind::ReadShared | Kind::ReadExclusive if operation.code != 0 => Reply::NoRow,
+            Kind::Read | Kind::ReadShared | Kind::ReadExclusive => {
                 let start = operation.bytes_start as usize;
                 let key = &self.bytes[start..start + usize::from(operation.key_bytes)];
                 let layout = self.tables[usize::from(operation.table)].layout();
@@ -504,7 +601,8 @@ impl Batch {
                 version: operation.version,
                 result: operation.result,
                 result_bytes: operation.result_bytes,
-                replayed: operation.flags & FLAG_RESULT != 0,
+                replayed: operation.flags & FLAG_RESULT != 0 && self.transaction.is_none(),
+                ignored: operation.flags & FLAG_RESULT != 0 && self.transaction.is_some(),
             }),
             Kind::Scan => Reply::Page(Page {
                 table: &self.tables[usize::from(operation.table)],
@@ -519,6 +617,10 @@ impl Batch {
                 result_bytes: operation.result_bytes,
             }),
             Kind::Resolve => Reply::Resolved(Outcome::Aborted),
+            Kind::Commit | Kind::Rollback => Reply::Ended(Ending {
+                committed: operation.flags & FLAG_COMMITTED != 0,
+                epoch: operation.version.epoch,
+            }),
         })
     }
 
@@ -531,7 +633,7 @@ impl Batch {
         match self.reply(index)? {
             Reply::Row { row, .. } => Ok(Some(row)),
             Reply::NoRow => Ok(None),
-            Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) => Err(wrong_kind()),
+            Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_) => Err(wrong_kind()),
         }
     }
 
@@ -543,7 +645,22 @@ impl Batch {
     pub fn written(&self, index: usize) -> Result<Written, Error> {
         match self.reply(index)? {
             Reply::Written(written) => Ok(written),
-            Reply::Row { .. } | Reply::NoRow | Reply::Page(_) | Reply::Resolved(_) => Err(wrong_kind()),
+            Reply::Row { .. } | Reply::NoRow | Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_) => {
+                Err(wrong_kind())
+            }
+        }
+    }
+
+    /// How a commit or roll-back ended the transaction.
+    ///
+    /// # Errors
+    /// What the operation ended with; `InvalidRequest` when it is neither.
+    pub fn ending(&self, index: usize) -> Result<Ending, Error> {
+        match self.reply(index)? {
+            Reply::Ended(ending) => Ok(ending),
+            Reply::Row { .. } | Reply::NoRow | Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) => {
+                Err(wrong_kind())
+            }
         }
     }
 
@@ -551,7 +668,7 @@ impl Batch {
     pub fn error_count(&self) -> usize {
         let found = |operation: &&Operation| {
             operation.code != 0
-                && !(operation.kind == Kind::Read && operation.code == ErrorCode::RowNotFound as u16)
+                && !(operation.kind.is_read() && operation.code == ErrorCode::RowNotFound as u16)
         };
         self.operations.iter().filter(found).count()
     }
@@ -573,10 +690,10 @@ impl Batch {
         self.replies.clear();
         for operation in &mut self.operations {
             operation.state = State::Waiting;
-            operation.flags &= FLAG_EXPECT;
+            operation.flags &= FLAG_EXPECT | FLAG_IGNORE;
             (operation.code, operation.node, operation.tries) = (0, 0, 0);
             (operation.reply_start, operation.reply_bytes) = (0, 0);
-            if operation.kind.is_write() {
+            if operation.kind != Kind::Resolve {
                 operation.transaction = TransactionId::default();
             }
         }
@@ -604,6 +721,13 @@ impl Batch {
         } else {
             self.keep_reply(index, detail);
         }
+    }
+}
+
+fn kind_of(lock: Lock) -> Kind {
+    match lock {
+        Lock::Shared => Kind::ReadShared,
+        Lock::Exclusive => Kind::ReadExclusive,
     }
 }
 

@@ -10,6 +10,7 @@ use crate::jobs::Jobs;
 use crate::outcome::{Outcome, Outcomes};
 use crate::random::Random;
 use crate::refresh::Refresh;
+use crate::transaction::Transactions;
 use crate::wire::Wire;
 use crate::{Batch, Table};
 use duet_protocol::error::ErrorCode;
@@ -54,6 +55,7 @@ pub struct ClientCore {
     /// No batch ends before this time.
     pub(crate) earliest_deadline: Nanoseconds,
     pub(crate) outcomes: Outcomes,
+    pub(crate) transactions: Transactions,
     pub(crate) jobs: Jobs,
     pub(crate) refresh: Refresh,
     pub(crate) random: Random,
@@ -82,6 +84,7 @@ impl ClientCore {
             retries: BinaryHeap::new(),
             earliest_deadline: Nanoseconds::MAX,
             outcomes: Outcomes::default(),
+            transactions: Transactions::default(),
             jobs: Jobs::default(),
             refresh: Refresh::default(),
             links: Vec::new(),
@@ -229,9 +232,9 @@ impl ClientCore {
         })
     }
 
-    /// Whether no batch and no schema change is under way.
+    /// Whether no batch, no transaction and no schema change is under way.
     pub fn is_idle(&self) -> bool {
-        self.batches.len() == 0 && self.jobs.is_empty()
+        self.batches.len() == 0 && self.jobs.is_empty() && self.transactions.is_empty()
     }
 
     /// The cluster state, once one is known.
@@ -347,6 +350,7 @@ impl ClientCore {
         endpoint.unlink(Phase::Waiting { until });
         self.jobs.link_lost(now, index);
         if was_ready {
+            self.transactions_lost(now, index);
             self.operations_lost(index);
             self.outcomes.link_lost(now, index, &mut self.random);
             self.refresh.link_lost(index);

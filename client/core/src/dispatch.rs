@@ -43,10 +43,18 @@ impl ClientCore {
         let base = self.batches.reserve();
         self.batches.operations += count;
         self.earliest_deadline = self.earliest_deadline.min(batch.deadline);
-        let mut has_resolve = false;
+        if batch.transaction.is_some() {
+            self.batches.put(base, batch);
+            return self.submit_in_transaction(now, base);
+        }
+        let (mut has_resolve, mut misplaced) = (false, Vec::new());
         for index in 0..count {
             if batch.operations[index].kind == Kind::Resolve {
                 has_resolve = true;
+                continue;
+            }
+            if batch.operations[index].kind.needs_transaction() {
+                misplaced.push(index);
                 continue;
             }
             let sent = self.wire.send(now, base, &mut batch, index, false);
@@ -55,6 +63,13 @@ impl ClientCore {
             }
         }
         self.batches.put(base, batch);
+        for index in misplaced {
+            if let Some(batch) = self.batches.batch(base) {
+                let reference = request_id(base, index, batch.operations[index].attempt);
+                batch.keep_error(index, ErrorCode::InvalidRequest as u16, 0, b"only in a transaction");
+                self.finish(reference);
+            }
+        }
         if has_resolve {
             self.start_resolves(base, count);
         }
@@ -82,6 +97,7 @@ impl ClientCore {
 
     /// Sends what waits and can be sent now.
     pub(crate) fn pump(&mut self, now: Nanoseconds) {
+        self.pump_transactions(now);
         for _ in 0..self.waiting_for_number.len() {
             if !self.wire.sessions.has_room(now) {
                 break;
@@ -140,7 +156,7 @@ impl ClientCore {
         let endpoint = &mut self.wire.endpoints[position];
         let node = endpoint.node();
         let mut retried = 0;
-        for (base, batch) in self.batches.iter_mut() {
+        for (base, batch) in self.batches.iter_mut().filter(|(_, batch)| batch.transaction.is_none()) {
             for index in 0..batch.operations.len() {
                 let operation = &mut batch.operations[index];
                 if operation.state != State::InFlight || usize::from(operation.endpoint) != position {
@@ -219,6 +235,9 @@ impl ClientCore {
     fn expire_operation(&mut self, now: Nanoseconds, reference: u64) {
         let limit = self.wire.limits.unknown_outcomes;
         let Some(batch) = self.batches.batch(reference) else { return };
+        if batch.transaction.is_some() {
+            return self.expire_in_transaction(now, reference);
+        }
         let index = index_of(reference);
         let operation = &batch.operations[index];
         let in_flight = operation.state == State::InFlight;
@@ -308,6 +327,11 @@ impl ClientCore {
         let Some((batch, index)) = self.batches.find(reference, State::Waiting) else { return };
         let operation = &mut batch.operations[index];
         match outcome {
+            Outcome::Committed { version, .. } if operation.kind == Kind::Commit => {
+                (operation.code, operation.node, operation.reply_bytes) = (0, 0, 0);
+                operation.flags |= FLAG_COMMITTED;
+                operation.version.epoch = version.epoch;
+            }
             Outcome::Committed { version, result, result_bytes } => {
                 operation.flags |= FLAG_COMMITTED;
                 (operation.version, operation.result, operation.result_bytes) =

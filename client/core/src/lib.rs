@@ -23,11 +23,14 @@ mod scan;
 mod session;
 mod table;
 mod timers;
+mod transaction;
 mod value;
 mod wire;
 
 pub use crate::core::ClientCore;
-pub use batch::{Batch, Expectation, MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, Reply, ScanRequest, Written};
+pub use batch::{
+    Batch, Expectation, Lock, MAX_BATCH_BYTES, MAX_BATCH_OPERATIONS, Reply, ScanRequest, Written,
+};
 pub use error::Error;
 pub use interface::{
     ClientConfiguration, ClientCounters, CloseReason, Command, Limits, LinkId, Nanoseconds, Target,
@@ -37,4 +40,5 @@ pub use key::{EncodedKey, Key};
 pub use outcome::Outcome;
 pub use scan::{FragmentScan, Page, ScanRows};
 pub use table::Table;
+pub use transaction::{Ending, MAX_OPEN_TRANSACTIONS, TransactionHandle};
 pub use value::{ColumnValue, Date, DateTime, Decimal, Json, Time, Timestamp};

@@ -53,9 +53,7 @@ impl ClusterMap {
     pub(crate) fn route(&self, operation: &Operation) -> Option<Route> {
         match operation.kind {
             Kind::Scan => self.by_partition.get(operation.hash as usize).copied(),
-            Kind::Read | Kind::Insert | Kind::Update | Kind::Upsert | Kind::Delete | Kind::Resolve => {
-                self.route_of_hash(operation.hash)
-            }
+            _ => self.route_of_hash(operation.hash),
         }
     }
 

@@ -16,7 +16,7 @@ use duet_protocol::signal::write::{
 use duet_protocol::signal::{Sections, Signal};
 
 /// Bytes of a request besides key and payload, for accounting.
-const REQUEST_BYTES: usize = 64;
+pub(crate) const REQUEST_BYTES: usize = 64;
 
 /// What became of an attempt to send an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -119,6 +119,9 @@ impl Wire {
             Kind::Upsert => OPERATION_UPSERT,
             Kind::Delete => OPERATION_DELETE,
             Kind::Resolve => unreachable!("a resolve waits for the core's own request"),
+            Kind::ReadShared | Kind::ReadExclusive | Kind::Commit | Kind::Rollback => {
+                unreachable!("what belongs to a transaction is sent with it")
+            }
         };
         let body = Write {
             table: table.into(),

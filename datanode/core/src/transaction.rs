@@ -20,7 +20,7 @@ use duet_protocol::signal::commit_rows::CommitRows;
 use duet_protocol::signal::commit_transaction::CommitTransaction;
 use duet_protocol::signal::committed::Committed;
 use duet_protocol::signal::complete::Complete;
-use duet_protocol::signal::deadlock_probe::DeadlockProbe;
+use duet_protocol::signal::deadlock_probe::{DeadlockProbe, KIND_PROBE, KIND_VERDICT};
 use duet_protocol::signal::lock_wait::{Blocker, LockWait, blockers};
 use duet_protocol::signal::operate::{
     OPERATION_READ, OPERATION_READ_EXCLUSIVE, OPERATION_READ_SHARED, Operate,
@@ -51,7 +51,9 @@ const PREPARE_WITHIN: Nanoseconds = 5_000_000_000;
 /// Time between two looks at the clock for all transactions.
 const LOOK_EVERY: Nanoseconds = 50_000_000;
 /// Most transactions that a probe for a circle passes; longer circles end by the lock time-out.
-const PROBE_HOPS: u32 = 64;
+const PROBE_HOPS: u16 = 64;
+/// Probes that a transaction remembers, to pass each on only once.
+const PROBES_REMEMBERED: usize = 64;
 /// Lane in which coordinators talk to each other.
 const COORDINATOR_LANE: u16 = 0;
 
@@ -116,6 +118,8 @@ struct Transaction {
     epoch: u64,
     /// Operations that wait for locks, and for whom.
     waits: Vec<(u32, Vec<Blocker>)>,
+    /// Probes passed on: initiator and round.
+    probes: VecDeque<(TransactionId, u32)>,
 }
 
 impl Transaction {
@@ -144,6 +148,8 @@ pub struct Transactions {
     /// Time of the event that is processed.
     pub now: Nanoseconds,
     look_at: Nanoseconds,
+    /// Probes begun.
+    rounds: u32,
     slots: Vec<Transaction>,
     free: Vec<u32>,
     numbers: FxHashMap<TransactionId, u32>,
@@ -156,6 +162,7 @@ impl Transactions {
             number,
             now: 0,
             look_at: 0,
+            rounds: 0,
             slots: Vec::new(),
             free: Vec::new(),
             numbers: FxHashMap::default(),
@@ -217,6 +224,7 @@ impl Transactions {
             ending: None,
             epoch: 0,
             waits: Vec::new(),
+            probes: VecDeque::new(),
         };
         let index = match self.free.pop() {
             Some(index) => {
@@ -241,6 +249,7 @@ impl Transactions {
         slot.parts.clear();
         slot.outstanding.clear();
         slot.waits = Vec::new();
+        slot.probes = VecDeque::new();
         self.numbers.remove(&slot.id);
         self.free.push(index as u32);
     }
@@ -619,12 +628,19 @@ impl Transactions {
             }
             None => transaction.waits.push((number, waits_for.to_vec())),
         }
-        let id = transaction.id;
+        let (id, node, number) = (transaction.id, context.out.identity.sender.node, u32::from(self.number));
+        self.rounds = self.rounds.wrapping_add(1);
         let probe = DeadlockProbe {
             initiator_session: id.session.into(),
             initiator_seq: id.seq.into(),
-            initiator_node: context.out.identity.sender.node.into(),
-            initiator_coordinator: u32::from(self.number).into(),
+            initiator_node: node.into(),
+            initiator_coordinator: number.into(),
+            youngest_session: id.session.into(),
+            youngest_seq: id.seq.into(),
+            youngest_node: node.into(),
+            youngest_coordinator: number.into(),
+            kind: KIND_PROBE.into(),
+            round: self.rounds.into(),
             ..DeadlockProbe::default()
         };
         for blocker in waits_for {
@@ -632,25 +648,45 @@ impl Transactions {
         }
     }
 
-    /// A probe asks whom one of the transactions here waits for.
+    /// A probe asks whom one of the transactions here waits for; or a verdict ends one.
     fn probe(&mut self, context: &mut Context<'_>, body: &DeadlockProbe) {
         let initiator =
             TransactionId { session: body.initiator_session.get(), seq: body.initiator_seq.get() };
         let target = TransactionId { session: body.target_session.get(), seq: body.target_seq.get() };
         let Some(index) = self.numbers.get(&target).map(|index| *index as usize) else { return };
-        let transaction = &self.slots[index];
+        let transaction = &mut self.slots[index];
+        let node = context.out.identity.sender.node;
         if transaction.state != State::Active || transaction.waits.is_empty() {
             return;
         }
-        if target == initiator {
+        if body.kind.get() == KIND_VERDICT {
             context.counters.deadlocks += 1;
-            let node = context.out.identity.sender.node;
             return self.fail(context, index, ErrorCode::Deadlock, node);
         }
-        if body.hops.get() >= PROBE_HOPS {
+        if target == initiator {
+            let youngest = Blocker {
+                session: body.youngest_session,
+                seq: body.youngest_seq,
+                node: body.youngest_node,
+                coordinator: body.youngest_coordinator,
+            };
+            let verdict = DeadlockProbe { kind: KIND_VERDICT.into(), ..*body };
+            return send_probe(context, &verdict, &youngest);
+        }
+        let seen = (initiator, body.round.get());
+        if body.hops.get() >= PROBE_HOPS || transaction.probes.contains(&seen) {
             return;
         }
-        let probe = DeadlockProbe { hops: (body.hops.get() + 1).into(), ..*body };
+        if transaction.probes.len() >= PROBES_REMEMBERED {
+            transaction.probes.pop_front();
+        }
+        transaction.probes.push_back(seen);
+        let mut probe = DeadlockProbe { hops: (body.hops.get() + 1).into(), ..*body };
+        if target > (TransactionId { session: body.youngest_session.get(), seq: body.youngest_seq.get() }) {
+            (probe.youngest_session, probe.youngest_seq) = (target.session.into(), target.seq.into());
+            probe.youngest_node = node.into();
+            probe.youngest_coordinator = u32::from(self.number).into();
+        }
         for blocker in transaction.waits.iter().flat_map(|(_, blockers)| blockers) {
             send_probe(context, &probe, blocker);
         }
@@ -730,13 +766,8 @@ fn abort_part(context: &mut Context<'_>, id: TransactionId, handle: Handle, part
     }
 }
 
-/// Follows a waiting transaction's edge, if the initiator is the younger one: so only the youngest of a circle finds it.
+/// Sends a probe, or a verdict, to the coordinator of a transaction.
 fn send_probe(context: &mut Context<'_>, probe: &DeadlockProbe, blocker: &Blocker) {
-    let initiator = (probe.initiator_session.get(), probe.initiator_seq.get());
-    let target = (blocker.session.get(), blocker.seq.get());
-    if target > initiator {
-        return;
-    }
     let number = blocker.coordinator.get() as u8;
     let to = Address::Coordinator { node: blocker.node.get(), lane: COORDINATOR_LANE, number };
     let body = DeadlockProbe { target_session: blocker.session, target_seq: blocker.seq, ..*probe };

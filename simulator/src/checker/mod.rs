@@ -1,11 +1,13 @@
 //! Checks of what the clients saw.
 
+mod bank;
 mod fragments;
 mod registers;
 
 use crate::history::{History, Register, Violation};
 use std::collections::BTreeMap;
 
+pub use bank::{BankRecord, check_bank};
 pub use registers::FinalRow;
 
 /// Judges a history.

@@ -7,7 +7,7 @@ use crate::history::{
 use crate::network::Link;
 use crate::process::{Core, Order};
 use crate::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
-use crate::workload::{DATABASE, Generator, Intent, RegisterTable};
+use crate::workload::{BANK, DATABASE, Generator, Intent, RegisterTable};
 use duet_client_core::{
     Batch, ClientConfiguration, ClientCore, CloseReason, Command, Error, Expectation, FragmentScan, JobId,
     LinkId, Outcome as CoreOutcome, Reply, Table, Target,
@@ -86,7 +86,7 @@ impl CoreClient {
     }
 
     fn our_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.core.tables().iter().filter(|table| table.database() == DATABASE)
+        self.core.tables().iter().filter(|table| table.database() == DATABASE && table.name() != BANK)
     }
 
     /// Submits a batch of new operations, if there is room.

@@ -1,11 +1,13 @@
 //! The processes of a run: each wraps the core of a role and obeys its commands with the means of the run.
 
+mod bank;
 mod client;
 mod core_client;
 mod data_node;
 mod direct;
 mod management;
 
+pub use bank::BankClient;
 pub use client::{Change, Client, Mode};
 pub use core_client::CoreClient;
 pub use data_node::DataNode;
@@ -92,6 +94,8 @@ pub enum Process {
     Management(Box<Management>),
     /// A client that runs the client's core.
     Client(Box<CoreClient>),
+    /// A client that moves money in transactions.
+    Bank(Box<BankClient>),
     /// A client that speaks the protocol itself.
     Direct(Box<DirectClient>),
 }
@@ -103,6 +107,7 @@ impl Process {
             Process::DataNode(node) => node.as_mut(),
             Process::Management(node) => node.as_mut(),
             Process::Client(client) => client.as_mut(),
+            Process::Bank(client) => client.as_mut(),
             Process::Direct(client) => client.as_mut(),
         }
     }
@@ -111,6 +116,7 @@ impl Process {
     pub fn client(&self) -> Option<&dyn Client> {
         match self {
             Process::Client(client) => Some(client.as_ref()),
+            Process::Bank(client) => Some(client.as_ref()),
             Process::Direct(client) => Some(client.as_ref()),
             Process::DataNode(_) | Process::Management(_) => None,
         }
@@ -120,6 +126,7 @@ impl Process {
     pub fn client_mut(&mut self) -> Option<&mut dyn Client> {
         match self {
             Process::Client(client) => Some(client.as_mut()),
+            Process::Bank(client) => Some(client.as_mut()),
             Process::Direct(client) => Some(client.as_mut()),
             Process::DataNode(_) | Process::Management(_) => None,
         }

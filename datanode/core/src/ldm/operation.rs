@@ -495,7 +495,7 @@ impl LocalDataManager {
         Some((row, number))
     }
 
-    /// Tells the coordinators of all operations that have waited for a tick whom they wait for.
+    /// Tells the coordinators of operations that have waited for a while whom they wait for.
     pub(super) fn report_waits(&mut self, context: &mut Context<'_>) {
         self.queue.ticks += 1;
         if context.planted_bug == 6 {
@@ -508,7 +508,9 @@ impl LocalDataManager {
         for (number, participant) in self.participants.iter() {
             for queued in &participant.waiting {
                 let (_, since) = self.queue.asker_at(*queued);
-                if since + 1 >= self.queue.ticks {
+                // After 10 to 20 ms, then ever more rarely: whoever closes a circle is the last to report.
+                let waited = self.queue.ticks - since;
+                if waited < 2 || !waited.is_power_of_two() {
                     continue;
                 }
                 let Some((row, operation)) = self.row_waited_for(participant.partition, *queued) else {

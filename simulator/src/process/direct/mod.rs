@@ -13,7 +13,7 @@ use crate::history::{Action, Outcome, Register, Seen, Violation, WriteRecord};
 use crate::network::Link;
 use crate::process::{Core, Order};
 use crate::queue::{MILLISECOND, Time};
-use crate::workload::{Generator, Intent, RegisterTable};
+use crate::workload::{BANK, Generator, Intent, RegisterTable};
 use contacts::{Contacts, Peer};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES};
@@ -144,12 +144,13 @@ impl DirectClient {
         for node in &state.nodes {
             self.contacts.want(Peer::Data(node.node), &node.address);
         }
-        for table in &state.tables {
+        let registers = || state.tables.iter().filter(|table| table.definition.name != BANK);
+        for table in registers() {
             self.tables
                 .entry(table.id)
                 .or_insert_with(|| RegisterTable::new(table.id, table.version, &table.definition));
         }
-        let active = state.tables.iter().filter(|table| table.state == TableState::Active);
+        let active = registers().filter(|table| table.state == TableState::Active);
         self.active = active.map(|table| table.id).collect();
         self.state = Some(state);
     }
