@@ -456,7 +456,9 @@ impl Client {
             |batch| batch.resolve(transaction),
             |batch| match batch.reply(0)? {
                 Reply::Resolved(outcome) => Ok(outcome),
-                Reply::Row { .. } | Reply::NoRow | Reply::Written(_) | Reply::Page(_) => Err(unexpected()),
+                Reply::Row { .. } | Reply::NoRow | Reply::Written(_) | Reply::Page(_) | Reply::Ended(_) => {
+                Err(unexpected())
+            }
             },
         )
     }

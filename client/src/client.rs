@@ -72,7 +72,7 @@ pub(crate) fn row_of(table: &Table, batch: &Batch, index: usize) -> Result<Optio
     match batch.reply(index)? {
         Reply::Row { version, row } => Row::from_view(table, version, &row).map(Some),
         Reply::NoRow => Ok(None),
-        Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) => Err(unexpected()),
+        Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_) => Err(unexpected()),
     }
 }
 
@@ -298,7 +298,9 @@ impl Client {
         let mut pooled = self.run(|batch| batch.resolve(transaction)).await?;
         match pooled.batch().reply(0)? {
             Reply::Resolved(outcome) => Ok(outcome),
-            Reply::Row { .. } | Reply::NoRow | Reply::Written(_) | Reply::Page(_) => Err(unexpected()),
+            Reply::Row { .. } | Reply::NoRow | Reply::Written(_) | Reply::Page(_) | Reply::Ended(_) => {
+                Err(unexpected())
+            }
         }
     }
 

@@ -128,7 +128,7 @@ impl<T: TableRow> TypedTable<T> {
         match pooled.batch().reply(0)? {
             Reply::Row { version, row } => Ok(Some((self.decode(&row)?, version))),
             Reply::NoRow => Ok(None),
-            Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) => Err(unexpected()),
+            Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_) => Err(unexpected()),
         }
     }
 

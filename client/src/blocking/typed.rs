@@ -115,7 +115,7 @@ impl<T: TableRow> TypedTable<T> {
         match batch.reply(index)? {
             Reply::Row { version, row } => Ok(Some((self.decode(&row)?, version))),
             Reply::NoRow => Ok(None),
-            Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) => Err(unexpected()),
+            Reply::Written(_) | Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_) => Err(unexpected()),
         }
     }
 

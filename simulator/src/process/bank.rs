@@ -630,7 +630,7 @@ impl Client for BankClient {
         self.is_idle_but_for_unknown()
             && self.unknown.is_empty()
             && self.batches.is_empty()
-            && self.core.is_idle()
+            && (self.core.is_idle() || (self.open && self.job.is_some()))
             && self.core.unknown_outcomes() == 0
             && self.core.unresolved_numbers() == 0
     }
