@@ -12,8 +12,10 @@
 //!
 //! Rows can be structs here, too: see [`TypedTable`].
 
+mod transaction;
 mod typed;
 
+pub use transaction::Transaction;
 pub use typed::TypedTable;
 
 use crate::client::{no_table, numbered, row_of, split_name, sum_of, unexpected};
@@ -64,6 +66,8 @@ pub struct Client {
     /// Used for single operations.
     batch: Option<Box<Batch>>,
     finished: Vec<(JobId, Result<JobResult>)>,
+    /// Time for an operation.
+    timeout: Duration,
 }
 
 impl Client {
@@ -81,8 +85,11 @@ impl Client {
     /// See [`crate::ClientBuilder::connect`].
     pub fn with(builder: ClientBuilder) -> Result<Client> {
         let (connecting, connected) = sync_channel(CONNECTS);
+        let configuration = builder.configuration()?;
+        let timeout = Duration::from_nanos(configuration.timeout);
         let mut client = Client {
-            core: ClientCore::new(builder.configuration()?, 0),
+            timeout,
+            core: ClientCore::new(configuration, 0),
             started: Instant::now(),
             sockets: Vec::new(),
             turn: 0,
@@ -457,8 +464,8 @@ impl Client {
             |batch| match batch.reply(0)? {
                 Reply::Resolved(outcome) => Ok(outcome),
                 Reply::Row { .. } | Reply::NoRow | Reply::Written(_) | Reply::Page(_) | Reply::Ended(_) => {
-                Err(unexpected())
-            }
+                    Err(unexpected())
+                }
             },
         )
     }

@@ -87,10 +87,11 @@ impl ClientBuilder {
             return Err(Error::new(ErrorCode::InvalidRequest, detail));
         };
         let shared = Arc::new(Shared::default());
+        let timeout = Duration::from_nanos(configuration.timeout);
         let driver = Driver::new(ClientCore::new(configuration, 0), Arc::clone(&shared));
         // The task ends when the last handle is dropped.
         drop(runtime.spawn(driver));
-        let client = Client { handle: Arc::new(Handle { shared }) };
+        let client = Client { handle: Arc::new(Handle { shared, timeout }) };
         client.handle.shared.job(JobRequest::Refresh).await?;
         Ok(client)
     }

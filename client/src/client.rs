@@ -24,6 +24,8 @@ pub(crate) const OPEN_WAIT: Duration = Duration::from_millis(20);
 #[derive(Debug)]
 pub(crate) struct Handle {
     pub(crate) shared: Arc<Shared>,
+    /// Time for an operation.
+    pub(crate) timeout: Duration,
 }
 
 impl Drop for Handle {

@@ -113,7 +113,7 @@ impl Driver {
 
     /// Takes what the handles left. False when the last handle is gone.
     fn take_submissions(&mut self, now: Nanoseconds, context: &mut Context<'_>) -> bool {
-        let (jobs, connects, closed) = {
+        let (jobs, connects, begun, forgotten, closed) = {
             let mut queue = lock(&self.shared.queue);
             if queue.driver.as_ref().is_none_or(|waker| !waker.will_wake(context.waker())) {
                 queue.driver = Some(context.waker().clone());
@@ -126,8 +126,15 @@ impl Driver {
                 self.yielded = false;
                 std::mem::swap(&mut queue.batches, &mut self.taken);
             }
-            (std::mem::take(&mut queue.jobs), std::mem::take(&mut queue.connects), queue.closed)
+            // Those of a batch that stays in the queue may be taken before it, but not behind it.
+            let begun = std::mem::take(&mut queue.begun);
+            let forgotten = std::mem::take(&mut queue.forgotten);
+            let (jobs, connects) = (std::mem::take(&mut queue.jobs), std::mem::take(&mut queue.connects));
+            (jobs, connects, begun, forgotten, queue.closed)
         };
+        for transaction in begun {
+            self.core.begin_as(transaction);
+        }
         for (target, connected) in connects {
             match connected {
                 Ok(stream) => {
@@ -159,6 +166,9 @@ impl Driver {
             self.waiters[tag] = Some(waiter);
             batch.tag = tag as u64;
             self.core.submit(now, batch);
+        }
+        for transaction in forgotten {
+            self.core.forget(now, transaction);
         }
         !closed
     }

@@ -36,6 +36,10 @@
 //! [`TypedTable`]). Many operations at once go into a [`Batch`]. Programs without an asynchronous runtime use
 //! [`blocking::Client`] and [`blocking::TypedTable`].
 //!
+//! Several operations that must happen together or not at all are a transaction: [`Client::transaction`] runs a closure in one and
+//! tries it again where that may help, [`Client::begin`] leaves that to the caller. Rows that it changes, or reads with
+//! [`Transaction::get_for_update`] or [`Transaction::get_for_share`], stay locked until it ends.
+//!
 //! Errors say by number what happened, where, and whether trying again may help. The client itself tries again what
 //! may be tried again until the deadline (five seconds unless told otherwise); a write keeps its transaction id, so
 //! that it happens at most once. A write whose fate is not known at the deadline ends in
@@ -55,13 +59,14 @@ mod mapping;
 mod row;
 mod scan;
 mod shared;
+mod transaction;
 mod typed;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, DEFAULT_DATABASE};
 pub use duet_client_core::{
-    Batch, ColumnValue, Date, DateTime, Decimal, EncodedKey, Error, Expectation, Json, Key, Limits, Outcome,
-    Reply, Table as TableInfo, Time, Timestamp, Written,
+    Batch, ColumnValue, Date, DateTime, Decimal, EncodedKey, Ending, Error, Expectation, Json, Key, Limits,
+    Lock, Outcome, Reply, Table as TableInfo, Time, Timestamp, Written,
 };
 /// Makes a struct a row of a table; see [`TableRow`].
 pub use duet_client_derive::Row;
@@ -74,6 +79,7 @@ pub use duet_protocol::update::Assignment;
 pub use duet_protocol::value::{Value, ValueRef};
 pub use row::{Row, RowValues};
 pub use scan::Scan;
+pub use transaction::{Transaction, TypedTransaction};
 #[doc(hidden)]
 pub use typed::with_length;
 pub use typed::{RowField, TableRow, TypedTable};

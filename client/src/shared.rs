@@ -1,10 +1,11 @@
 //! What the handles of a client and its driver share.
 
 use crate::{Error, ErrorCode, Result, Table};
-use duet_client_core::{Batch, JobResult};
+use duet_client_core::{Batch, JobResult, TransactionHandle};
 use duet_protocol::record::ClusterState;
 use duet_protocol::schema::TableDefinition;
 use std::pin::Pin;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
 use tokio::sync::oneshot;
@@ -71,6 +72,10 @@ pub(crate) enum JobRequest {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) batches: Vec<(Box<Batch>, Arc<Waiter>)>,
+    /// Transactions that were begun, before their batches.
+    pub(crate) begun: Vec<TransactionHandle>,
+    /// Transactions that were dropped before their end.
+    pub(crate) forgotten: Vec<TransactionHandle>,
     pub(crate) jobs: Vec<(JobRequest, oneshot::Sender<Result<JobResult>>)>,
     pub(crate) connects: Vec<(duet_client_core::Target, std::io::Result<tokio::net::TcpStream>)>,
     /// Set while the driver sleeps.
@@ -94,6 +99,7 @@ pub(crate) struct Shared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) snapshot: Mutex<Snapshot>,
     pool: Mutex<Vec<(Box<Batch>, Arc<Waiter>)>>,
+    transactions: AtomicU64,
 }
 
 pub(crate) fn ended() -> Error {
@@ -111,6 +117,12 @@ impl Shared {
             waker.wake();
         }
         changed
+    }
+
+    /// A name for a new transaction.
+    pub(crate) fn next_transaction(&self) -> TransactionHandle {
+        // Only that it differs from the others matters.
+        TransactionHandle::numbered(self.transactions.fetch_add(1, Ordering::Relaxed))
     }
 
     /// An empty batch from the pool.

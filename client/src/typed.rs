@@ -103,6 +103,14 @@ impl<T: TableRow> TypedTable<T> {
         &self.mapping.table
     }
 
+    pub(crate) fn encode_new<'r>(&'r self, row: &'r T) -> Result<Vec<ValueRef<'r>>> {
+        self.mapping.encode_new(row)
+    }
+
+    pub(crate) fn encode_whole<'r>(&'r self, row: &'r T) -> Result<Vec<ValueRef<'r>>> {
+        self.mapping.encode_whole(row)
+    }
+
     /// Reads a row as the struct.
     ///
     /// # Errors

@@ -16,6 +16,9 @@ use duet_protocol::signal::read::Read;
 use duet_protocol::signal::resolve::Resolve;
 use duet_protocol::signal::scan::Scan;
 use duet_protocol::signal::session_opened::SessionOpened;
+use duet_protocol::signal::commit_transaction::CommitTransaction;
+use duet_protocol::signal::operate::Operate;
+use duet_protocol::signal::rollback_transaction::RollbackTransaction;
 use duet_protocol::signal::write::Write;
 use duet_protocol::signal::{Sections, SignalType};
 use duet_protocol::update::{Assignment, encode_update};
@@ -272,7 +275,8 @@ impl World {
             self.network.kernels[outsider.node].set_backlog(outsider.link, 0);
         }
         self.network.deliver();
-        self.pass_time(100, 10_000_000);
+        // Longer than operations wait for locks, and fragments to prepare.
+        self.pass_time(800, 10_000_000);
         self.network.deliver();
         self.listen();
         self.check_bounds();
@@ -293,6 +297,9 @@ fn is_request(signal_type: SignalType) -> bool {
             | SignalType::Scan
             | SignalType::OpenSession
             | SignalType::FetchState
+            | SignalType::Operate
+            | SignalType::CommitTransaction
+            | SignalType::RollbackTransaction
     )
 }
 
@@ -311,7 +318,24 @@ fn push_request(
         (key, value) = (input.string().to_vec(), input.string().to_vec());
     }
     let table_version = u16::from(choice != 0xFF);
-    match choice % 8 {
+    match choice % 11 {
+        8 | 9 => push_operation(builder, input, request_id, session, table_version, program, (key, value)),
+        10 if detail & 1 == 0 => {
+            let body = CommitTransaction {
+                session: session.into(),
+                seq: u64::from(input.byte() & 7).into(),
+                partition_hash: layout().partition_hash(&key).into(),
+                resolved_below: u64::from(input.byte() & 7).into(),
+            };
+            builder.push(0, request_id, &body, Sections::none());
+        }
+        10 => {
+            let body = RollbackTransaction {
+                session: session.into(),
+                seq: u64::from(input.byte() & 7).into(),
+            };
+            builder.push(0, request_id, &body, Sections::none());
+        }
         0 | 1 => {
             let body = Read { table: TABLE.into(), table_version: table_version.into(), ..Read::default() };
             builder.push(0, request_id, &body, Sections::one(&key));
@@ -360,4 +384,35 @@ fn push_request(
             builder.push(0, request_id, &body, Sections::two(&key, value));
         }
     }
+}
+
+/// One operation of a transaction, right but for a few choices.
+fn push_operation(
+    builder: &mut FrameBuilder,
+    input: &mut Input<'_>,
+    request_id: u64,
+    session: u64,
+    table_version: u16,
+    program: &[u8],
+    (key, value): (Vec<u8>, Vec<u8>),
+) {
+    let (operation, flags, number) = (input.byte() % 9, input.byte(), input.byte());
+    let body = Operate {
+        table: TABLE.into(),
+        table_version: table_version.into(),
+        operation,
+        flags: flags & 7,
+        session: session.into(),
+        seq: u64::from(number & 7).into(),
+        number: (1 + u32::from(number >> 3 & 3)).into(),
+        reserved: 0.into(),
+        expected_epoch: u64::from(flags >> 3 & 3).into(),
+        expected_seq: u64::from(flags >> 5).into(),
+    };
+    let payload: &[u8] = match operation {
+        1 | 3 => &value,
+        2 => program,
+        _ => b"",
+    };
+    builder.push(0, request_id, &body, Sections::two(&key, payload));
 }

@@ -7,4 +7,5 @@ mod crowd;
 mod life;
 mod serving;
 mod threads;
+mod transactions;
 mod wire;

@@ -33,6 +33,14 @@ pub const MAX_OPEN_TRANSACTIONS: usize = 16_384;
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub struct TransactionHandle(u64);
 
+impl TransactionHandle {
+    /// A handle that the driver gives out itself, for [`ClientCore::begin_as`]; not to be mixed with those of
+    /// [`ClientCore::begin`].
+    pub fn numbered(number: u64) -> TransactionHandle {
+        TransactionHandle(number)
+    }
+}
+
 /// How a transaction ended.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Ending {
@@ -109,6 +117,16 @@ impl ClientCore {
         let handle = TransactionHandle(self.transactions.last);
         self.transactions.open.insert(handle, OpenTransaction::default());
         Some(handle)
+    }
+
+    /// Begins a transaction under a handle that the driver gave out. With too many open ones its operations end in
+    /// `Overloaded`.
+    pub fn begin_as(&mut self, handle: TransactionHandle) {
+        let mut open = OpenTransaction::default();
+        if self.transactions.open.len() >= MAX_OPEN_TRANSACTIONS {
+            open.failure = Some((ErrorCode::Overloaded as u16, 0));
+        }
+        self.transactions.open.insert(handle, open);
     }
 
     /// Forgets a transaction that was not ended, rolling it back. Without effect on one that was.

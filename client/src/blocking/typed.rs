@@ -81,6 +81,10 @@ impl Client {
 }
 
 impl<T: TableRow> TypedTable<T> {
+    pub(super) fn encode_whole<'r>(&'r self, row: &'r T) -> Result<Vec<crate::ValueRef<'r>>> {
+        self.mapping.encode_whole(row)
+    }
+
     /// The table.
     pub fn table(&self) -> &Table {
         &self.mapping.table

@@ -4,6 +4,7 @@
 //! simulator) hands in events with the current time and takes out bytes and [`Command`]s.
 
 mod coordinator;
+mod deadlock;
 mod handshake;
 mod install;
 mod interface;
@@ -15,6 +16,7 @@ mod mail;
 mod map;
 mod membership;
 mod outbox;
+mod peers;
 mod split;
 mod transaction;
 

@@ -20,8 +20,8 @@ use duet_protocol::signal::commit_rows::CommitRows;
 use duet_protocol::signal::commit_transaction::CommitTransaction;
 use duet_protocol::signal::committed::Committed;
 use duet_protocol::signal::complete::Complete;
-use duet_protocol::signal::deadlock_probe::{DeadlockProbe, KIND_PROBE, KIND_VERDICT};
-use duet_protocol::signal::lock_wait::{Blocker, LockWait, blockers};
+use duet_protocol::signal::deadlock_probe::DeadlockProbe;
+use duet_protocol::signal::lock_wait::Blocker;
 use duet_protocol::signal::operate::{
     OPERATION_READ, OPERATION_READ_EXCLUSIVE, OPERATION_READ_SHARED, Operate,
 };
@@ -50,16 +50,10 @@ const IDLE_WITHIN: Nanoseconds = 10_000_000_000;
 const PREPARE_WITHIN: Nanoseconds = 5_000_000_000;
 /// Time between two looks at the clock for all transactions.
 const LOOK_EVERY: Nanoseconds = 50_000_000;
-/// Most transactions that a probe for a circle passes; longer circles end by the lock time-out.
-const PROBE_HOPS: u16 = 64;
-/// Probes that a transaction remembers, to pass each on only once.
-const PROBES_REMEMBERED: usize = 64;
-/// Lane in which coordinators talk to each other.
-const COORDINATOR_LANE: u16 = 0;
 
 /// State of a transaction. ABORTING and COMPLETING of the protocol are no states here: what they send needs no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum State {
+pub(crate) enum State {
     /// Operations come.
     Active,
     /// Rolled back before the client ended it; later operations are told this.
@@ -72,7 +66,7 @@ enum State {
 
 /// An operation without an answer.
 #[derive(Clone, Copy, Debug)]
-struct Outstanding {
+pub(crate) struct Outstanding {
     request_id: u64,
     at: Nanoseconds,
     partition: u16,
@@ -101,25 +95,25 @@ struct Ending {
 }
 
 #[derive(Debug)]
-struct Transaction {
-    id: TransactionId,
+pub(crate) struct Transaction {
+    pub(crate) id: TransactionId,
     generation: u32,
     used: bool,
     link: LinkId,
-    state: State,
+    pub(crate) state: State,
     parts: Vec<Part>,
     /// By number, from `first` on; answered ones are none.
-    outstanding: VecDeque<Option<Outstanding>>,
-    first: u32,
+    pub(crate) outstanding: VecDeque<Option<Outstanding>>,
+    pub(crate) first: u32,
     bytes: usize,
     touched: Nanoseconds,
     ending: Option<Ending>,
     /// Highest epoch heard of in its prepared fragments; its own once decided.
     epoch: u64,
     /// Operations that wait for locks, and for whom.
-    waits: Vec<(u32, Vec<Blocker>)>,
+    pub(crate) waits: Vec<(u32, Vec<Blocker>)>,
     /// Probes passed on: initiator and round.
-    probes: VecDeque<(TransactionId, u32)>,
+    pub(crate) probes: VecDeque<(TransactionId, u32)>,
 }
 
 impl Transaction {
@@ -144,15 +138,15 @@ impl Transaction {
 /// All transactions of one coordinator.
 #[derive(Debug)]
 pub struct Transactions {
-    number: u8,
+    pub(crate) number: u8,
     /// Time of the event that is processed.
     pub now: Nanoseconds,
     look_at: Nanoseconds,
     /// Probes begun.
-    rounds: u32,
-    slots: Vec<Transaction>,
+    pub(crate) rounds: u32,
+    pub(crate) slots: Vec<Transaction>,
     free: Vec<u32>,
-    numbers: FxHashMap<TransactionId, u32>,
+    pub(crate) numbers: FxHashMap<TransactionId, u32>,
 }
 
 impl Transactions {
@@ -192,7 +186,7 @@ impl Transactions {
     }
 
     /// The transaction that the header of a signal names.
-    fn of_handle(&self, signal: &SignalView<'_>) -> Option<usize> {
+    pub(crate) fn of_handle(&self, signal: &SignalView<'_>) -> Option<usize> {
         let handle = signal.request_id();
         let slot = self.slots.get(handle as u32 as usize)?;
         (slot.used && slot.generation == (handle >> 32) as u32).then_some(handle as u32 as usize)
@@ -383,7 +377,7 @@ impl Transactions {
     }
 
     /// Gives a transaction up: whoever waits is told, everything that it holds is let go.
-    fn fail(&mut self, context: &mut Context<'_>, index: usize, cause: ErrorCode, node: u32) {
+    pub(crate) fn fail(&mut self, context: &mut Context<'_>, index: usize, cause: ErrorCode, node: u32) {
         let handle = self.handle(index);
         let transaction = &mut self.slots[index];
         debug_assert!(transaction.state != State::Committing, "what is decided is not given up");
@@ -609,89 +603,6 @@ impl Transactions {
         self.end_if_committed(context, index);
     }
 
-    /// An operation waits: remembers for whom, and looks for a circle.
-    fn operation_waits(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
-        let Some(body) = signal.body::<LockWait>() else { return };
-        let Some(index) = self.of_handle(signal) else { return };
-        let transaction = &mut self.slots[index];
-        let number = body.number.get();
-        let outstanding = number.checked_sub(transaction.first);
-        let outstanding = outstanding.and_then(|offset| transaction.outstanding.get(offset as usize));
-        if transaction.state != State::Active || !matches!(outstanding, Some(Some(_))) {
-            return;
-        }
-        let waits_for = blockers(signal.section(0));
-        match transaction.waits.iter_mut().find(|(waits, _)| *waits == number) {
-            Some((_, known)) => {
-                known.clear();
-                known.extend_from_slice(waits_for);
-            }
-            None => transaction.waits.push((number, waits_for.to_vec())),
-        }
-        let (id, node, number) = (transaction.id, context.out.identity.sender.node, u32::from(self.number));
-        self.rounds = self.rounds.wrapping_add(1);
-        let probe = DeadlockProbe {
-            initiator_session: id.session.into(),
-            initiator_seq: id.seq.into(),
-            initiator_node: node.into(),
-            initiator_coordinator: number.into(),
-            youngest_session: id.session.into(),
-            youngest_seq: id.seq.into(),
-            youngest_node: node.into(),
-            youngest_coordinator: number.into(),
-            kind: KIND_PROBE.into(),
-            round: self.rounds.into(),
-            ..DeadlockProbe::default()
-        };
-        for blocker in waits_for {
-            send_probe(context, &probe, blocker);
-        }
-    }
-
-    /// A probe asks whom one of the transactions here waits for; or a verdict ends one.
-    fn probe(&mut self, context: &mut Context<'_>, body: &DeadlockProbe) {
-        let initiator =
-            TransactionId { session: body.initiator_session.get(), seq: body.initiator_seq.get() };
-        let target = TransactionId { session: body.target_session.get(), seq: body.target_seq.get() };
-        let Some(index) = self.numbers.get(&target).map(|index| *index as usize) else { return };
-        let transaction = &mut self.slots[index];
-        let node = context.out.identity.sender.node;
-        if transaction.state != State::Active || transaction.waits.is_empty() {
-            return;
-        }
-        if body.kind.get() == KIND_VERDICT {
-            context.counters.deadlocks += 1;
-            return self.fail(context, index, ErrorCode::Deadlock, node);
-        }
-        if target == initiator {
-            let youngest = Blocker {
-                session: body.youngest_session,
-                seq: body.youngest_seq,
-                node: body.youngest_node,
-                coordinator: body.youngest_coordinator,
-            };
-            let verdict = DeadlockProbe { kind: KIND_VERDICT.into(), ..*body };
-            return send_probe(context, &verdict, &youngest);
-        }
-        let seen = (initiator, body.round.get());
-        if body.hops.get() >= PROBE_HOPS || transaction.probes.contains(&seen) {
-            return;
-        }
-        if transaction.probes.len() >= PROBES_REMEMBERED {
-            transaction.probes.pop_front();
-        }
-        transaction.probes.push_back(seen);
-        let mut probe = DeadlockProbe { hops: (body.hops.get() + 1).into(), ..*body };
-        if target > (TransactionId { session: body.youngest_session.get(), seq: body.youngest_seq.get() }) {
-            (probe.youngest_session, probe.youngest_seq) = (target.session.into(), target.seq.into());
-            probe.youngest_node = node.into();
-            probe.youngest_coordinator = u32::from(self.number).into();
-        }
-        for blocker in transaction.waits.iter().flat_map(|(_, blockers)| blockers) {
-            send_probe(context, &probe, blocker);
-        }
-    }
-
     /// A client's link is gone: its transactions are rolled back, unless the decision is under way.
     pub fn link_closed(&mut self, context: &mut Context<'_>, link: LinkId) {
         for index in 0..self.slots.len() {
@@ -764,14 +675,6 @@ fn abort_part(context: &mut Context<'_>, id: TransactionId, handle: Handle, part
         };
         context.out.post(to(backup.unwrap_or(part.node)), handle, &body, Sections::none());
     }
-}
-
-/// Sends a probe, or a verdict, to the coordinator of a transaction.
-fn send_probe(context: &mut Context<'_>, probe: &DeadlockProbe, blocker: &Blocker) {
-    let number = blocker.coordinator.get() as u8;
-    let to = Address::Coordinator { node: blocker.node.get(), lane: COORDINATOR_LANE, number };
-    let body = DeadlockProbe { target_session: blocker.session, target_seq: blocker.seq, ..*probe };
-    context.out.post(to, Handle { number, transaction: 0 }, &body, Sections::none());
 }
 
 fn primary_of(context: &Context<'_>, partition: u16) -> u32 {

@@ -26,3 +26,23 @@ fn a_lane_that_does_not_resend_is_found() {
 fn a_forgotten_outcome_is_found() {
     is_found(4);
 }
+
+#[test]
+fn an_abort_sent_straight_to_the_backup_is_found() {
+    is_found(5);
+}
+
+#[test]
+fn a_participant_that_decides_by_itself_is_found() {
+    is_found(6);
+}
+
+#[test]
+fn rows_exposed_before_all_replicas_decided_are_found() {
+    is_found(7);
+}
+
+#[test]
+fn an_outcome_of_a_transaction_that_is_not_replicated_is_found() {
+    is_found(8);
+}

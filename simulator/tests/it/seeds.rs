@@ -5,6 +5,7 @@ use duet_simulator::run_seed;
 #[test]
 fn seeds_find_nothing() {
     let (mut resets, mut pauses, mut restarts, mut kills) = (0, 0, 0, 0);
+    let mut transactions = std::collections::BTreeMap::new();
     for seed in 0..40 {
         let report = run_seed(seed, 0, false);
         if let Some((violation, recent)) = &report.failure {
@@ -16,6 +17,10 @@ fn seeds_find_nothing() {
         pauses += report.faults.pauses;
         restarts += report.faults.restarts;
         kills += report.faults.kills;
+        for name in ["transactions committed", "transactions rolled back", "deadlocks"] {
+            *transactions.entry(name).or_insert(0) += report.sights.get(name).copied().unwrap_or(0);
+        }
     }
+    assert!(transactions.values().all(|count| *count > 50), "{transactions:?}");
     assert!(resets > 0 && pauses > 0 && restarts > 0 && kills > 0, "the seeds hold faults of all kinds");
 }

@@ -179,7 +179,9 @@ impl RowShape {
             Ok(Reply::Row { row, .. }) => self.answer_row(index, &row, results),
             Ok(Reply::NoRow) => results.missing(index),
             Ok(Reply::Written(_)) => results.updated(index),
-            Ok(Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_)) => results.refused(index, &"an answer of another kind"),
+            Ok(Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_)) => {
+                results.refused(index, &"an answer of another kind")
+            }
             Err(error) => results.refused(index, &error),
         }
     }

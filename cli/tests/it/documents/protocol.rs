@@ -55,6 +55,7 @@ fn bytes_of(kind: &str) -> usize {
         "u16" => 2,
         "u32" => 4,
         "u64" => 8,
+        "[u8;8]" => 8,
         "[u8;16]" => 16,
         other => panic!("unknown field type {other}"),
     }

@@ -7,6 +7,7 @@ pub mod lock;
 pub mod operation;
 pub mod outcome;
 pub mod participant;
+pub mod prepared;
 pub mod queue;
 pub mod resolve;
 pub mod write;
@@ -26,7 +27,8 @@ use duet_protocol::signal::{Sections, SignalType, SignalView};
 use fragment::{Fragment, row_state};
 use lock::LockTable;
 use outcome::OutcomeTable;
-use participant::{Participants, PreparedTransactions};
+use participant::Participants;
+use prepared::PreparedTransactions;
 use queue::WaitQueue;
 
 /// Rows of dropped tables freed in one turn.
