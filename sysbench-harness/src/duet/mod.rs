@@ -180,7 +180,7 @@ impl RowShape {
             Ok(Reply::NoRow) => results.missing(index),
             Ok(Reply::Written(_)) => results.updated(index),
             Ok(Reply::Page(_) | Reply::Resolved(_) | Reply::Ended(_)) => {
-                results.refused(index, &"an answer of another kind")
+                results.refused(index, &"an answer of another kind");
             }
             Err(error) => results.refused(index, &error),
         }
