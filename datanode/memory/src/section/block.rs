@@ -15,12 +15,15 @@ pub(super) const HEADER_BYTES: usize = size_of::<Header>().next_multiple_of(BLOC
 /// Beyond this many handles something has gone wrong, as in `Arc`.
 const MAX_REFERENCES: usize = isize::MAX as usize;
 
+/// Number of a block that did not come from the memory of its pool.
+const ON_HEAP: u32 = u32::MAX;
+
 struct Header {
     /// Handles that refer to the block.
     references: AtomicUsize,
-    /// The pool it came from; `None` when it came from the heap.
-    home: Option<Arc<Shared>>,
-    /// Its number in the pool.
+    /// The pool that was asked for it.
+    home: Arc<Shared>,
+    /// Its number in the pool, or [`ON_HEAP`].
     number: u32,
     /// Bytes after the header.
     capacity: u32,
@@ -51,28 +54,24 @@ impl Block {
         let capacity = home.block_bytes();
         // SAFETY: the block has room for a header and `capacity` bytes, which were zeroed at first and then only
         // written with bytes; by the contract nobody else uses it.
-        unsafe { Self::write_header(memory, Some(home), number, capacity) }
+        unsafe { Self::write_header(memory, home, number, capacity) }
     }
 
-    /// The only reference to a new block of its own.
-    pub(super) fn on_heap(capacity: u32) -> Self {
+    /// The only reference to a new block of its own, which `home` counts.
+    pub(super) fn on_heap(home: Arc<Shared>, capacity: u32) -> Self {
+        home.heap_taken(capacity);
         let layout = heap_layout(capacity);
         // SAFETY: the layout has at least a header, so it is not empty.
         let memory = unsafe { std::alloc::alloc_zeroed(layout) };
         let Some(memory) = NonNull::new(memory) else { std::alloc::handle_alloc_error(layout) };
         // SAFETY: the allocation has room for a header and `capacity` bytes, which are zeroed.
-        unsafe { Self::write_header(memory, None, 0, capacity) }
+        unsafe { Self::write_header(memory, home, ON_HEAP, capacity) }
     }
 
     /// # Safety
     /// `memory` is aligned to [`BLOCK_ALIGN`], exclusively the caller's, and has room for a header and `capacity`
     /// initialised bytes.
-    unsafe fn write_header(
-        memory: NonNull<u8>,
-        home: Option<Arc<Shared>>,
-        number: u32,
-        capacity: u32,
-    ) -> Self {
+    unsafe fn write_header(memory: NonNull<u8>, home: Arc<Shared>, number: u32, capacity: u32) -> Self {
         let header = memory.cast::<Header>();
         // SAFETY: by the contract there is room and alignment for a header and nobody else looks.
         unsafe { header.write(Header { references: AtomicUsize::new(1), home, number, capacity }) };
@@ -127,29 +126,27 @@ impl Block {
         // SAFETY: this was the last reference, so nobody else looks at the header, and it is taken once. What it held
         // is dropped by this function; the memory is not used as a header again before a new one is written.
         let header = unsafe { self.header.read() };
-        match header.home {
-            Some(home) => home.give_back(header.number),
-            // SAFETY: a block without a home was allocated in `on_heap` with this layout.
-            None => unsafe {
-                std::alloc::dealloc(self.header.cast::<u8>().as_ptr(), heap_layout(header.capacity));
-            },
+        if header.number != ON_HEAP {
+            return header.home.give_back(header.number);
         }
+        header.home.heap_given_back(header.capacity);
+        // SAFETY: a block with this number was allocated in `on_heap` with this layout.
+        unsafe { std::alloc::dealloc(self.header.cast::<u8>().as_ptr(), heap_layout(header.capacity)) };
     }
 
     /// Tells loom that the bytes are read or written.
     #[cfg(loom)]
     fn observe(&self, written: bool) {
         let header = self.header();
-        if let Some(home) = &header.home {
-            let token = &home.tokens[header.number as usize];
+        if header.number != ON_HEAP {
+            let token = &header.home.tokens[header.number as usize];
             if written { token.with_mut(|_| ()) } else { token.with(|_| ()) }
         }
     }
 
     #[cfg(loom)]
     fn is_count_weakened(&self) -> bool {
-        let weakened = self.header().home.as_ref().and_then(|home| home.weakened());
-        weakened == Some(super::free_list::Weakened::Count)
+        self.header().home.weakened() == Some(super::free_list::Weakened::Count)
     }
 }
 

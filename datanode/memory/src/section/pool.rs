@@ -3,7 +3,7 @@
 use super::block::{BLOCK_ALIGN, Block, HEADER_BYTES};
 use super::free_list::FreeList;
 use super::handle::SectionMut;
-use super::sync::{Arc, AtomicU64, Ordering};
+use super::sync::{Arc, AtomicU64, AtomicUsize, Ordering};
 use std::alloc::Layout;
 use std::ptr::NonNull;
 
@@ -23,6 +23,8 @@ pub(super) struct Shared {
     free: FreeList,
     /// Sections that had to come from the heap since the beginning.
     heap_sections: AtomicU64,
+    /// Bytes of those that are in use.
+    heap_bytes: AtomicUsize,
     memory: NonNull<u8>,
     layout: Layout,
     block_bytes: u32,
@@ -73,7 +75,7 @@ impl SectionPool {
             return SectionMut::new(unsafe { Block::in_pool(self.shared.clone(), number) });
         }
         self.shared.heap_sections.fetch_add(1, Ordering::Relaxed);
-        SectionMut::new(Block::on_heap(least_bytes))
+        SectionMut::new(Block::on_heap(self.shared.clone(), least_bytes))
     }
 
     /// Bytes that a block of the pool holds.
@@ -86,6 +88,12 @@ impl SectionPool {
     #[must_use]
     pub fn heap_sections(&self) -> u64 {
         self.shared.heap_sections.load(Ordering::Relaxed)
+    }
+
+    /// Bytes of the sections in use that came from the heap. Whoever fills sections for others can wait while this is too much.
+    #[must_use]
+    pub fn heap_bytes(&self) -> usize {
+        self.shared.heap_bytes.load(Ordering::Relaxed)
     }
 }
 
@@ -103,6 +111,7 @@ impl Shared {
         Self {
             free: FreeList::full(blocks),
             heap_sections: AtomicU64::new(0),
+            heap_bytes: AtomicUsize::new(0),
             memory,
             layout,
             block_bytes,
@@ -120,6 +129,16 @@ impl Shared {
     pub(super) fn block(&self, number: u32) -> NonNull<u8> {
         // SAFETY: the free list holds numbers below the number of blocks only, so the block lies in the allocation.
         unsafe { self.memory.add(number as usize * self.stride) }
+    }
+
+    /// Counts a block from the heap.
+    pub(super) fn heap_taken(&self, bytes: u32) {
+        self.heap_bytes.fetch_add(bytes as usize, Ordering::Relaxed);
+    }
+
+    /// A block from the heap is not used any more.
+    pub(super) fn heap_given_back(&self, bytes: u32) {
+        self.heap_bytes.fetch_sub(bytes as usize, Ordering::Relaxed);
     }
 
     /// Takes back a block that nobody refers to any more.

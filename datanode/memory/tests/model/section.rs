@@ -147,9 +147,11 @@ fn handles_are_small() {
 fn sections_begin_at_a_cache_line() {
     let pool = SectionPool::new(1, 100);
     let (pooled, large) = (pool.take(1), pool.take(101));
-    assert_eq!(pool.heap_sections(), 1);
+    assert_eq!((pool.heap_sections(), pool.heap_bytes()), (1, 101));
     assert_eq!((pooled.as_ptr().addr() % 64, large.as_ptr().addr() % 64), (0, 0));
     assert_eq!((pooled.capacity(), large.capacity()), (100, 101));
+    drop((pooled, large));
+    assert_eq!((pool.heap_sections(), pool.heap_bytes()), (1, 0));
 }
 
 #[test]

@@ -112,7 +112,7 @@ impl Pipeline {
                 "{bytes} bytes of memory have no room for the buffers of several threads"
             ))
         })?;
-        let pool = SectionPool::new(blocks as u32, POOL_BLOCK_BYTES);
+        let pools = Pools::new(blocks as u32);
         let waker = |_: &ThreadRoles| Waker::new().map_err(|error| RuntimeError::system("eventfd", error));
         let wakers = threads.iter().map(waker).collect::<Result<Vec<_>, _>>()?;
         let bells: Vec<LoopBell> = wakers.iter().cloned().map(LoopBell::new).collect();
@@ -158,7 +158,7 @@ impl Pipeline {
                 index,
                 plan,
                 &shared,
-                &pool,
+                &pools,
                 limits.clone(),
                 configuration,
                 (start_sender.clone(), end_sender.clone()),
@@ -181,12 +181,12 @@ impl Pipeline {
         index: usize,
         plan: ThreadPlan,
         shared: &Shared,
-        pool: &SectionPool,
+        pools: &Pools,
         limits: Limits,
         configuration: &NodeConfiguration,
         (started, ended): (SyncSender<Result<(), RuntimeError>>, SyncSender<()>),
     ) -> Result<(), RuntimeError> {
-        let (shared, pool, configuration) = (shared.clone(), pool.clone(), configuration.clone());
+        let (shared, pools, configuration) = (shared.clone(), pools.clone(), configuration.clone());
         let (waker, stop, snapshots) =
             (self.wakers[index].clone(), self.stop.clone(), SnapshotReader::default());
         self.snapshots.push(snapshots.clone());
@@ -198,7 +198,7 @@ impl Pipeline {
                 pin_current_thread(&plan.roles.name, cpu);
             }
             let loop_of = |plan: ThreadPlan| {
-                let (thread, sockets) = plan.build(&shared, pool, &configuration)?;
+                let (thread, sockets) = plan.build(&shared, pools, &configuration)?;
                 Batch::new(thread, sockets, limits, waker, stop, snapshots)
             };
             let mut batch = match loop_of(plan) {
@@ -278,6 +278,34 @@ fn pool_blocks(memory_bytes: u64) -> u64 {
     (memory_bytes / POOL_SHARE / POOL_BLOCK_BYTES as u64).clamp(FEWEST_POOL_BLOCKS, MOST_POOL_BLOCKS)
 }
 
+/// The buffers that the threads of a pipeline hand to each other.
+#[derive(Clone, Debug)]
+pub(crate) struct Pools {
+    /// For frames that arrive.
+    pub frames: SectionPool,
+    /// Bytes of frames beyond that pool up to which more is read from sockets.
+    pub most_frame_bytes: usize,
+    /// For frames that go out.
+    pub replies: SectionPool,
+}
+
+impl Pools {
+    /// Pools that have so many blocks together.
+    pub fn new(blocks: u32) -> Pools {
+        let half = blocks / 2;
+        Pools {
+            frames: SectionPool::new(half, POOL_BLOCK_BYTES),
+            most_frame_bytes: half as usize * POOL_BLOCK_BYTES,
+            replies: SectionPool::new(blocks - half, POOL_BLOCK_BYTES),
+        }
+    }
+
+    /// Whether the frames that arrived and are not processed yet are so many that no more should be read.
+    pub fn are_flooded(&self) -> bool {
+        self.frames.heap_bytes() > self.most_frame_bytes
+    }
+}
+
 fn ended_at_once() -> RuntimeError {
     RuntimeError::Start("a thread ended at once".to_owned())
 }
@@ -307,7 +335,7 @@ impl ThreadPlan {
     fn build(
         self,
         shared: &Shared,
-        pool: SectionPool,
+        pools: Pools,
         configuration: &NodeConfiguration,
     ) -> Result<(PartThread, Sockets), RuntimeError> {
         let now = boot_nanoseconds();
@@ -329,7 +357,7 @@ impl ThreadPlan {
         let thread = PartThread {
             bell: self.bell,
             board: Arc::clone(&shared.board),
-            pool,
+            pools,
             messages_per_turn: self.messages_per_turn,
             receivers: self.receivers,
             senders: self.senders,
@@ -486,6 +514,17 @@ impl Wiring {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn frames_beyond_the_pool_hold_up_reading() {
+        let pools = Pools::new(2);
+        let frames: Vec<_> = (0..3).map(|_| pools.frames.take(POOL_BLOCK_BYTES)).collect();
+        assert!(pools.are_flooded());
+        drop(frames);
+        assert!(!pools.are_flooded());
+        let _replies: Vec<_> = (0..9).map(|_| pools.replies.take(POOL_BLOCK_BYTES)).collect();
+        assert!(!pools.are_flooded(), "replies have a bound of their own");
+    }
 
     #[test]
     fn buffers_take_a_share_of_the_memory() {

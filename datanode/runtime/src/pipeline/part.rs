@@ -1,5 +1,6 @@
 //! One thread of a pipeline: any of a receiver, a coordinator part, data parts and a sender, in front of a loop.
 
+use super::Pools;
 use super::assistant::Assistant;
 use super::inbound::Inbound;
 use super::message::{ToAssistant, ToPart, ToSender};
@@ -65,7 +66,7 @@ pub(crate) struct SendPort {
 pub(crate) struct PartThread {
     pub bell: LoopBell,
     pub board: Arc<LinkBoard>,
-    pub pool: SectionPool,
+    pub pools: Pools,
     /// Messages taken from one mailbox before their results are handed on and the others have their turn.
     pub messages_per_turn: usize,
     pub receivers: usize,
@@ -291,7 +292,7 @@ impl PartThread {
                 });
                 any |= taken > 0;
             }
-            port.flush(now, &self.pool, &self.board, self.senders);
+            port.flush(now, &self.pools.replies, &self.board, self.senders);
         }
         for port in &mut self.data {
             for index in 0..port.inbound.len() {
@@ -305,7 +306,7 @@ impl PartThread {
                 });
                 any |= taken > 0;
             }
-            port.flush(now, &self.pool, &self.board, self.senders);
+            port.flush(now, &self.pools.replies, &self.board, self.senders);
         }
         if let Some(send) = &mut self.send {
             any |= send.take(&self.board, self.receivers, messages);
@@ -357,7 +358,7 @@ impl Driven for PartThread {
     }
 
     fn frame(&mut self, _now: Nanoseconds, link: LinkId, bytes: &[u8]) {
-        let mut section = self.pool.take(bytes.len());
+        let mut section = self.pools.frames.take(bytes.len());
         section.extend_from_slice(bytes);
         if let Some(receive) = &mut self.receive {
             let coordinator = receive.coordinator_of(link);
@@ -387,7 +388,7 @@ impl Driven for PartThread {
             .iter()
             .map(|(port, _)| &port.kernel)
             .chain(self.data.iter().map(|port| &port.kernel));
-        if kernels.any(|kernel| !kernel.is_calm()) {
+        if kernels.any(|kernel| !kernel.is_calm()) || self.pools.are_flooded() {
             TICK_EVERY
         } else if self.coordinator.is_none() && self.data.is_empty() && self.receive.is_none() {
             UNTIMED_TICK_EVERY
@@ -423,7 +424,7 @@ impl Driven for PartThread {
             .receive
             .as_ref()
             .is_none_or(|receive| !receive.to_coordinators[receive.coordinator_of(link)].is_congested());
-        room && self.board.wants_input(link)
+        room && !self.pools.are_flooded() && self.board.wants_input(link)
     }
 
     fn next_command(&mut self) -> Option<Command> {
@@ -520,7 +521,7 @@ mod tests {
         let thread = PartThread {
             bell: bell.clone(),
             board: Arc::new(LinkBoard::new(4)),
-            pool: SectionPool::new(4, 64),
+            pools: Pools::new(2),
             messages_per_turn,
             receivers: 1,
             senders: 1,
