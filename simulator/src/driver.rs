@@ -1,6 +1,7 @@
 //! `duet sim`: runs seeds and tells what they found.
 
-use crate::run::{Report, run_seed};
+use crate::plan::Plan;
+use crate::run::{Report, run_plan};
 use clap::Args;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
@@ -30,8 +31,8 @@ pub struct Arguments {
     /// the decision, 8 the outcome of a transaction is kept by the primary only.
     #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8))]
     pub planted_bug: u32,
-    /// What the clients do.
-    #[arg(long, default_value = "registers", value_parser = ["registers"])]
+    /// What the clients do: `all` moves money in transactions beside the registers.
+    #[arg(long, default_value = "all", value_parser = ["all", "registers"])]
     pub workload: String,
 }
 
@@ -62,7 +63,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut hash = 0u64;
     let mut sights: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in first..first.saturating_add(count) {
-        let (report, time) = measured(|| run_seed(seed, arguments.planted_bug, arguments.trace));
+        let mut plan = Plan::new(seed, arguments.planted_bug);
+        if arguments.workload == "registers" {
+            plan.bankers = 0;
+        }
+        let (report, time) = measured(|| run_plan(plan, arguments.trace));
         events += report.events;
         acknowledged += report.acknowledged;
         spent += time;

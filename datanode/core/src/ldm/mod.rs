@@ -283,9 +283,9 @@ impl LocalDataManager {
         context.out.reply(reply, &answer, Sections::one(batch));
     }
 
-    /// Whether there is background work: rows to free, or requests that wait and are to be reported.
+    /// Whether there is background work: rows to free, or operations that wait and are to be reported.
     pub fn has_background_work(&self) -> bool {
-        !self.clearing.is_empty() || self.queue.len() > 0
+        !self.clearing.is_empty() || self.queue.operations > 0
     }
 
     /// Background work in bounded slices: frees dropped tables, tells who waits for whom.

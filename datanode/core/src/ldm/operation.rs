@@ -501,7 +501,7 @@ impl LocalDataManager {
         if context.planted_bug == 6 {
             self.lose_patience(context);
         }
-        if self.queue.len() == 0 {
+        if self.queue.operations == 0 {
             return;
         }
         let mut blockers: Vec<Blocker> = Vec::new();

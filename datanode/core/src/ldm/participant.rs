@@ -66,6 +66,8 @@ pub struct Participant {
     pub locks: Vec<u32>,
     /// Places of operations that wait.
     pub waiting: Vec<u32>,
+    /// Whether it lives.
+    used: bool,
     /// Whether the outcome record is here.
     home: bool,
     /// Who wants to know the outcome.
@@ -117,6 +119,7 @@ impl Participants {
             state: State::Locked,
             locks,
             waiting,
+            used: true,
             home: false,
             resolver: None,
             prepared_at: 0,
@@ -149,11 +152,12 @@ impl Participants {
     /// Those that live, in order of their numbers.
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Participant)> {
         let slots = self.slots.iter().enumerate().map(|(number, slot)| (number as u32, slot));
-        slots.filter(|(number, slot)| self.find(slot.transaction, slot.partition) == Some(*number))
+        slots.filter(|(_, slot)| slot.used)
     }
 
     fn remove(&mut self, number: u32) {
-        let slot = &self.slots[number as usize];
+        let slot = &mut self.slots[number as usize];
+        slot.used = false;
         debug_assert!(slot.locks.is_empty() && slot.waiting.is_empty(), "what leaves holds nothing");
         self.numbers.remove(&(slot.transaction, slot.partition));
         self.free.push(number);

@@ -96,6 +96,8 @@ pub struct WaitQueue {
     entries: Vec<Entry>,
     free: Vec<u32>,
     bytes: usize,
+    /// Operations of transactions among the requests.
+    pub operations: usize,
     /// Ticks of the LDM so far.
     pub ticks: u64,
 }
@@ -116,6 +118,7 @@ impl WaitQueue {
             return None;
         }
         self.bytes += wish.signal.len();
+        self.operations += usize::from(matches!(wish.asker, Asker::Participant { .. }));
         let Wish { signal, asker, table, hash } = *wish;
         let index = match self.free.pop() {
             Some(index) => index,
@@ -232,6 +235,7 @@ impl WaitQueue {
         }
         ends.count -= 1;
         self.bytes -= waiting.signal.len();
+        self.operations -= usize::from(matches!(waiting.asker, Asker::Participant { .. }));
         waiting
     }
 

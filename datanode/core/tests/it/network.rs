@@ -96,14 +96,23 @@ impl Network {
         Network::with_secret(memory_bytes, planted_bug, b"")
     }
 
+    /// A formed cluster whose partitions have one replica each.
+    pub fn without_backups() -> Network {
+        Network::of_replicas(64 << 20, 0, b"", 1)
+    }
+
     /// A formed cluster whose members know this secret.
     pub fn with_secret(memory_bytes: u64, planted_bug: u32, secret: &[u8]) -> Network {
+        Network::of_replicas(memory_bytes, planted_bug, secret, 2)
+    }
+
+    fn of_replicas(memory_bytes: u64, planted_bug: u32, secret: &[u8], replicas: usize) -> Network {
         let nodes = 2;
         let member =
             |node| Member { node, incarnation: node + 10, state: MemberState::Full, recoverable: false };
         let partitions = (0..PARTITIONS).map(|partition| PartitionView {
             group: 0,
-            replicas: if partition % 2 == 0 { vec![1, 2] } else { vec![2, 1] },
+            replicas: if partition % 2 == 0 { [1, 2] } else { [2, 1] }[..replicas].to_vec(),
             cfg: 1,
         });
         let record = |node: u32| NodeRecord {

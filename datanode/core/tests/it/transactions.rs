@@ -359,6 +359,115 @@ fn circles_of_waiting_transactions_lose_their_youngest() {
 }
 
 #[test]
+fn a_circle_is_broken_within_fifty_milliseconds() {
+    let (mut network, mut client) = cluster_of(8);
+    let mut others = [Session::open(&mut network, 0), Session::open(&mut network, 1)];
+    let mut open: Vec<Open> = others.iter_mut().map(Open::begin).collect();
+    let mut first = Open::begin(&mut client);
+    // A circle of three over rows of both nodes.
+    let rows = [0, 1, 2];
+    first.add(&mut network, &client, rows[0], 1);
+    open[0].add(&mut network, &others[0], rows[1], 1);
+    open[1].add(&mut network, &others[1], rows[2], 1);
+    first.send(&mut network, &client, OPERATION_READ_SHARED, 0, rows[1], 0);
+    open[0].send(&mut network, &others[0], OPERATION_READ_SHARED, 0, rows[2], 0);
+    open[1].send(&mut network, &others[1], OPERATION_READ_SHARED, 0, rows[0], 0);
+    network.deliver();
+    let deadlocks =
+        |network: &Network| -> u64 { network.kernels.iter().map(|kernel| kernel.counters().deadlocks).sum() };
+    for _ in 0..5 {
+        assert_eq!(deadlocks(&network), 0, "not before the end of the first ticks");
+        network.now += 10_000_000;
+        for node in 0..2 {
+            network.kernels[node].tick(network.now);
+            network.after(node);
+        }
+        network.deliver();
+        if deadlocks(&network) > 0 {
+            break;
+        }
+    }
+    assert_eq!(deadlocks(&network), 1);
+    let answers: Vec<_> = [(0, client.link), (0, others[0].link), (1, others[1].link)]
+        .into_iter()
+        .map(|(node, link)| network.take(node, link))
+        .collect();
+    let failed = answers.iter().flatten().filter(|answer| answer.signal_type == SignalType::ErrorReply);
+    assert_eq!(failed.count(), 1, "{answers:?}");
+}
+
+#[test]
+fn without_backups_the_primary_does_it_alone() {
+    let mut network = Network::without_backups();
+    let mut client = Session::open(&mut network, 0);
+    for id in 0..6 {
+        assert_eq!(client.write(&mut network, OPERATION_INSERT, id, 100).code.get(), 0);
+    }
+    let mut open = Open::begin(&mut client);
+    for id in 0..6 {
+        open.add(&mut network, &client, id, id);
+    }
+    assert_eq!(client.balance(&mut network, 5), Some(100));
+    open.commits(&mut network, &client);
+    assert!((0..6).all(|id| client.balance(&mut network, id) == Some(100 + id)));
+    assert_eq!(open.resolve(&mut network, &client), OUTCOME_COMMITTED);
+    let mut open = Open::begin(&mut client);
+    open.add(&mut network, &client, 1, 1);
+    assert_eq!(open.resolve(&mut network, &client), OUTCOME_ABORTED);
+    assert_eq!(error_of(&open.commit(&mut network, &client)), ErrorCode::Aborted);
+    network.settle();
+    let counters = network.kernels[0].counters();
+    assert_eq!((counters.transactions, counters.row_locks, counters.participants), (0, 0, 0));
+}
+
+#[test]
+fn bad_input_ends_in_numbered_errors() {
+    let (mut network, mut client) = cluster_of(4);
+    let nothing = Open::begin(&mut client);
+    assert_eq!(error_of(&nothing.commit(&mut network, &client)), ErrorCode::UnknownTransaction);
+    let mut open = Open::begin(&mut client);
+    open.add(&mut network, &client, 0, 1);
+    open.number = 5;
+    let skipped = open.run(&mut network, &client, OPERATION_UPDATE, 0, 1, 1);
+    assert_eq!(error_of(&skipped), ErrorCode::InvalidRequest, "a number was left out");
+    assert_eq!(error_of(&open.commit(&mut network, &client)), ErrorCode::TransactionFailed);
+
+    let mut open = Open::begin(&mut client);
+    let unknown = open.run(&mut network, &client, 99, 0, 1, 1);
+    assert_eq!(error_of(&unknown), ErrorCode::InvalidRequest, "no such operation");
+    open.rolls_back(&mut network, &client);
+
+    let other = Session::open(&mut network, 0);
+    let mut open = Open::begin(&mut client);
+    open.add(&mut network, &client, 0, 1);
+    let stolen = network.ask(0, other.link, &open.commit_body(), Sections::none());
+    assert_eq!(error_of(&stolen), ErrorCode::UnknownTransaction, "it belongs to another link");
+    open.commits(&mut network, &client);
+    let late = open.run(&mut network, &client, OPERATION_UPDATE, 0, 1, 1);
+    assert_eq!(error_of(&late), ErrorCode::UnknownTransaction, "it has ended");
+
+    let mut zero = Open::begin(&mut client);
+    zero.id.seq = 0;
+    let invalid = zero.run(&mut network, &client, OPERATION_UPDATE, 0, 1, 1);
+    assert_eq!(error_of(&invalid), ErrorCode::InvalidTransaction);
+    assert_clean(&mut network);
+}
+
+#[test]
+fn a_transaction_has_a_bound() {
+    let (mut network, mut client) = cluster_of(1);
+    let mut open = Open::begin(&mut client);
+    let mut last = open.run(&mut network, &client, OPERATION_READ_EXCLUSIVE, 0, 0, 0);
+    while last.signal_type == SignalType::OperateReply {
+        assert!(open.number < 20_000, "there is a bound");
+        last = open.run(&mut network, &client, OPERATION_READ_EXCLUSIVE, 0, 0, 0);
+    }
+    assert_eq!(error_of(&last), ErrorCode::TransactionTooLarge);
+    open.rolls_back(&mut network, &client);
+    assert_clean(&mut network);
+}
+
+#[test]
 fn waiting_ends_by_the_lock_timeout_and_silence_by_the_idle_timeout() {
     let (mut network, mut client) = cluster_of(2);
     let mut other = Session::open(&mut network, 1);
