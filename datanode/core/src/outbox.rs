@@ -8,6 +8,7 @@ use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::ids::Instance;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::{Sections, Signal, SignalView, append_signal};
+use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Bytes waiting for one link above which the driver should stop reading from it.
@@ -78,8 +79,10 @@ pub struct Mail {
     pub signals: Vec<u8>,
 }
 
+/// Bytes of mail after which the next signal begins another one: with it a mail mostly fits a block of the pool.
+const MAIL_BYTES: usize = 2_048;
 /// Buffers of mail kept for the next ones.
-const SPARE_MAIL: usize = 32;
+const SPARE_MAIL: usize = 64;
 /// Largest buffer of mail kept, in bytes.
 const SPARE_MAIL_BYTES: usize = 64 << 10;
 
@@ -110,7 +113,7 @@ pub struct Outbox {
     /// In a coordinator part: lanes belong to the data parts.
     pub without_lanes: bool,
     /// Signals of transactions that stay in this node, or (without lanes) begin their way in it.
-    mail: Vec<Mail>,
+    mail: VecDeque<Mail>,
     spare_mail: Vec<Vec<u8>>,
 }
 
@@ -328,8 +331,9 @@ impl Outbox {
     }
 
     fn mail_to(&mut self, to: Address) -> &mut Vec<u8> {
-        let index = self.mail.iter().position(|mail| mail.to == to).unwrap_or_else(|| {
-            self.mail.push(Mail { to, signals: self.spare_mail.pop().unwrap_or_default() });
+        let open = |mail: &Mail| mail.to == to && mail.signals.len() < MAIL_BYTES;
+        let index = self.mail.iter().rposition(open).unwrap_or_else(|| {
+            self.mail.push_back(Mail { to, signals: self.spare_mail.pop().unwrap_or_default() });
             self.mail.len() - 1
         });
         &mut self.mail[index].signals
@@ -337,7 +341,7 @@ impl Outbox {
 
     /// Takes the oldest mail; give it back with [`Outbox::recycle_mail`].
     pub fn next_mail(&mut self) -> Option<Mail> {
-        if self.mail.is_empty() { None } else { Some(self.mail.remove(0)) }
+        self.mail.pop_front()
     }
 
     /// Keeps the buffer of mail for the next.

@@ -52,8 +52,8 @@ pub struct Shared {
 }
 
 /// Blocks of the pool for messages between the parts of a node, and their size in bytes.
-const POOL_BLOCKS: u32 = 1_024;
-const POOL_BLOCK_BYTES: usize = 1_024;
+const POOL_BLOCKS: u32 = 512;
+const POOL_BLOCK_BYTES: usize = 4_096;
 
 impl Shared {
     /// Shared state of a node with these parts.
