@@ -12,9 +12,11 @@
 //!
 //! Rows can be structs here, too: see [`TypedTable`].
 
+mod query;
 mod transaction;
 mod typed;
 
+pub use query::{AggregateQueryOf, Query};
 pub use transaction::Transaction;
 pub use typed::TypedTable;
 
@@ -25,8 +27,7 @@ use crate::{
     Result, Row, RowValues, RowVersion, RowView, Table, TableDefinition, TransactionId, Value, Written,
 };
 use duet_client_core::{
-    ClientCore, CloseReason, Command, FragmentScan, JobId, JobResult, LinkId, MAX_BATCH_OPERATIONS,
-    Nanoseconds, Target,
+    ClientCore, CloseReason, Command, JobId, JobResult, LinkId, MAX_BATCH_OPERATIONS, Nanoseconds, Target,
 };
 use duet_protocol::value::ValueRef;
 use std::io::{ErrorKind, Read, Write};
@@ -427,7 +428,7 @@ impl Client {
         self.single(|batch| batch.delete(table, &key, Expectation::Any), |batch| batch.written(0))
     }
 
-    /// Hands every row of a table to `read`, in no particular order.
+    /// Hands every row of a table to `read`, in no particular order. [`Client::query`] filters, selects and aggregates.
     ///
     /// # Errors
     /// When a page cannot be read in time, or what `read` returns.
@@ -436,22 +437,13 @@ impl Client {
         table: &Table,
         mut read: impl FnMut(RowVersion, RowView<'_>) -> Result<()>,
     ) -> Result<()> {
-        let mut batch = Batch::new();
-        for partition in 0..table.partitions() {
-            let mut fragment = FragmentScan::new(partition);
-            while let Some(request) = fragment.next_request(PAGE_ROWS, PAGE_BYTES) {
-                batch.clear();
-                batch.scan(table, request)?;
-                self.execute(&mut batch);
-                let Reply::Page(page) = batch.reply(0)? else { return Err(unexpected()) };
-                fragment.advance(&page)?;
-                for row in page.rows() {
-                    let (version, row) = row?;
-                    read(version, row)?;
-                }
+        self.pages(table, &[], PAGE_ROWS, |page| {
+            for row in page.rows() {
+                let (version, row) = row?;
+                read(version, row)?;
             }
-        }
-        Ok(())
+            Ok(true)
+        })
     }
 
     /// Tells what became of a write; see [`crate::Client::resolve`].

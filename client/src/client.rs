@@ -287,7 +287,8 @@ impl Client {
         self.run(|batch| batch.delete(table, &key, expectation)).await?.batch().written(0)
     }
 
-    /// Reads all rows of a table in no particular order. Rows that are written meanwhile may be seen or not.
+    /// Reads all rows of a table in no particular order, or what [`Scan::filter`], [`Scan::select`] and [`Scan::aggregate`]
+    /// make of them. Rows that are written meanwhile may be seen or not.
     pub fn scan(&self, table: &Table) -> Scan {
         Scan::new(Arc::clone(self.shared()), Arc::clone(&self.handle), table)
     }

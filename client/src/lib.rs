@@ -40,6 +40,9 @@
 //! tries it again where that may help, [`Client::begin`] leaves that to the caller. Rows that it changes, or reads with
 //! [`Transaction::get_for_update`] or [`Transaction::get_for_share`], stay locked until it ends.
 //!
+//! [`Client::scan`] reads all rows of a table, or those that pass a filter, or aggregates of them: filter, selected columns
+//! and aggregates are evaluated by the data nodes.
+//!
 //! Errors say by number what happened, where, and whether trying again may help. The client itself tries again what
 //! may be tried again until the deadline (five seconds unless told otherwise); a write keeps its transaction id, so
 //! that it happens at most once. A write whose fate is not known at the deadline ends in
@@ -65,8 +68,9 @@ mod typed;
 pub use builder::ClientBuilder;
 pub use client::{Client, DEFAULT_DATABASE};
 pub use duet_client_core::{
-    Batch, ColumnValue, Date, DateTime, Decimal, EncodedKey, Ending, Error, Expectation, Json, Key, Limits,
-    Lock, Outcome, Reply, Table as TableInfo, Time, Timestamp, Written,
+    Aggregate, Batch, ColumnName, ColumnValue, Condition, Date, DateTime, Decimal, EncodedKey, Ending, Error,
+    Expectation, Json, Key, Limits, Lock, Outcome, Reply, Table as TableInfo, Time, Timestamp, Written, avg,
+    col, count, count_of, max, min, sum,
 };
 /// Makes a struct a row of a table; see [`TableRow`].
 pub use duet_client_derive::Row;
@@ -78,11 +82,11 @@ pub use duet_protocol::schema::{Column, ColumnType, TableDefinition};
 pub use duet_protocol::update::Assignment;
 pub use duet_protocol::value::{Value, ValueRef};
 pub use row::{Row, RowValues};
-pub use scan::Scan;
+pub use scan::{AggregateScan, Scan};
 pub use transaction::{Transaction, TypedTransaction};
 #[doc(hidden)]
 pub use typed::with_length;
-pub use typed::{RowField, TableRow, TypedTable};
+pub use typed::{RowField, TableRow, TypedScan, TypedTable};
 
 /// A table as operations refer to it; cheap to clone. Get one from [`Client::table`] or [`Client::create_table`].
 pub type Table = std::sync::Arc<TableInfo>;

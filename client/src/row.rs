@@ -24,6 +24,11 @@ impl Row {
         Ok(Row { table: Table::clone(table), values: view.to_values()?, version })
     }
 
+    /// A row of the result of a scan.
+    pub(crate) fn of_result(table: &Table, values: Vec<Value>) -> Row {
+        Row { table: Table::clone(table), values, version: RowVersion::default() }
+    }
+
     /// Sets a column.
     ///
     /// # Errors

@@ -1,15 +1,15 @@
-//! Reading all rows of a table.
+//! Reading all rows of a table, or what a filter, result columns and aggregates make of them.
 
 use crate::client::{Handle, unexpected};
 use crate::shared::{PooledBatch, Shared};
-use crate::{Reply, Result, Row, RowVersion, RowView, Table};
-use duet_client_core::FragmentScan;
+use crate::{Aggregate, Condition, Reply, Result, Row, RowVersion, RowView, Table};
+use duet_client_core::{AggregateQuery, FragmentScan, PreparedQuery, Query, both};
 use std::collections::VecDeque;
 use std::pin::Pin;
 use std::sync::Arc;
 
 /// Fragments read at the same time, each one page ahead, unless told otherwise.
-const FRAGMENTS: usize = 4;
+const FRAGMENTS: usize = 8;
 /// Rows and bytes of a page, unless told otherwise.
 const PAGE_ROWS: u32 = 1_024;
 const PAGE_BYTES: u32 = 256 << 10;
@@ -17,67 +17,27 @@ const PAGE_BYTES: u32 = 256 << 10;
 /// A page on its way.
 type Pending = Pin<Box<dyn Future<Output = Result<(FragmentScan, PooledBatch)>> + Send>>;
 
-/// Rows of a table, page by page. At most as many pages as fragments are read at once are held, so a slow reader holds
-/// back the nodes and not the memory.
-///
-/// ```no_run
-/// # async fn example(client: duet_client::Client, table: duet_client::Table) -> Result<(), duet_client::Error> {
-/// let mut scan = client.scan(&table);
-/// while let Some(row) = scan.next().await? {
-///     println!("{:?}", row.values());
-/// }
-/// # Ok(())
-/// # }
-/// ```
-pub struct Scan {
+/// Pages of all fragments of a table: several fragments at once, one page of each on its way.
+struct Pages {
     shared: Arc<Shared>,
     /// Keeps the client alive while it is scanned.
     _handle: Arc<Handle>,
     table: Table,
+    program: Arc<[u8]>,
     fragments: usize,
     page_rows: u32,
-    page_bytes: u32,
     next_partition: u16,
     pending: VecDeque<Pending>,
-    rows: VecDeque<Row>,
 }
 
-impl Scan {
-    pub(crate) fn new(shared: Arc<Shared>, handle: Arc<Handle>, table: &Table) -> Scan {
-        Scan {
-            shared,
-            _handle: handle,
-            table: Table::clone(table),
-            fragments: FRAGMENTS,
-            page_rows: PAGE_ROWS,
-            page_bytes: PAGE_BYTES,
-            next_partition: 0,
-            pending: VecDeque::new(),
-            rows: VecDeque::new(),
-        }
-    }
-
-    /// How many fragments are read at the same time.
-    #[must_use]
-    pub fn fragments(mut self, fragments: usize) -> Scan {
-        self.fragments = fragments.clamp(1, 64);
-        self
-    }
-
-    /// Most rows of a page.
-    #[must_use]
-    pub fn page_rows(mut self, rows: u32) -> Scan {
-        self.page_rows = rows.max(1);
-        self
-    }
-
+impl Pages {
     /// Asks for the next page of a fragment.
     fn ask(&mut self, fragment: FragmentScan) {
-        let Some(request) = fragment.next_request(self.page_rows, self.page_bytes) else { return };
+        let Some(request) = fragment.next_request(self.page_rows, PAGE_BYTES) else { return };
         let mut pooled = self.shared.take();
-        let table = Table::clone(&self.table);
+        let (table, program) = (Table::clone(&self.table), Arc::clone(&self.program));
         let mut page: Pending = Box::pin(async move {
-            pooled.batch().scan(&table, request)?;
+            pooled.batch().scan_program(&table, request, &program)?;
             pooled.execute().await?;
             let mut fragment = fragment;
             let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
@@ -92,24 +52,160 @@ impl Scan {
         }
     }
 
-    /// Hands every row of the next page to `read`; false at the end of the table. Nothing is copied.
-    ///
-    /// # Errors
-    /// When a page cannot be read in time; the scan may be tried again from where it stands only by starting anew.
-    pub async fn next_page(&mut self, mut read: impl FnMut(RowVersion, RowView<'_>)) -> Result<bool> {
+    /// The next page, and the request for the one behind it; `None` at the end of the table.
+    async fn next(&mut self) -> Result<Option<PooledBatch>> {
         while self.pending.len() < self.fragments && self.next_partition < self.table.partitions() {
             let partition = self.next_partition;
             self.next_partition += 1;
             self.ask(FragmentScan::new(partition));
         }
-        let Some(page) = self.pending.front_mut() else { return Ok(false) };
-        let (fragment, mut pooled) = page.await?;
+        let Some(page) = self.pending.front_mut() else { return Ok(None) };
+        let (fragment, pooled) = page.await?;
         self.pending.pop_front();
         self.ask(fragment);
+        Ok(Some(pooled))
+    }
+
+    /// No further page is wanted.
+    fn end(&mut self) {
+        self.pending.clear();
+        self.next_partition = self.table.partitions();
+    }
+}
+
+/// Rows of a table, page by page. At most as many pages as fragments are read at once are held, so a slow reader holds
+/// back the nodes and not the memory.
+///
+/// ```no_run
+/// # async fn example(client: duet_client::Client, table: duet_client::Table) -> Result<(), duet_client::Error> {
+/// use duet_client::col;
+/// let mut scan = client
+///     .scan(&table)
+///     .filter(col("distance").gt(1000).and(col("carrier").eq("UA")))
+///     .select(["carrier", "distance"])
+///     .limit(100);
+/// while let Some(row) = scan.next().await? {
+///     println!("{} {}", row.get::<String>("carrier")?, row.get::<i64>("distance")?);
+/// }
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Filter and result columns are evaluated where the rows are. No order is promised. Every row that is there, and passes,
+/// during the whole scan comes exactly once; one that is written meanwhile may come or not, as it was or as it is.
+/// A wrong column, or a constant that a column cannot be compared with, is the error of the first call that reads.
+pub struct Scan {
+    pages: Pages,
+    filter: Option<Condition>,
+    columns: Vec<String>,
+    /// Rows still wanted.
+    left: u64,
+    /// The table that the result's rows are of, once the first page was asked for.
+    result: Option<Table>,
+    rows: VecDeque<Row>,
+}
+
+impl Scan {
+    pub(crate) fn new(shared: Arc<Shared>, handle: Arc<Handle>, table: &Table) -> Scan {
+        Scan {
+            pages: Pages {
+                shared,
+                _handle: handle,
+                table: Table::clone(table),
+                program: Arc::new([]),
+                fragments: FRAGMENTS,
+                page_rows: PAGE_ROWS,
+                next_partition: 0,
+                pending: VecDeque::new(),
+            },
+            filter: None,
+            columns: Vec::new(),
+            left: u64::MAX,
+            result: None,
+            rows: VecDeque::new(),
+        }
+    }
+
+    /// Only rows that meet this condition, and those of filters before; see [`col`](crate::col).
+    #[must_use]
+    pub fn filter(mut self, condition: Condition) -> Scan {
+        self.filter = both(self.filter.take(), condition);
+        self
+    }
+
+    /// Only these columns, in this order. Rows have no others then.
+    #[must_use]
+    pub fn select<N: Into<String>>(mut self, columns: impl IntoIterator<Item = N>) -> Scan {
+        self.columns = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// At most so many rows; which ones is not promised.
+    #[must_use]
+    pub fn limit(mut self, rows: u64) -> Scan {
+        self.left = rows;
+        self
+    }
+
+    /// Aggregates of the rows that pass, instead of the rows. What was selected or limited means nothing then.
+    #[must_use]
+    pub fn aggregate(self, aggregates: impl IntoIterator<Item = Aggregate>) -> AggregateScan {
+        let aggregates = aggregates.into_iter().collect();
+        let query = AggregateQuery { filter: self.filter, aggregates, ..AggregateQuery::default() };
+        AggregateScan { pages: self.pages, query }
+    }
+
+    /// How many fragments are read at the same time, 1 to 64.
+    #[must_use]
+    pub fn fragments(mut self, fragments: usize) -> Scan {
+        self.pages.fragments = fragments.clamp(1, 64);
+        self
+    }
+
+    /// Most rows of a page.
+    #[must_use]
+    pub fn page_rows(mut self, rows: u32) -> Scan {
+        self.pages.page_rows = rows.max(1);
+        self
+    }
+
+    /// The table that the result's rows are of: with selected columns one that has just these.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when the table has no such column; the codes of a filter that does not fit.
+    pub fn result(&mut self) -> Result<Table> {
+        if let Some(result) = &self.result {
+            return Ok(Table::clone(result));
+        }
+        let query = Query { filter: self.filter.take(), columns: std::mem::take(&mut self.columns) };
+        let PreparedQuery { program, result } = query.prepare(&self.pages.table)?;
+        self.pages.program = program.into();
+        // A page need not hold more rows than are wanted.
+        self.pages.page_rows = self.pages.page_rows.min(u32::try_from(self.left).unwrap_or(u32::MAX)).max(1);
+        self.result = Some(Table::clone(&result));
+        Ok(result)
+    }
+
+    /// Hands every row of the next page to `read`; false at the end of the table. A page may be without rows when a filter
+    /// lets few pass. Nothing is copied.
+    ///
+    /// # Errors
+    /// When the scan does not fit the table, or a page cannot be read in time; the scan may be tried again from where it
+    /// stands only by starting anew.
+    pub async fn next_page(&mut self, mut read: impl FnMut(RowVersion, RowView<'_>)) -> Result<bool> {
+        let result = self.result()?;
+        if self.left == 0 {
+            self.pages.end();
+        }
+        let Some(mut pooled) = self.pages.next().await? else { return Ok(false) };
         let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
-        for row in page.rows() {
-            let (version, row) = row?;
-            read(version, row);
+        for row in page.images() {
+            if self.left == 0 {
+                break;
+            }
+            self.left -= 1;
+            let (version, key, value) = row?;
+            read(version, RowView::new(result.layout(), key, value));
         }
         Ok(true)
     }
@@ -117,15 +213,15 @@ impl Scan {
     /// The next row; `None` at the end of the table.
     ///
     /// # Errors
-    /// When a page cannot be read in time.
+    /// When the scan does not fit the table, or a page cannot be read in time.
     pub async fn next(&mut self) -> Result<Option<Row>> {
         loop {
             if let Some(row) = self.rows.pop_front() {
                 return Ok(Some(row));
             }
-            let table = Table::clone(&self.table);
+            let result = self.result()?;
             let mut page = Vec::new();
-            if !self.next_page(|version, view| page.push(Row::from_view(&table, version, &view))).await? {
+            if !self.next_page(|version, view| page.push(Row::from_view(&result, version, &view))).await? {
                 return Ok(None);
             }
             for row in page {
@@ -133,10 +229,95 @@ impl Scan {
             }
         }
     }
+
+    /// All rows that are left. The caller answers for the memory; use [`Scan::limit`] or [`Scan::next`] for large tables.
+    ///
+    /// # Errors
+    /// When the scan does not fit the table, or a page cannot be read in time.
+    pub async fn rows(mut self) -> Result<Vec<Row>> {
+        let mut rows = Vec::new();
+        while let Some(row) = self.next().await? {
+            rows.push(row);
+        }
+        Ok(rows)
+    }
 }
 
 impl std::fmt::Debug for Scan {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Scan").field("table", &self.table.name()).finish_non_exhaustive()
+        f.debug_struct("Scan").field("table", &self.pages.table.name()).finish_non_exhaustive()
+    }
+}
+
+/// Aggregates of the rows of a table, by groups. The nodes aggregate page by page and the client adds the pages up, so that
+/// nodes keep nothing in between, and memory is needed for the groups of the result alone.
+///
+/// ```no_run
+/// # async fn example(client: duet_client::Client, table: duet_client::Table) -> Result<(), duet_client::Error> {
+/// use duet_client::{Decimal, avg, col, count, sum};
+/// let carriers = client
+///     .scan(&table)
+///     .filter(col("distance").gt(1000))
+///     .aggregate([count(), sum("distance").named("miles"), avg("departure_delay")])
+///     .group_by(["carrier"])
+///     .rows()
+///     .await?;
+/// for carrier in carriers {
+///     println!("{:?} {:?} {:?}", carrier.value("carrier"), carrier.value("count(*)"), carrier.value("miles"));
+/// }
+/// # Ok(())
+/// # }
+/// ```
+pub struct AggregateScan {
+    pages: Pages,
+    query: AggregateQuery,
+}
+
+impl AggregateScan {
+    /// One row of the result for each combination of values of these columns; without it there is one for all rows.
+    /// NULL is a value of its own.
+    #[must_use]
+    pub fn group_by<N: Into<String>>(mut self, columns: impl IntoIterator<Item = N>) -> AggregateScan {
+        self.query.group_by = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Most groups of the result, a million unless told otherwise: more end in the error `TooManyGroups`.
+    #[must_use]
+    pub fn most_groups(mut self, groups: usize) -> AggregateScan {
+        self.query.most_groups = groups;
+        self
+    }
+
+    /// How many fragments are aggregated at the same time, 1 to 64.
+    #[must_use]
+    pub fn fragments(mut self, fragments: usize) -> AggregateScan {
+        self.pages.fragments = fragments.clamp(1, 64);
+        self
+    }
+
+    /// The rows of the result, in no particular order: the columns of the group, then the aggregates under their names.
+    ///
+    /// # Errors
+    /// `InvalidRequest` when the table has no such column; the codes of what does not fit the columns' types;
+    /// `SumOverflow`; `TooManyGroups`; when a page cannot be read in time.
+    pub async fn rows(mut self) -> Result<Vec<Row>> {
+        let mut prepared = self.query.prepare(&self.pages.table)?;
+        self.pages.program = std::mem::take(&mut prepared.program).into();
+        while let Some(mut pooled) = self.pages.next().await? {
+            let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
+            for row in page.images() {
+                let (_, group, values) = row?;
+                prepared.add(group, values)?;
+            }
+        }
+        let result = Table::clone(&prepared.result);
+        Ok(prepared.finish()?.into_iter().map(|values| Row::of_result(&result, values)).collect())
+    }
+}
+
+impl std::fmt::Debug for AggregateScan {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("AggregateScan").field("table", &self.pages.table.name()).finish_non_exhaustive()
     }
 }

@@ -3,9 +3,10 @@
 use crate::client::unexpected;
 use crate::mapping::Mapping;
 use crate::{
-    Assignment, Batch, Client, ColumnType, Expectation, Key, Reply, Result, RowVersion, RowView, Scan, Table,
-    TableDefinition, ValueRef, Written,
+    Assignment, Batch, Client, ColumnType, Condition, Expectation, Key, Reply, Result, RowVersion, RowView,
+    Scan, Table, TableDefinition, ValueRef, Written,
 };
+use std::collections::VecDeque;
 
 /// A struct whose fields are the columns of a table. `#[derive(Row)]` implements it:
 ///
@@ -226,9 +227,84 @@ impl<T: TableRow> TypedTable<T> {
         self.client.delete(self.table(), key).await
     }
 
-    /// Reads all rows; see [`Client::scan`]. Decode its pages with [`TypedTable::decode`].
+    /// Reads all rows; see [`Client::scan`]. Decode its pages with [`TypedTable::decode`], or use [`TypedTable::find`].
     pub fn scan(&self) -> Scan {
         self.client.scan(self.table())
+    }
+
+    /// Reads the rows that meet a condition, in no particular order; the nodes evaluate it.
+    ///
+    /// ```no_run
+    /// # use duet_client::{Row, TypedTable, col};
+    /// # #[derive(Row)]
+    /// # struct Account { #[duet(key)] number: i64, balance: i64 }
+    /// # async fn example(accounts: TypedTable<Account>) -> Result<(), duet_client::Error> {
+    /// let mut rich = accounts.find(col("balance").gt(1_000_000)).limit(10);
+    /// while let Some(account) = rich.next().await? {
+    ///     println!("{}", account.number);
+    /// }
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn find(&self, condition: Condition) -> TypedScan<T> {
+        TypedScan {
+            scan: self.scan().filter(condition),
+            mapping: self.mapping.clone(),
+            rows: VecDeque::new(),
+        }
+    }
+}
+
+/// The rows of [`TypedTable::find`].
+pub struct TypedScan<T> {
+    scan: Scan,
+    mapping: Mapping<T>,
+    rows: VecDeque<T>,
+}
+
+impl<T> std::fmt::Debug for TypedScan<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TypedScan").field(&self.mapping.table).finish()
+    }
+}
+
+impl<T: TableRow> TypedScan<T> {
+    /// At most so many rows; which ones is not promised.
+    #[must_use]
+    pub fn limit(mut self, rows: u64) -> TypedScan<T> {
+        self.scan = self.scan.limit(rows);
+        self
+    }
+
+    /// The next row; `None` at the end of the table.
+    ///
+    /// # Errors
+    /// See [`Scan::next`] and [`TypedTable::decode`].
+    pub async fn next(&mut self) -> Result<Option<T>> {
+        loop {
+            if let Some(row) = self.rows.pop_front() {
+                return Ok(Some(row));
+            }
+            let (mapping, mut page) = (&self.mapping, Vec::new());
+            if !self.scan.next_page(|_, view| page.push(mapping.decode(&view))).await? {
+                return Ok(None);
+            }
+            for row in page {
+                self.rows.push_back(row?);
+            }
+        }
+    }
+
+    /// All rows that are left. The caller answers for the memory.
+    ///
+    /// # Errors
+    /// See [`TypedScan::next`].
+    pub async fn rows(mut self) -> Result<Vec<T>> {
+        let mut rows = Vec::new();
+        while let Some(row) = self.next().await? {
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 

@@ -1,8 +1,9 @@
-//! Keys, value images and update programs from invented bytes.
+//! Keys, value images, update and scan programs from invented bytes.
 
 use crate::input::Input;
 use crate::tables::{FuzzTable, TABLES};
 use duet_protocol::row::RowView;
+use duet_protocol::scan_program::{Aggregation, CompiledScan};
 use duet_protocol::update::{apply_update, update_result_value, validate_update};
 
 /// Takes a table, a key, a program and an image out of the bytes and checks each, and the program on the image.
@@ -14,6 +15,18 @@ pub fn run(bytes: &[u8]) {
     check_key(table, key);
     let image_is_valid = check_image(table, key, image);
     check_program(table, program, image, image_is_valid);
+    check_scan(table, program, key, image);
+}
+
+/// Whatever passes the check can be evaluated on any row.
+fn check_scan(table: &FuzzTable, program: &[u8], key: &[u8], image: &[u8]) {
+    let Ok(scan) = CompiledScan::new(&table.layout, program) else { return };
+    let _ = scan.matches(key, image);
+    scan.project(key, image, &mut Vec::new());
+    if let Some(mut aggregation) = Aggregation::new(&scan) {
+        let _ = aggregation.add(key, image);
+        aggregation.finish(|_, _| {});
+    }
 }
 
 /// Whether the key is valid; then it is the only encoding of its values.

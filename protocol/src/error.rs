@@ -74,6 +74,10 @@ error_codes! {
     RowTooLarge = 24, fatal;
     #[doc = "The result of an increment does not fit the column."]
     OutOfRange = 25, fatal;
+    #[doc = "The scan program does not fit the table."]
+    InvalidScan = 26, fatal;
+    #[doc = "A sum of a scan has more digits than a sum may have."]
+    SumOverflow = 27, fatal;
 
     #[doc = "This node is not the primary of the row and cannot reach it; use the newer map."]
     StaleMap = 30, retry;

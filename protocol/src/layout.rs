@@ -5,7 +5,7 @@
 
 use crate::key::component_bytes;
 use crate::row::{ColumnCodec, Form, RowError};
-use crate::schema::{ColumnType, MAX_VALUE_BYTES, SchemaError, TableDefinition};
+use crate::schema::{Column, ColumnType, MAX_VALUE_BYTES, SchemaError, TableDefinition};
 
 /// Where a column lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -146,6 +146,24 @@ impl TableLayout {
     /// When the definition is not valid; see [`TableDefinition::validate`].
     pub fn new(definition: &TableDefinition) -> Result<Self, SchemaError> {
         definition.validate()?;
+        Ok(Self::compile(definition))
+    }
+
+    /// The layout of images of these columns without a key: what a scan answers.
+    #[must_use]
+    pub fn without_key(columns: Vec<Column>) -> Self {
+        Self::compile(&TableDefinition {
+            database: String::new(),
+            name: String::new(),
+            columns,
+            primary_key: Vec::new(),
+            partition_key: Vec::new(),
+            time_to_live: None,
+            comment: String::new(),
+        })
+    }
+
+    fn compile(definition: &TableDefinition) -> Self {
         let value_columns = definition.columns.len() - definition.primary_key.len();
         let null_bytes = value_columns.div_ceil(8);
         let mut layout = Self {
@@ -166,7 +184,7 @@ impl TableLayout {
         layout.compile_key(definition);
         layout.variable_start = layout.ends_start + layout.variable.len() * layout.end_bytes;
         debug_assert_eq!(layout.variable_start, image_head_bytes(definition));
-        Ok(layout)
+        layout
     }
 
     fn place_columns(&mut self, definition: &TableDefinition) {

@@ -11,6 +11,7 @@ pub mod key;
 pub mod layout;
 pub mod record;
 pub mod row;
+pub mod scan_program;
 pub mod schema;
 pub mod signal;
 pub mod update;

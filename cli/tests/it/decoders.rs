@@ -7,6 +7,9 @@ use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementCommand, ManagementSnapshot,
     Member, MemberState, NodeRecord, PartitionView, View,
 };
+use duet_protocol::scan_program::{
+    Aggregate, Aggregation, Comparison, CompiledScan, Filter, Function, ScanProgram, encode_program,
+};
 use duet_protocol::schema::{Column, ColumnType, Table, TableDefinition, TableState};
 use duet_protocol::signal::scan_reply::{ScanRow, push_row, split_row};
 use duet_protocol::signal::write::Write;
@@ -237,6 +240,40 @@ fn damaged_frames() {
         }
     }
     assert!(accepted > 0, "no damage was harmless");
+}
+
+#[test]
+fn damaged_scan_programs() {
+    let layout = TableLayout::new(&every_type()).expect("valid");
+    let (mut key, mut image, mut bytes) = (Vec::new(), Vec::new(), Vec::new());
+    layout.encode_row(&one_row(), &mut key, &mut image).expect("fits");
+    let name = Filter::In { column: 1, values: vec!["na\0me".into(), "other".into()] };
+    let filter = name.and(!Filter::Compare {
+        column: 7,
+        comparison: Comparison::Less,
+        value: Value::Decimal { unscaled: 5, scale: 1 },
+    });
+    let of = |function, column| Aggregate { function, column };
+    let aggregates =
+        vec![of(Function::Count, None), of(Function::Sum, Some(7)), of(Function::Maximum, Some(10))];
+    let program = ScanProgram { filter: Some(filter), columns: vec![1, 11], aggregates: Some(aggregates) };
+    encode_program(&layout, &program, &mut bytes).expect("fits");
+    let mut random = Random(0x51c3_0b77_9e01_2afd);
+    let mut accepted = 0;
+    for _ in 0..rounds() {
+        let damaged = random.damage(&bytes);
+        let Ok(scan) = CompiledScan::new(&layout, &damaged) else { continue };
+        accepted += 1;
+        for (key, image) in [(&key, &image), (&random.damage(&key), &random.damage(&image))] {
+            let _ = scan.matches(key, image);
+            scan.project(key, image, &mut Vec::new());
+            if let Some(mut aggregation) = Aggregation::new(&scan) {
+                let _ = aggregation.add(key, image);
+                aggregation.finish(|_, _| {});
+            }
+        }
+    }
+    assert!(accepted > 0, "some damage leaves a program");
 }
 
 #[test]

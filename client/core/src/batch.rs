@@ -526,11 +526,28 @@ impl Batch {
     /// # Errors
     /// When the partition does not exist, or the batch is full; then nothing is added.
     pub fn scan(&mut self, table: &Arc<Table>, request: ScanRequest) -> Result<usize, Error> {
+        self.scan_program(table, request, &[])
+    }
+
+    /// Asks for what a program makes of rows of one fragment; see [`duet_protocol::scan_program`]. The data node checks
+    /// the program.
+    ///
+    /// # Errors
+    /// When the partition does not exist, or the batch is full; then nothing is added.
+    pub fn scan_program(
+        &mut self,
+        table: &Arc<Table>,
+        request: ScanRequest,
+        program: &[u8],
+    ) -> Result<usize, Error> {
         if request.partition >= table.partitions() {
             let detail = format!("partition {} does not exist", request.partition);
             return Err(Error::new(ErrorCode::InvalidRequest, &detail));
         }
-        let index = self.add(Kind::Scan, table, Expectation::Any, |_, _| Ok(0))?;
+        let index = self.add(Kind::Scan, table, Expectation::Any, |_, bytes| {
+            bytes.extend_from_slice(program);
+            Ok(0)
+        })?;
         let operation = &mut self.operations[index];
         operation.hash = u64::from(request.partition);
         let wanted = u64::from(request.max_rows) << 32 | u64::from(request.max_bytes);

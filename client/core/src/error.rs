@@ -3,13 +3,15 @@
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::TransactionId;
 use duet_protocol::row::RowError;
+use duet_protocol::scan_program::ScanError;
 use duet_protocol::schema::SchemaError;
 
 /// What went wrong, where, and whether the same operation may succeed later.
 #[derive(Clone, PartialEq, Eq, thiserror::Error)]
 #[error("error {code}: {message}")]
 pub struct Error {
-    /// Stable number as listed in `docs/errors.md`: those of [`ErrorCode`], of [`SchemaError`] or of [`RowError`].
+    /// Stable number as listed in `docs/errors.md`: those of [`ErrorCode`], of [`SchemaError`], of
+    /// [`RowError`] or of [`ScanError`].
     pub code: u16,
     /// A sentence.
     pub message: String,
@@ -69,7 +71,7 @@ impl Error {
         self.code == code as u16
     }
 
-    /// The code, unless it is one of rows and schemas.
+    /// The code, unless it is one of rows, schemas and scans.
     pub fn error_code(&self) -> Option<ErrorCode> {
         ErrorCode::from_number(self.code)
     }
@@ -96,6 +98,18 @@ impl std::fmt::Debug for Error {
 
 impl From<RowError> for Error {
     fn from(error: RowError) -> Error {
+        Error {
+            code: error.code(),
+            message: error.to_string(),
+            node: None,
+            retryable: false,
+            transaction: None,
+        }
+    }
+}
+
+impl From<ScanError> for Error {
+    fn from(error: ScanError) -> Error {
         Error {
             code: error.code(),
             message: error.to_string(),

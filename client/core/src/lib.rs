@@ -17,6 +17,7 @@ mod jobs;
 mod key;
 mod map;
 mod outcome;
+mod query;
 mod random;
 mod refresh;
 mod scan;
@@ -38,7 +39,11 @@ pub use interface::{
 pub use jobs::{JobId, JobResult};
 pub use key::{EncodedKey, Key};
 pub use outcome::Outcome;
-pub use scan::{FragmentScan, Page, ScanRows};
+pub use query::{
+    Aggregate, AggregateQuery, ColumnName, Condition, PreparedAggregates, PreparedQuery, Query, avg, both,
+    col, count, count_of, max, min, sum,
+};
+pub use scan::{FragmentScan, Page, ScanImages, ScanRows};
 pub use table::Table;
 pub use transaction::{Ending, MAX_OPEN_TRANSACTIONS, TransactionHandle};
 pub use value::{ColumnValue, Date, DateTime, Decimal, Json, Time, Timestamp};

@@ -28,22 +28,26 @@ impl<'a> Page<'a> {
         self.done
     }
 
-    /// The rows.
+    /// The rows of a scan without program.
     pub fn rows(&self) -> ScanRows<'a> {
-        ScanRows { table: self.table, rest: self.rows, left: self.row_count }
+        ScanRows { table: self.table, images: self.images() }
+    }
+
+    /// The rows as they came; what they are images of depends on the program, see [`duet_protocol::scan_program`].
+    pub fn images(&self) -> ScanImages<'a> {
+        ScanImages { rest: self.rows, left: self.row_count }
     }
 }
 
-/// Iterator over the rows of a page.
+/// Iterator over the rows of a page as they came: version, key image and value image.
 #[derive(Clone, Debug)]
-pub struct ScanRows<'a> {
-    table: &'a Table,
+pub struct ScanImages<'a> {
     rest: &'a [u8],
     left: u32,
 }
 
-impl<'a> Iterator for ScanRows<'a> {
-    type Item = Result<(RowVersion, RowView<'a>), Error>;
+impl<'a> Iterator for ScanImages<'a> {
+    type Item = Result<(RowVersion, &'a [u8], &'a [u8]), Error>;
 
     fn next(&mut self) -> Option<Self::Item> {
         if self.left == 0 {
@@ -54,7 +58,23 @@ impl<'a> Iterator for ScanRows<'a> {
             self.left = 0;
             return Some(Err(Error::new(ErrorCode::DamagedFrame, "a page of a scan ends within a row")));
         };
-        Some(Ok((row.version, RowView::new(self.table.layout(), row.key, row.value))))
+        Some(Ok((row.version, row.key, row.value)))
+    }
+}
+
+/// Iterator over the rows of a page.
+#[derive(Clone, Debug)]
+pub struct ScanRows<'a> {
+    table: &'a Table,
+    images: ScanImages<'a>,
+}
+
+impl<'a> Iterator for ScanRows<'a> {
+    type Item = Result<(RowVersion, RowView<'a>), Error>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let row = self.images.next()?;
+        Some(row.map(|(version, key, value)| (version, RowView::new(self.table.layout(), key, value))))
     }
 }
 

@@ -2,7 +2,7 @@
 
 use duet_protocol::error::ErrorCode;
 use duet_protocol::layout::TableLayout;
-use duet_protocol::schema::TableDefinition;
+use duet_protocol::schema::{Column, TableDefinition};
 
 use crate::Error;
 
@@ -35,6 +35,22 @@ impl Table {
         let layout = TableLayout::new(&table.definition)?;
         let definition = table.definition.clone();
         Ok(Table { id: table.id, version: table.version, definition, layout, partitions })
+    }
+
+    /// The columns of a scan's result as a table of their own, without a primary key: it names them and reads their images.
+    /// Its identity is 0, which no table of a cluster has.
+    pub(crate) fn of_result(table: &Table, columns: Vec<Column>) -> Table {
+        let definition = TableDefinition {
+            database: table.definition.database.clone(),
+            name: table.definition.name.clone(),
+            columns,
+            primary_key: Vec::new(),
+            partition_key: Vec::new(),
+            time_to_live: None,
+            comment: String::new(),
+        };
+        let layout = TableLayout::without_key(definition.columns.clone());
+        Table { id: 0, version: 0, definition, layout, partitions: 0 }
     }
 
     /// Identity, never used again for another table.

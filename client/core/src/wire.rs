@@ -111,7 +111,7 @@ impl Wire {
                     max_bytes: (operation.expected.seq as u32).into(),
                     ..Scan::default()
                 };
-                endpoint.builder.push(0, id, &body, Sections::none());
+                endpoint.builder.push(0, id, &body, Sections::one(&batch.bytes[key_end..payload_end]));
                 return Sent::Yes;
             }
             Kind::Insert => OPERATION_INSERT,

@@ -97,11 +97,11 @@ impl DataPort for LocalDataManager {
         &mut self,
         context: &mut Context<'_>,
         reply: ReplyTo,
-        _signal: &SignalView<'_>,
+        signal: &SignalView<'_>,
         body: &Scan,
         table: usize,
     ) {
-        LocalDataManager::scan(self, context, reply, body, table);
+        LocalDataManager::scan(self, context, reply, body, signal.section(0), table);
     }
 }
 

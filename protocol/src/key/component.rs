@@ -114,7 +114,8 @@ pub(super) fn measure(form: Form, bytes: &[u8]) -> Result<usize, &'static str> {
 }
 
 /// The cell of a component of fixed length.
-fn fixed_cell(form: Form, component: &[u8]) -> Cell<'_> {
+#[inline]
+pub(crate) fn fixed_cell(form: Form, component: &[u8]) -> Cell<'_> {
     let mut wide = [0_u8; 16];
     if let Form::Binary { .. } = form {
         return Cell::Bytes(component);
@@ -136,7 +137,7 @@ fn fixed_cell(form: Form, component: &[u8]) -> Cell<'_> {
 }
 
 /// The content of a component of variable length: everything but the terminator.
-fn content(component: &[u8]) -> &[u8] {
+pub(crate) fn content(component: &[u8]) -> &[u8] {
     &component[..component.len().saturating_sub(TERMINATOR.len())]
 }
 

@@ -10,7 +10,9 @@ mod tests;
 
 use xxhash_rust::xxh3::Xxh3;
 
-pub(crate) use component::{component_bytes, longest_component};
+pub(crate) use component::{
+    component_bytes, content as component_content, fixed_cell as fixed_component_cell, longest_component,
+};
 
 use crate::hash::key_hash;
 use crate::layout::{PartitionKey, TableLayout};
@@ -143,6 +145,16 @@ impl TableLayout {
         }
         let (component, _) = self.split_component(position, rest)?;
         component::value(self.key_codec(self.key[position]), component)
+    }
+
+    /// The bytes of the key's component `position` with its terminator, or `None` when the key is malformed before it.
+    #[inline]
+    pub(crate) fn key_component<'k>(&self, key: &'k [u8], position: usize) -> Option<&'k [u8]> {
+        let mut rest = key;
+        for before in 0..position {
+            rest = self.split_component(before, rest).ok()?.1;
+        }
+        self.split_component(position, rest).ok().map(|(component, _)| component)
     }
 
     /// Splits the component `position` off the bytes that begin with it.

@@ -11,6 +11,7 @@
 //! byte  52  max_bytes            u32      most bytes wanted; at least one row comes
 //! byte  56  flags                u32      `FLAG_ANY_REPLICA` or 0
 //! byte  60  reserved             u32      0
+//!           section 0: program, see [`crate::scan_program`]; empty for all rows whole
 //! ```
 
 use zerocopy::little_endian::{U16, U32, U64};

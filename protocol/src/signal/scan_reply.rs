@@ -7,7 +7,7 @@
 //! byte  40  row_count            u32      rows in the batch
 //! byte  44  flags                u32      1: the scan is complete
 //! byte  48  fragment_seq         u64      highest sequence number applied to the fragment
-//!           section 0: rows, see [`ScanRow`]
+//!           section 0: rows, see [`ScanRow`]; what the key and value images of a program's rows are, says [`crate::scan_program`]
 //! ```
 
 use zerocopy::little_endian::{U32, U64};

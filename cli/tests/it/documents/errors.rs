@@ -40,11 +40,13 @@ fn table_of(path: &str, name: &str) -> String {
 }
 
 #[test]
-fn the_lists_of_schema_and_row_errors_follow_the_code() {
+fn the_lists_of_schema_row_and_scan_errors_follow_the_code() {
     let schema = table_of("protocol/src/schema/error.rs", "SchemaError");
     super::check_generated("docs/errors.md", "schema errors", &schema);
     let row = table_of("protocol/src/row/error.rs", "RowError");
     super::check_generated("docs/errors.md", "row errors", &row);
+    let scan = table_of("protocol/src/scan_program/error.rs", "ScanError");
+    super::check_generated("docs/errors.md", "scan errors", &scan);
 }
 
 #[test]

@@ -10,19 +10,19 @@ pub mod participant;
 pub mod prepared;
 pub mod queue;
 pub mod resolve;
+pub mod scan;
 pub mod write;
 
 use crate::coordinator::GROUP;
 use crate::interface::NodeCounters;
 use crate::map::{ClusterMap, Role};
-use crate::outbox::{BACKLOG_REFUSE_BYTES, Outbox, ReplyTo};
+use crate::outbox::{Outbox, ReplyTo};
 use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, Probe};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
 use duet_protocol::signal::read_reply::ReadReply;
-use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
-use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, ScanRow, push_row};
+use duet_protocol::signal::scan_reply::{ScanRow, push_row};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
 use fragment::{Fragment, row_state};
 use lock::LockTable;
@@ -33,12 +33,6 @@ use queue::WaitQueue;
 
 /// Rows of dropped tables freed in one turn.
 const CLEAR_ROWS_PER_TURN: usize = 2_000;
-/// Most rows in one batch of a scan.
-const SCAN_MAX_ROWS: u32 = 4_096;
-/// Most bytes in one batch of a scan, before the last bucket.
-const SCAN_MAX_BYTES: usize = 256 << 10;
-/// Most index buckets visited for one batch of a scan.
-const SCAN_MAX_STEPS: usize = 4_096;
 /// Bytes of the memory budget for which one outcome record may be kept beside it (1/16 of it at 48 bytes a record).
 const OUTCOME_SHARE: u64 = 16 * 48;
 /// Outcome records that every fragment may keep, however small the budget.
@@ -238,49 +232,6 @@ impl LocalDataManager {
                 context.out.reply(job.reply, &body, Sections::none());
             }
         }
-    }
-
-    /// Answers the next batch of a scan.
-    pub fn scan(&mut self, context: &mut Context<'_>, reply: ReplyTo, body: &Scan, table: usize) {
-        let partition = body.partition.get();
-        let any_replica = body.flags.get() & FLAG_ANY_REPLICA != 0;
-        let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
-        let serves = |fragment: &&Fragment| any_replica || matches!(fragment.role, Role::Primary { .. });
-        let Some(fragment) = fragment.filter(serves) else {
-            context.out.error(reply, ErrorCode::StaleMap, "this node does not serve the partition");
-            return;
-        };
-        if context.out.waiting(reply.link) > BACKLOG_REFUSE_BYTES {
-            // Before the work: a frame full of scans must not be executed for nothing.
-            context.out.error(reply, ErrorCode::ReplyBufferFull, "");
-            return;
-        }
-        let max_rows = body.max_rows.get().clamp(1, SCAN_MAX_ROWS);
-        let max_bytes = (body.max_bytes.get() as usize).clamp(1, SCAN_MAX_BYTES);
-        let (mut cursor, mut rows, mut steps) = (Some(body.cursor.get()), 0, 0);
-        let batch = &mut self.batch;
-        batch.clear();
-        while let Some(position) =
-            cursor.filter(|_| rows < max_rows && batch.len() < max_bytes && steps < SCAN_MAX_STEPS)
-        {
-            steps += 1;
-            cursor = fragment.tables[table].scan_step(&self.arena, position, |handle| {
-                let row = self.arena.row(handle);
-                if row_state::is_visible(row.state()) {
-                    rows += 1;
-                    let version = RowVersion { epoch: row.epoch(), seq: row.sequence() };
-                    let table_version = row.table_version();
-                    push_row(batch, &ScanRow { version, table_version, key: row.key, value: row.value });
-                }
-            });
-        }
-        let answer = ScanReply {
-            next_cursor: cursor.unwrap_or(0).into(),
-            row_count: rows.into(),
-            flags: if cursor.is_none() { FLAG_DONE } else { 0 }.into(),
-            fragment_seq: fragment.seq.into(),
-        };
-        context.out.reply(reply, &answer, Sections::one(batch));
     }
 
     /// Whether there is background work: rows to free, or operations that wait and are to be reported.

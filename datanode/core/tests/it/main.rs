@@ -4,6 +4,7 @@ mod chain;
 mod handshake;
 mod network;
 mod requests;
+mod scans;
 mod transactions;
 
 /// Coordinator and data parts of each node; none for one kernel that is everything.

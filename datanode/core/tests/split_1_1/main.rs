@@ -8,6 +8,8 @@ mod handshake;
 mod network;
 #[path = "../it/requests.rs"]
 mod requests;
+#[path = "../it/scans.rs"]
+mod scans;
 #[path = "../it/transactions.rs"]
 mod transactions;
 

@@ -9,6 +9,8 @@ mod network;
 mod parts;
 #[path = "../it/requests.rs"]
 mod requests;
+#[path = "../it/scans.rs"]
+mod scans;
 #[path = "../it/transactions.rs"]
 mod transactions;
 

@@ -1,0 +1,193 @@
+//! Full scans: one bounded slice of a fragment per request, in bit-reversed hash order, so that a split or merge of
+//! buckets neither hides nor repeats a row that exists throughout (source: the cursor of Redis' `SCAN`).
+//!
+//! The node keeps nothing between requests: the cursor is the place, the program comes with each request, and
+//! aggregates are those of the slice. A client that stops asking costs nothing, however large the result is.
+
+use super::fragment::{Fragment, row_state};
+use super::{Context, LocalDataManager};
+use crate::map::Role;
+use crate::outbox::{BACKLOG_REFUSE_BYTES, ReplyTo};
+use duet_memory::{Arena, HashIndex};
+use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::RowVersion;
+use duet_protocol::scan_program::{Aggregation, CompiledScan, ScanError};
+use duet_protocol::signal::Sections;
+use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
+use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, ScanRow, push_row};
+
+/// Most rows in one batch.
+const MAX_ROWS: u32 = 4_096;
+/// Most bytes in one batch, before the last bucket.
+const MAX_BYTES: usize = 256 << 10;
+/// Most index buckets visited for one batch.
+const MAX_STEPS: usize = 4_096;
+/// Most work on rows for one batch, before the last bucket, in units of [`CompiledScan::row_cost`]: 4,096 rows of a small
+/// program, which take less than a millisecond.
+const MAX_WORK: usize = 4_096 * 16;
+/// Bytes of group columns that cost as much as a node of a filter.
+const GROUP_BYTES_PER_WORK: usize = 64;
+
+/// What a slice may take.
+#[derive(Clone, Copy, Debug)]
+struct Limits {
+    rows: u32,
+    bytes: usize,
+}
+
+/// What a slice has come to.
+#[derive(Clone, Copy, Debug)]
+struct Slice {
+    /// `None` at the end of the fragment.
+    cursor: Option<u64>,
+    rows: u32,
+    work: usize,
+    steps: usize,
+}
+
+impl Slice {
+    fn may_go_on(&self, limits: Limits, bytes: usize) -> Option<u64> {
+        let within =
+            self.rows < limits.rows && bytes < limits.bytes && self.steps < MAX_STEPS && self.work < MAX_WORK;
+        self.cursor.filter(|_| within)
+    }
+}
+
+impl LocalDataManager {
+    /// Answers the next batch of a scan of the table in slot `table`.
+    pub fn scan(
+        &mut self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        body: &Scan,
+        program: &[u8],
+        table: usize,
+    ) {
+        let partition = body.partition.get();
+        let any_replica = body.flags.get() & FLAG_ANY_REPLICA != 0;
+        let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
+        let serves = |fragment: &&Fragment| any_replica || matches!(fragment.role, Role::Primary { .. });
+        let Some(fragment) = fragment.filter(serves) else {
+            context.out.error(reply, ErrorCode::StaleMap, "this node does not serve the partition");
+            return;
+        };
+        if context.out.waiting(reply.link) > BACKLOG_REFUSE_BYTES {
+            // Before the work: a frame full of scans must not be executed for nothing.
+            context.out.error(reply, ErrorCode::ReplyBufferFull, "");
+            return;
+        }
+        // The table may have been dropped since the coordinator looked.
+        let described = context.map.tables.get(table).and_then(Option::as_ref);
+        let (Some(described), Some(index)) = (described, fragment.tables.get(table)) else {
+            context.out.error(reply, ErrorCode::TableNotFound, "");
+            return;
+        };
+        let program = match CompiledScan::new(&described.layout, program) {
+            Ok(program) => program,
+            Err(error) => {
+                context.out.error(reply, ErrorCode::InvalidScan, &error.to_string());
+                return;
+            }
+        };
+        let limits = Limits {
+            rows: body.max_rows.get().clamp(1, MAX_ROWS),
+            bytes: (body.max_bytes.get() as usize).clamp(1, MAX_BYTES),
+        };
+        let slice = Slice { cursor: Some(body.cursor.get()), rows: 0, work: 0, steps: 0 };
+        self.batch.clear();
+        let outcome = match Aggregation::new(&program) {
+            None => Ok(rows(&self.arena, index, &program, limits, slice, &mut self.batch)),
+            Some(groups) => aggregates(&self.arena, index, &program, limits, slice, groups, &mut self.batch),
+        };
+        match outcome {
+            Ok(slice) => {
+                let answer = ScanReply {
+                    next_cursor: slice.cursor.unwrap_or(0).into(),
+                    row_count: slice.rows.into(),
+                    flags: if slice.cursor.is_none() { FLAG_DONE } else { 0 }.into(),
+                    fragment_seq: fragment.seq.into(),
+                };
+                context.out.reply(reply, &answer, Sections::one(&self.batch));
+            }
+            Err(error) => {
+                let code = match error {
+                    ScanError::SumOverflow { .. } => ErrorCode::SumOverflow,
+                    _ => ErrorCode::InvalidScan,
+                };
+                context.out.error(reply, code, &error.to_string());
+            }
+        }
+    }
+}
+
+/// Appends the rows that pass, whole or their result columns.
+fn rows(
+    arena: &Arena,
+    index: &HashIndex,
+    program: &CompiledScan<'_, '_>,
+    limits: Limits,
+    mut slice: Slice,
+    batch: &mut Vec<u8>,
+) -> Slice {
+    let row_cost = program.row_cost();
+    let mut image = Vec::new();
+    while let Some(position) = slice.may_go_on(limits, batch.len()) {
+        slice.steps += 1;
+        slice.cursor = index.scan_step(arena, position, |handle| {
+            let row = arena.row(handle);
+            slice.work += row_cost;
+            if !row_state::is_visible(row.state()) || !program.matches(row.key, row.value) {
+                return;
+            }
+            slice.rows += 1;
+            image.clear();
+            let (key, value) = match program.project(row.key, row.value, &mut image) {
+                true => (&[][..], &image[..]),
+                false => (row.key, row.value),
+            };
+            let version = RowVersion { epoch: row.epoch(), seq: row.sequence() };
+            push_row(batch, &ScanRow { version, table_version: row.table_version(), key, value });
+        });
+    }
+    slice
+}
+
+/// Appends the partial aggregates of the rows that pass, one row for each group.
+fn aggregates<'s, 'r>(
+    arena: &'r Arena,
+    index: &HashIndex,
+    program: &'s CompiledScan<'s, 's>,
+    limits: Limits,
+    mut slice: Slice,
+    mut groups: Aggregation<'s, 'r>,
+    batch: &mut Vec<u8>,
+) -> Result<Slice, ScanError> {
+    let row_cost = program.row_cost();
+    // The limit of rows is one of rows answered, and so one of groups; the work limits the rows that are read.
+    let limits = Limits { rows: MAX_ROWS, ..limits };
+    let mut failure = None;
+    while let Some(position) = slice.may_go_on(limits, groups.bytes()) {
+        slice.steps += 1;
+        slice.cursor = index.scan_step(arena, position, |handle| {
+            let row = arena.row(handle);
+            slice.work += row_cost;
+            if !row_state::is_visible(row.state()) || !program.matches(row.key, row.value) {
+                return;
+            }
+            match groups.add(row.key, row.value) {
+                Ok(bytes) => slice.work += bytes / GROUP_BYTES_PER_WORK,
+                Err(error) => failure = Some(error),
+            }
+        });
+        if let Some(error) = failure {
+            return Err(error);
+        }
+    }
+    slice.rows = 0;
+    groups.finish(|group, values| {
+        slice.rows += 1;
+        let version = RowVersion::default();
+        push_row(batch, &ScanRow { version, table_version: 0, key: group, value: values });
+    });
+    Ok(slice)
+}

@@ -1,0 +1,97 @@
+//! Writes images of some columns of a row.
+
+use super::ScanError;
+use super::compile::reader_of;
+use super::encode::codec_of;
+use super::slot::{Reader, Slot, unescaped};
+use crate::layout::{Place, TableLayout};
+use crate::row::encode::set_null;
+use crate::row::{Cell, Form};
+use crate::schema::Column;
+
+/// The columns of a result as a table without key would have them.
+pub(super) fn columns_of(layout: &TableLayout, columns: &[u16]) -> Result<Vec<Column>, ScanError> {
+    let column = |index: &u16| {
+        let codec = codec_of(layout, *index)?;
+        let column = Column::new(&*codec.name, codec.column_type);
+        Ok(if codec.nullable { column.nullable() } else { column })
+    };
+    columns.iter().map(column).collect()
+}
+
+/// Writes images of columns.
+#[derive(Debug)]
+pub(super) struct ImageWriter {
+    readers: Vec<Reader>,
+    image: TableLayout,
+}
+
+impl ImageWriter {
+    pub(super) fn new(layout: &TableLayout, columns: &[u16]) -> Result<ImageWriter, ScanError> {
+        let readers = columns.iter().map(|column| reader_of(layout, *column)).collect::<Result<_, _>>()?;
+        Ok(ImageWriter { readers, image: TableLayout::without_key(columns_of(layout, columns)?) })
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.readers.len()
+    }
+
+    /// Appends the image of a row's columns.
+    #[inline]
+    pub(super) fn append(&self, layout: &TableLayout, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        append_image(&self.image, |index| self.readers[index].read(layout, key, value), out);
+    }
+
+    /// Appends the image of a row's columns, the same for all rows whose columns are equal.
+    #[inline]
+    pub(super) fn append_canonical(&self, layout: &TableLayout, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
+        append_image(&self.image, |index| self.readers[index].read(layout, key, value).canonical(), out);
+    }
+}
+
+/// Appends the image in which column `index` of a layout without key has the value `slot_at(index)`.
+#[inline]
+pub(super) fn append_image<'a>(layout: &TableLayout, slot_at: impl Fn(usize) -> Slot<'a>, out: &mut Vec<u8>) {
+    let start = out.len();
+    out.resize(start + layout.variable_start, 0);
+    for index in &layout.fixed {
+        let index = usize::from(*index);
+        let column = &layout.columns[index];
+        let Place::Fixed { null_bit, offset, bytes } = column.place else { continue };
+        let from = start + offset as usize;
+        match slot_at(index) {
+            Slot::Null => set_null(&mut out[start..], null_bit),
+            slot => store(slot, column.codec.form, &mut out[from..from + bytes as usize]),
+        }
+    }
+    let mut ends = start + layout.ends_start;
+    for index in &layout.variable {
+        let index = usize::from(*index);
+        let Place::Variable { null_bit, .. } = layout.columns[index].place else { continue };
+        match slot_at(index) {
+            Slot::Null => set_null(&mut out[start..], null_bit),
+            Slot::Bytes(bytes) => out.extend_from_slice(bytes),
+            Slot::Escaped(bytes) => out.extend(unescaped(bytes)),
+            // No other value is of variable length.
+            Slot::Signed(_) | Slot::Unsigned(_) | Slot::Float(_) | Slot::Double(_) | Slot::Decimal(_) => {}
+        }
+        let end = (out.len() - start - layout.variable_start) as u32;
+        out[ends..ends + layout.end_bytes].copy_from_slice(&end.to_le_bytes()[..layout.end_bytes]);
+        ends += layout.end_bytes;
+    }
+}
+
+#[inline]
+fn store(slot: Slot<'_>, form: Form, out: &mut [u8]) {
+    let cell = match slot {
+        Slot::Null | Slot::Escaped(_) => return,
+        Slot::Signed(number) => Cell::Signed(number),
+        Slot::Unsigned(number) => Cell::Unsigned(number),
+        Slot::Double(number) if form == Form::Float => Cell::Float(number as f32),
+        Slot::Double(number) => Cell::Double(number),
+        Slot::Float(number) => Cell::Float(number),
+        Slot::Decimal(number) => Cell::Decimal(number),
+        Slot::Bytes(bytes) => Cell::Bytes(bytes),
+    };
+    cell.overwrite(out);
+}
