@@ -4,5 +4,6 @@ mod blocking;
 mod client;
 #[path = "../../core/tests/fake/mod.rs"]
 mod fake;
+mod scans;
 mod server;
 mod typed;

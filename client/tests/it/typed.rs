@@ -1,7 +1,9 @@
 //! `derive(Row)` and typed tables.
 
 use crate::server::{Server, users};
-use duet_client::{Client, ColumnType, Date, Decimal, ErrorCode, Row, TableDefinition, TableRow, Timestamp};
+use duet_client::{
+    Client, ColumnType, Date, Decimal, ErrorCode, Row, TableDefinition, TableRow, Timestamp, col,
+};
 
 #[derive(Row, Debug, Clone, PartialEq)]
 #[duet(table = "air.flights")]
@@ -102,6 +104,14 @@ async fn structs_are_rows() {
         .expect("answered")
     {}
     assert_eq!(count, 1_498);
+    let mut few = flights.find(col("flight").between(10, 19).and(col("carrier").eq("UA"))).limit(4);
+    let mut found = 0;
+    while let Some(row) = few.next().await.expect("answered") {
+        assert_eq!(row, flight(row.number));
+        assert!((10..20).contains(&row.number));
+        found += 1;
+    }
+    assert_eq!(found, 4);
 }
 
 #[tokio::test]

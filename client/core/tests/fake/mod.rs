@@ -13,6 +13,7 @@ use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, Member, MemberState,
     NodeRecord, PartitionView, RecordKind, View, decode,
 };
+use duet_protocol::scan_program::{Aggregation, CompiledScan};
 use duet_protocol::schema::{Table, TableDefinition, TableState};
 use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE};
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
@@ -365,7 +366,7 @@ impl FakeCluster {
         } else if let Some(body) = signal.body::<Resolve>() {
             self.resolve(id, body, out);
         } else if let Some(body) = signal.body::<Scan>() {
-            self.scan(id, body, out);
+            self.scan(node, id, body, signal.section(0), out);
         }
     }
 
@@ -485,8 +486,13 @@ impl FakeCluster {
         out.push(0, id, &answer, Sections::none());
     }
 
-    fn scan(&mut self, id: u64, body: &Scan, out: &mut FrameBuilder) {
+    fn scan(&mut self, node: u32, id: u64, body: &Scan, program: &[u8], out: &mut FrameBuilder) {
         let table = body.table.get();
+        let program = match CompiledScan::new(&self.layouts[&table], program) {
+            Ok(program) => program,
+            Err(_) => return error(out, id, ErrorCode::InvalidScan, node),
+        };
+        let mut groups = Aggregation::new(&program);
         let rows: Vec<_> = self
             .rows
             .iter()
@@ -495,19 +501,41 @@ impl FakeCluster {
             .collect();
         let start = body.cursor.get() as usize;
         let mut batch = Vec::new();
-        let mut count = 0;
+        let (mut count, mut passed) = (0, 0);
         for (key, (version, value)) in rows.iter().skip(start) {
             if count >= body.max_rows.get() || batch.len() >= body.max_bytes.get() as usize {
                 break;
             }
-            push_row(&mut batch, &ScanRow { version: *version, table_version: 1, key, value });
             count += 1;
+            if !program.matches(key, value) {
+                continue;
+            }
+            if let Some(groups) = &mut groups {
+                groups.add(key, value).expect("small sums");
+                continue;
+            }
+            passed += 1;
+            let mut image = Vec::new();
+            let row = match program.project(key, value, &mut image) {
+                true => ScanRow { version: *version, table_version: 1, key: &[], value: &image },
+                false => ScanRow { version: *version, table_version: 1, key, value },
+            };
+            push_row(&mut batch, &row);
+        }
+        if let Some(groups) = groups {
+            groups.finish(|key, value| {
+                passed += 1;
+                push_row(
+                    &mut batch,
+                    &ScanRow { version: RowVersion::default(), table_version: 0, key, value },
+                );
+            });
         }
         let next = start + count as usize;
         let flags = if next >= rows.len() { FLAG_DONE } else { 0 };
         let answer = ScanReply {
             next_cursor: (next as u64).into(),
-            row_count: count.into(),
+            row_count: passed.into(),
             flags: flags.into(),
             fragment_seq: self.seq.into(),
         };
