@@ -28,7 +28,8 @@ pub struct Arguments {
     /// has as many lanes, which ldm threads own, as its widest node has such threads when it forms.
     #[arg(long, env = "DUET_THREADS", value_name = "PLAN", default_value = "auto", value_parser = str::parse::<Threads>)]
     pub threads: Threads,
-    /// How the threads talk to their links: auto, epoll or uring (io_uring; the start fails where the system refuses it).
+    /// How the threads talk to their links: auto, epoll, uring (io_uring; the start fails where the system refuses it), or
+    /// uring,epoll (the first that the system allows).
     #[arg(long, env = "DUET_IO", value_name = "WAY", default_value = "auto", value_parser = str::parse::<LinkIo>)]
     pub io: LinkIo,
     /// How soon threads hand on what they have, 0 (throughput) to 10 (latency): each step up halves the bytes that are read

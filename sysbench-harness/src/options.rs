@@ -54,7 +54,7 @@ pub struct ServerRunArguments {
     #[arg(long, conflicts_with_all = ["server_cpus", "client_cpus"])]
     pub no_pin: bool,
     /// How the data nodes of the Duet cluster talk to their links [default: their own choice].
-    #[arg(long, value_parser = ["auto", "epoll", "uring"])]
+    #[arg(long, value_parser = ["auto", "epoll", "uring", "uring,epoll"])]
     pub io: Option<String>,
     /// Seed of keys and kinds of operations.
     #[arg(long, default_value_t = 1)]

@@ -6,5 +6,6 @@
 
 #[path = "suite/mod.rs"]
 mod epoll;
+mod forbidden;
 #[path = "suite/mod.rs"]
 mod uring;

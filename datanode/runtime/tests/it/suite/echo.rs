@@ -3,7 +3,7 @@
 use duet_datanode_core::{CloseReason, Command, LinkId, Nanoseconds, NodeCounters, Target};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::PROTOCOL_VERSION;
-use duet_runtime::{BatchOptions, BatchThread, Driven, Limits, Listener, Snapshot};
+use duet_runtime::{BatchOptions, BatchThread, Driven, Limits, LinkIo, Listener, RuntimeError, Snapshot};
 use std::collections::VecDeque;
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpStream};
@@ -180,15 +180,24 @@ impl EchoNode {
 
     /// On a listener that others may have connected to already.
     pub fn start_on(listener: Listener, behaviour: Behaviour, limits: Limits) -> EchoNode {
+        EchoNode::try_start(super::io(), listener, behaviour, limits).unwrap()
+    }
+
+    /// With this way to talk to links, which the system may refuse.
+    pub fn try_start(
+        io: LinkIo,
+        listener: Listener,
+        behaviour: Behaviour,
+        limits: Limits,
+    ) -> Result<EchoNode, RuntimeError> {
         let address = listener.address();
         let seen = Arc::new(Mutex::new(Seen::default()));
-        let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None, io: super::io() };
+        let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None, io };
         let shared = seen.clone();
         let thread = BatchThread::start(options, move |_| {
             Ok(Echo { behaviour, seen: shared, outputs: Vec::new(), commands: VecDeque::new(), burst: 0 })
-        })
-        .unwrap();
-        EchoNode { address, seen, thread }
+        })?;
+        Ok(EchoNode { address, seen, thread })
     }
 
     pub fn connect(&self) -> TcpStream {

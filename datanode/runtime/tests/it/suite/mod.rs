@@ -2,7 +2,7 @@
 
 mod bursts;
 mod connecting;
-mod echo;
+pub mod echo;
 mod flow;
 mod framing;
 mod limits;
