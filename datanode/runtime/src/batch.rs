@@ -159,7 +159,7 @@ impl<K: Driven> Batch<K> {
         let mut links = Links::open(io, max_links, &waker, &ticker)?;
         if let Some(listener) = &listener {
             links
-                .listen(listener, true, true)
+                .add_listener(listener)
                 .map_err(|error| RuntimeError::system("waiting for connections", error))?;
         }
         let deferred = links.defers_output();
@@ -231,6 +231,8 @@ impl<K: Driven> Batch<K> {
         match &mut self.links {
             Links::Epoll(poll) => poll.wait(if blocking { -1 } else { 0 }),
             Links::Uring(ring) => {
+                // A link that is paused for its backlog may go on as soon as that is sent.
+                let blocking = blocking && (self.paused.is_empty() || self.sending.is_submitted());
                 self.sending.submit(ring, &mut self.table, &mut self.counters, blocking)?;
                 Ok(ring.next_turn())
             }
@@ -345,7 +347,7 @@ impl<K: Driven> Batch<K> {
                         self.warnings.warn(self.now, || {
                             tracing::warn!(%error, "cannot accept connections; trying again soon");
                         });
-                        let rest = self.links.listen(listener, false, false);
+                        let rest = self.links.listen(listener, false);
                         if rest.is_ok() {
                             self.listener_rests_until = Some(self.now + LISTENER_REST);
                         }
@@ -647,7 +649,7 @@ impl<K: Driven> Batch<K> {
         let now = self.now;
         if self.listener_rests_until.is_some_and(|until| now >= until)
             && let Some(listener) = &self.listener
-            && self.links.listen(listener, true, false).is_ok()
+            && self.links.listen(listener, true).is_ok()
         {
             self.listener_rests_until = None;
         }

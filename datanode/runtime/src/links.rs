@@ -116,10 +116,17 @@ impl Links {
         open().map_err(|error| RuntimeError::system("epoll", error))
     }
 
-    /// Waits for connections of a listener, from now on or no more.
-    pub fn listen(&mut self, listener: &Listener, on: bool, first: bool) -> io::Result<()> {
+    /// Waits for connections of a listener from now on.
+    pub fn add_listener(&mut self, listener: &Listener) -> io::Result<()> {
         match self {
-            Links::Epoll(poll) if first => poll.add(listener, LISTENER_TOKEN, Interest::READ),
+            Links::Epoll(poll) => poll.add(listener, LISTENER_TOKEN, Interest::READ),
+            Links::Uring(_) => self.listen(listener, true),
+        }
+    }
+
+    /// Waits for connections of a listener again, or no more.
+    pub fn listen(&mut self, listener: &Listener, on: bool) -> io::Result<()> {
+        match self {
             Links::Epoll(poll) => {
                 let interest = if on { Interest::READ } else { Interest::NONE };
                 poll.change(listener, LISTENER_TOKEN, interest)
@@ -140,7 +147,7 @@ impl Links {
         }
     }
 
-    /// Whether there is room for another link besides those that are not quite gone.
+    /// Starts to wait for what a new link wants.
     pub fn add(&mut self, link: &mut Link) -> io::Result<()> {
         match self {
             Links::Epoll(poll) => {

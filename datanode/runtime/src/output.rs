@@ -141,6 +141,11 @@ impl Sending {
         }
     }
 
+    /// Whether nothing waits to be submitted.
+    pub fn is_submitted(&self) -> bool {
+        self.queued.is_empty()
+    }
+
     /// Whether so much waits that it should be submitted before the turn ends.
     pub fn is_much(&self) -> bool {
         self.queued_bytes > SUBMIT_ABOVE_BYTES
