@@ -239,13 +239,12 @@ impl<K: Driven> Batch<K> {
         }
     }
 
-    /// Sends what waits to be submitted, with io_uring.
+    /// Sends what waits to be submitted, with io_uring. What became of it is told to the kernel by [`Batch::after_output`].
     fn submit(&mut self) -> Result<(), RuntimeError> {
         if let Links::Uring(ring) = &mut self.links {
             self.sending
                 .submit(ring, &mut self.table, &mut self.counters, false)
                 .map_err(|error| RuntimeError::system("io_uring", error))?;
-            self.after_output();
         }
         Ok(())
     }

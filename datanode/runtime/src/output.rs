@@ -2,7 +2,7 @@
 //! io_uring into the backlog, from where the call that ends the turn sends it.
 
 use crate::batch::Limits;
-use crate::link::Link;
+use crate::link::{Backlog, Link};
 use crate::snapshot::LinkCounters;
 use crate::table::LinkTable;
 use crate::uring::Ring;
@@ -56,6 +56,9 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
 /// Bytes that may wait for the call that ends the turn.
 const SUBMIT_ABOVE_BYTES: usize = 256 << 10;
 
+/// Bytes that are sent at once, at most.
+const SEND_BYTES: usize = 1 << 30;
+
 /// What sending left to be done when the kernel is free again.
 #[derive(Debug, Default)]
 pub(crate) struct Sending {
@@ -69,6 +72,8 @@ pub(crate) struct Sending {
     pub deferred: bool,
     /// Links whose backlog that call sends.
     queued: Vec<LinkId>,
+    /// Those of them that it could not send completely; see [`Ring::next_unsent`].
+    unsent: Vec<(LinkId, i32)>,
     /// Bytes handed out since the last such call.
     queued_bytes: usize,
 }
@@ -122,23 +127,29 @@ impl Sending {
     /// Sends from the backlog of a link that can be written again.
     pub fn send_backlog(&mut self, link: &mut Link, counters: &mut LinkCounters) {
         if self.deferred {
-            link.blocked = false;
-            return self.queued.push(link.id);
+            // Never twice: the same bytes would be sent twice.
+            if std::mem::take(&mut link.blocked) {
+                self.queued.push(link.id);
+            }
+            return;
         }
         match write(&link.socket, link.backlog.as_slice(), counters) {
-            Ok(count) => self.taken(link, count),
+            Ok(count) => {
+                self.taken(link, count);
+            }
             Err(error) => self.failed.push((link.id, Failure::Io(error))),
         }
     }
 
-    /// The system took bytes from a backlog.
-    fn taken(&mut self, link: &mut Link, count: usize) {
+    /// The system took so many bytes from a backlog; the same number.
+    fn taken(&mut self, link: &mut Link, count: usize) -> u64 {
         if count > 0 {
             link.active = true;
             link.backlog.consume(count);
             self.total_backlog -= count;
             self.changed.push(link.id);
         }
+        count as u64
     }
 
     /// Whether nothing waits to be submitted.
@@ -160,32 +171,55 @@ impl Sending {
         blocking: bool,
     ) -> io::Result<()> {
         let links = self.queued.iter().filter_map(|id| table.get(*id));
-        let sends =
-            links.map(|link| (link.port, link.backlog.as_slice())).filter(|(_, bytes)| !bytes.is_empty());
-        ring.submit(sends, blocking)?;
-        self.queued.clear();
-        self.queued_bytes = 0;
-        while let Some((id, result)) = ring.next_sent() {
-            counters.write_calls += 1;
+        ring.submit(links.map(|link| (link.port, most_of(&link.backlog))), blocking)?;
+        while let Some(unsent) = ring.next_unsent() {
+            self.unsent.push(unsent);
+        }
+        self.unsent.sort_unstable();
+        let mut again = 0;
+        for index in 0..self.queued.len() {
+            let id = self.queued[index];
             let Some(link) = table.get_mut(id) else { continue };
-            match usize::try_from(result) {
-                Ok(count) => {
-                    counters.bytes_sent += count as u64;
-                    self.taken(link, count);
-                    link.blocked = !link.backlog.is_empty();
-                }
-                Err(_) => match -result {
-                    libc::EAGAIN => {
+            counters.write_calls += 1;
+            let all = most_of(&link.backlog).len();
+            let unsent = self.unsent.binary_search_by_key(&id, |(id, _)| *id);
+            let result = unsent.ok().map(|index| self.unsent[index].1);
+            match result {
+                None => counters.bytes_sent += self.taken(link, all),
+                Some(result) => match usize::try_from(result) {
+                    Ok(count) => {
+                        counters.bytes_sent += self.taken(link, count);
                         link.blocked = true;
                         self.changed.push(id);
                     }
-                    libc::EINTR => self.queued.push(id),
-                    number => self.failed.push((id, Failure::Io(io::Error::from_raw_os_error(number)))),
+                    Err(_) if result == -libc::EAGAIN => {
+                        link.blocked = true;
+                        self.changed.push(id);
+                    }
+                    Err(_) if result == -libc::EINTR => {}
+                    Err(_) => {
+                        let error = io::Error::from_raw_os_error(-result);
+                        self.failed.push((id, Failure::Io(error)));
+                        continue;
+                    }
                 },
             }
+            if !link.blocked && !link.backlog.is_empty() {
+                self.queued[again] = id;
+                again += 1;
+            }
         }
+        self.unsent.clear();
+        self.queued.truncate(again);
+        self.queued_bytes = 0;
         Ok(())
     }
+}
+
+/// As much of a backlog as is sent at once.
+fn most_of(backlog: &Backlog) -> &[u8] {
+    let bytes = backlog.as_slice();
+    &bytes[..bytes.len().min(SEND_BYTES)]
 }
 
 /// Writes once; 0 when the system takes nothing now.

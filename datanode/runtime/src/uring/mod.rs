@@ -3,10 +3,11 @@
 //! Each link has a *port*: a direct descriptor of the ring, and what is under way for it. A port outlives its link until the
 //! last of its operations has ended, so a completion never meets another link. Receives are multishot into [`Buffers`];
 //! they end when no buffer was free, when they are cancelled, or with the stream, and are started again as long as the
-//! link wants input. Sends never wait in the system (`MSG_DONTWAIT`), so they are over when the call that submits them
+//! link wants input. Sends never wait in the system (see `send!`), so they are over when the call that submits them
 //! returns, and the bytes need to stay only that long; what the system does not take then waits for a poll.
 
 mod buffers;
+mod check;
 
 use crate::link::{Link, Phase};
 use crate::links::{Event, LISTENER_TOKEN, Readiness, TICKER_TOKEN, WAKER_TOKEN, ready};
@@ -99,6 +100,19 @@ impl Port {
     }
 }
 
+/// A send of bytes. It is not to wait (`MSG_DONTWAIT`), so the system takes what there is room for while it is submitted and
+/// is done with the bytes then. Only if that was not all (`MSG_WAITALL` makes that a failure) there is a completion, with
+/// the number of bytes taken, or an error if there were none: what succeeds costs none, and a failure ends a wait.
+macro_rules! send {
+    ($descriptor:expr, $bytes:expr) => {
+        opcode::Send::new($descriptor, $bytes.as_ptr(), $bytes.len() as u32)
+            .flags(libc::MSG_DONTWAIT | libc::MSG_WAITALL | libc::MSG_NOSIGNAL)
+            .build()
+            .flags(squeue::Flags::SKIP_SUCCESS)
+    };
+}
+use send;
+
 /// A ring and the links on it. It belongs to the thread that opened it.
 pub(crate) struct Ring {
     uring: ManuallyDrop<IoUring>,
@@ -113,10 +127,8 @@ pub(crate) struct Ring {
     events: Vec<Event>,
     /// Events of the next turn.
     arrived: Vec<Event>,
-    /// Links and results of sends that are over.
-    sent: Vec<(LinkId, i32)>,
-    /// Sends that are not over.
-    sending: u32,
+    /// Links and results of sends that were not taken completely.
+    unsent: Vec<(LinkId, i32)>,
     /// Receives that are not over.
     receiving: usize,
     listening: bool,
@@ -129,7 +141,7 @@ impl Ring {
     /// Opens a ring for so many links and asks for the wake-ups and ticks of its thread.
     pub fn open(max_links: usize, waker: &Waker, ticker: &Ticker) -> Result<Ring, Refused> {
         let refused = |what| move |error| Refused { what, error };
-        let uring = IoUring::builder()
+        let mut uring = IoUring::builder()
             .setup_single_issuer()
             .setup_defer_taskrun()
             .setup_taskrun_flag()
@@ -147,6 +159,7 @@ impl Ring {
         }
         let (mut buffers, mut most_ports) = (None, 0);
         if max_links > 0 {
+            check::check_sends(&mut uring)?;
             buffers = Some(Buffers::register(&uring)?);
             // The system has no more direct descriptors than descriptors.
             most_ports = (max_links + max_links / 4 + SPARE_PORTS).min(descriptor_limit());
@@ -165,8 +178,7 @@ impl Ring {
             ticker: ticker.as_raw_fd(),
             events: Vec::with_capacity(COMPLETIONS as usize),
             arrived: Vec::with_capacity(COMPLETIONS as usize),
-            sent: Vec::new(),
-            sending: 0,
+            unsent: Vec::new(),
             receiving: 0,
             listening: false,
             wants_listener: false,
@@ -203,9 +215,10 @@ impl Ring {
         }
     }
 
-    /// A send that is over: its link, and the number of bytes taken or a negated error number.
-    pub fn next_sent(&mut self) -> Option<(LinkId, i32)> {
-        self.sent.pop()
+    /// A send of the last submission that was not taken completely: its link, and the number of bytes taken or a negated
+    /// error number.
+    pub fn next_unsent(&mut self) -> Option<(LinkId, i32)> {
+        self.unsent.pop()
     }
 
     /// Waits for connections of a listener, or no more.
@@ -335,41 +348,35 @@ impl Ring {
     }
 
     /// Submits what is queued and these sends (ports and bytes), and waits for something to happen if `blocking` and
-    /// nothing has happened yet. Returns when the sends are over. What happens is an event of the next turn.
+    /// nothing has happened yet. Returns when the sends are over; those that were not taken completely are told by
+    /// [`Ring::next_unsent`]. What happens is an event of the next turn.
     pub fn submit<'a>(
         &mut self,
         sends: impl Iterator<Item = (u32, &'a [u8])>,
         blocking: bool,
     ) -> io::Result<()> {
         if let Some(error) = self.failure.take() {
-            return Err(error);
+            return Err(self.fail(error));
         }
         for (port, bytes) in sends {
-            let length = bytes.len().min(i32::MAX as usize) as u32;
-            let send = opcode::Send::new(Fixed(port), bytes.as_ptr(), length)
-                .flags(libc::MSG_DONTWAIT | libc::MSG_NOSIGNAL)
-                .build()
-                .user_data(kind::SEND | u64::from(port));
-            // SAFETY: `bytes` stays as it is for the duration of this call, which does not return before the completion of
-            // every send was seen; if the ring fails before that, it is never entered again.
-            while unsafe { self.uring.submission().push(&send) }.is_err() {
+            let entry = send!(Fixed(port), bytes).user_data(kind::SEND | u64::from(port));
+            // SAFETY: `bytes` stays as it is for the duration of this call, which does not return before the send was
+            // submitted, and then it is over (see `send!`). If the ring fails before that, it is never entered again.
+            while unsafe { self.uring.submission().push(&entry) }.is_err() {
                 self.enter_or_fail(0)?;
             }
-            self.sending += 1;
         }
         self.reap();
         if blocking && self.arrived.is_empty() {
-            self.enter_or_fail(self.sending + 1)?;
-        } else if self.needs_enter() {
-            self.enter_or_fail(self.sending)?;
+            self.enter_or_fail(1)?;
         }
         let mut attempts = 0;
-        while self.sending > 0 {
+        while self.needs_enter() {
             attempts += 1;
             if attempts > ATTEMPTS {
                 return Err(self.fail(io::Error::from_raw_os_error(libc::EBUSY)));
             }
-            self.enter_or_fail(self.sending)?;
+            self.enter_or_fail(0)?;
         }
         Ok(())
     }
@@ -419,7 +426,7 @@ impl Ring {
     /// Takes all completions.
     fn reap(&mut self) {
         let (mut waker_ended, mut ticker_ended) = (false, false);
-        let Ring { uring, buffers, ports, free, arrived, sent, sending, receiving, listening, .. } = self;
+        let Ring { uring, buffers, ports, free, arrived, unsent, receiving, listening, .. } = self;
         for completion in uring.completion() {
             let (user_data, result, flags) =
                 (completion.user_data(), completion.result(), completion.flags());
@@ -441,8 +448,7 @@ impl Ring {
             let Some(port) = ports.get_mut(number as usize) else { continue };
             match of_kind {
                 kind::SEND => {
-                    *sending -= 1;
-                    sent.push((port.link, result));
+                    unsent.push((port.link, result));
                     continue;
                 }
                 kind::RECEIVE => {
