@@ -369,9 +369,12 @@ impl Ring {
         self.reap();
         if blocking && self.arrived.is_empty() {
             self.enter_or_fail(1)?;
+        } else if self.needs_enter() {
+            self.enter_or_fail(0)?;
         }
+        // Usually all was submitted by now, and every completion fitted the ring.
         let mut attempts = 0;
-        while self.needs_enter() {
+        while self.is_behind() {
             attempts += 1;
             if attempts > ATTEMPTS {
                 return Err(self.fail(io::Error::from_raw_os_error(libc::EBUSY)));
@@ -390,8 +393,13 @@ impl Ring {
 
     /// Whether anything is to be submitted, or to be done by the system in our name.
     fn needs_enter(&mut self) -> bool {
+        self.uring.submission().taskrun() || self.is_behind()
+    }
+
+    /// Whether anything is not submitted yet, or a completion is kept back by the system.
+    fn is_behind(&mut self) -> bool {
         let submission = self.uring.submission();
-        !submission.is_empty() || submission.taskrun() || submission.cq_overflow()
+        !submission.is_empty() || submission.cq_overflow()
     }
 
     fn enter_or_fail(&mut self, least: u32) -> io::Result<()> {
