@@ -231,8 +231,9 @@ impl<K: Driven> Batch<K> {
         match &mut self.links {
             Links::Epoll(poll) => poll.wait(if blocking { -1 } else { 0 }),
             Links::Uring(ring) => {
-                // A link that is paused for its backlog may go on as soon as that is sent.
-                let blocking = blocking && (self.paused.is_empty() || self.sending.is_submitted());
+                // A link that is paused for its backlog, or closed behind it, may go on as soon as that is sent.
+                let free = self.paused.is_empty() && self.hurried.is_empty();
+                let blocking = blocking && (free || self.sending.is_submitted());
                 self.sending.submit(ring, &mut self.table, &mut self.counters, blocking)?;
                 Ok(ring.next_turn())
             }
@@ -264,6 +265,8 @@ impl<K: Driven> Batch<K> {
                 if self.burst_bytes >= self.limits.burst_bytes {
                     self.end_burst()?;
                     self.submit()?;
+                    // What follows must not be held back for replies that are sent.
+                    self.after_output();
                     self.now = boot_nanoseconds();
                 }
             }
@@ -492,12 +495,13 @@ impl<K: Driven> Batch<K> {
             if self.sending.is_much() {
                 self.submit()?;
             }
-            let lost = self.after_output();
+            let gone = self.after_output();
             let obeyed = self.obey()?;
+            let damaged = !self.damaged.is_empty();
             while let Some(id) = self.damaged.pop() {
                 self.close(id);
             }
-            if !lost && !obeyed {
+            if !gone && !obeyed && !damaged {
                 self.unsettled = false;
                 return Ok(());
             }
@@ -511,8 +515,9 @@ impl<K: Driven> Batch<K> {
         kernel.drain_output(|id, bytes| sending.send(table, counters, limits, id, bytes));
     }
 
-    /// Tells the kernel of changed backlogs and failed links. Whether links were lost.
+    /// Tells the kernel of changed backlogs and failed links. Whether it was told of links that are gone.
     fn after_output(&mut self) -> bool {
+        let mut gone = false;
         if self.sending.total_backlog > self.limits.total_backlog_bytes {
             let largest = self.table.iter_mut().max_by_key(|link| link.backlog.len());
             if let Some(link) = largest {
@@ -527,9 +532,10 @@ impl<K: Driven> Batch<K> {
             self.links.update(link);
             if matches!(link.phase, Phase::Closing { .. }) && link.backlog.is_empty() {
                 self.linger(id);
+                gone = true;
             }
         }
-        let lost = !self.sending.failed.is_empty();
+        gone |= !self.sending.failed.is_empty();
         while let Some((id, failure)) = self.sending.failed.pop() {
             if matches!(failure, Failure::BacklogFull | Failure::TotalBacklogFull)
                 && let Some(link) = self.table.get_mut(id)
@@ -542,7 +548,7 @@ impl<K: Driven> Batch<K> {
             }
             self.lose(id, failure.reason(), &failure);
         }
-        lost
+        gone
     }
 
     /// Obeys the kernel's commands. Whether there were any.

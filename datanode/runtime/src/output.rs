@@ -234,3 +234,27 @@ fn write(socket: &Socket, bytes: &[u8], counters: &mut LinkCounters) -> io::Resu
         Err(error) => Err(error),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::link::Phase;
+    use socket2::{Domain, Type};
+    use std::sync::Arc;
+
+    #[test]
+    fn a_link_that_is_told_twice_of_room_is_sent_on_once() {
+        let socket = Socket::new(Domain::IPV4, Type::STREAM, None).unwrap();
+        let id = LinkId { slot: 1, generation: 1 };
+        let address = ([127, 0, 0, 1], 1).into();
+        let mut link = Link::new(id, Arc::new(socket), address, true, Phase::Open { since: 0 });
+        link.backlog.push(b"rest");
+        link.blocked = true;
+        let (mut sending, mut counters) = (Sending::new(true), LinkCounters::default());
+        // Polls of two turns may tell of the same room.
+        sending.send_backlog(&mut link, &mut counters);
+        sending.send_backlog(&mut link, &mut counters);
+        assert_eq!(sending.queued, [id]);
+        assert!(!link.blocked);
+    }
+}

@@ -8,6 +8,7 @@
 
 mod buffers;
 mod check;
+mod release;
 
 use crate::link::{Link, Phase};
 use crate::links::{Event, LISTENER_TOKEN, Readiness, TICKER_TOKEN, WAKER_TOKEN, ready};
@@ -167,6 +168,7 @@ impl Ring {
                 .submitter()
                 .register_files_sparse(most_ports as u32)
                 .map_err(refused("registering descriptors"))?;
+            release::check_release(&mut uring)?;
         }
         let mut ring = Ring {
             uring: ManuallyDrop::new(uring),
@@ -413,7 +415,7 @@ impl Ring {
     }
 
     /// Submits what is queued, waits for at least so many completions, and takes all of them.
-    fn enter(&mut self, least: u32) -> io::Result<()> {
+    fn enter(&mut self, mut least: u32) -> io::Result<()> {
         let mut attempts = 0;
         loop {
             let queued = self.uring.submission().len() as u32;
@@ -425,7 +427,11 @@ impl Ring {
             match entered.map_err(|error| (error.raw_os_error(), error)) {
                 Ok(_) | Err((Some(libc::EINTR), _)) => return Ok(()),
                 // Too many completions wait, or there is no memory now.
-                Err((Some(libc::EBUSY | libc::EAGAIN), _)) if attempts < ATTEMPTS => attempts += 1,
+                Err((Some(libc::EBUSY | libc::EAGAIN), _)) if attempts < ATTEMPTS => {
+                    attempts += 1;
+                    // What it was to wait for may have been taken by now.
+                    least = 0;
+                }
                 Err((_, error)) => return Err(error),
             }
         }
