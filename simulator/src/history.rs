@@ -1,7 +1,9 @@
 //! What clients asked and what they were told, with the times: the evidence that the checkers judge.
 
 use crate::queue::Time;
+use crate::workload::KeyBound;
 use duet_protocol::ids::{RowVersion, TransactionId};
+use std::collections::BTreeSet;
 use std::fmt;
 
 /// A register: one row of one table. Table ids are never used again, so a table that was dropped and created
@@ -123,6 +125,30 @@ pub struct ReadRecord {
     pub seen: Option<Seen>,
 }
 
+/// What a scan found.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Found {
+    /// The keys of the rows that came.
+    Keys(BTreeSet<u64>),
+    /// How many rows the nodes counted.
+    Count(u64),
+}
+
+/// A scan that reached the end of its table while traffic ran. The rows themselves are recorded as reads.
+#[derive(Clone, Debug)]
+pub struct ScanRecord {
+    /// Table id.
+    pub table: u32,
+    /// Which rows were wanted; `None` for all.
+    pub bound: Option<KeyBound>,
+    /// Before the first request.
+    pub began: Time,
+    /// When the last answer came.
+    pub ended: Time,
+    /// What was found.
+    pub found: Found,
+}
+
 /// The evidence of a run.
 #[derive(Clone, Debug, Default)]
 pub struct History {
@@ -130,6 +156,8 @@ pub struct History {
     pub writes: Vec<WriteRecord>,
     /// All answered reads, and the rows of scans.
     pub reads: Vec<ReadRecord>,
+    /// Scans that reached the end of their tables.
+    pub scans: Vec<ScanRecord>,
 }
 
 /// A check that failed.

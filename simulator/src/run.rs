@@ -455,6 +455,7 @@ impl Run {
             let history = &mut client.evidence().history;
             all.writes.append(&mut history.writes);
             all.reads.append(&mut history.reads);
+            all.scans.append(&mut history.scans);
         }
         self.history = all;
     }

@@ -3,6 +3,7 @@
 mod bank;
 mod fragments;
 mod registers;
+mod scans;
 
 use crate::history::{History, Register, Violation};
 use std::collections::BTreeMap;
@@ -23,5 +24,6 @@ pub fn check(
     tables_at_end: &[u32],
 ) -> Result<(), Violation> {
     fragments::check(&history.writes)?;
+    scans::check(history)?;
     registers::check(history, final_rows, tables_at_end)
 }

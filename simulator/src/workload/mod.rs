@@ -9,4 +9,4 @@ pub use bank_table::{
     bank_values, read_bank,
 };
 pub use generator::{Generator, Intent};
-pub use register_table::{DATABASE, RegisterTable, Shape};
+pub use register_table::{Content, DATABASE, KeyBound, RegisterTable, Shape};

@@ -4,6 +4,7 @@ use crate::history::{Action, Fingerprint, Violation};
 use duet_protocol::ids::RowVersion;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::row::{RowError, RowView};
+use duet_protocol::scan_program::{Comparison, Filter};
 use duet_protocol::schema::{ColumnType, TableDefinition};
 use duet_protocol::update::{Assignment, encode_update, update_result_value};
 use duet_protocol::value::{Value, ValueRef};
@@ -72,6 +73,38 @@ pub struct Content {
     pub counter: i64,
 }
 
+/// Rows that a scan wants, by something that no write changes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum KeyBound {
+    /// Keys below this one, in a table with a single key column.
+    Below(u64),
+    /// Keys of this tenant and those before it, in a table with a composite key.
+    Tenant(i64),
+}
+
+impl KeyBound {
+    /// Whether the row of this key is wanted.
+    pub fn contains(&self, key: u64) -> bool {
+        match self {
+            KeyBound::Below(bound) => key < *bound,
+            KeyBound::Tenant(last) => tenant_of(key) <= *last,
+        }
+    }
+
+    /// The same as a filter on the first column.
+    pub fn filter(&self) -> Filter<u16> {
+        let (comparison, value) = match self {
+            KeyBound::Below(bound) => (Comparison::Less, Value::UInt(*bound)),
+            KeyBound::Tenant(last) => (Comparison::LessOrEqual, Value::Int(*last)),
+        };
+        Filter::Compare { column: 0, comparison, value }
+    }
+}
+
+fn tenant_of(key: u64) -> i64 {
+    (key % TENANTS) as i64 - 3
+}
+
 /// A table of registers as clients know it.
 #[derive(Clone, Debug)]
 pub struct RegisterTable {
@@ -108,10 +141,7 @@ impl RegisterTable {
         match self.shape {
             Shape::Single => vec![ValueRef::UInt(key)],
             Shape::Composite => {
-                vec![
-                    ValueRef::Int((key % TENANTS) as i64 - 3),
-                    ValueRef::Text(Cow::Owned(format!("name {key}"))),
-                ]
+                vec![ValueRef::Int(tenant_of(key)), ValueRef::Text(Cow::Owned(format!("name {key}")))]
             }
         }
     }
@@ -160,6 +190,24 @@ impl RegisterTable {
         let mut program = Vec::new();
         encode_update(&self.layout, &assignments, &mut program).expect("updates fit");
         program
+    }
+
+    /// The layout.
+    pub fn layout(&self) -> &TableLayout {
+        &self.layout
+    }
+
+    /// Index of the counter.
+    pub fn counter_column(&self) -> u16 {
+        self.shape.key_columns() as u16 + 1
+    }
+
+    /// A bound that divides the keys at this one.
+    pub fn bound(&self, key: u64) -> KeyBound {
+        match self.shape {
+            Shape::Single => KeyBound::Below(key),
+            Shape::Composite => KeyBound::Tenant(tenant_of(key)),
+        }
     }
 
     /// The counter in the result of an update; `None` when there is none.

@@ -43,6 +43,11 @@ fn rows_exposed_before_all_replicas_decided_are_found() {
 }
 
 #[test]
+fn a_scan_in_the_order_of_buckets_is_found() {
+    is_found(9);
+}
+
+#[test]
 fn an_outcome_of_a_transaction_that_is_not_replicated_is_found() {
     is_found(8);
 }

@@ -10,6 +10,11 @@ use super::bucket::NO_BUCKET;
 use crate::arena::{Arena, RowHandle};
 
 impl HashIndex {
+    /// Number of buckets: a fact for tests and statistics, good only until the next insertion or removal.
+    pub fn buckets(&self) -> u32 {
+        self.directory.buckets()
+    }
+
     /// Visits the rows of one bucket from position `cursor` on; returns the next position, or `None` at the end.
     /// A scan starts at 0.
     ///

@@ -3,6 +3,7 @@
 
 mod contacts;
 mod jobs;
+mod live_scan;
 mod operation;
 mod requests;
 
@@ -21,6 +22,7 @@ use duet_protocol::ids::TransactionId;
 use duet_protocol::record::ClusterState;
 use duet_protocol::schema::TableState;
 use jobs::Jobs;
+use live_scan::LiveScan;
 use operation::{ReadOperation, ScanOperation, WriteOperation};
 use requests::Request;
 use std::collections::{BTreeMap, BTreeSet};
@@ -110,6 +112,7 @@ impl DirectClient {
             not_before: 0,
             failures: 0,
             last: Some(last),
+            query: None,
         };
         self.begin(0, Operation::Scan(scan));
     }
@@ -184,6 +187,8 @@ impl DirectClient {
     }
 
     fn scan(&mut self, now: Time, table: u32) {
+        let Some(known) = self.tables.get(&table) else { return };
+        let query = LiveScan::draw(&mut self.generator.random, known, self.generator.plan.keys, now);
         let scan = ScanOperation {
             table,
             partition: 0,
@@ -193,6 +198,7 @@ impl DirectClient {
             not_before: now,
             failures: 0,
             last: None,
+            query: Some(Box::new(query)),
         };
         self.begin(now, Operation::Scan(scan));
     }

@@ -1,5 +1,6 @@
 //! One operation of a direct client: what it knows of its outcome and what it does next.
 
+use super::live_scan::LiveScan;
 use crate::history::{Outcome, ReadRecord, Refusal, Violation, WriteRecord};
 use crate::queue::{MILLISECOND, Time};
 use crate::random::Random;
@@ -249,7 +250,7 @@ pub struct ReadOperation {
 }
 
 /// A scan under way, partition by partition.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub struct ScanOperation {
     /// Table id.
     pub table: u32,
@@ -267,6 +268,8 @@ pub struct ScanOperation {
     pub failures: u32,
     /// The rows are those at the end of the run, as this node holds them if it is given.
     pub last: Option<LastScan>,
+    /// What a scan while traffic runs asks for.
+    pub query: Option<Box<LiveScan>>,
 }
 
 /// Whose rows a scan at the end of a run wants.

@@ -306,7 +306,9 @@ impl DirectClient {
         }
         let partitions = self.state.as_ref().map_or(0, |state| state.configuration.partitions);
         if partition >= partitions || (last.is_none() && self.mode != Mode::Traffic) {
-            self.operations.remove(&number);
+            let Some(Operation::Scan(scan)) = self.operations.remove(&number) else { return };
+            let query = scan.query.filter(|_| partition >= partitions && partitions > 0);
+            self.evidence.history.scans.extend(query.and_then(|query| query.finish(table, now)));
             return;
         }
         let peer = match last {
@@ -330,6 +332,7 @@ impl DirectClient {
         };
         scan.live = true;
         scan.sent = now;
+        let program = scan.query.as_ref().map(|query| query.program.clone()).unwrap_or_default();
         let flags = if matches!(last, Some(LastScan::Node(_))) { FLAG_ANY_REPLICA } else { 0 };
         let body = Scan {
             table: table.into(),
@@ -342,7 +345,7 @@ impl DirectClient {
             reserved: 0.into(),
         };
         let id = self.request(peer, About::Scan { operation: number });
-        self.push(peer, id, &body, Sections::none());
+        self.push(peer, id, &body, Sections::one(&program));
     }
 
     fn next_partition(&mut self, now: Time, number: u64) {
@@ -666,6 +669,12 @@ impl DirectClient {
         let mut rows = 0;
         while let Some(row) = split_row(&mut batch) {
             rows += 1;
+            if let Some(query) = scan.query.as_mut().filter(|query| query.counts()) {
+                if let Err(violation) = query.add(row.key, row.value) {
+                    self.evidence.violate(violation);
+                }
+                continue;
+            }
             let content = match table.read(row.key, row.value, row.version) {
                 Ok(content) => content,
                 Err(violation) => {
@@ -676,6 +685,9 @@ impl DirectClient {
             let register = Register { table: table_id, key: content.key };
             let (fingerprint, counter) = (content.fingerprint, content.counter);
             let seen = Seen { version: row.version, fingerprint, counter };
+            if let Some(Err(violation)) = scan.query.as_mut().map(|query| query.see(register, &content)) {
+                self.evidence.violate(violation);
+            }
             if last.is_none() {
                 self.evidence.history.reads.push(ReadRecord {
                     register,
