@@ -237,6 +237,7 @@ impl<T: TableRow> TypedTable<T> {
     /// ```no_run
     /// # use duet_client::{Row, TypedTable, col};
     /// # #[derive(Row)]
+    /// # #[duet(table = "bank.accounts")]
     /// # struct Account { #[duet(key)] number: i64, balance: i64 }
     /// # async fn example(accounts: TypedTable<Account>) -> Result<(), duet_client::Error> {
     /// let mut rich = accounts.find(col("balance").gt(1_000_000)).limit(10);
