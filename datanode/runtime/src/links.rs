@@ -12,6 +12,7 @@ use crate::uring::{Arrival, Refused, Ring};
 use duet_datanode_core::LinkId;
 use std::io;
 use std::str::FromStr;
+use std::sync::Once;
 
 pub(crate) const LISTENER_TOKEN: u64 = 0;
 pub(crate) const WAKER_TOKEN: u64 = 1;
@@ -97,7 +98,9 @@ impl Links {
         match ring {
             Ok(ring) => Ok(Links::Uring(Box::new(ring))),
             Err(refused) if io == LinkIo::UringOrEpoll => {
-                tracing::info!("this system refuses io_uring ({refused}); epoll is used");
+                // Once, not for each thread.
+                static TOLD: Once = Once::new();
+                TOLD.call_once(|| tracing::info!("this system refuses io_uring ({refused}); epoll is used"));
                 Links::epoll(waker, ticker)
             }
             Err(refused) => Err(RuntimeError::Start(format!(
