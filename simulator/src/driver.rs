@@ -28,8 +28,9 @@ pub struct Arguments {
     /// Plant a bug in the data nodes, to see that it is found: 1 the backup skips a write, 2 a write is acknowledged before
     /// the backup accepted it, 3 a lane does not resend after a reconnect, 4 an outcome is forgotten, 5 an abort is sent straight to
     /// the backup, 6 a participant gives up by itself what it has prepared, 7 rows are exposed before the backup knows
-    /// the decision, 8 the outcome of a transaction is kept by the primary only.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=8))]
+    /// the decision, 8 the outcome of a transaction is kept by the primary only, 9 a scan goes in the order of buckets, 10 reads for share take
+    /// no lock.
+    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
     pub planted_bug: u32,
     /// What the clients do: `all` moves money in transactions beside the registers.
     #[arg(long, default_value = "all", value_parser = ["all", "registers"])]

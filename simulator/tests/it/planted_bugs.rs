@@ -43,6 +43,11 @@ fn rows_exposed_before_all_replicas_decided_are_found() {
 }
 
 #[test]
+fn reads_for_share_without_a_lock_are_found() {
+    is_found(10);
+}
+
+#[test]
 fn a_scan_in_the_order_of_buckets_is_found() {
     is_found(9);
 }

@@ -234,9 +234,9 @@ impl LocalDataManager {
         }
     }
 
-    /// Whether there is background work: rows to free, or operations that wait and are to be reported.
+    /// Whether there is background work: rows to free, or requests that wait, to be reported or refused.
     pub fn has_background_work(&self) -> bool {
-        !self.clearing.is_empty() || self.queue.operations > 0
+        !self.clearing.is_empty() || self.queue.len() > 0
     }
 
     /// Background work in bounded slices: frees dropped tables, tells who waits for whom.

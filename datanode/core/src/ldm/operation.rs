@@ -26,6 +26,11 @@ use duet_protocol::update::apply_update;
 /// Most holders of a shared lock that one report of a waiting operation names; the next report names others.
 const BLOCKERS_PER_REPORT: usize = 8;
 
+/// Ticks of 10 ms that a one-pass write may wait for a row that transactions hold: the lock time-out.
+const LOCK_TICKS: u64 = 200;
+/// Ticks between two looks for such writes.
+const LOOK_EVERY: u64 = 32;
+
 /// Why an operation was not executed.
 pub(super) type Refusal = (ErrorCode, String);
 
@@ -71,7 +76,8 @@ impl LocalDataManager {
     ) -> Result<Option<(u32, u32)>, Refusal> {
         let (place, _) = self.place_of(context, signal, body)?;
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
-        if body.operation == OPERATION_READ {
+        let unlocked = context.planted_bug == 10 && body.operation == OPERATION_READ_SHARED;
+        if body.operation == OPERATION_READ || unlocked {
             let done = self.read_unlocked(&place, transaction, signal.section(0));
             self.tell(context, &coordinator, body.number.get(), Ok(done));
             return Ok(None);
@@ -180,7 +186,8 @@ impl LocalDataManager {
                 return Acquired::Lock(lock);
             }
             let asker = Asker::Participant { number: participant, exclusive };
-            let wish = Wish { signal: signal.bytes(), asker, table: place.table, hash: place.hash };
+            let (partition, table, hash) = (place.partition, place.table, place.hash);
+            let wish = Wish { signal: signal.bytes(), asker, partition, table, hash };
             let holds = self.participants.get(participant).locks.contains(&older.to_u32());
             let upgrades = holds && matches!(state, row_state::HELD | row_state::HELD_ABSENT);
             let turn = if upgrades { Turn::First } else { Turn::WithOwn };
@@ -501,6 +508,9 @@ impl LocalDataManager {
         if context.planted_bug == 6 {
             self.lose_patience(context);
         }
+        if self.queue.ticks.is_multiple_of(LOOK_EVERY) && self.queue.len() > self.queue.operations {
+            self.refuse_tired_writes(context);
+        }
         if self.queue.operations == 0 {
             return;
         }
@@ -523,6 +533,26 @@ impl LocalDataManager {
                     let (to, handle) = (participant.coordinator.address(), participant.coordinator.handle);
                     context.out.post(to, handle, &body, Sections::one(section_of(&blockers)));
                 }
+            }
+        }
+    }
+
+    /// One-pass writes that have waited too long for a row that transactions hold have done nothing yet: they are refused.
+    /// (Operations of transactions end by the time-out of their coordinators.)
+    fn refuse_tired_writes(&mut self, context: &mut Context<'_>) {
+        for queued in self.queue.writes_waiting_for(LOCK_TICKS) {
+            let waiting = self.queue.at(queued);
+            let (Asker::Write(reply), partition) = (waiting.asker, waiting.partition) else { continue };
+            let Some((signal, _)) = SignalView::split_again(&waiting.signal) else { continue };
+            let Some(fragment) = &mut self.fragments[usize::from(partition)] else { continue };
+            let index = &fragment.tables[waiting.table];
+            let Some(row) = index.find(&self.arena, waiting.hash, signal.section(0)) else { continue };
+            let (state, older) = (self.arena.row(row).state(), self.arena.row(row).older());
+            if matches!(state, row_state::HELD | row_state::HELD_ABSENT) {
+                let ends = queue_of(fragment, &mut self.locks, state, older);
+                self.queue.remove(ends, queued);
+                context.out.error(reply, ErrorCode::LockTimeout, "");
+                self.grant_waiting(context, older.to_u32());
             }
         }
     }

@@ -63,6 +63,8 @@ pub struct Waiting {
     pub signal: Vec<u8>,
     /// Who asked for it.
     pub asker: Asker,
+    /// Partition.
+    pub partition: u16,
     /// Slot of the table.
     pub table: usize,
     /// Hash of the primary key.
@@ -76,6 +78,8 @@ pub struct Wish<'a> {
     pub signal: &'a [u8],
     /// Who asks for it.
     pub asker: Asker,
+    /// Partition.
+    pub partition: u16,
     /// Slot of the table.
     pub table: usize,
     /// Hash of the primary key.
@@ -119,11 +123,11 @@ impl WaitQueue {
         }
         self.bytes += wish.signal.len();
         self.operations += usize::from(matches!(wish.asker, Asker::Participant { .. }));
-        let Wish { signal, asker, table, hash } = *wish;
+        let Wish { signal, asker, partition, table, hash } = *wish;
         let index = match self.free.pop() {
             Some(index) => index,
             None => {
-                let waiting = Waiting { signal: Vec::new(), asker, table, hash };
+                let waiting = Waiting { signal: Vec::new(), asker, partition, table, hash };
                 self.entries.push(Entry { waiting, next: NONE, since: 0 });
                 (self.entries.len() - 1) as u32
             }
@@ -132,6 +136,7 @@ impl WaitQueue {
         entry.since = self.ticks;
         entry.waiting.signal.extend_from_slice(signal);
         entry.waiting.asker = asker;
+        entry.waiting.partition = partition;
         entry.waiting.table = table;
         entry.waiting.hash = hash;
         let before = match turn {
@@ -188,6 +193,16 @@ impl WaitQueue {
         &self.entries[place as usize].waiting
     }
 
+    /// The places of one-pass writes that have waited for more than so many ticks.
+    pub fn writes_waiting_for(&self, ticks: u64) -> Vec<u32> {
+        let tired = |entry: &Entry| {
+            let waits = !entry.waiting.signal.is_empty() && matches!(entry.waiting.asker, Asker::Write(_));
+            waits && self.ticks.saturating_sub(entry.since) > ticks
+        };
+        let places = self.entries.iter().enumerate().filter(|(_, entry)| tired(entry));
+        places.map(|(place, _)| place as u32).collect()
+    }
+
     /// Who is first.
     pub fn first(&self, ends: &QueueEnds) -> Option<Asker> {
         self.entries.get(ends.first as usize).map(|entry| entry.waiting.asker)
@@ -222,6 +237,7 @@ impl WaitQueue {
         let waiting = Waiting {
             signal: std::mem::take(&mut entry.waiting.signal),
             asker: entry.waiting.asker,
+            partition: entry.waiting.partition,
             table: entry.waiting.table,
             hash: entry.waiting.hash,
         };
@@ -256,7 +272,7 @@ mod tests {
     use crate::interface::LinkId;
 
     fn wish(signal: &[u8], asker: Asker) -> Wish<'_> {
-        Wish { signal, asker, table: 1, hash: 2 }
+        Wish { signal, asker, partition: 0, table: 1, hash: 2 }
     }
 
     const WRITE: Asker = Asker::Write(ReplyTo { link: LinkId { slot: 0, generation: 0 }, request_id: 0 });

@@ -56,6 +56,7 @@ impl LocalDataManager {
                 let wish = Wish {
                     signal: job.signal.bytes(),
                     asker: Asker::Write(job.reply),
+                    partition: job.partition,
                     table: job.table,
                     hash: job.hash,
                 };

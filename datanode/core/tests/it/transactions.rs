@@ -491,6 +491,30 @@ fn waiting_ends_by_the_lock_timeout_and_silence_by_the_idle_timeout() {
 }
 
 #[test]
+fn a_one_pass_write_does_not_wait_for_a_lock_for_ever() {
+    let (mut network, mut client) = cluster_of(2);
+    let mut other = Session::open(&mut network, 1);
+    let mut open = Open::begin(&mut client);
+    assert_eq!(open.read(&mut network, &client, OPERATION_READ_SHARED, 0), Some(100));
+    let (body, key, program) = other.increment(0, 1);
+    network.send(1, other.link, 1, &body, Sections::two(&key, &program));
+    let mut reader = Open::begin(&mut other);
+    reader.send(&mut network, &other, OPERATION_READ_SHARED, 0, 0, 0);
+    network.deliver();
+    assert!(network.take(1, other.link).is_empty(), "first come, first served");
+    for _ in 0..4 {
+        network.settle();
+    }
+    let answers = network.take(1, other.link);
+    assert_eq!(error_of(&answers[0]), ErrorCode::LockTimeout);
+    open.commits(&mut network, &client);
+    reader.rolls_back(&mut network, &other);
+    let answer = network.ask(1, other.link, &body, Sections::two(&key, &program)).body::<WriteReply>();
+    assert_eq!(answer.result[0], 101, "tried again under its own id");
+    assert_clean(&mut network);
+}
+
+#[test]
 fn a_lost_client_lets_its_locks_go() {
     let (mut network, mut client) = cluster_of(4);
     let mut other = Session::open(&mut network, 1);
