@@ -30,7 +30,7 @@ pub(super) struct Subject {
 }
 
 fn hash_bytes(key: &[u8]) -> u64 {
-    key.try_into().map_or(0, |key| mix64(u64::from_le_bytes(key)))
+    key.try_into().map_or(0, |key| mix64(u64::from_ne_bytes(key)))
 }
 
 impl Subject {

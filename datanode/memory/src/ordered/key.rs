@@ -49,11 +49,11 @@ pub(super) fn common_prefix(left: &[u8], right: &[u8]) -> usize {
 pub(super) fn window(key: &[u8], start: usize) -> u64 {
     let rest = key.get(start..).unwrap_or_default();
     if let Some(bytes) = rest.first_chunk() {
-        return u64::from_be_bytes(*bytes);
+        return u64::from_be(u64::from_ne_bytes(*bytes));
     }
     let mut bytes = [0; 8];
     bytes[..rest.len()].copy_from_slice(rest);
-    u64::from_be_bytes(bytes)
+    u64::from_be(u64::from_ne_bytes(bytes))
 }
 
 #[cfg(test)]
