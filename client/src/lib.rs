@@ -76,7 +76,7 @@ pub use duet_client_core::{
 pub use duet_client_derive::Row;
 pub use duet_protocol::error::ErrorCode;
 pub use duet_protocol::ids::{RowVersion, TransactionId};
-pub use duet_protocol::record::{ClusterState, ClusterStatus};
+pub use duet_protocol::record::{ClusterState, ClusterStatus, NodeStatus};
 pub use duet_protocol::row::RowView;
 pub use duet_protocol::schema::{Column, ColumnType, TableDefinition};
 pub use duet_protocol::update::Assignment;

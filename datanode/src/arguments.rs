@@ -36,7 +36,7 @@ pub struct Arguments {
     /// (1 MiB at 5) and the messages that are taken (512 at 5) before replies are written and other threads woken, and
     /// lengthens the time that a thread with a CPU of its own looks for work before it sleeps; at 0 none does.
     #[arg(long, env = "DUET_SCHEDULER_RESPONSIVENESS", value_name = "N", default_value_t = 5,
-        value_parser = clap::value_parser!(u8).range(0..=10))]
+        value_parser = parse_responsiveness)]
     pub scheduler_responsiveness: u8,
     /// CPUs that the node may pin its threads to, such as 0 or 2-3,6; without it nothing is pinned on fewer than 4 CPUs.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
@@ -58,6 +58,11 @@ pub struct Arguments {
 /// CPUs in the order in which they were named.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct CpuList(pub Vec<usize>);
+
+fn parse_responsiveness(text: &str) -> Result<u8, String> {
+    let number = text.parse().ok().filter(|number| (0..=10).contains(number));
+    number.ok_or_else(|| format!("{text} is not in 0..=10"))
+}
 
 fn parse_cpus(text: &str) -> Result<CpuList, CpuListError> {
     parse_cpu_list(text).map(CpuList)

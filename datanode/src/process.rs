@@ -2,6 +2,7 @@
 
 use crate::arguments::Arguments;
 use crate::metrics::MetricsListener;
+use crate::threads::Threads;
 use crate::topology;
 use anyhow::{Context, bail};
 use duet_datanode_core::NodeConfiguration;
@@ -26,8 +27,15 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     let secret = read_secret(arguments.cluster_secret_file.as_deref())?;
     check_addresses(arguments, !secret.is_empty())?;
     let memory_bytes = memory(arguments.memory, memory_available_bytes()).map_err(anyhow::Error::msg)?;
+    let option = match (&arguments.threads, &arguments.cpus) {
+        (Threads::Groups { cpus: Some(_), .. }, Some(_)) => {
+            bail!("CPUs are named by --cpus and in --threads: name them once");
+        }
+        (Threads::Groups { cpus: Some(_), .. }, None) => "--threads",
+        _ => "--cpus",
+    };
     let topology =
-        topology::plan(&arguments.threads, arguments.cpus.as_ref(), arguments.node_id).context("--cpus")?;
+        topology::plan(&arguments.threads, arguments.cpus.as_ref(), arguments.node_id).context(option)?;
     make_room_for_sockets(arguments.max_links);
     let listener = Listener::bind(arguments.listen)?;
     let listen = listener.address();
@@ -60,7 +68,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
     }
     end_on_signals(node.stopper())?;
     announce(arguments.node_id, listen, metrics_address)?;
-    tracing::info!(node = arguments.node_id, %listen, memory_bytes, "data node listens");
+    tracing::info!(node = arguments.node_id, %listen, memory_bytes, io = %arguments.io, "data node listens");
     node.join()?;
     tracing::info!(node = arguments.node_id, "data node ends");
     Ok(())

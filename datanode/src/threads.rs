@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 /// Most threads of a node.
 const MOST_THREADS: usize = 256;
+/// Most threads of a group: a node has no more parts of a kind.
+const MOST_OF_A_GROUP: usize = 128;
 /// Most CPUs that the automatic plan uses: with more, it would have more data parts than a node may have.
 const MOST_AUTOMATIC: usize = 224;
 
@@ -49,10 +51,13 @@ impl FromStr for Threads {
         let (text, cpus) = split_cpus(text)?;
         let mut groups = Vec::new();
         for part in text.split(',').map(str::trim).filter(|part| !part.is_empty()) {
+            if matches!(part, "auto" | "batch") {
+                return Err(format!("'{part}' stands alone; --cpus names its CPUs"));
+            }
             let (names, count) = part.split_once('=').ok_or_else(|| usage(part))?;
             let count = count.trim().parse::<usize>().map_err(|_| usage(part))?;
-            if !(1..=MOST_THREADS).contains(&count) {
-                return Err(format!("'{part}': a group has 1 to {MOST_THREADS} threads"));
+            if !(1..=MOST_OF_A_GROUP).contains(&count) {
+                return Err(format!("'{part}': a group has 1 to {MOST_OF_A_GROUP} threads"));
             }
             let mut stages = Stages::default();
             for name in names.split('+') {
@@ -83,7 +88,7 @@ fn split_cpus(text: &str) -> Result<(&str, Option<Vec<usize>>), String> {
 
 fn usage(part: &str) -> String {
     format!(
-        "'{part}' is no group of threads; write for example auto, batch or recv=1,tc=1,ldm=2,send=1,cpus=0-4"
+        "'{part}' is no group of threads; write auto, batch, or groups with their numbers such as recv=1,tc=1,ldm=2,send=1,cpus=0-4"
     )
 }
 
@@ -150,13 +155,16 @@ mod tests {
         for (text, says) in [
             ("", "recv must be named once"),
             ("recv=1", "tc must be named once"),
-            ("recv=1,tc=1,ldm=0", "1 to 256"),
+            ("recv=1,tc=1,ldm=0", "1 to 128"),
+            ("recv=1,tc=1,ldm=129", "1 to 128"),
+            ("auto,cpus=0", "stands alone"),
+            ("recv+tc+ldm", "with their numbers"),
             ("recv=1,tc=1,ldm=2,ldm=1", "named 2 times"),
             ("recv=1,tc=1,ldm=2,send=1,send=1", "send may be named once"),
             ("recv=1,tc=x,ldm=2", "is no group"),
             ("recv+recv=1,tc=1,ldm=2", "twice"),
             ("cook=1,recv=1,tc=1,ldm=2", "is no group"),
-            ("recv=200,tc=100,ldm=2", "more than"),
+            ("recv=100,tc=100,ldm=100", "more than"),
             ("recv=1,tc=1,ldm=2,cpus=b", "list of CPUs"),
         ] {
             let error = text.parse::<Threads>().unwrap_err();

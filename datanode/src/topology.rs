@@ -83,7 +83,7 @@ pub fn plan(threads: &Threads, cpus: Option<&CpuList>, node: u32) -> Result<Topo
         .iter()
         .map(|thread| match thread.cpu {
             Some(cpu) => format!("{} on CPU {cpu}", thread.name),
-            None => thread.name.clone(),
+            None => format!("{} not pinned", thread.name),
         })
         .collect();
     tracing::info!(

@@ -3,7 +3,7 @@
 use super::rows::{BadRows, Converter, GoodRow};
 use super::source::Source;
 use anyhow::{Context, Result, anyhow};
-use duet_client::{Batch, Client, ClusterStatus, Expectation, Table};
+use duet_client::{Batch, Client, ClusterStatus, Expectation, NodeStatus, Table};
 use indicatif::ProgressBar;
 use std::pin::pin;
 use std::sync::Arc;
@@ -190,8 +190,16 @@ fn why_waiting(status: &ClusterStatus) -> String {
     }
     let idle = status.nodes.iter().filter(|node| node.in_view && !(node.connected && node.serving));
     let idle: Vec<String> = idle.map(|node| node.node.to_string()).collect();
-    match idle.is_empty() {
-        true => "the data nodes have not answered yet".to_owned(),
-        false => format!("data node {} does not serve", idle.join(" and ")),
+    // Writes have no use of the reserve, a small share of the limit.
+    let full = |node: &&NodeStatus| node.memory_limit > 0 && node.memory_used >= node.memory_limit / 100 * 90;
+    match status.nodes.iter().find(full) {
+        _ if !idle.is_empty() => format!("data node {} does not serve", idle.join(" and ")),
+        Some(node) => {
+            format!(
+                "data node {} has used up its memory; it takes more rows with a larger --memory",
+                node.node
+            )
+        }
+        None => "the data nodes have not answered yet".to_owned(),
     }
 }

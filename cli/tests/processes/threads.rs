@@ -45,9 +45,9 @@ fn plans_that_cannot_be_carried_out_are_refused_with_a_sentence() {
     let base = ["datanode", "--node-id", "1", "--management", &nowhere, "--memory", "64MiB"];
     for (plan, says) in [
         ("recv=1,tc=1,ldm=1,cpus=0-999", "is not among those that this process may use"),
-        ("recv=1,tc=1,ldm=200", "1 to 128 parts"),
+        ("recv=1,tc=1,ldm=200", "1 to 128 threads"),
         ("recv=1,tc=1", "ldm must be named once"),
-        ("recv=1,tc=1,ldm=300", "1 to 256 threads"),
+        ("recv=1,tc=1,ldm=300", "1 to 128 threads"),
     ] {
         let arguments = [&base[..], &["--threads", plan]].concat();
         let (code, error) = run_to_end(&arguments);

@@ -47,6 +47,16 @@ impl FromStr for LinkIo {
     }
 }
 
+impl std::fmt::Display for LinkIo {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            LinkIo::Automatic | LinkIo::Epoll => "epoll",
+            LinkIo::Uring => "uring",
+            LinkIo::UringOrEpoll => "uring,epoll",
+        })
+    }
+}
+
 /// Why the system refuses io_uring to this process, if it does.
 pub fn uring_refusal() -> Option<String> {
     let open = || {
