@@ -10,15 +10,15 @@ use crate::network::{CLUSTER, Network, TABLE, layout, row};
 use crate::signals::{AnySignal, invent_envelope};
 use duet_datanode_core::LinkId;
 use duet_protocol::frame::{Envelope, FrameBuilder, announced_length};
+use duet_protocol::signal::commit_transaction::CommitTransaction;
 use duet_protocol::signal::hello::{Hello, ROLE_CLIENT};
 use duet_protocol::signal::open_session::OpenSession;
+use duet_protocol::signal::operate::Operate;
 use duet_protocol::signal::read::Read;
 use duet_protocol::signal::resolve::Resolve;
+use duet_protocol::signal::rollback_transaction::RollbackTransaction;
 use duet_protocol::signal::scan::Scan;
 use duet_protocol::signal::session_opened::SessionOpened;
-use duet_protocol::signal::commit_transaction::CommitTransaction;
-use duet_protocol::signal::operate::Operate;
-use duet_protocol::signal::rollback_transaction::RollbackTransaction;
 use duet_protocol::signal::write::Write;
 use duet_protocol::signal::{Sections, SignalType};
 use duet_protocol::update::{Assignment, encode_update};
@@ -330,10 +330,8 @@ fn push_request(
             builder.push(0, request_id, &body, Sections::none());
         }
         10 => {
-            let body = RollbackTransaction {
-                session: session.into(),
-                seq: u64::from(input.byte() & 7).into(),
-            };
+            let body =
+                RollbackTransaction { session: session.into(), seq: u64::from(input.byte() & 7).into() };
             builder.push(0, request_id, &body, Sections::none());
         }
         0 | 1 => {
