@@ -117,7 +117,7 @@ fn any_steps() -> impl Strategy<Value = Vec<Step>> {
 }
 
 proptest! {
-    #![proptest_config(Config { cases: if cfg!(miri) { 3 } else { 150 }, failure_persistence: None, ..Config::default() })]
+    #![proptest_config(Config { cases: if cfg!(miri) { 2 } else { 150 }, failure_persistence: None, ..Config::default() })]
 
     #[test]
     fn matches_a_map(manner in 0..6_u8, steps in any_steps()) {

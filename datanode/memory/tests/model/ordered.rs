@@ -90,7 +90,9 @@ fn adversarial_orders() {
     let orders = [&ascending, &descending, &random, &zigzag, &inward];
     let short = |number: &u32| number.to_be_bytes().to_vec();
     let long = |number: &u32| [&[0x41; 300][..], &u64::from(*number).to_be_bytes(), b"tail"].concat();
-    for (place, order) in orders.into_iter().enumerate() {
+    // Two of the orders are enough to look for undefined behaviour.
+    let tried = if cfg!(miri) { 2 } else { orders.len() };
+    for (place, order) in orders.into_iter().enumerate().take(tried) {
         let removal = orders[(place + 2) % orders.len()];
         let keys: Vec<Vec<u8>> = order.iter().map(short).collect();
         fill_and_empty(&keys, &removal.iter().map(short).collect::<Vec<_>>());
