@@ -4,17 +4,16 @@
 use super::client::{Change, Client, Evidence, Mode, is_never_right};
 use crate::checker::BankRecord;
 use crate::history::Violation;
-use crate::network::Link;
-use crate::process::{Core, Order};
-use crate::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
+use crate::process::application::Application;
+use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{
     BANK, BankRow, DATABASE, FIRST_BALANCE, FIRST_SAVINGS, SAVINGS, bank_definition, bank_keys, bank_program,
     bank_values, read_bank,
 };
 use duet_client_core::{
-    Batch, ClientConfiguration, ClientCore, CloseReason, Command, Error, Expectation, JobId, LinkId, Lock,
-    Outcome, Reply, Table, Target, TransactionHandle,
+    Batch, ClientConfiguration, ClientCore, Error, Expectation, JobId, Lock, Outcome, Reply, Table,
+    TransactionHandle,
 };
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::TransactionId;
@@ -213,7 +212,7 @@ impl BankClient {
         self.submit(now, batch, Purpose::LookAround);
     }
 
-    fn issue(&mut self, now: Time) {
+    fn issue_due(&mut self, now: Time) {
         for (transaction, record) in std::mem::take(&mut self.unknown) {
             let mut batch = Batch::new();
             batch.timeout = self.random.between(1, 400) * MILLISECOND;
@@ -428,7 +427,7 @@ impl BankClient {
         }
     }
 
-    fn collect(&mut self, now: Time) {
+    fn collect_answers(&mut self, now: Time) {
         while let Some(batch) = self.core.next_completed() {
             if let Some(purpose) = self.batches.remove(&batch.tag) {
                 self.completed(now, &batch, purpose);
@@ -584,26 +583,6 @@ impl BankClient {
     }
 }
 
-fn token_of(target: Target) -> u64 {
-    match target {
-        Target::Seed { index } => u64::from(index),
-        Target::Management { index } => 1 << 32 | u64::from(index),
-        Target::Node { node } => 2 << 32 | u64::from(node),
-    }
-}
-
-fn target_of(token: u64) -> Target {
-    match token >> 32 {
-        0 => Target::Seed { index: token as u32 },
-        1 => Target::Management { index: token as u32 },
-        _ => Target::Node { node: token as u32 },
-    }
-}
-
-fn id(link: Link) -> LinkId {
-    LinkId { slot: link.slot, generation: link.generation }
-}
-
 impl Client for BankClient {
     fn evidence(&mut self) -> &mut Evidence {
         &mut self.evidence
@@ -670,74 +649,45 @@ impl Client for BankClient {
     }
 }
 
-impl Core for BankClient {
-    fn accepted(&mut self, _now: Time, _link: Link) {}
-
-    fn connected(&mut self, now: Time, link: Link, token: u64) {
-        self.core.link_connected(now, id(link), target_of(token));
+impl Application for BankClient {
+    fn client(&self) -> &ClientCore {
+        &self.core
     }
 
-    fn connect_failed(&mut self, now: Time, token: u64) {
-        self.core.connect_failed(now, target_of(token));
+    fn client_mut(&mut self) -> &mut ClientCore {
+        &mut self.core
     }
 
-    fn closed(&mut self, now: Time, link: Link, by_peer: bool) {
-        let reason = if by_peer { CloseReason::ByPeer } else { CloseReason::Local };
-        self.core.link_closed(now, id(link), reason);
+    fn violate(&mut self, violation: Violation) {
+        self.evidence.violate(violation);
     }
 
-    fn frame_limit(&self, link: Link) -> usize {
-        self.core.frame_limit(id(link))
-    }
-
-    fn frame(&mut self, now: Time, link: Link, bytes: &[u8]) {
-        self.core.frame(now, id(link), bytes);
-    }
-
-    fn damaged(&mut self, now: Time, link: Link, code: ErrorCode) {
-        self.evidence.violate(Violation::new("frames are whole", format!("link {link:?}: {code}")));
-        self.core.damaged(now, id(link), code);
-    }
-
-    fn set_backlog(&mut self, _link: Link, _bytes: usize) {}
-
-    fn wants_input(&self, _link: Link) -> bool {
-        true
-    }
-
-    fn tick(&mut self, now: Time) {
-        self.core.tick(now);
-        self.prepare(now);
-        self.issue(now);
-    }
-
-    fn next_wake(&self) -> Time {
-        self.wake_at
-    }
-
-    fn violation(&mut self) -> Option<Violation> {
+    fn take_violation(&mut self) -> Option<Violation> {
         self.evidence.violation.take()
     }
 
-    fn flush(&mut self, now: Time, send: &mut dyn FnMut(Link, &[u8]), orders: &mut Vec<Order>) {
-        self.collect(now);
-        self.issue(now);
-        self.core.flush(now);
-        self.collect(now);
-        self.core.drain_output(|link, bytes| {
-            send(Link { slot: link.slot, generation: link.generation }, bytes);
-        });
-        while let Some(command) = self.core.next_command() {
-            orders.push(match command {
-                Command::Connect { target, address } => Order::Connect { address, token: token_of(target) },
-                Command::Close { link } => {
-                    Order::Close { link: Link { slot: link.slot, generation: link.generation } }
-                }
-            });
-        }
+    fn housekeeping(&mut self, now: Time) {
+        self.prepare(now);
+    }
+
+    fn collect(&mut self, now: Time) {
+        self.collect_answers(now);
+    }
+
+    fn issue(&mut self, now: Time) {
+        self.issue_due(now);
+    }
+
+    fn next_issue(&self) -> Time {
         let room = self.open && self.mode == Mode::Traffic && self.busy < self.clerks;
-        let issue = if room { self.issue_at } else { Time::MAX };
-        let timer = self.core.next_timer(now).unwrap_or(Time::MAX);
-        self.wake_at = issue.min(timer).max(now + MICROSECOND);
+        if room { self.issue_at } else { Time::MAX }
+    }
+
+    fn wake_at(&mut self) -> &mut Time {
+        &mut self.wake_at
+    }
+
+    fn woken_at(&self) -> Time {
+        self.wake_at
     }
 }

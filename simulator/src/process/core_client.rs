@@ -4,13 +4,12 @@ use super::client::{Change, Client, Evidence, Mode, is_about_table, is_never_rig
 use crate::history::{
     Action, Fingerprint, Outcome, ReadRecord, Refusal, Register, Seen, Violation, WriteRecord,
 };
-use crate::network::Link;
-use crate::process::{Core, Order};
-use crate::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
+use crate::process::application::Application;
+use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::workload::{BANK, DATABASE, Generator, Intent, RegisterTable};
 use duet_client_core::{
-    Batch, ClientConfiguration, ClientCore, CloseReason, Command, Error, Expectation, FragmentScan, JobId,
-    LinkId, Outcome as CoreOutcome, Reply, Table, Target,
+    Batch, ClientConfiguration, ClientCore, Error, Expectation, FragmentScan, JobId, Outcome as CoreOutcome,
+    Reply, Table,
 };
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::{RowVersion, TransactionId};
@@ -90,7 +89,7 @@ impl CoreClient {
     }
 
     /// Submits a batch of new operations, if there is room.
-    fn issue(&mut self, now: Time) {
+    fn issue_due(&mut self, now: Time) {
         let ids: Vec<u32> = self.our_tables().map(|table| table.id()).collect();
         if self.mode != Mode::Traffic || now < self.issue_at || ids.is_empty() || self.core.state().is_none()
         {
@@ -407,7 +406,7 @@ impl CoreClient {
         }
     }
 
-    fn collect(&mut self, now: Time) {
+    fn collect_answers(&mut self, now: Time) {
         while let Some(batch) = self.core.next_completed() {
             self.completed(now, &batch);
         }
@@ -449,26 +448,6 @@ fn add_write(
         }
         Action::Delete => batch.delete_key(table, key, Expectation::Any),
     }
-}
-
-fn token_of(target: Target) -> u64 {
-    match target {
-        Target::Seed { index } => u64::from(index),
-        Target::Management { index } => 1 << 32 | u64::from(index),
-        Target::Node { node } => 2 << 32 | u64::from(node),
-    }
-}
-
-fn target_of(token: u64) -> Target {
-    match token >> 32 {
-        0 => Target::Seed { index: token as u32 },
-        1 => Target::Management { index: token as u32 },
-        _ => Target::Node { node: token as u32 },
-    }
-}
-
-fn id(link: Link) -> LinkId {
-    LinkId { slot: link.slot, generation: link.generation }
 }
 
 impl Client for CoreClient {
@@ -534,77 +513,50 @@ impl Client for CoreClient {
     }
 }
 
-impl Core for CoreClient {
-    fn accepted(&mut self, _now: Time, _link: Link) {}
-
-    fn connected(&mut self, now: Time, link: Link, token: u64) {
-        self.core.link_connected(now, id(link), target_of(token));
+impl Application for CoreClient {
+    fn client(&self) -> &ClientCore {
+        &self.core
     }
 
-    fn connect_failed(&mut self, now: Time, token: u64) {
-        self.core.connect_failed(now, target_of(token));
+    fn client_mut(&mut self) -> &mut ClientCore {
+        &mut self.core
     }
 
-    fn closed(&mut self, now: Time, link: Link, by_peer: bool) {
-        let reason = if by_peer { CloseReason::ByPeer } else { CloseReason::Local };
-        self.core.link_closed(now, id(link), reason);
+    fn violate(&mut self, violation: Violation) {
+        self.evidence.violate(violation);
     }
 
-    fn frame_limit(&self, link: Link) -> usize {
-        self.core.frame_limit(id(link))
-    }
-
-    fn frame(&mut self, now: Time, link: Link, bytes: &[u8]) {
-        self.core.frame(now, id(link), bytes);
-    }
-
-    fn damaged(&mut self, now: Time, link: Link, code: ErrorCode) {
-        self.evidence.violate(Violation::new("frames are whole", format!("link {link:?}: {code}")));
-        self.core.damaged(now, id(link), code);
-    }
-
-    fn set_backlog(&mut self, _link: Link, _bytes: usize) {}
-
-    fn wants_input(&self, _link: Link) -> bool {
-        true
-    }
-
-    fn tick(&mut self, now: Time) {
-        self.core.tick(now);
-        self.change_schema(now);
-        self.ask_for_unknown(now);
-        self.issue(now);
-    }
-
-    fn next_wake(&self) -> Time {
-        self.wake_at
-    }
-
-    fn violation(&mut self) -> Option<Violation> {
+    fn take_violation(&mut self) -> Option<Violation> {
         self.evidence.violation.take()
     }
 
-    fn flush(&mut self, now: Time, send: &mut dyn FnMut(Link, &[u8]), orders: &mut Vec<Order>) {
-        self.collect(now);
-        self.issue(now);
-        self.core.flush(now);
-        self.collect(now);
-        self.core.drain_output(|link, bytes| {
-            send(Link { slot: link.slot, generation: link.generation }, bytes);
-        });
-        while let Some(command) = self.core.next_command() {
-            orders.push(match command {
-                Command::Connect { target, address } => Order::Connect { address, token: token_of(target) },
-                Command::Close { link } => {
-                    Order::Close { link: Link { slot: link.slot, generation: link.generation } }
-                }
-            });
-        }
+    fn housekeeping(&mut self, now: Time) {
+        self.change_schema(now);
+        self.ask_for_unknown(now);
+    }
+
+    fn collect(&mut self, now: Time) {
+        self.collect_answers(now);
+    }
+
+    fn issue(&mut self, now: Time) {
+        self.issue_due(now);
+    }
+
+    fn next_issue(&self) -> Time {
         let room = self.operations < self.generator.plan.concurrency as usize;
-        let issue = if self.mode == Mode::Traffic && room { self.issue_at } else { Time::MAX };
-        let issue = if self.our_tables().next().is_none() { Time::MAX } else { issue };
-        // A timer that is due again at once would never let time pass.
-        let timer = self.core.next_timer(now).unwrap_or(Time::MAX);
-        self.wake_at = issue.min(timer).max(now + MICROSECOND);
+        if self.mode == Mode::Traffic && room && self.our_tables().next().is_some() {
+            self.issue_at
+        } else {
+            Time::MAX
+        }
+    }
+
+    fn wake_at(&mut self) -> &mut Time {
+        &mut self.wake_at
+    }
+
+    fn woken_at(&self) -> Time {
+        self.wake_at
     }
 }

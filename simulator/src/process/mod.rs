@@ -1,5 +1,6 @@
 //! The processes of a run: each wraps the core of a role and obeys its commands with the means of the run.
 
+mod application;
 mod bank;
 mod client;
 mod core_client;

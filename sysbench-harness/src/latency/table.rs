@@ -26,7 +26,7 @@ fn cells(case: &CaseResult, idle_ms: u64) -> [String; HEADINGS.len()] {
 fn summary(run: &LatencyRecord) -> String {
     let parameters = &run.parameters;
     let common = &parameters.common;
-    let verify = if common.verify { ", every value verified" } else { "" };
+    let verify = common.verified();
     format!(
         "{}, uniform keys, two data nodes, two replicas, one synchronous caller, median of {} rounds of {} s{verify}",
         common.table(),

@@ -53,7 +53,7 @@ fn stages(round: &PipelineRound) -> String {
 fn summary(run: &PipelineRecord) -> String {
     let parameters = &run.parameters;
     let common = &parameters.common;
-    let verify = if common.verify { ", every value verified" } else { "" };
+    let verify = common.verified();
     format!(
         "{}, uniform keys, {}, one data node, one replica, closed loop of one thread, median of {} rounds of {} s{verify}",
         common.table(),

@@ -78,6 +78,11 @@ impl CommonParameters {
         format!("servers on CPU {}, generator on CPU {}", cpus(&self.server_cpus), cpus(&self.client_cpus))
     }
 
+    /// What a summary ends with when values were compared.
+    pub(crate) fn verified(&self) -> &'static str {
+        if self.verify { ", every value verified" } else { "" }
+    }
+
     /// `4 000 000 rows of 8 + 5 × 20 bytes`.
     pub(crate) fn table(&self) -> String {
         let Self { rows, key_bytes, columns, column_bytes, .. } = self;

@@ -86,7 +86,7 @@ pub fn summary_line(parameters: &RunParameters) -> String {
     };
     let half_load =
         if parameters.half_load { " and open loop of whole batches at half its rate" } else { "" };
-    let verify = if common.verify { ", every value verified" } else { "" };
+    let verify = common.verified();
     format!(
         "{}, {distribution} keys, {mix}, {flight}, {pace}{half_load}, median of {} rounds of {length}{verify}",
         common.table(),

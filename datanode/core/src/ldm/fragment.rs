@@ -83,6 +83,28 @@ pub struct PendingWrite {
     pub waiting: QueueEnds,
 }
 
+impl PendingWrite {
+    /// A position that changes no row.
+    pub fn without_row(kind: PendingKind, version: RowVersion, transaction: TransactionId) -> PendingWrite {
+        PendingWrite {
+            kind,
+            version,
+            transaction,
+            record: RecordPlace::default(),
+            table: 0,
+            hash: 0,
+            row: RowHandle::NULL,
+            image: RowHandle::NULL,
+            result_bytes: 0,
+            result: [0; 16],
+            reply: None,
+            resolver: None,
+            refused: 0,
+            waiting: QueueEnds::EMPTY,
+        }
+    }
+}
+
 /// One replica of one partition.
 #[derive(Debug)]
 pub struct Fragment {
@@ -141,22 +163,8 @@ impl Fragment {
     /// Gives out the next position to something that is decided elsewhere.
     pub fn note(&mut self, epoch: u64, transaction: TransactionId) -> u64 {
         self.seq += 1;
-        self.pending.push_back(PendingWrite {
-            kind: PendingKind::Note,
-            version: RowVersion { epoch, seq: self.seq },
-            transaction,
-            record: RecordPlace::default(),
-            table: 0,
-            hash: 0,
-            row: RowHandle::NULL,
-            image: RowHandle::NULL,
-            result_bytes: 0,
-            result: [0; 16],
-            reply: None,
-            resolver: None,
-            refused: 0,
-            waiting: QueueEnds::EMPTY,
-        });
+        let version = RowVersion { epoch, seq: self.seq };
+        self.pending.push_back(PendingWrite::without_row(PendingKind::Note, version, transaction));
         self.seq
     }
 

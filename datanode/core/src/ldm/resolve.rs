@@ -2,12 +2,10 @@
 //! (PROTOCOL.md §1, counterexample 15).
 
 use crate::ldm::fragment::{PendingKind, PendingWrite};
-use crate::ldm::outcome::{Known, OutcomeState, RecordPlace};
-use crate::ldm::queue::QueueEnds;
+use crate::ldm::outcome::{Known, OutcomeState};
 use crate::ldm::write::{admit, displace, refuse_id, send_prepare};
 use crate::ldm::{Context, LocalDataManager};
 use crate::outbox::ReplyTo;
-use duet_memory::RowHandle;
 use duet_protocol::ids::{RowVersion, TransactionId};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::resolve::Resolve;
@@ -51,21 +49,10 @@ impl LocalDataManager {
             context.out.error(reply, code, &detail);
             return;
         }
+        let version = RowVersion { epoch: context.epoch, seq: fragment.seq + 1 };
         let pending = PendingWrite {
-            kind: PendingKind::Fence,
-            version: RowVersion { epoch: context.epoch, seq: fragment.seq + 1 },
-            transaction,
-            record: RecordPlace::default(),
-            table: 0,
-            hash: 0,
-            row: RowHandle::NULL,
-            image: RowHandle::NULL,
-            result_bytes: 0,
-            result: [0; 16],
-            reply: None,
             resolver: Some(reply),
-            refused: 0,
-            waiting: QueueEnds::EMPTY,
+            ..PendingWrite::without_row(PendingKind::Fence, version, transaction)
         };
         send_prepare(context, fragment, &pending, 0, 0, resolved_below, &[], &[]);
         self.enter(context, partition, pending, resolved_below);
