@@ -1,8 +1,11 @@
 //! `duet sim`: runs seeds and tells what they found.
 
 use crate::plan::Plan;
+use crate::planted::{PLANTED_BUGS, planted_bugs_text};
 use crate::run::{Report, run_plan};
+use crate::workload::{WORKLOADS, workload};
 use clap::Args;
+use clap::builder::PossibleValuesParser;
 use std::collections::BTreeMap;
 use std::io::{ErrorKind, Write};
 use std::time::Duration;
@@ -25,15 +28,12 @@ pub struct Arguments {
     /// Print every event.
     #[arg(long)]
     pub trace: bool,
-    /// Plant a bug in the data nodes, to see that it is found: 1 the backup skips a write, 2 a write is acknowledged before
-    /// the backup accepted it, 3 a lane does not resend after a reconnect, 4 an outcome is forgotten, 5 an abort is sent straight to
-    /// the backup, 6 a participant gives up by itself what it has prepared, 7 rows are exposed before the backup knows
-    /// the decision, 8 the outcome of a transaction is kept by the primary only, 9 a scan goes in the order of buckets, 10 reads for share take
-    /// no lock.
-    #[arg(long, default_value_t = 0, value_parser = clap::value_parser!(u32).range(0..=10))]
+    /// Plant a bug in the data nodes, to see that it is found.
+    #[arg(long, default_value_t = 0, help = planted_bugs_text(),
+        value_parser = clap::value_parser!(u32).range(0..=PLANTED_BUGS.len() as i64))]
     pub planted_bug: u32,
-    /// What the clients do: `all` moves money in transactions beside the registers.
-    #[arg(long, default_value = "all", value_parser = ["all", "registers"])]
+    /// What the clients do.
+    #[arg(long, default_value = "all", help = workloads_text(), value_parser = workload_names())]
     pub workload: String,
 }
 
@@ -65,8 +65,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     let mut sights: BTreeMap<&str, u64> = BTreeMap::new();
     for seed in first..first.saturating_add(count) {
         let mut plan = Plan::new(seed, arguments.planted_bug);
-        if arguments.workload == "registers" {
-            plan.bankers = 0;
+        if let Some(workload) = workload(&arguments.workload) {
+            (workload.choose)(&mut plan);
         }
         let (report, time) = measured(|| run_plan(plan, arguments.trace));
         events += report.events;
@@ -82,11 +82,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         if let Some((violation, recent)) = &report.failure {
             writeln!(out, "\nlast events:\n{recent}\n")?;
             writeln!(out, "seed {seed} violates \"{}\": {}", violation.check, violation.detail)?;
-            writeln!(
-                out,
-                "repeat it with: duet sim --seed {seed} --trace{}",
-                planted(arguments.planted_bug)
-            )?;
+            writeln!(out, "repeat it with: duet sim --seed {seed} --trace{}", choices(arguments))?;
             return Ok(false);
         }
     }
@@ -103,8 +99,25 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
     Ok(true)
 }
 
-fn planted(bug: u32) -> String {
-    if bug == 0 { String::new() } else { format!(" --planted-bug {bug}") }
+/// The arguments without which a seed means something else.
+fn choices(arguments: &Arguments) -> String {
+    let mut text = String::new();
+    if arguments.workload != "all" {
+        text += &format!(" --workload {}", arguments.workload);
+    }
+    if arguments.planted_bug != 0 {
+        text += &format!(" --planted-bug {}", arguments.planted_bug);
+    }
+    text
+}
+
+fn workload_names() -> PossibleValuesParser {
+    PossibleValuesParser::new(WORKLOADS.iter().map(|workload| workload.name))
+}
+
+fn workloads_text() -> String {
+    let lines = WORKLOADS.iter().map(|workload| format!("{}: {}", workload.name, workload.about));
+    format!("What the clients do ({})", lines.collect::<Vec<_>>().join("; "))
 }
 
 #[expect(

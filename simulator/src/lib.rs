@@ -16,12 +16,13 @@ mod faults;
 pub mod history;
 mod network;
 pub mod plan;
+pub mod planted;
 mod process;
 pub mod queue;
 pub mod random;
 mod run;
 mod trace;
-mod workload;
+pub mod workload;
 mod world;
 
 pub use driver::{Arguments, run};

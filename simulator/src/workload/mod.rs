@@ -3,6 +3,7 @@
 mod bank_table;
 mod generator;
 mod register_table;
+mod registry;
 
 pub use bank_table::{
     BANK, BankRow, FIRST_BALANCE, FIRST_SAVINGS, SAVINGS, bank_definition, bank_keys, bank_program,
@@ -10,3 +11,4 @@ pub use bank_table::{
 };
 pub use generator::{Generator, Intent};
 pub use register_table::{Content, DATABASE, KeyBound, RegisterTable, Shape};
+pub use registry::{WORKLOADS, Workload, workload};

@@ -3,3 +3,4 @@
 mod determinism;
 mod planted_bugs;
 mod seeds;
+mod workloads;

@@ -1,0 +1,25 @@
+//! Bugs that can be planted in the data nodes, to see that they are found. The blocks ask for the number
+//! (`NodeConfiguration::planted_bug`); `docs/commit.md` tells the same list with the counterexamples.
+
+/// What each bug is; the first one has number 1. A new one adds its line at the end.
+pub const PLANTED_BUGS: &[&str] = &[
+    "the backup skips a write",
+    "a write is acknowledged before the backup accepted it",
+    "a lane does not resend after a reconnect",
+    "an outcome is forgotten",
+    "an abort is sent straight to the backup",
+    "a participant gives up by itself what it has prepared",
+    "rows are exposed before the backup knows the decision",
+    "the outcome of a transaction is kept by the primary only",
+    "a scan goes in the order of buckets",
+    "reads for share take no lock",
+];
+
+/// The list as it is shown on the command line.
+pub fn planted_bugs_text() -> String {
+    let lines = PLANTED_BUGS.iter().zip(1..).map(|(what, number)| format!("{number} {what}"));
+    format!(
+        "Plant a bug in the data nodes, to see that it is found: {}",
+        lines.collect::<Vec<_>>().join(", ")
+    )
+}
