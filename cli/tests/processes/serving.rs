@@ -11,6 +11,7 @@ use duet_protocol::signal::write::{OPERATION_INSERT, OPERATION_UPSERT};
 use duet_protocol::signal::write_reply::WriteReply;
 use duet_protocol::signal::{Sections, SignalType};
 use std::io;
+use std::time::Duration;
 
 /// Rows of a partition as one replica holds them.
 fn replica(wire: &mut Wire, table: u32, partition: u16) -> Vec<u8> {
@@ -81,6 +82,21 @@ fn a_stopped_backup_lets_no_write_be_acknowledged_and_replicas_end_equal() {
     assert!(bytes > 200 * 30);
 }
 
+/// Waits until a node has seen that all its connections to the dead one are closed. A write that it sends before stays
+/// undecided, so each try has a key and a connection of its own.
+fn wait_until_refused(address: &str, table: u32, session: u64) {
+    let (mut id, mut refused) = (1_000, 0);
+    wait_for("twenty refusals, one after the other", || {
+        id += 1;
+        let mut wire = Wire::client(address);
+        wire.stream.set_read_timeout(Some(Duration::from_millis(300))).expect("option");
+        let (key, value) = row(id, id, "x");
+        wire.send(1, &write(table, OPERATION_UPSERT, session, id as u64), Sections::two(&key, &value));
+        refused = if wire.receive().is_ok() { refused + 1 } else { 0 };
+        (refused == 20).then_some(())
+    });
+}
+
 #[test]
 fn a_dead_node_gives_retryable_errors_and_a_returning_one_is_refused() {
     let mut cluster = Cluster::start(1);
@@ -93,6 +109,7 @@ fn a_dead_node_gives_retryable_errors_and_a_returning_one_is_refused() {
         wire.ask(&write(table, OPERATION_INSERT, session, id as u64 + 1), Sections::two(&key, &value));
     }
     cluster.nodes[1].kill();
+    wait_until_refused(&cluster.nodes[0].listen, table, session);
     let (mut served, mut refused) = (0, 0);
     for id in 0..50 {
         let (key, value) = row(id, id, "x");
