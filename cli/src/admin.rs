@@ -7,7 +7,7 @@ use crate::output::say;
 use crate::progress::{bytes_text, count_text};
 use anyhow::Result;
 use comfy_table::{Table as TextTable, presets};
-use duet_client::{ClusterStatus, TableDefinition};
+use duet_client::{ClusterStatus, IndexKind, PrimaryKeyOrder, TableDefinition};
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -204,6 +204,17 @@ fn status_json(status: &ClusterStatus) -> Value {
     })
 }
 
+fn column_names(definition: &TableDefinition, indexes: &[u16]) -> Vec<String> {
+    indexes.iter().map(|index| definition.columns[usize::from(*index)].name.clone()).collect()
+}
+
+fn kind_name(kind: IndexKind) -> &'static str {
+    match kind {
+        IndexKind::Ordered => "ordered",
+        IndexKind::Unique => "unique",
+    }
+}
+
 fn table_text(definition: &TableDefinition) -> String {
     let mut table = text_table(&["column", "type", "null", "default", "key"]);
     for (index, column) in definition.columns.iter().enumerate() {
@@ -221,14 +232,22 @@ fn table_text(definition: &TableDefinition) -> String {
             key,
         ]);
     }
-    format!("{}.{}\n{table}", definition.database, definition.name)
+    let mut text = format!("{}.{}\n{table}", definition.database, definition.name);
+    if definition.primary_key_order == PrimaryKeyOrder::HashOnly {
+        text.push_str("\nprimary key by hash only");
+    }
+    for index in &definition.indexes {
+        let columns = column_names(definition, &index.columns).join(", ");
+        text.push_str(&format!("\n{} index {} on {columns}", kind_name(index.kind), index.name));
+    }
+    text
 }
 
 fn table_json(id: u32, version: u16, definition: &TableDefinition) -> Value {
-    let names = |indexes: &[u16]| {
-        let names = indexes.iter().map(|index| definition.columns[usize::from(*index)].name.clone());
-        names.collect::<Vec<_>>()
-    };
+    let names = |indexes: &[u16]| column_names(definition, indexes);
+    let indexes = definition.indexes.iter().map(|index| {
+        json!({ "name": index.name, "kind": kind_name(index.kind), "columns": names(&index.columns) })
+    });
     let columns = definition.columns.iter().map(|column| {
         json!({
             "name": column.name,
@@ -245,5 +264,7 @@ fn table_json(id: u32, version: u16, definition: &TableDefinition) -> Value {
         "columns": columns.collect::<Vec<_>>(),
         "primary_key": names(&definition.primary_key),
         "partition_key": names(&definition.partition_key),
+        "hash_only": definition.primary_key_order == PrimaryKeyOrder::HashOnly,
+        "indexes": indexes.collect::<Vec<_>>(),
     })
 }

@@ -78,7 +78,9 @@ pub use duet_protocol::error::ErrorCode;
 pub use duet_protocol::ids::{RowVersion, TransactionId};
 pub use duet_protocol::record::{ClusterState, ClusterStatus, NodeStatus};
 pub use duet_protocol::row::RowView;
-pub use duet_protocol::schema::{Column, ColumnType, TableDefinition};
+pub use duet_protocol::schema::{
+    Column, ColumnType, IndexDefinition, IndexKind, PrimaryKeyOrder, TableDefinition,
+};
 pub use duet_protocol::update::Assignment;
 pub use duet_protocol::value::{Value, ValueRef};
 pub use row::{Row, RowValues};

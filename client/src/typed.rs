@@ -20,7 +20,7 @@ use std::collections::VecDeque;
 ///     customer: i64,
 ///     #[duet(key)]
 ///     number: u32,
-///     #[duet(rename = "ordered_at")]
+///     #[duet(rename = "ordered_at", index = "by_time")]
 ///     at: Timestamp,
 ///     #[duet(length = 200)]
 ///     note: Option<String>,
@@ -30,12 +30,16 @@ use std::collections::VecDeque;
 /// assert_eq!((definition.database.as_str(), definition.name.as_str()), ("shop", "orders"));
 /// assert_eq!(definition.primary_key, [0, 1]);
 /// assert!(definition.columns[3].nullable);
+/// assert_eq!((definition.indexes[0].name.as_str(), &definition.indexes[0].columns), ("by_time", &vec![2]));
 /// # Ok::<(), duet_client::Error>(())
 /// ```
 ///
-/// On the struct: `table = "database.table"` or `table = "table"`. On a field: `key` (the primary key is made of all
-/// such fields in their order), `partition_key` (also a `key`), `rename = "column"`, `length = N` (characters or bytes
-/// of text and bytes), `column_type = EXPRESSION` (a [`ColumnType`]). `Option<T>` is a nullable column.
+/// On the struct: `table = "database.table"` or `table = "table"`, and `hash_only` (no ordered index on the primary
+/// key). On a field: `key` (the primary key is made of all such fields in their order), `partition_key` (also a `key`),
+/// `index` or `index = "name"` (an ordered secondary index, made of all fields that give this name in their order;
+/// without a name it is called as the column), `unique` or `unique = "name"` (the same for a unique index),
+/// `rename = "column"`, `length = N` (characters or bytes of text and bytes), `column_type = EXPRESSION` (a
+/// [`ColumnType`]). `Option<T>` is a nullable column.
 pub trait TableRow: Sized {
     /// The table that the type describes.
     ///

@@ -199,6 +199,7 @@ fn state(tables: &[Table], partitions: u16) -> ClusterState {
         buckets: ClusterState::deal_buckets(partitions),
         tables: tables.to_vec(),
         next_table_id: 7,
+        next_index_id: 1,
     }
 }
 
@@ -233,10 +234,8 @@ fn commands(definition: &duet_protocol::schema::TableDefinition) -> Vec<(&'stati
 
 fn records() -> Vec<Seed> {
     let table = |(definition, id): (&FuzzTable, u32)| Table {
-        id,
-        version: 1,
         state: TableState::Active,
-        definition: definition.definition.clone(),
+        ..Table::created(id, id, definition.definition.clone())
     };
     let tables: Vec<Table> = TABLES.iter().zip(1..).map(table).collect();
     let state = state(&tables[2..], 2);

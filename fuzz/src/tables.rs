@@ -97,6 +97,7 @@ fn fixed() -> TableDefinition {
         .required("rate", ColumnType::Double)
         .primary_key(["a", "b"])
         .partition_key(["a"])
+        .ordered_index("by_rate", &["rate", "a"])
         .build()
         .expect("valid")
 }

@@ -5,7 +5,7 @@
 
 use crate::key::component_bytes;
 use crate::row::{ColumnCodec, Form, RowError};
-use crate::schema::{Column, ColumnType, MAX_VALUE_BYTES, SchemaError, TableDefinition};
+use crate::schema::{Column, ColumnType, MAX_VALUE_BYTES, PrimaryKeyOrder, SchemaError, TableDefinition};
 
 /// Where a column lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -158,6 +158,8 @@ impl TableLayout {
             columns,
             primary_key: Vec::new(),
             partition_key: Vec::new(),
+            primary_key_order: PrimaryKeyOrder::HashOnly,
+            indexes: Vec::new(),
             time_to_live: None,
             comment: String::new(),
         })

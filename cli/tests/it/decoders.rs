@@ -87,7 +87,13 @@ fn every_type() -> TableDefinition {
     {
         builder = builder.column(Column::new(format!("c{index}"), column_type).nullable());
     }
-    builder.primary_key(["name", "id", "blob"]).partition_key(["id"]).build().expect("valid")
+    builder
+        .primary_key(["name", "id", "blob"])
+        .partition_key(["id"])
+        .ordered_index("by_decimal", &["c4", "c10"])
+        .unique_index("by_date", &["c8"])
+        .build()
+        .expect("valid")
 }
 
 fn one_row() -> Vec<Value> {
@@ -176,7 +182,7 @@ fn state() -> ClusterState {
             partitions: vec![PartitionView { group: 0, replicas: vec![1, 2], cfg: 1 }; 4],
         },
         buckets: ClusterState::deal_buckets(4),
-        tables: vec![Table { id: 1, version: 1, state: TableState::Active, definition: every_type() }],
+        tables: vec![Table { state: TableState::Active, ..Table::created(1, 1, every_type()) }],
         next_table_id: 2,
         ..ClusterState::default()
     }

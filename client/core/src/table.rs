@@ -2,7 +2,7 @@
 
 use duet_protocol::error::ErrorCode;
 use duet_protocol::layout::TableLayout;
-use duet_protocol::schema::{Column, TableDefinition};
+use duet_protocol::schema::{Column, PrimaryKeyOrder, TableDefinition};
 
 use crate::Error;
 
@@ -46,6 +46,8 @@ impl Table {
             columns,
             primary_key: Vec::new(),
             partition_key: Vec::new(),
+            primary_key_order: PrimaryKeyOrder::HashOnly,
+            indexes: Vec::new(),
             time_to_live: None,
             comment: String::new(),
         };

@@ -44,6 +44,8 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
         let ident = &field.ident;
         quote!(::duet_client::ColumnValue::to_value(&self.#ident))
     });
+    let hash_only = table.hash_only.then(|| quote!(.hash_only()));
+    let indexes = attributes::indexes(&fields)?;
     let descriptions = fields.iter().map(Field::description);
     let reads = fields.iter().enumerate().map(|(index, field)| {
         let ident = &field.ident;
@@ -56,7 +58,9 @@ fn expand(input: &DeriveInput) -> Result<TokenStream> {
                 let builder = ::duet_client::TableDefinition::builder(#database, #table_name)
                     #(.column(#columns))*
                     .primary_key::<&str>([#(#keys),*])
-                    .partition_key::<&str>([#(#partition_keys),*]);
+                    .partition_key::<&str>([#(#partition_keys),*])
+                    #hash_only
+                    #(#indexes)*;
                 ::core::result::Result::Ok(builder.build()?)
             }
 

@@ -97,7 +97,7 @@ fn state(addresses: &[String]) -> ClusterState {
             partitions: partitions.collect(),
         },
         buckets: ClusterState::deal_buckets(PARTITIONS),
-        tables: vec![Table { id: 1, version: 1, state: TableState::Active, definition }],
+        tables: vec![Table { state: TableState::Active, ..Table::created(1, 1, definition) }],
         next_table_id: 2,
         ..ClusterState::default()
     }

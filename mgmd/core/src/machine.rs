@@ -9,7 +9,7 @@ use duet_protocol::record::{
     ClusterConfiguration, ClusterState, FinishedRequest, JobKind, JobStage, ManagementCommand,
     ManagementRecord, ManagementSnapshot, NodeRecord, SchemaJob,
 };
-use duet_protocol::schema::{Table, TableDefinition, TableState};
+use duet_protocol::schema::{IndexKind, Table, TableDefinition, TableState};
 
 /// Most tables in the dictionary.
 pub(crate) const MAX_TABLES: usize = 1_000;
@@ -74,6 +74,7 @@ impl Machine {
             configuration,
             management,
             next_table_id: 1,
+            next_index_id: 1,
             ..ClusterState::default()
         };
         Machine { content: ManagementSnapshot { state, ..ManagementSnapshot::default() } }
@@ -220,9 +221,15 @@ impl Machine {
         if state.tables.len() >= MAX_TABLES {
             return Err((ErrorCode::TooManyTables, format!("there are {MAX_TABLES} tables")));
         }
+        if let Some(index) = definition.indexes.iter().find(|index| index.kind == IndexKind::Unique) {
+            let detail = format!("index '{}': unique indexes are not supported", index.name);
+            return Err((ErrorCode::InvalidSchema, detail));
+        }
         let table = state.next_table_id;
-        state.tables.push(Table { id: table, version: 1, state: TableState::Preparing, definition });
+        let index_count = definition.indexes.len() as u32;
+        state.tables.push(Table::created(table, state.next_index_id, definition));
         state.next_table_id += 1;
+        state.next_index_id += index_count;
         state.version += 1;
         if state.to_record().is_ok_and(|record| record.len() <= MAX_STATE_BYTES) {
             self.start_job(request, JobKind::CreateTable, table);
@@ -231,6 +238,7 @@ impl Machine {
         let state = &mut self.content.state;
         state.tables.pop();
         state.next_table_id -= 1;
+        state.next_index_id -= index_count;
         state.version -= 1;
         Err((ErrorCode::TooManyTables, format!("the dictionary would exceed {MAX_STATE_BYTES} bytes")))
     }

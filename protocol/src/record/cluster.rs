@@ -8,9 +8,9 @@ use crate::schema::{Table, TableState};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ClusterState`] record.
-const CLUSTER_STATE_VERSION: u16 = 2;
+const CLUSTER_STATE_VERSION: u16 = 3;
 /// Version of the [`ClusterStatus`] record.
-const CLUSTER_STATUS_VERSION: u16 = 2;
+const CLUSTER_STATUS_VERSION: u16 = 3;
 
 /// What was configured when the cluster was created.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -155,6 +155,8 @@ pub struct ClusterState {
     pub tables: Vec<Table>,
     /// Id for the next table.
     pub next_table_id: u32,
+    /// Id for the next secondary index of any table.
+    pub next_index_id: u32,
 }
 
 impl ClusterState {
@@ -201,7 +203,8 @@ impl ClusterState {
             && self.view.partitions.iter().all(|partition| {
                 (1..=4).contains(&partition.replicas.len())
                     && partition.replicas.iter().all(|node| self.view.member(*node).is_some())
-            });
+            })
+            && self.tables.iter().all(|table| table.indexes.len() == table.definition.indexes.len());
         if sound { Ok(()) } else { Err(ErrorCode::InvalidConfiguration) }
     }
 

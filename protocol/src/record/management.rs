@@ -6,9 +6,9 @@ use crate::schema::TableDefinition;
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ManagementCommand`] record.
-const COMMAND_VERSION: u16 = 2;
+const COMMAND_VERSION: u16 = 3;
 /// Version of the [`ManagementSnapshot`] record.
-const SNAPSHOT_VERSION: u16 = 2;
+const SNAPSHOT_VERSION: u16 = 3;
 
 /// A change of the replicated state, as proposed by the leader and applied by everyone in the same order.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]

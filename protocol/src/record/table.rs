@@ -5,7 +5,7 @@ use crate::record::{RecordKind, decode, encode};
 use crate::schema::TableDefinition;
 
 /// Version of the [`TableDefinition`] record.
-const TABLE_DEFINITION_VERSION: u16 = 1;
+const TABLE_DEFINITION_VERSION: u16 = 2;
 
 impl TableDefinition {
     /// Encodes as a record.

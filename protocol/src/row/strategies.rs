@@ -4,7 +4,7 @@ use proptest::collection::vec;
 use proptest::prelude::*;
 use proptest::sample::Index;
 
-use crate::schema::{Column, ColumnType, TableDefinition};
+use crate::schema::{Column, ColumnType, PrimaryKeyOrder, TableDefinition};
 use crate::value::Value;
 
 /// Any column type, with small parameters so that limits are met often.
@@ -144,6 +144,8 @@ pub(crate) fn definition() -> impl Strategy<Value = TableDefinition> {
                 columns: Vec::new(),
                 primary_key: Vec::new(),
                 partition_key: Vec::new(),
+                primary_key_order: PrimaryKeyOrder::default(),
+                indexes: Vec::new(),
                 time_to_live: None,
                 comment: String::new(),
             };

@@ -1,6 +1,8 @@
 //! Step-by-step construction of a table definition.
 
-use super::{Column, ColumnType, SchemaError, TableDefinition, TimeToLive};
+use super::{
+    Column, ColumnType, IndexDefinition, IndexKind, PrimaryKeyOrder, SchemaError, TableDefinition, TimeToLive,
+};
 
 /// Collects the parts of a [`TableDefinition`]; keys are given by column name.
 #[derive(Clone, Debug)]
@@ -8,6 +10,7 @@ pub struct TableBuilder {
     definition: TableDefinition,
     primary_key: Vec<String>,
     partition_key: Vec<String>,
+    indexes: Vec<(String, IndexKind, Vec<String>)>,
     time_to_live: Option<(u64, String)>,
 }
 
@@ -19,10 +22,18 @@ impl TableBuilder {
             columns: Vec::new(),
             primary_key: Vec::new(),
             partition_key: Vec::new(),
+            primary_key_order: PrimaryKeyOrder::default(),
+            indexes: Vec::new(),
             time_to_live: None,
             comment: String::new(),
         };
-        Self { definition, primary_key: Vec::new(), partition_key: Vec::new(), time_to_live: None }
+        Self {
+            definition,
+            primary_key: Vec::new(),
+            partition_key: Vec::new(),
+            indexes: Vec::new(),
+            time_to_live: None,
+        }
     }
 
     /// Adds a column.
@@ -55,6 +66,30 @@ impl TableBuilder {
     #[must_use]
     pub fn partition_key<S: Into<String>>(mut self, columns: impl IntoIterator<Item = S>) -> Self {
         self.partition_key = columns.into_iter().map(Into::into).collect();
+        self
+    }
+
+    /// Leaves out the ordered index on the primary key: rows are found by whole keys only.
+    #[must_use]
+    pub fn hash_only(mut self) -> Self {
+        self.definition.primary_key_order = PrimaryKeyOrder::HashOnly;
+        self
+    }
+
+    /// Adds an ordered secondary index on these columns, in the order in which they are compared.
+    #[must_use]
+    pub fn ordered_index(self, name: impl Into<String>, columns: &[&str]) -> Self {
+        self.index(name.into(), IndexKind::Ordered, columns)
+    }
+
+    /// Adds a unique secondary index on these columns.
+    #[must_use]
+    pub fn unique_index(self, name: impl Into<String>, columns: &[&str]) -> Self {
+        self.index(name.into(), IndexKind::Unique, columns)
+    }
+
+    fn index(mut self, name: String, kind: IndexKind, columns: &[&str]) -> Self {
+        self.indexes.push((name, kind, columns.iter().map(|column| (*column).to_owned()).collect()));
         self
     }
 
@@ -94,6 +129,15 @@ impl TableBuilder {
                 Some(TimeToLive { seconds: *seconds, event_time_column: index("time to live", column)? })
             }
         };
+        let mut secondary = Vec::with_capacity(self.indexes.len());
+        for (name, kind, columns) in &self.indexes {
+            secondary.push(IndexDefinition {
+                name: name.clone(),
+                kind: *kind,
+                columns: indexes("index", columns)?,
+            });
+        }
+        definition.indexes = secondary;
         definition.partition_key = if partition_key.is_empty() { primary_key.clone() } else { partition_key };
         definition.primary_key = primary_key;
         definition.time_to_live = time_to_live;

@@ -21,10 +21,16 @@
 //! | 116 | `InvalidDefault` | a default does not fit its column |
 //! | 117 | `InvalidTimeToLive` | seconds are zero or the event time is not a date or time |
 //! | 118 | `CommentTooLong` | the comment has more than 2048 characters |
+//! | 119 | `TooManyIndexes` | the table has more than 32 secondary indexes |
+//! | 120 | `DuplicateIndex` | two indexes have the same name |
+//! | 121 | `ReservedIndexName` | an index is named `primary`, as the primary key's own |
+//! | 122 | `WrongIndexColumnCount` | an index has no columns or more than 16 |
+//! | 123 | `IndexTypeNotOrderable` | an index column has a type without an order |
+//! | 124 | `IndexKeyTooLarge` | keys of an index may be encoded longer than 3072 bytes |
 
 use super::{
-    ColumnType, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_KEY_BYTES, MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS,
-    MAX_VALUE_BYTES,
+    ColumnType, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES,
+    MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES,
 };
 use crate::row::RowError;
 
@@ -34,7 +40,7 @@ pub enum SchemaError {
     /// A name is missing.
     #[error("the {what} has no name")]
     EmptyName {
-        /// What is not named: database, table or column.
+        /// What is not named: database, table, column or index.
         what: &'static str,
     },
     /// A name is too long.
@@ -154,6 +160,52 @@ pub enum SchemaError {
     /// The comment is too long.
     #[error("the comment has more than {MAX_COMMENT_CHARACTERS} characters")]
     CommentTooLong,
+    /// There are too many secondary indexes.
+    #[error("the table has {count} secondary indexes; at most {MAX_INDEXES} are allowed")]
+    TooManyIndexes {
+        /// How many there are.
+        count: usize,
+    },
+    /// Two indexes have one name.
+    #[error("two indexes are named '{index}' (names are compared without regard to case)")]
+    DuplicateIndex {
+        /// The name.
+        index: String,
+    },
+    /// An index has the name of the primary key's own.
+    #[error("an index cannot be named '{index}': that is the index on the primary key")]
+    ReservedIndexName {
+        /// The name.
+        index: String,
+    },
+    /// An index has no columns or too many.
+    #[error("index '{index}' has {count} columns; 1 to {MAX_INDEX_COLUMNS} are allowed")]
+    WrongIndexColumnCount {
+        /// Name of the index.
+        index: String,
+        /// How many columns it has.
+        count: usize,
+    },
+    /// An index column has a type that keys cannot hold.
+    #[error("column '{column}' of type {column_type} cannot be part of index '{index}'")]
+    IndexTypeNotOrderable {
+        /// Name of the index.
+        index: String,
+        /// Name of the column.
+        column: String,
+        /// Its type.
+        column_type: ColumnType,
+    },
+    /// Keys of an index may be too long.
+    #[error(
+        "keys of index '{index}' may take {bytes} bytes; at most {MAX_KEY_BYTES} are allowed (a character takes up to 4 bytes, a byte of VARBINARY up to 2)"
+    )]
+    IndexKeyTooLarge {
+        /// Name of the index.
+        index: String,
+        /// Longest key that the columns allow.
+        bytes: usize,
+    },
 }
 
 impl SchemaError {
@@ -180,6 +232,12 @@ impl SchemaError {
             Self::InvalidDefault { .. } => 116,
             Self::InvalidTimeToLive { .. } => 117,
             Self::CommentTooLong => 118,
+            Self::TooManyIndexes { .. } => 119,
+            Self::DuplicateIndex { .. } => 120,
+            Self::ReservedIndexName { .. } => 121,
+            Self::WrongIndexColumnCount { .. } => 122,
+            Self::IndexTypeNotOrderable { .. } => 123,
+            Self::IndexKeyTooLarge { .. } => 124,
         }
     }
 }

@@ -6,6 +6,7 @@
 mod builder;
 mod column_type;
 mod error;
+mod index;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -15,6 +16,10 @@ use rkyv::{Archive, Deserialize, Serialize};
 pub use builder::TableBuilder;
 pub use column_type::ColumnType;
 pub use error::SchemaError;
+pub use index::{
+    IndexDefinition, IndexKind, IndexState, MAX_INDEX_COLUMNS, MAX_INDEXES, PRIMARY_KEY_INDEX,
+    PRIMARY_KEY_INDEX_NAME, PrimaryKeyOrder, TableIndex,
+};
 
 use crate::value::Value;
 
@@ -89,6 +94,10 @@ pub struct TableDefinition {
     /// Indexes of the columns whose hash places a row: a subset of the primary key, hashed in key
     /// order. Empty means the whole primary key.
     pub partition_key: Vec<u16>,
+    /// Whether rows can be scanned in the order of the primary key.
+    pub primary_key_order: PrimaryKeyOrder,
+    /// Secondary indexes.
+    pub indexes: Vec<IndexDefinition>,
     /// When rows expire, if they do.
     pub time_to_live: Option<TimeToLive>,
     /// What the table is for.
@@ -109,6 +118,12 @@ impl TableDefinition {
             .iter()
             .position(|column| column.name.eq_ignore_ascii_case(name))
             .map(|index| index as u16)
+    }
+
+    /// Position of the secondary index of this name, compared without regard to ASCII case.
+    #[must_use]
+    pub fn index_position(&self, name: &str) -> Option<usize> {
+        self.indexes.iter().position(|index| index.name.eq_ignore_ascii_case(name))
     }
 
     /// Is the column part of the primary key?
@@ -148,4 +163,31 @@ pub struct Table {
     pub state: TableState,
     /// What the user defined.
     pub definition: TableDefinition,
+    /// What the dictionary knows of the secondary indexes, in the order of [`TableDefinition::indexes`].
+    pub indexes: Vec<TableIndex>,
+}
+
+impl Table {
+    /// A table as it is created: in its first version, not yet open, and with indexes that are complete because it is
+    /// empty, numbered from `first_index` on.
+    #[must_use]
+    pub fn created(id: u32, first_index: u32, definition: TableDefinition) -> Table {
+        let numbered = definition.indexes.iter().zip(first_index..);
+        let indexes = numbered
+            .map(|(_, id)| TableIndex { id, state: IndexState::Public, hidden_table: None })
+            .collect();
+        Table { id, version: 1, state: TableState::Preparing, definition, indexes }
+    }
+
+    /// The secondary index of this name, compared without regard to ASCII case.
+    #[must_use]
+    pub fn index_named(&self, name: &str) -> Option<(&IndexDefinition, &TableIndex)> {
+        let position = self.definition.index_position(name)?;
+        Some((&self.definition.indexes[position], self.indexes.get(position)?))
+    }
+
+    /// The secondary indexes: what their user defined and what the dictionary knows.
+    pub fn secondary_indexes(&self) -> impl Iterator<Item = (&IndexDefinition, &TableIndex)> {
+        self.definition.indexes.iter().zip(&self.indexes)
+    }
 }

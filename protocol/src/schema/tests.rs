@@ -72,12 +72,64 @@ fn every_rule_has_its_number() {
         (117, table().time_to_live(0, "paid_at")),
         (117, table().time_to_live(5, "state")),
         (118, table().comment("x".repeat(MAX_COMMENT_CHARACTERS + 1))),
+        (100, table().ordered_index("", &["state"])),
+        (107, table().ordered_index("by_stat", &["stat"])),
+        (108, table().unique_index("by_state", &["state", "STATE"])),
+        (
+            119,
+            (0..=MAX_INDEXES)
+                .fold(table(), |table, index| table.ordered_index(format!("i{index}"), &["state"])),
+        ),
+        (120, table().ordered_index("by_state", &["state"]).unique_index("By_State", &["id"])),
+        (121, table().ordered_index("PRIMARY", &["state"])),
+        (122, table().ordered_index("nothing", &[])),
+        (
+            122,
+            (0..=MAX_INDEX_COLUMNS)
+                .fold(table(), |table, index| table.required(format!("c{index}"), ColumnType::Int))
+                .ordered_index(
+                    "wide",
+                    &(0..=MAX_INDEX_COLUMNS)
+                        .map(|index| -> &str { Box::leak(format!("c{index}").into_boxed_str()) })
+                        .collect::<Vec<_>>(),
+                ),
+        ),
+        (123, numbered("doc", ColumnType::Json).ordered_index("by_doc", &["doc"])),
+        (124, numbered("path", ColumnType::Varchar { characters: 768 }).ordered_index("by_path", &["path"])),
+        (
+            124,
+            table()
+                .nullable("path", ColumnType::Varbinary { bytes: 1_535 })
+                .ordered_index("by_path", &["path"]),
+        ),
     ];
     for (code, table) in cases {
         assert_eq!(refused(table.clone()).0, code, "{:?}", refused(table));
     }
     let longest = numbered("path", ColumnType::Varchar { characters: 767 }).primary_key(["path"]);
     longest.build().unwrap();
+}
+
+#[test]
+fn indexes_are_built_from_names_and_have_limits_of_their_own() {
+    let path = ColumnType::Varbinary { bytes: 1_535 };
+    let definition = table()
+        .required("path", path)
+        .ordered_index("by_payment", &["paid_at", "region"])
+        .unique_index("by_path", &["PATH"])
+        .hash_only()
+        .build()
+        .unwrap();
+    assert_eq!(definition.primary_key_order, PrimaryKeyOrder::HashOnly);
+    let by_payment =
+        IndexDefinition { name: "by_payment".into(), kind: IndexKind::Ordered, columns: vec![2, 1] };
+    let by_path = IndexDefinition { name: "by_path".into(), kind: IndexKind::Unique, columns: vec![4] };
+    assert_eq!(definition.indexes, [by_payment, by_path]);
+    assert_eq!(definition.index_position("By_Path"), Some(1));
+    let indexes = [7, 9].map(|id| TableIndex { id, state: IndexState::Public, hidden_table: None });
+    let table = Table { id: 1, version: 1, state: TableState::Active, definition, indexes: indexes.to_vec() };
+    assert_eq!(table.index_named("BY_PATH").map(|(_, index)| index.id), Some(9));
+    assert!(table.index_named("primary").is_none());
 }
 
 #[test]
@@ -97,6 +149,10 @@ fn indexes_out_of_bounds_are_refused() {
     let mut definition = good.clone();
     definition.partition_key = vec![9];
     assert_eq!(definition.validate().unwrap_err().code(), 107);
+    let mut definition = good.clone();
+    definition.indexes =
+        vec![IndexDefinition { name: "by_nine".into(), kind: IndexKind::Ordered, columns: vec![9] }];
+    assert_eq!(definition.validate().unwrap_err().code(), 107);
     let mut definition = good;
     definition.time_to_live = Some(TimeToLive { seconds: 1, event_time_column: 9 });
     assert_eq!(definition.validate().unwrap_err().code(), 107);
@@ -115,7 +171,8 @@ fn tables_travel_as_records() {
     for (index, value) in values.into_iter().enumerate() {
         definition.columns.push(Column::new(format!("d{index}"), ColumnType::Json).default_value(value));
     }
-    let table = Table { id: 7, version: 2, state: TableState::Active, definition };
+    let indexes = vec![TableIndex { id: 3, state: IndexState::WriteOnly, hidden_table: Some(8) }];
+    let table = Table { id: 7, version: 2, state: TableState::Active, definition, indexes };
     let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&table).unwrap();
     assert_eq!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes).unwrap(), table);
     assert!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes[..bytes.len() - 8]).is_err());

@@ -3,8 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Column, ColumnType, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_KEY_BYTES, MAX_KEY_COLUMNS,
-    MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, SchemaError, TableDefinition,
+    Column, ColumnType, IndexDefinition, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_INDEX_COLUMNS, MAX_INDEXES,
+    MAX_KEY_BYTES, MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, PRIMARY_KEY_INDEX_NAME,
+    SchemaError, TableDefinition,
 };
 use crate::key::longest_component;
 use crate::layout::image_head_bytes;
@@ -17,6 +18,7 @@ pub(super) fn validate(definition: &TableDefinition) -> Result<(), SchemaError> 
     check_columns(&definition.columns)?;
     check_primary_key(definition)?;
     check_partition_key(definition)?;
+    check_indexes(definition)?;
     check_row_size(definition)?;
     check_time_to_live(definition)?;
     if definition.comment.chars().nth(MAX_COMMENT_CHARACTERS).is_some() {
@@ -159,6 +161,50 @@ fn check_partition_key(definition: &TableDefinition) -> Result<(), SchemaError> 
         if !definition.is_key_column(*index) {
             return Err(SchemaError::PartitionKeyOutsidePrimaryKey { column: column.name.clone() });
         }
+    }
+    Ok(())
+}
+
+fn check_indexes(definition: &TableDefinition) -> Result<(), SchemaError> {
+    if definition.indexes.len() > MAX_INDEXES {
+        return Err(SchemaError::TooManyIndexes { count: definition.indexes.len() });
+    }
+    let mut names = BTreeSet::new();
+    for index in &definition.indexes {
+        check_name("index", &index.name)?;
+        let name = index.name.to_ascii_lowercase();
+        if name == PRIMARY_KEY_INDEX_NAME {
+            return Err(SchemaError::ReservedIndexName { index: index.name.clone() });
+        }
+        if !names.insert(name) {
+            return Err(SchemaError::DuplicateIndex { index: index.name.clone() });
+        }
+        check_index_columns(definition, index)?;
+    }
+    Ok(())
+}
+
+fn check_index_columns(definition: &TableDefinition, index: &IndexDefinition) -> Result<(), SchemaError> {
+    let name = || index.name.clone();
+    let count = index.columns.len();
+    if !(1..=MAX_INDEX_COLUMNS).contains(&count) {
+        return Err(SchemaError::WrongIndexColumnCount { index: name(), count });
+    }
+    let mut bytes = 0;
+    for column in key_columns(definition, "index", &index.columns)? {
+        let column_type = column.column_type;
+        if !column_type.is_orderable() {
+            return Err(SchemaError::IndexTypeNotOrderable {
+                index: name(),
+                column: column.name.clone(),
+                column_type,
+            });
+        }
+        // A byte in front tells NULL from a value.
+        bytes += usize::from(column.nullable) + longest_component(column_type);
+    }
+    if bytes > MAX_KEY_BYTES {
+        return Err(SchemaError::IndexKeyTooLarge { index: name(), bytes });
     }
     Ok(())
 }

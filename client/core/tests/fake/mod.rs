@@ -139,6 +139,7 @@ impl FakeCluster {
             buckets: ClusterState::deal_buckets(partitions),
             tables: Vec::new(),
             next_table_id: 1,
+            next_index_id: 1,
         };
         FakeCluster {
             state,
@@ -166,7 +167,9 @@ impl FakeCluster {
         let id = self.state.next_table_id;
         self.state.next_table_id += 1;
         self.layouts.insert(id, TableLayout::new(&definition).expect("valid definition"));
-        self.state.tables.push(Table { id, version: 1, state: TableState::Active, definition });
+        let table = Table::created(id, self.state.next_index_id, definition);
+        self.state.next_index_id += table.indexes.len() as u32;
+        self.state.tables.push(Table { state: TableState::Active, ..table });
         self.state.version += 1;
         id
     }

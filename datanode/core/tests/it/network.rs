@@ -139,12 +139,7 @@ impl Network {
                 partitions: partitions.collect(),
             },
             buckets: ClusterState::deal_buckets(PARTITIONS),
-            tables: vec![Table {
-                id: TABLE,
-                version: 1,
-                state: TableState::Active,
-                definition: definition(),
-            }],
+            tables: vec![Table { state: TableState::Active, ..Table::created(TABLE, 1, definition()) }],
             next_table_id: 2,
             ..ClusterState::default()
         };

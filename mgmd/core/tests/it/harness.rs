@@ -537,7 +537,11 @@ impl Cluster {
     }
 
     pub fn request_create(&mut self, client: OutsiderId, request: u8, name: &str) {
-        let record = table(name).to_record().expect("encodes");
+        self.request_definition(client, request, &table(name));
+    }
+
+    pub fn request_definition(&mut self, client: OutsiderId, request: u8, definition: &TableDefinition) {
+        let record = definition.to_record().expect("encodes");
         let body = ChangeDictionary {
             kind: KIND_CREATE_TABLE.into(),
             request: [request; 16],

@@ -2,7 +2,7 @@
 
 use crate::harness::{Cluster, table};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::schema::TableState;
+use duet_protocol::schema::{IndexDefinition, IndexKind, IndexState, TableIndex, TableState};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE};
 
@@ -219,4 +219,31 @@ fn the_log_is_compacted_and_finished_requests_are_bounded() {
     cluster.start(0);
     cluster.run(500);
     assert_eq!(*cluster.state(0), before);
+}
+
+#[test]
+fn indexes_of_a_new_table_are_public_and_their_numbers_are_not_used_again() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    let indexed = |name: &str| {
+        let mut definition = table(name);
+        let index =
+            |name: &str| IndexDefinition { name: name.into(), kind: IndexKind::Ordered, columns: vec![1] };
+        definition.indexes = vec![index("first"), index("second")];
+        definition
+    };
+    cluster.request_definition(client, 1, &indexed("orders"));
+    cluster.wait_changed(client).expect("created");
+    let public = |id| TableIndex { id, state: IndexState::Public, hidden_table: None };
+    assert_eq!(cluster.state(0).tables[0].indexes, [public(1), public(2)]);
+    cluster.request_drop(client, 2, "orders");
+    cluster.wait_changed(client).expect("dropped");
+    cluster.request_definition(client, 3, &indexed("orders"));
+    cluster.wait_changed(client).expect("created");
+    assert_eq!(cluster.state(0).tables[0].indexes, [public(3), public(4)]);
+
+    let mut unique = indexed("people");
+    unique.indexes[1].kind = IndexKind::Unique;
+    cluster.request_definition(client, 4, &unique);
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::InvalidSchema), "nothing maintains them");
 }
