@@ -132,8 +132,8 @@ impl Driver {
             let (jobs, connects) = (std::mem::take(&mut queue.jobs), std::mem::take(&mut queue.connects));
             (jobs, connects, begun, forgotten, queue.closed)
         };
-        for transaction in begun {
-            self.core.begin_as(transaction);
+        for (transaction, tries) in begun {
+            self.core.begin_as(transaction, tries);
         }
         for (target, connected) in connects {
             match connected {

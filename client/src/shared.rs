@@ -72,8 +72,8 @@ pub(crate) enum JobRequest {
 #[derive(Debug, Default)]
 pub(crate) struct Queue {
     pub(crate) batches: Vec<(Box<Batch>, Arc<Waiter>)>,
-    /// Transactions that were begun, before their batches.
-    pub(crate) begun: Vec<TransactionHandle>,
+    /// Transactions that were begun, and how often each was tried before. Ahead of their batches.
+    pub(crate) begun: Vec<(TransactionHandle, u32)>,
     /// Transactions that were dropped before their end.
     pub(crate) forgotten: Vec<TransactionHandle>,
     pub(crate) jobs: Vec<(JobRequest, oneshot::Sender<Result<JobResult>>)>,

@@ -47,10 +47,10 @@ impl Drop for Open {
 }
 
 impl Transaction {
-    fn new(client: Client) -> Transaction {
+    fn new(client: Client, tries: u32) -> Transaction {
         let shared = &client.handle.shared;
         let handle = shared.next_transaction();
-        shared.enqueue(|queue| queue.begun.push(handle));
+        shared.enqueue(|queue| queue.begun.push((handle, tries)));
         Transaction { open: Arc::new(Open { client, handle, ended: AtomicBool::new(false) }) }
     }
 
@@ -298,6 +298,11 @@ impl Tries {
         Tries { deadline: Instant::now() + time, tries: 0 }
     }
 
+    /// Tries that have failed.
+    pub(crate) fn count(&self) -> u32 {
+        self.tries
+    }
+
     /// The wait before the next try; none when the error is final or time is up.
     pub(crate) fn next(&mut self, error: &Error) -> Option<Duration> {
         let left = self.deadline.saturating_duration_since(Instant::now());
@@ -313,7 +318,7 @@ impl Tries {
 impl Client {
     /// Begins a transaction; nothing is sent before its first operation.
     pub fn begin(&self) -> Transaction {
-        Transaction::new(self.clone())
+        Transaction::new(self.clone(), 0)
     }
 
     /// Runs a transaction: `body` gets one, and when it succeeds the transaction is committed, else rolled back. When an error
@@ -350,7 +355,7 @@ impl Client {
     ) -> Result<T> {
         let mut tries = Tries::within(self.handle.timeout);
         loop {
-            let transaction = self.begin();
+            let transaction = Transaction::new(self.clone(), tries.count());
             let error = match body(transaction.clone()).await {
                 Ok(value) => match transaction.commit().await {
                     Ok(_) => return Ok(value),

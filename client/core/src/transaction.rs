@@ -54,6 +54,8 @@ pub struct Ending {
 struct OpenTransaction {
     /// Number 0 until the first operation is sent.
     id: TransactionId,
+    /// How often the user of this core has tried it before.
+    tries: u32,
     /// The endpoint that runs it, and the link to it.
     place: Option<(usize, LinkId)>,
     /// Operations sent.
@@ -110,19 +112,25 @@ impl ClientCore {
     /// all its batches, the last of which holds [`crate::Batch::commit`] or [`crate::Batch::rollback`]. `None` when too
     /// many are open.
     pub fn begin(&mut self) -> Option<TransactionHandle> {
+        self.begin_again(0)
+    }
+
+    /// As [`ClientCore::begin`], for a transaction that was tried so often before: each time it gets a better place among those
+    /// that wait for each other.
+    pub fn begin_again(&mut self, tries: u32) -> Option<TransactionHandle> {
         if self.transactions.open.len() >= MAX_OPEN_TRANSACTIONS {
             return None;
         }
         self.transactions.last += 1;
         let handle = TransactionHandle(self.transactions.last);
-        self.transactions.open.insert(handle, OpenTransaction::default());
+        self.transactions.open.insert(handle, OpenTransaction { tries, ..OpenTransaction::default() });
         Some(handle)
     }
 
-    /// Begins a transaction under a handle that the driver gave out. With too many open ones its operations end in
+    /// As [`ClientCore::begin_again`] under a handle that the driver gave out. With too many open ones its operations end in
     /// `Overloaded`.
-    pub fn begin_as(&mut self, handle: TransactionHandle) {
-        let mut open = OpenTransaction::default();
+    pub fn begin_as(&mut self, handle: TransactionHandle, tries: u32) {
+        let mut open = OpenTransaction { tries, ..OpenTransaction::default() };
         if self.transactions.open.len() >= MAX_OPEN_TRANSACTIONS {
             open.failure = Some((ErrorCode::Overloaded as u16, 0));
         }
@@ -305,7 +313,7 @@ impl ClientCore {
                         session,
                         seq,
                         number: open.sent.into(),
-                        reserved: 0.into(),
+                        tries: open.tries.into(),
                         expected_epoch: operation.expected.epoch.into(),
                         expected_seq: operation.expected.seq.into(),
                     };

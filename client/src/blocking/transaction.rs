@@ -195,7 +195,11 @@ impl Client {
     /// # Errors
     /// `Overloaded` when too many are open.
     pub fn begin(&mut self) -> Result<Transaction<'_>> {
-        let handle = self.core.begin();
+        self.begin_again(0)
+    }
+
+    fn begin_again(&mut self, tries: u32) -> Result<Transaction<'_>> {
+        let handle = self.core.begin_again(tries);
         let handle = handle.ok_or_else(|| Error::new(ErrorCode::Overloaded, "too many transactions"))?;
         Ok(Transaction { client: self, handle })
     }
@@ -219,7 +223,7 @@ impl Client {
     pub fn transaction<T>(&mut self, mut body: impl FnMut(&mut Transaction<'_>) -> Result<T>) -> Result<T> {
         let mut tries = Tries::within(self.timeout);
         loop {
-            let mut transaction = self.begin()?;
+            let mut transaction = self.begin_again(tries.count())?;
             let error = match body(&mut transaction) {
                 Ok(value) => match transaction.commit() {
                     Ok(_) => return Ok(value),

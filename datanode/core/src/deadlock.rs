@@ -9,6 +9,7 @@ use duet_protocol::ids::TransactionId;
 use duet_protocol::signal::deadlock_probe::{DeadlockProbe, KIND_PROBE, KIND_VERDICT};
 use duet_protocol::signal::lock_wait::{Blocker, LockWait, blockers};
 use duet_protocol::signal::{Sections, SignalView};
+use std::cmp::Reverse;
 
 /// Most transactions that a probe for a circle passes; longer circles end by the lock time-out.
 const PROBE_HOPS: u16 = 64;
@@ -37,6 +38,7 @@ impl Transactions {
             }
             None => transaction.waits.push((number, waits_for.to_vec())),
         }
+        let tries = transaction.tries;
         let (id, node, number) = (transaction.id, context.out.identity.sender.node, u32::from(self.number));
         self.rounds = self.rounds.wrapping_add(1);
         let probe = DeadlockProbe {
@@ -44,10 +46,11 @@ impl Transactions {
             initiator_seq: id.seq.into(),
             initiator_node: node.into(),
             initiator_coordinator: number.into(),
-            youngest_session: id.session.into(),
-            youngest_seq: id.seq.into(),
-            youngest_node: node.into(),
-            youngest_coordinator: number.into(),
+            victim_session: id.session.into(),
+            victim_seq: id.seq.into(),
+            victim_node: node.into(),
+            victim_coordinator: number.into(),
+            victim_tries: tries.into(),
             kind: KIND_PROBE.into(),
             round: self.rounds.into(),
             ..DeadlockProbe::default()
@@ -73,14 +76,14 @@ impl Transactions {
             return self.fail(context, index, ErrorCode::Deadlock, node);
         }
         if target == initiator {
-            let youngest = Blocker {
-                session: body.youngest_session,
-                seq: body.youngest_seq,
-                node: body.youngest_node,
-                coordinator: body.youngest_coordinator,
+            let victim = Blocker {
+                session: body.victim_session,
+                seq: body.victim_seq,
+                node: body.victim_node,
+                coordinator: body.victim_coordinator,
             };
             let verdict = DeadlockProbe { kind: KIND_VERDICT.into(), ..*body };
-            return send_probe(context, &verdict, &youngest);
+            return send_probe(context, &verdict, &victim);
         }
         let seen = (initiator, body.round.get());
         if body.hops.get() >= PROBE_HOPS || transaction.probes.contains(&seen) {
@@ -91,10 +94,12 @@ impl Transactions {
         }
         transaction.probes.push_back(seen);
         let mut probe = DeadlockProbe { hops: (body.hops.get() + 1).into(), ..*body };
-        if target > (TransactionId { session: body.youngest_session.get(), seq: body.youngest_seq.get() }) {
-            (probe.youngest_session, probe.youngest_seq) = (target.session.into(), target.seq.into());
-            probe.youngest_node = node.into();
-            probe.youngest_coordinator = u32::from(self.number).into();
+        let victim = TransactionId { session: body.victim_session.get(), seq: body.victim_seq.get() };
+        if (transaction.tries, Reverse(target)) < (body.victim_tries.get(), Reverse(victim)) {
+            probe.victim_tries = transaction.tries.into();
+            (probe.victim_session, probe.victim_seq) = (target.session.into(), target.seq.into());
+            probe.victim_node = node.into();
+            probe.victim_coordinator = u32::from(self.number).into();
         }
         for blocker in transaction.waits.iter().flat_map(|(_, blockers)| blockers) {
             send_probe(context, &probe, blocker);

@@ -97,6 +97,8 @@ struct Ending {
 #[derive(Debug)]
 pub(crate) struct Transaction {
     pub(crate) id: TransactionId,
+    /// How often its client had tried it before.
+    pub(crate) tries: u32,
     generation: u32,
     used: bool,
     link: LinkId,
@@ -197,7 +199,7 @@ impl Transactions {
         Handle { number: self.number, transaction: generation << 32 | index as u64 }
     }
 
-    fn begin(&mut self, reply: ReplyTo, id: TransactionId) -> Result<usize, ErrorCode> {
+    fn begin(&mut self, reply: ReplyTo, id: TransactionId, tries: u32) -> Result<usize, ErrorCode> {
         if id.session == 0 || id.seq == 0 || self.numbers.contains_key(&id) {
             return Err(ErrorCode::InvalidTransaction);
         }
@@ -206,6 +208,7 @@ impl Transactions {
         }
         let new = |generation, parts, outstanding| Transaction {
             id,
+            tries,
             generation,
             used: true,
             link: reply.link,
@@ -262,7 +265,7 @@ impl Transactions {
                 if !context.map.is_serving() {
                     return context.out.error(reply, ErrorCode::NotServing, "");
                 }
-                match self.begin(reply, TransactionId { session, seq }) {
+                match self.begin(reply, TransactionId { session, seq }, body.tries.get()) {
                     Ok(index) => index,
                     Err(code) => return context.out.error(reply, code, ""),
                 }

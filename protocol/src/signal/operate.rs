@@ -14,7 +14,7 @@
 //! byte  40  session              u64      session of the transaction id
 //! byte  48  seq                  u64      number of the transaction id
 //! byte  56  number               u32      number of the operation in its transaction: 1, 2, 3 …
-//! byte  60  reserved             u32      0
+//! byte  60  tries                u32      how often its client has tried this transaction before; of a circle of waiting ones that with the fewest is rolled back
 //! byte  64  expected_epoch       u64      with `FLAG_EXPECT_VERSION`: the committed row version wanted
 //! byte  72  expected_seq         u64      with `FLAG_EXPECT_VERSION`: the committed row version wanted
 //!           section 0: primary key
@@ -42,8 +42,8 @@ pub struct Operate {
     pub seq: U64,
     /// Number of the operation in its transaction: 1, 2, 3 ….
     pub number: U32,
-    /// 0.
-    pub reserved: U32,
+    /// How often its client has tried this transaction before; of a circle of waiting ones that with the fewest is rolled back.
+    pub tries: U32,
     /// With `FLAG_EXPECT_VERSION`: the committed row version wanted.
     pub expected_epoch: U64,
     /// With `FLAG_EXPECT_VERSION`: the committed row version wanted.

@@ -267,7 +267,8 @@ impl BankClient {
     }
 
     fn begin(&mut self, now: Time, table: &Arc<Table>) {
-        let Some(handle) = self.core.begin() else { return };
+        let tries = self.random.below(3) as u32;
+        let Some(handle) = self.core.begin_again(tries) else { return };
         self.stamps += 1;
         let stamp = (u64::from(self.banker) + 1) << 40 | self.stamps;
         let audit = self.random.chance(150_000);

@@ -27,11 +27,12 @@ struct Open {
     id: TransactionId,
     number: u32,
     home: u64,
+    tries: u32,
 }
 
 impl Open {
     fn begin(client: &mut Session) -> Open {
-        Open { id: client.transaction(), number: 0, home: 0 }
+        Open { id: client.transaction(), number: 0, home: 0, tries: 0 }
     }
 
     /// Sends an operation; its request id is 100 plus its number.
@@ -66,6 +67,7 @@ impl Open {
             session: self.id.session.into(),
             seq: self.id.seq.into(),
             number: self.number.into(),
+            tries: self.tries.into(),
             ..Operate::default()
         };
         let request = 100 + u64::from(self.number);
@@ -356,6 +358,26 @@ fn circles_of_waiting_transactions_lose_their_youngest() {
         assert_eq!(error_of(&second.commit(&mut network, &other)), ErrorCode::Deadlock);
         assert_clean(&mut network);
     }
+}
+
+#[test]
+fn whoever_was_tried_more_often_wins_over_the_older() {
+    let (mut network, mut client) = cluster_of(8);
+    let mut other = Session::open(&mut network, 1);
+    let mut older = Open::begin(&mut client);
+    let mut younger = Open { tries: 1, ..Open::begin(&mut other) };
+    older.add(&mut network, &client, 3, 1);
+    younger.add(&mut network, &other, 4, 1);
+    older.send(&mut network, &client, OPERATION_UPDATE, 0, 4, 1);
+    younger.send(&mut network, &other, OPERATION_UPDATE, 0, 3, 1);
+    network.settle();
+    let (olders, youngers) = (network.take(0, client.link), network.take(1, other.link));
+    assert_eq!((olders.len(), youngers.len()), (1, 1), "{olders:?} {youngers:?}");
+    assert_eq!(error_of(&olders[0]), ErrorCode::Deadlock);
+    assert_eq!(youngers[0].body::<OperateReply>().code.get(), 0);
+    younger.commits(&mut network, &other);
+    assert_eq!(error_of(&older.commit(&mut network, &client)), ErrorCode::Deadlock);
+    assert_clean(&mut network);
 }
 
 #[test]
