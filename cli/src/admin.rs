@@ -137,7 +137,7 @@ fn status_text(status: &ClusterStatus) -> String {
             state.nodes.len(),
             state.configuration.data_nodes
         ),
-        number => format!("view {number}"),
+        number => format!("view {number}, {}", epochs_text(status)),
     };
     let mut text = format!(
         "cluster {:016x}, {view}, state {}, term {}, {} tables\n{management}\n{data}",
@@ -164,6 +164,14 @@ fn status_text(status: &ClusterStatus) -> String {
     text
 }
 
+/// The epochs as the nodes that are there know them.
+fn epochs_text(status: &ClusterStatus) -> String {
+    let known = || status.nodes.iter().filter(|node| node.connected);
+    let open = known().map(|node| node.epoch).max().unwrap_or(0);
+    let closed = known().map(|node| node.closed_epoch).max().unwrap_or(0);
+    format!("epoch {open} open, {closed} closed")
+}
+
 fn status_json(status: &ClusterStatus) -> Value {
     let state = &status.state;
     let management = status.management.iter().map(|node| {
@@ -181,6 +189,8 @@ fn status_json(status: &ClusterStatus) -> Value {
             "memory_used_bytes": node.memory_used,
             "memory_limit_bytes": node.memory_limit,
             "rows": node.rows,
+            "epoch": node.epoch,
+            "closed_epoch": node.closed_epoch,
         })
     });
     let partitions = state.view.partitions.iter().enumerate().map(|(number, partition)| {

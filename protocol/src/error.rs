@@ -91,6 +91,8 @@ error_codes! {
     OutcomeUnknown = 34, retry;
     #[doc = "The deadline passed before an answer came."]
     DeadlineExceeded = 35, retry;
+    #[doc = "No commit is accepted: epochs have not closed for a while, because a node of the view is away."]
+    EpochsStalled = 36, retry;
 
     #[doc = "The data node has no memory left for the write."]
     OutOfMemory = 40, retry;

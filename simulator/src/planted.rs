@@ -13,6 +13,8 @@ pub const PLANTED_BUGS: &[&str] = &[
     "the outcome of a transaction is kept by the primary only",
     "a scan goes in the order of buckets",
     "reads for share take no lock",
+    "epochs are not raised by what is heard, nor is the highest one taken for a commit",
+    "an epoch counts as drained while commits of it are unfinished",
 ];
 
 /// The list as it is shown on the command line.

@@ -101,7 +101,7 @@ impl Run {
                 *sights.entry(*name).or_default() += count;
             }
         }
-        for (_, kernel) in self.data_nodes() {
+        for (node, kernel) in self.data_nodes() {
             let counters = kernel.counters();
             for (name, count) in [
                 ("rows refused", counters.writes_refused),
@@ -112,6 +112,7 @@ impl Run {
                 ("transactions committed", counters.transactions_committed),
                 ("transactions rolled back", counters.transactions_aborted),
                 ("deadlocks", counters.deadlocks),
+                ("closed epochs", if node == 1 { counters.closed_epoch } else { 0 }),
             ] {
                 *sights.entry(name).or_default() += count;
             }
@@ -231,7 +232,29 @@ impl Run {
             client.expect_lasting(lasting);
             client.set_mode(Mode::Traffic);
         }
+        self.watch_bank()
+    }
+
+    /// Tells the checker of cuts which table the bank's is.
+    fn watch_bank(&mut self) -> Result<(), Violation> {
+        if self.world.plan.bankers == 0 {
+            return Ok(());
+        }
+        let table = self.bankers().find_map(|banker| banker.bank_table());
+        let (id, layout) =
+            table.ok_or_else(|| Violation::new("tables are created", "no table of the bank"))?;
+        let accounts = self.world.plan.accounts;
+        self.world.cuts.watch_bank(id, layout, accounts);
         Ok(())
+    }
+
+    /// Once everything is at rest epochs go on being closed.
+    fn epochs_go_on(&mut self) -> Result<(), Violation> {
+        let closed = self.world.cuts.closed();
+        self.wait("epochs close at rest", REST_LIMIT, |run| {
+            let nodes_know = run.data_nodes().all(|(_, kernel)| kernel.closed_epoch() > closed + 2);
+            nodes_know && run.world.cuts.cuts() > 0
+        })
     }
 
     fn traffic(&mut self) -> Result<(), Violation> {
@@ -274,9 +297,10 @@ impl Run {
             run.clients().all(|client| client.is_idle())
         })?;
         self.wait("nothing is left under way", REST_LIMIT, Run::is_at_rest)?;
+        self.epochs_go_on()?;
         self.compare_replicas()?;
         let rows = self.scan_all(LastScan::Primaries)?;
-        self.collect_history();
+        self.collect_history()?;
         let tables = self.lasting_tables()?;
         checker::check(&self.history, Some(&rows), &tables)?;
         self.judge_bank(true)?;
@@ -449,15 +473,17 @@ impl Run {
         Ok(std::mem::take(&mut self.direct()?.last_rows))
     }
 
-    fn collect_history(&mut self) {
+    fn collect_history(&mut self) -> Result<(), Violation> {
         let mut all = History::default();
         for client in self.clients() {
             let history = &mut client.evidence().history;
+            checker::causality::check(history)?;
             all.writes.append(&mut history.writes);
             all.reads.append(&mut history.reads);
             all.scans.append(&mut history.scans);
         }
         self.history = all;
+        Ok(())
     }
 
     /// One data node dies for good. Nothing serves around it yet: what it led ends in errors or unknown outcomes, what
@@ -487,7 +513,7 @@ impl Run {
             let other = if survivor <= 2 { 3 } else { 1 };
             rows.append(&mut self.scan_all(LastScan::Node(other))?);
         }
-        self.collect_history();
+        self.collect_history()?;
         let tables = self.lasting_tables()?;
         checker::check(&self.history, Some(&rows), &tables)?;
         self.judge_bank(false)?;

@@ -1,5 +1,6 @@
 //! The world: processes, the network between them, and the hand that moves time.
 
+use crate::checker::CutChecker;
 use crate::disk::Disk;
 use crate::event::Event;
 use crate::history::Violation;
@@ -76,6 +77,8 @@ pub struct World {
     pub slots: Vec<Slot>,
     /// The first check that failed.
     pub violation: Option<Violation>,
+    /// Commits and cuts.
+    pub cuts: CutChecker,
     /// Counts of faults.
     pub faults: FaultCounts,
     /// Faults strike no more.
@@ -95,6 +98,7 @@ impl World {
             trace,
             slots: Vec::new(),
             violation: None,
+            cuts: CutChecker::default(),
             faults: FaultCounts::default(),
             calm: false,
             fault_random: Random::new(seed, Purpose::Faults),
@@ -405,11 +409,25 @@ impl World {
         if let Some(violation) = violation {
             self.violate(violation);
         }
+        self.check_cuts(number);
         self.check_told(number);
         for order in orders.drain(..) {
             self.obey(number, order);
         }
         self.orders = orders;
+    }
+
+    /// What a data node has committed, and which epochs it takes for closed: all that its burst has done.
+    fn check_cuts(&mut self, number: ProcessNumber) {
+        let Some(Process::DataNode(node)) = &mut self.slots[usize::from(number)].process else { return };
+        for change in node.kernel.take_commits() {
+            if let Err(violation) = self.cuts.committed(change) {
+                self.violation.get_or_insert(violation);
+            }
+        }
+        if let Err(violation) = self.cuts.closed_by(node.kernel.closed_epoch()) {
+            self.violation.get_or_insert(violation);
+        }
     }
 
     /// What a client was told is on every replica that lives: an answer means that all of them hold the decision.

@@ -125,6 +125,7 @@ impl Kernel {
             }
             Target::Peer { node, lane } => {
                 let peer = frame.envelope().sender;
+                self.hear_epoch(frame.envelope().epoch);
                 let lane = self.lane_index(node, lane).filter(|lane| self.out.lanes[*lane].peer == peer);
                 let Some(lane) = lane else {
                     return self.refuse(link, ErrorCode::NotInView, "another instance answered");
@@ -141,7 +142,7 @@ impl Kernel {
                 // The other side forwards requests over the link once it has heard that the Welcome was received.
                 self.send_heartbeat(link);
                 self.share_peer_frame(link, frame);
-                self.peer_signals(link, lane, signals);
+                self.peer_signals(link, lane, peer.node, signals);
             }
         }
     }

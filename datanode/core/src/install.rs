@@ -68,6 +68,7 @@ impl Kernel {
             }
         };
         self.out.identity.view = self.map.state.view.number;
+        self.epochs_of_view(now);
         self.make_lanes(now);
         let (out, map) = (&self.out, &self.map);
         let lane_of = |node: u32, partition: u16| {

@@ -175,6 +175,8 @@ counters! {
     view,
     #[doc = "Current epoch."]
     epoch,
+    #[doc = "Newest closed epoch: what was committed in it and before is final."]
+    closed_epoch,
     #[doc = "1 while the node serves."]
     serving,
 }

@@ -1,7 +1,9 @@
 //! The kernel: all blocks of one thread, and the dispatch between them.
 
 use crate::coordinator::{ForwardLink, TransactionCoordinator};
+use crate::epochs::{BUG_DEAF, EPOCH_EVERY, Epochs};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
+use crate::ldm::journal::CommittedChange;
 use crate::ldm::{LocalDataManager, ReplicaDigest};
 use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
@@ -26,10 +28,6 @@ use std::sync::Arc;
 
 /// Largest frame that a client may send.
 pub(crate) const CLIENT_FRAME_BYTES: usize = 1 << 20;
-/// Length of an epoch.
-const EPOCH_EVERY: Nanoseconds = 10_000_000;
-/// Most epochs opened in one tick, after a pause.
-const EPOCHS_PER_TICK: u64 = 1_000;
 /// Most epochs by which clients may raise this node's one between two of its own looks at the clock: more is invented.
 const CLIENT_EPOCH_AHEAD: u64 = 100_000;
 /// Epochs by which clients may raise this node's one for every epoch's length that passes. Honest clients bring only
@@ -88,9 +86,11 @@ pub struct Kernel {
     /// A state that came before this node was registered.
     pub(crate) early_state: Option<(ClusterState, Vec<u8>)>,
     pub(crate) epoch: u64,
-    epoch_at: Nanoseconds,
+    /// What is known of epochs of the whole cluster.
+    pub(crate) cut: Epochs,
+    clients_at: Nanoseconds,
     /// The epoch and how far clients may raise it, as the other parts of the node see them.
-    epochs: SharedEpoch,
+    pub(crate) epochs: SharedEpoch,
     heartbeat_at: Nanoseconds,
     heartbeat: u64,
     pub(crate) drained_version: u64,
@@ -102,6 +102,7 @@ macro_rules! context {
         $crate::ldm::Context {
             map: &$kernel.map,
             epoch: $kernel.epoch,
+            stalled: $kernel.cut.stalled,
             out: &mut $kernel.out,
             counters: &mut $kernel.counters,
             planted_bug: $kernel.configuration.planted_bug,
@@ -199,7 +200,8 @@ impl Kernel {
             forward_links: Vec::new(),
             early_state: None,
             epoch: 1,
-            epoch_at: now,
+            cut: Epochs::default(),
+            clients_at: now,
             epochs,
             heartbeat_at: now,
             heartbeat: 0,
@@ -305,6 +307,7 @@ impl Kernel {
                 self.epoch = epoch;
                 self.out.identity.epoch = epoch;
             }
+            self.cut.stalled = self.epochs.is_stalled();
         }
     }
 
@@ -381,9 +384,10 @@ impl Kernel {
     pub fn is_calm(&self) -> bool {
         let busy = match self.part {
             Part::Whole | Part::Coordinator(0) => true,
-            Part::Coordinator(_) => false,
+            Part::Coordinator(_) => self.is_draining(),
             Part::Data(_) => {
                 self.drained_version != self.map.state.version
+                    || self.is_draining()
                     || self.ldm.has_background_work()
                     || self.out.lanes.iter().any(|lane| lane.link.is_some() && lane.owes_acknowledgement())
             }
@@ -394,8 +398,9 @@ impl Kernel {
     /// Timers; call at least every 10 ms, or every 100 ms while [`Kernel::is_calm`].
     pub fn tick(&mut self, now: Nanoseconds) {
         self.refresh_epoch();
-        self.keep_epoch(now);
+        self.allow_client_epochs(now);
         self.coordinator.transactions.now = now;
+        self.tick_epochs(now);
         self.coordinator.transactions.tick(&mut context!(self));
         self.update_drained();
         self.measure_part(now);
@@ -408,6 +413,7 @@ impl Kernel {
         let split = &self.split;
         let (version, view) = (self.map.state.version, self.map.state.view.number);
         let serving = self.map.is_serving();
+        let (epoch, closed_epoch) = (self.epoch, self.cut.closed);
         let data_parts = split.as_ref().map_or(1, |split| split.shared.managers);
         membership.tick(now, &self.configuration, &mut self.out, &mut commands, data_parts, || {
             ldm.measure(&mut counters);
@@ -417,6 +423,7 @@ impl Kernel {
             counters.memory_used_bytes = budget.used_bytes();
             counters.memory_limit_bytes = budget.limit_bytes();
             (counters.state_version, counters.view, counters.serving) = (version, view, u64::from(serving));
+            (counters.epoch, counters.closed_epoch) = (epoch, closed_epoch);
             (counters, drained)
         });
         self.commands = commands;
@@ -452,6 +459,7 @@ impl Kernel {
             self.finish_requests();
         }
         self.ldm.flush(&mut context!(self));
+        self.drain_epochs();
         self.acknowledge_lanes(false);
         self.out.flush();
     }
@@ -497,6 +505,7 @@ impl Kernel {
         counters.state_version = self.map.state.version;
         counters.view = self.map.state.view.number;
         counters.epoch = self.epoch;
+        counters.closed_epoch = self.cut.closed;
         counters.serving = u64::from(self.map.is_serving());
         counters
     }
@@ -542,6 +551,21 @@ impl Kernel {
         self.ldm.is_undecided(partition, position)
     }
 
+    /// Newest closed epoch that this node has heard of.
+    pub fn closed_epoch(&self) -> u64 {
+        self.cut.closed
+    }
+
+    /// Remembers every commit from now on, for [`Kernel::take_commits`]. For the simulator's checks in true time.
+    pub fn keep_commits(&mut self) {
+        self.ldm.keep_journal();
+    }
+
+    /// The commits of rows that this node leads, since the last call, in the order in which they were exposed.
+    pub fn take_commits(&mut self) -> Vec<CommittedChange> {
+        self.ldm.take_journal()
+    }
+
     /// What every fragment of this node holds; walks over all rows, for tests and diagnosis.
     pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
         self.ldm.digests(&self.map)
@@ -569,27 +593,21 @@ impl Kernel {
         }
     }
 
-    fn keep_epoch(&mut self, now: Nanoseconds) {
-        let keeper = self
-            .map
-            .state
-            .view
-            .groups
-            .iter()
-            .flat_map(|group| &group.members)
-            .map(|member| member.node)
-            .min();
-        let passed = now.saturating_sub(self.epoch_at) / EPOCH_EVERY;
-        self.epoch_at += passed * EPOCH_EVERY;
-        if !matches!(self.part, Part::Whole | Part::Coordinator(0)) {
-            return;
-        }
-        let allowed = passed.saturating_mul(CLIENT_EPOCHS_PER_EPOCH);
-        if allowed > 0 {
+    /// Raises how far clients may raise the epoch, as time passes.
+    fn allow_client_epochs(&mut self, now: Nanoseconds) {
+        let passed = now.saturating_sub(self.clients_at) / EPOCH_EVERY;
+        self.clients_at += passed * EPOCH_EVERY;
+        if passed > 0 && matches!(self.part, Part::Whole | Part::Coordinator(0)) {
+            let allowed = passed.saturating_mul(CLIENT_EPOCHS_PER_EPOCH);
             self.epochs.give_client_epochs(allowed, CLIENT_EPOCH_AHEAD);
         }
-        if keeper == Some(self.configuration.node) {
-            self.raise_epoch(self.epoch + passed.min(EPOCHS_PER_TICK));
+    }
+
+    /// The epoch in the header of a frame: nothing of the frame is processed in an earlier one (counterexample 28).
+    #[inline]
+    pub(crate) fn hear_epoch(&mut self, epoch: u64) {
+        if self.configuration.planted_bug != BUG_DEAF {
+            self.raise_epoch(epoch);
         }
     }
 
@@ -602,7 +620,7 @@ impl Kernel {
                 "impossible epoch or a lane in a client's frame",
             );
         }
-        self.raise_epoch(envelope.epoch);
+        self.hear_epoch(envelope.epoch);
         if frame.types() & !CLIENT_TYPES != 0 {
             return self.refuse(link, ErrorCode::UnexpectedSignal, "clients do not send this signal");
         }

@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod deadlock;
+mod epochs;
 mod handshake;
 mod install;
 mod interface;
@@ -23,6 +24,7 @@ mod transaction;
 pub use interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 pub use kernel::{Kernel, Message};
 pub use ldm::ReplicaDigest;
+pub use ldm::journal::CommittedChange;
 pub use split::{
     Destination, Installation, LinkBoard, NodeKernel, RequestPlace, RequestPlaces, Shared, SharedEpoch,
     SplitKernel, ToCoordinator, ToData,

@@ -173,6 +173,8 @@ impl Membership {
             memory_used: counters.memory_used_bytes.into(),
             memory_limit: counters.memory_limit_bytes.into(),
             rows: counters.rows.into(),
+            epoch: counters.epoch.into(),
+            closed_epoch: counters.closed_epoch.into(),
         };
         for link in self.management_links.iter().flatten() {
             out.send(*link, 0, &body, Sections::none());

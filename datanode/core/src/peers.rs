@@ -24,13 +24,13 @@ impl Kernel {
         if envelope.sender != self.out.lanes[lane].peer {
             return self.refuse(link, ErrorCode::NotInView, "the frame is from another instance");
         }
-        self.raise_epoch(envelope.epoch);
+        self.hear_epoch(envelope.epoch);
         if self.split.is_some() {
             self.peer_has_spoken(link, lane);
         }
         let Some(position) = envelope.lane else {
             self.share_peer_frame(link, frame);
-            return self.peer_signals(link, lane, frame.signals());
+            return self.peer_signals(link, lane, envelope.sender.node, frame.signals());
         };
         let state = &mut self.out.lanes[lane];
         if position.lane != state.number
@@ -105,7 +105,7 @@ impl Kernel {
     /// Signals of another data node outside the lanes: requests that it forwards, answers to ours.
     ///
     /// A data part sees to the lane and leaves the rest to the coordinator parts; `lane` means nothing to those.
-    pub(crate) fn peer_signals(&mut self, link: LinkId, lane: usize, signals: Signals<'_>) {
+    pub(crate) fn peer_signals(&mut self, link: LinkId, lane: usize, from: u32, signals: Signals<'_>) {
         for signal in signals.clone() {
             match signal.signal_type() {
                 SignalType::ReadReply
@@ -121,6 +121,9 @@ impl Kernel {
                 | SignalType::Resolve
                 | SignalType::Scan
                 | SignalType::Heartbeat => {}
+                SignalType::OpenEpoch | SignalType::EpochDrained | SignalType::EpochClosed => {
+                    self.epoch_signal(&signal, from);
+                }
                 SignalType::ReadReply
                 | SignalType::WriteReply
                 | SignalType::ErrorReply

@@ -7,6 +7,7 @@
 //! an abort needs no answer.
 
 use crate::coordinator::{Route, table_of};
+use crate::epochs::{BUG_DEAF, Unfinished};
 use crate::interface::{LinkId, Nanoseconds};
 use crate::ldm::Context;
 use crate::map::Role;
@@ -149,6 +150,10 @@ pub struct Transactions {
     pub(crate) slots: Vec<Transaction>,
     free: Vec<u32>,
     pub(crate) numbers: FxHashMap<TransactionId, u32>,
+    /// Decided transactions with changes that are not committed everywhere yet.
+    pub(crate) unfinished: Unfinished,
+    /// Epoch that was told as drained: nothing is decided in it or before any more.
+    pub(crate) drained: u64,
 }
 
 impl Transactions {
@@ -162,6 +167,8 @@ impl Transactions {
             slots: Vec::new(),
             free: Vec::new(),
             numbers: FxHashMap::default(),
+            unfinished: Unfinished::default(),
+            drained: 0,
         }
     }
 
@@ -455,6 +462,11 @@ impl Transactions {
         let transaction = &mut self.slots[index];
         transaction.state = State::Committing;
         transaction.epoch = transaction.epoch.max(context.epoch);
+        let (epoch, drained) = (transaction.epoch, self.drained);
+        if transaction.parts.iter().any(|part| part.writes) {
+            assert!(epoch > drained, "{} is decided in epoch {epoch}, which is drained", transaction.id);
+            self.unfinished.begin(epoch);
+        }
         for part in &mut transaction.parts {
             if !part.writes {
                 // It only read there; with the last lock taken long ago, they may all go now.
@@ -490,6 +502,9 @@ impl Transactions {
             return;
         }
         context.counters.transactions_committed += 1;
+        if transaction.parts.iter().any(|part| part.writes) {
+            self.unfinished.end(transaction.epoch);
+        }
         if let Some(ending) = transaction.ending {
             let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
             let body = TransactionReply {
@@ -585,7 +600,9 @@ impl Transactions {
             let code = ErrorCode::from_number(body.code.get()).unwrap_or(ErrorCode::Internal);
             return self.fail(context, index, code, body.node.get());
         }
-        transaction.epoch = transaction.epoch.max(body.epoch.get());
+        if context.planted_bug != BUG_DEAF {
+            transaction.epoch = transaction.epoch.max(body.epoch.get());
+        }
         let Some(part) = transaction.part(body.partition.get()) else { return };
         part.prepared = true;
         part.replicas = body.replicas;

@@ -52,6 +52,8 @@ impl ManagementNode {
             memory_used: report.body.memory_used.get(),
             memory_limit: report.body.memory_limit.get(),
             rows: report.body.rows.get(),
+            epoch: report.body.epoch.get(),
+            closed_epoch: report.body.closed_epoch.get(),
             ..status
         }
     }

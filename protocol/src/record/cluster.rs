@@ -250,6 +250,10 @@ pub struct NodeStatus {
     pub memory_limit: u64,
     /// Rows of all its replicas.
     pub rows: u64,
+    /// Epoch that it is in.
+    pub epoch: u64,
+    /// Newest closed epoch that it has heard of.
+    pub closed_epoch: u64,
 }
 
 /// A management node as its peer sees it.

@@ -12,6 +12,8 @@
 //! byte  72  memory_used          u64      bytes taken from the budget
 //! byte  80  memory_limit         u64      bytes of the budget
 //! byte  88  rows                 u64      rows of all replicas
+//! byte  96  epoch                u64      epoch that the node is in
+//! byte 104  closed_epoch         u64      newest closed epoch that it has heard of
 //! ```
 
 use zerocopy::little_endian::{U32, U64};
@@ -39,6 +41,10 @@ pub struct NodeReport {
     pub memory_limit: U64,
     /// Rows of all replicas.
     pub rows: U64,
+    /// Epoch that the node is in.
+    pub epoch: U64,
+    /// Newest closed epoch that it has heard of.
+    pub closed_epoch: U64,
 }
 
-const _: () = assert!(size_of::<NodeReport>() == 64);
+const _: () = assert!(size_of::<NodeReport>() == 80);

@@ -1,6 +1,8 @@
 //! Checks of what the clients saw.
 
 mod bank;
+pub mod causality;
+mod cut;
 mod fragments;
 mod registers;
 mod scans;
@@ -9,6 +11,7 @@ use crate::history::{History, Register, Violation};
 use std::collections::BTreeMap;
 
 pub use bank::{BankRecord, check_bank};
+pub use cut::CutChecker;
 pub use registers::FinalRow;
 
 /// Judges a history.

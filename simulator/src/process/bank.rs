@@ -17,6 +17,7 @@ use duet_client_core::{
 };
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::TransactionId;
+use duet_protocol::layout::TableLayout;
 use duet_protocol::update::Assignment;
 use duet_protocol::value::ValueRef;
 use std::collections::{BTreeMap, BTreeSet};
@@ -44,6 +45,8 @@ struct Clerk {
     rows: BTreeMap<u64, Option<BankRow>>,
     /// Keys to be read one batch after the other; the first ones come next.
     to_read: Vec<u64>,
+    /// Highest epoch that its client had seen when it asked for the commit.
+    known: u64,
     lock: Lock,
     end: End,
     audit: bool,
@@ -86,6 +89,8 @@ pub struct BankClient {
     busy: usize,
     issue_at: Time,
     wake_at: Time,
+    /// Highest epoch seen.
+    known: u64,
     /// Outcomes to be asked for.
     unknown: Vec<(TransactionId, Option<Box<BankRecord>>)>,
     want_last: bool,
@@ -124,6 +129,7 @@ impl BankClient {
             busy: 0,
             issue_at: 0,
             wake_at: 0,
+            known: 0,
             unknown: Vec::new(),
             want_last: false,
             last: BTreeMap::new(),
@@ -143,11 +149,21 @@ impl BankClient {
         std::mem::take(&mut self.last)
     }
 
+    /// Id and layout of the bank's table.
+    pub fn bank_table(&self) -> Option<(u32, TableLayout)> {
+        let table = self.table()?;
+        let layout = TableLayout::new(table.definition()).ok()?;
+        Some((table.id(), layout))
+    }
+
     fn table(&self) -> Option<Arc<Table>> {
         self.core.table(DATABASE, BANK)
     }
 
-    fn submit(&mut self, now: Time, mut batch: Batch, purpose: Purpose) {
+    fn submit(&mut self, now: Time, mut batch: Batch, mut purpose: Purpose) {
+        if let Purpose::Finish(clerk) | Purpose::Blind(clerk) = &mut purpose {
+            clerk.known = self.known;
+        }
         batch.tag = self.next_tag;
         self.next_tag += 1;
         self.batches.insert(batch.tag, purpose);
@@ -292,7 +308,7 @@ impl BankClient {
         };
         let lock = if audit || self.random.chance(200_000) { Lock::Shared } else { Lock::Exclusive };
         let mut clerk =
-            Clerk { handle, record, rows: BTreeMap::new(), to_read: Vec::new(), lock, end, audit };
+            Clerk { handle, record, rows: BTreeMap::new(), to_read: Vec::new(), known: 0, lock, end, audit };
         if audit {
             clerk.to_read = self.shuffled(bank_keys(self.accounts));
             return self.read_next(now, table, clerk);
@@ -447,6 +463,7 @@ impl BankClient {
                 failed = true;
             }
         }
+        self.see_epochs(batch);
         let table = self.table();
         match purpose {
             Purpose::Fill => self.open |= !failed,
@@ -513,6 +530,18 @@ impl BankClient {
         }
     }
 
+    /// Remembers the highest epoch that the answers show.
+    fn see_epochs(&mut self, batch: &Batch) {
+        for index in 0..batch.len() {
+            let epoch = match batch.reply(index) {
+                Ok(Reply::Row { version, .. }) => version.epoch,
+                Ok(Reply::Written(written)) => written.version.epoch,
+                Ok(_) | Err(_) => batch.ending(index).map_or(0, |ending| ending.epoch),
+            };
+            self.known = self.known.max(epoch);
+        }
+    }
+
     fn ask_again(&mut self, batch: &Batch, record: Option<Box<BankRecord>>) {
         let transaction = batch.reply(0).err().and_then(|error| error.transaction);
         self.unknown.push((transaction.unwrap_or_default(), record));
@@ -557,6 +586,13 @@ impl BankClient {
         match batch.ending(last) {
             Ok(ending) if ending.committed => {
                 clerk.record.responded = now;
+                if ending.epoch != 0 && ending.epoch < clerk.known {
+                    let detail = format!(
+                        "stamp {:x} is committed in epoch {}, its client had seen one of epoch {} before",
+                        clerk.record.stamp, ending.epoch, clerk.known
+                    );
+                    self.evidence.violate(Violation::new("a cut at an epoch is causally closed", detail));
+                }
                 if clerk.audit {
                     let money: i64 = clerk.rows.values().flatten().map(|row| row.balance).sum();
                     if money != FIRST_BALANCE * self.accounts as i64 {

@@ -26,7 +26,9 @@ impl DataNode {
         now: Time,
         parts: Option<(usize, usize)>,
     ) -> Result<DataNode, String> {
-        Ok(DataNode { kernel: NodeKernel::new(configuration, now, parts, true)?, flushed: now })
+        let mut kernel = NodeKernel::new(configuration, now, parts, true)?;
+        kernel.keep_commits();
+        Ok(DataNode { kernel, flushed: now })
     }
 }
 

@@ -6,7 +6,7 @@
 use crate::coordinator::GROUP;
 use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
-use crate::ldm::write::EXPIRE_EVERY;
+use crate::ldm::write::{EXPIRE_EVERY, assert_rises};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::{ClusterMap, Role};
 use duet_memory::{OutOfMemory, Priority, Probe, RowHandle, RowHeader};
@@ -176,6 +176,7 @@ impl LocalDataManager {
             older: RowHandle::NULL,
         };
         if let Some(row) = found {
+            assert_rises(self.arena.row(row).epoch(), header.epoch);
             if !self.arena.replace_in_place(row, &header, value) {
                 let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
                 let replaced = index.replace(&mut self.arena, hash, row, image);

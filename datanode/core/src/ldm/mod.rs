@@ -3,6 +3,7 @@
 
 pub mod chain;
 pub mod fragment;
+pub mod journal;
 pub mod lock;
 pub mod operation;
 pub mod outcome;
@@ -25,6 +26,7 @@ use duet_protocol::signal::read_reply::ReadReply;
 use duet_protocol::signal::scan_reply::{ScanRow, push_row};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
 use fragment::{Fragment, row_state};
+use journal::CommittedChange;
 use lock::LockTable;
 use outcome::OutcomeTable;
 use participant::Participants;
@@ -45,6 +47,8 @@ pub struct Context<'a> {
     pub map: &'a ClusterMap,
     /// The node's epoch.
     pub epoch: u64,
+    /// Whether no commit is accepted, for epochs do not close.
+    pub stalled: bool,
     /// Where answers and chain signals go.
     pub out: &'a mut Outbox,
     /// Counters.
@@ -108,6 +112,10 @@ pub struct LocalDataManager {
     accept_due: Vec<u16>,
     image: Vec<u8>,
     batch: Vec<u8>,
+    /// Epoch that was told as drained: nothing is committed in it or before any more.
+    pub drained: u64,
+    /// Commits, where somebody wants to know them.
+    journal: Option<Vec<CommittedChange>>,
 }
 
 impl LocalDataManager {
@@ -132,6 +140,8 @@ impl LocalDataManager {
             accept_due: Vec::new(),
             image: Vec::new(),
             batch: Vec::new(),
+            drained: 0,
+            journal: None,
         })
     }
 
@@ -252,6 +262,13 @@ impl LocalDataManager {
     /// Whether writes on any table in `slots` are on their way.
     pub fn has_pending(&self, mut slots: impl Iterator<Item = usize>) -> bool {
         slots.any(|slot| self.pending_of_table.get(slot).is_some_and(|count| *count > 0))
+    }
+
+    /// Epoch of the oldest one-pass write under way; `u64::MAX` for none. The pending writes of a fragment are in the
+    /// order of their epochs.
+    pub fn oldest_unfinished(&self) -> u64 {
+        let oldest = |fragment: &Fragment| fragment.pending.front().map(|pending| pending.version.epoch);
+        self.fragments.iter().flatten().filter_map(oldest).min().unwrap_or(u64::MAX)
     }
 
     /// Fills in the gauges.

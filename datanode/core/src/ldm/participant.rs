@@ -7,7 +7,7 @@ use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, MAX_LOCKS};
 use crate::ldm::outcome::{Known, Outcome, OutcomeState};
 use crate::ldm::resolve;
-use crate::ldm::write::{EXPIRE_EVERY, admit, displace};
+use crate::ldm::write::{EXPIRE_EVERY, admit, assert_rises, displace};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::Role;
 use crate::outbox::{Address, Handle, ReplyTo};
@@ -390,10 +390,16 @@ impl LocalDataManager {
 
     /// Makes the change of a locked row the committed row.
     fn expose_change(&mut self, context: &mut Context<'_>, number: u32, epoch: u64) {
+        if self.journal.is_some() {
+            self.journal_change(context, number, epoch);
+        }
         let lock = self.locks.get_mut(number);
         let (place, row) = (lock.place, lock.row);
         let Some(fragment) = &mut self.fragments[usize::from(place.partition)] else { return };
         let index = &mut fragment.tables[place.table];
+        if !row.is_null() && self.arena.row(row).state() == row_state::HELD {
+            assert_rises(self.arena.row(row).epoch(), epoch);
+        }
         match std::mem::replace(&mut lock.change, Change::None) {
             Change::None => return,
             Change::Put(image) => {

@@ -3,7 +3,7 @@
 
 use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
-use crate::ldm::write::EXPIRE_EVERY;
+use crate::ldm::write::{EXPIRE_EVERY, assert_rises};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::Role;
 use crate::outbox::{Address, Handle};
@@ -227,6 +227,7 @@ impl LocalDataManager {
             };
             self.arena.set_header(prepared.image, &header);
             if !prepared.row.is_null() {
+                assert_rises(self.arena.row(prepared.row).epoch(), epoch);
                 let replaced = index.replace(&mut self.arena, prepared.hash, prepared.row, prepared.image);
                 assert!(replaced, "a prepared row is in the index");
                 self.arena.free(prepared.row);

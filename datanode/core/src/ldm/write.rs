@@ -123,7 +123,9 @@ impl LocalDataManager {
                 }
             }
         }
+        assert!(version.epoch > self.drained, "a write enters epoch {}, which is drained", version.epoch);
         if !decision.row.is_null() {
+            assert_rises(self.arena.row(decision.row).epoch(), version.epoch);
             self.arena.set_state_and_older(decision.row, row_state::LOCKED, lock_of(version.seq));
         }
         let pending = PendingWrite {
@@ -272,6 +274,9 @@ impl LocalDataManager {
 
     /// The write is on both replicas: make it visible and answer.
     fn expose(&mut self, context: &mut Context<'_>, partition: u16, pending: &PendingWrite) {
+        if self.journal.is_some() {
+            self.journal_write(context, partition, pending);
+        }
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         let index = &mut fragment.tables;
         let mut state = OutcomeState::Committed;
@@ -369,6 +374,12 @@ impl LocalDataManager {
     }
 }
 
+/// The epochs of the versions of a row never fall.
+#[inline]
+pub(super) fn assert_rises(before: u64, after: u64) {
+    assert!(before <= after, "a row of epoch {before} is replaced by one of epoch {after}");
+}
+
 /// The queue of a row in this state: of its pending write or of its lock.
 pub(super) fn queue_of<'f>(
     fragment: &'f mut Fragment,
@@ -392,6 +403,9 @@ pub(super) fn admit(
     fragment: &mut Fragment,
     session: Option<(u64, u64)>,
 ) -> Result<(), Refusal> {
+    if context.stalled {
+        return Err((ErrorCode::EpochsStalled, String::new()));
+    }
     if let Some(lane) = fragment.lane.map(|lane| &context.out.lanes[lane]) {
         if lane.link.is_none() {
             return Err((ErrorCode::BackupUnreachable, format!("backup node {}", lane.peer.node)));

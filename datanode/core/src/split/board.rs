@@ -6,7 +6,7 @@ use crate::kernel::CLIENT_FRAME_BYTES;
 use crate::outbox::BACKLOG_PAUSE_BYTES;
 use duet_protocol::frame::MAX_HANDSHAKE_BYTES;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 /// Backlog and largest frame of every link, by slot.
 #[derive(Debug)]
@@ -129,6 +129,7 @@ pub struct SharedEpoch {
 struct EpochGauges {
     epoch: AtomicU64,
     client_epochs: AtomicU64,
+    stalled: AtomicBool,
 }
 
 impl SharedEpoch {
@@ -140,6 +141,16 @@ impl SharedEpoch {
     /// Raises it to at least this.
     pub fn raise(&self, epoch: u64) {
         self.gauges.epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// Whether epochs have not closed for so long that the node accepts no commits.
+    pub(crate) fn is_stalled(&self) -> bool {
+        self.gauges.stalled.load(Ordering::Relaxed)
+    }
+
+    /// Sets whether the node accepts commits.
+    pub(crate) fn set_stalled(&self, stalled: bool) {
+        self.gauges.stalled.store(stalled, Ordering::Relaxed);
     }
 
     /// Takes `epochs` of those by which clients may raise it. False when there are not so many.

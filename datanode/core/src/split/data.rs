@@ -78,6 +78,7 @@ impl Kernel {
             }
             ToData::LinkClosed { link } => self.data_link_closed(link),
             ToData::Install(installation) => self.data_install(now, &installation),
+            ToData::Drain { epoch } => self.part_wants_drained(epoch),
             ToData::Mark { version } => {
                 if let Some(split) = &mut self.split {
                     split.marks[coordinator] = version;
@@ -219,7 +220,10 @@ impl Kernel {
             | SignalType::WriteReply.bit()
             | SignalType::ErrorReply.bit()
             | SignalType::ResolveReply.bit()
-            | SignalType::ScanReply.bit();
+            | SignalType::ScanReply.bit()
+            | SignalType::OpenEpoch.bit()
+            | SignalType::EpochDrained.bit()
+            | SignalType::EpochClosed.bit();
         if frame.types() & FOR_COORDINATORS == 0 {
             return;
         }
@@ -280,11 +284,13 @@ impl Kernel {
             ToCoordinator::PeerFrame { link, frame } => {
                 if let Ok(view) = FrameView::new_checked(&frame) {
                     self.current = Some(frame.clone());
-                    self.peer_signals(link, usize::MAX, view.signals());
+                    self.peer_signals(link, usize::MAX, view.envelope().sender.node, view.signals());
                     self.current = None;
                 }
             }
             ToCoordinator::Transactions { signals } => self.transactions_from_data(&signals),
+            ToCoordinator::Drain { epoch } => self.part_wants_drained(epoch),
+            ToCoordinator::EpochDrained { part, epoch } => self.part_drained(part, epoch),
             ToCoordinator::Measured { part, counters } => {
                 if let Some(split) = &mut self.split {
                     split.counters[part] = *counters;

@@ -4,6 +4,7 @@ use super::SplitKernel;
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 use crate::kernel::Kernel;
 use crate::ldm::ReplicaDigest;
+use crate::ldm::journal::CommittedChange;
 use duet_protocol::error::ErrorCode;
 
 /// A node of one part or of several, for the simulator and for tests.
@@ -168,6 +169,30 @@ impl NodeKernel {
         match self {
             NodeKernel::Whole(kernel) => kernel.is_undecided(partition, position),
             NodeKernel::Split(kernel) => kernel.is_undecided(partition, position),
+        }
+    }
+
+    /// See [`Kernel::closed_epoch`].
+    pub fn closed_epoch(&self) -> u64 {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.closed_epoch(),
+            NodeKernel::Split(kernel) => kernel.closed_epoch(),
+        }
+    }
+
+    /// See [`Kernel::keep_commits`].
+    pub fn keep_commits(&mut self) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.keep_commits(),
+            NodeKernel::Split(kernel) => kernel.keep_commits(),
+        }
+    }
+
+    /// See [`Kernel::take_commits`].
+    pub fn take_commits(&mut self) -> Vec<CommittedChange> {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.take_commits(),
+            NodeKernel::Split(kernel) => kernel.take_commits(),
         }
     }
 

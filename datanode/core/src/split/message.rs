@@ -116,6 +116,11 @@ pub enum ToData {
         /// The signals.
         signals: Section,
     },
+    /// Drain an epoch; answered with [`ToCoordinator::EpochDrained`].
+    Drain {
+        /// The epoch.
+        epoch: u64,
+    },
     /// A newer cluster state; answered with [`ToCoordinator::Installed`].
     Install(Arc<Installation>),
     /// The coordinator has installed this version: what follows is routed by it or a newer one.
@@ -169,6 +174,18 @@ pub enum ToCoordinator {
     Transactions {
         /// The signals.
         signals: Section,
+    },
+    /// Drain an epoch (from coordinator 0); answered with [`ToCoordinator::EpochDrained`].
+    Drain {
+        /// The epoch.
+        epoch: u64,
+    },
+    /// A part has drained an epoch and all before it.
+    EpochDrained {
+        /// Number of the part, coordinators first.
+        part: usize,
+        /// The epoch.
+        epoch: u64,
     },
     /// Counters of a part, coordinators first.
     Measured {

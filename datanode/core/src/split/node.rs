@@ -4,6 +4,7 @@ use super::{Destination, Queue, Shared, ToCoordinator, ToData};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 use crate::kernel::{Kernel, Message};
 use crate::ldm::ReplicaDigest;
+use crate::ldm::journal::CommittedChange;
 use duet_memory::SectionPool;
 use duet_protocol::error::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
@@ -276,6 +277,21 @@ impl SplitKernel {
     /// See [`Kernel::is_undecided`].
     pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
         self.managers.iter().any(|part| part.is_undecided(partition, position))
+    }
+
+    /// See [`Kernel::closed_epoch`].
+    pub fn closed_epoch(&self) -> u64 {
+        self.coordinators[0].closed_epoch()
+    }
+
+    /// See [`Kernel::keep_commits`].
+    pub fn keep_commits(&mut self) {
+        self.managers.iter_mut().for_each(Kernel::keep_commits);
+    }
+
+    /// See [`Kernel::take_commits`]; those of one data part after those of another.
+    pub fn take_commits(&mut self) -> Vec<CommittedChange> {
+        self.managers.iter_mut().flat_map(Kernel::take_commits).collect()
     }
 
     /// See [`Kernel::replica_digests`].

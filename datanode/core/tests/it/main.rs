@@ -1,6 +1,7 @@
 //! Two data nodes, a scripted management node and scripted clients in memory.
 
 mod chain;
+mod epochs;
 mod handshake;
 mod network;
 mod requests;

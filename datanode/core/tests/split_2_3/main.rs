@@ -2,6 +2,8 @@
 
 #[path = "../it/chain.rs"]
 mod chain;
+#[path = "../it/epochs.rs"]
+mod epochs;
 #[path = "../it/handshake.rs"]
 mod handshake;
 #[path = "../it/network.rs"]
