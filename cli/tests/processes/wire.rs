@@ -2,7 +2,7 @@
 
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::layout::TableLayout;
-use duet_protocol::record::{self, ClusterState, RecordKind};
+use duet_protocol::record::ClusterState;
 use duet_protocol::schema::{ColumnType, TableDefinition};
 use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
@@ -123,7 +123,7 @@ impl Wire {
 
     /// Creates the test table on the leading management node. The code of the answer and the table's id.
     pub fn create_table(&mut self, name: &str, request: u8) -> (u16, u32) {
-        let record = record::encode(RecordKind::TableDefinition, 1, &definition(name)).expect("fits");
+        let record = definition(name).to_record().expect("fits");
         let body =
             ChangeDictionary { kind: KIND_CREATE_TABLE.into(), request: [request; 16], ..Default::default() };
         let answer = self.ask(&body, Sections::one(&record)).body::<DictionaryChanged>();

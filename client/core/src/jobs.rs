@@ -6,7 +6,7 @@ use crate::endpoint::{Endpoint, Phase};
 use crate::interface::{MILLISECOND, Nanoseconds, SECOND, Target};
 use crate::wire::Wire;
 use duet_protocol::error::ErrorCode;
-use duet_protocol::record::{ClusterStatus, RecordKind, encode};
+use duet_protocol::record::ClusterStatus;
 use duet_protocol::schema::TableDefinition;
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
@@ -16,8 +16,6 @@ use duet_protocol::signal::fetch_status::FetchStatus;
 use duet_protocol::signal::hello::ROLE_MANAGEMENT;
 use std::collections::VecDeque;
 
-/// Version of the record of a table definition.
-const DEFINITION_VERSION: u16 = 1;
 /// A management node that cannot be reached or does not answer for so long is left for the next one.
 const CONNECT_WITHIN: Nanoseconds = SECOND;
 const STATUS_WITHIN: Nanoseconds = 2 * SECOND;
@@ -230,8 +228,7 @@ impl ClientCore {
         definition: &TableDefinition,
     ) -> JobId {
         let checked = definition.validate().map_err(Error::from).and_then(|()| {
-            encode(RecordKind::TableDefinition, DEFINITION_VERSION, definition)
-                .map_err(|code| Error::new(code, "the definition cannot be encoded"))
+            definition.to_record().map_err(|code| Error::new(code, "the definition cannot be encoded"))
         });
         match checked {
             Ok(record) => self.start_job(now, timeout, Kind::Create, record),

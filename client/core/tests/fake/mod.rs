@@ -11,7 +11,7 @@ use duet_protocol::ids::{Instance, RowVersion, TransactionId, session_id};
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, Member, MemberState,
-    NodeRecord, PartitionView, RecordKind, View, decode,
+    NodeRecord, PartitionView, View,
 };
 use duet_protocol::scan_program::{Aggregation, CompiledScan};
 use duet_protocol::schema::{Table, TableDefinition, TableState};
@@ -268,8 +268,7 @@ impl FakeCluster {
         let mut answer = DictionaryChanged::default();
         let repeated = self.requests.get(&body.request).copied();
         if body.kind.get() == KIND_CREATE_TABLE {
-            let definition: TableDefinition =
-                decode(RecordKind::TableDefinition, 1, signal.section(0)).expect("definition");
+            let definition = TableDefinition::from_record(signal.section(0)).expect("definition");
             let taken = self.state.table_named(&definition.database, &definition.name).is_some();
             match repeated {
                 Some(table) => answer.table = table.into(),
