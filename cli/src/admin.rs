@@ -1,6 +1,7 @@
 //! `duet admin`: how the cluster is, which tables it has, and single rows.
 
 mod row;
+mod schema;
 
 use crate::connection::{Connection, block_on};
 use crate::output::say;
@@ -25,6 +26,8 @@ pub enum AdminCommand {
     Get(row::GetArguments),
     /// Drop a table with all its rows
     Drop(row::DropArguments),
+    /// Add a column to a table, while it is used
+    AddColumn(schema::AddColumnArguments),
 }
 
 /// Options of `duet admin status` and `duet admin tables`.
@@ -55,6 +58,7 @@ pub fn run(command: &AdminCommand) -> Result<()> {
             }
             AdminCommand::Get(arguments) => row::get(arguments).await?,
             AdminCommand::Drop(arguments) => row::drop_table(arguments).await?,
+            AdminCommand::AddColumn(arguments) => schema::add_column(arguments).await?,
             AdminCommand::Tables(arguments) => {
                 let client = arguments.connection.open(TIMEOUT).await?;
                 let tables = client.tables().await?;

@@ -23,8 +23,9 @@ pub use typed::TypedTable;
 use crate::client::{no_table, numbered, row_of, split_name, sum_of, unexpected};
 use crate::input::Input;
 use crate::{
-    Assignment, Batch, ClientBuilder, ClusterStatus, Error, ErrorCode, Expectation, Key, Outcome, Reply,
-    Result, Row, RowValues, RowVersion, RowView, Table, TableDefinition, TransactionId, Value, Written,
+    Assignment, Batch, ClientBuilder, ClusterStatus, Column, Error, ErrorCode, Expectation, Key, Outcome,
+    Reply, Result, Row, RowValues, RowVersion, RowView, Table, TableDefinition, TransactionId, Value,
+    Written,
 };
 use duet_client_core::{
     ClientCore, CloseReason, Command, JobId, JobResult, LinkId, MAX_BATCH_OPERATIONS, Nanoseconds, Target,
@@ -474,6 +475,18 @@ impl Client {
             .ok_or_else(|| Error::new(ErrorCode::TableNotFound, &definition.name))
     }
 
+    /// Adds a column to a table; see [`crate::Client::add_column`].
+    ///
+    /// # Errors
+    /// The codes of a column that cannot be added; `TableNotFound`; or no leading management node could be reached in time.
+    pub fn add_column(&mut self, table: &Table, column: &Column) -> Result<Table> {
+        let job = self.core.add_column(self.now(), 0, table, column);
+        self.job(job)?;
+        self.core
+            .table(table.database(), table.name())
+            .ok_or_else(|| Error::new(ErrorCode::TableNotFound, table.name()))
+    }
+
     /// Drops a table; see [`crate::Client::drop_table`].
     ///
     /// # Errors
@@ -514,7 +527,9 @@ impl Client {
         let job = self.core.fetch_status(self.now(), 0);
         match self.job(job)? {
             JobResult::Status(status) => Ok(*status),
-            JobResult::Created { .. } | JobResult::Dropped | JobResult::Refreshed => Err(unexpected()),
+            JobResult::Created { .. } | JobResult::Changed | JobResult::Dropped | JobResult::Refreshed => {
+                Err(unexpected())
+            }
         }
     }
 }

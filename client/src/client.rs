@@ -3,8 +3,8 @@
 use crate::mapping::checked_definition;
 use crate::shared::{JobRequest, PooledBatch, Shared, lock};
 use crate::{
-    Assignment, Batch, ClientBuilder, ClusterState, ClusterStatus, Error, ErrorCode, Expectation, Key,
-    Outcome, Reply, Result, Row, RowValues, RowVersion, RowView, Scan, Table, TableDefinition, TableRow,
+    Assignment, Batch, ClientBuilder, ClusterState, ClusterStatus, Column, Error, ErrorCode, Expectation,
+    Key, Outcome, Reply, Result, Row, RowValues, RowVersion, RowView, Scan, Table, TableDefinition, TableRow,
     TransactionId, TypedTable, Value, Written,
 };
 use duet_client_core::{JobResult, MAX_BATCH_OPERATIONS};
@@ -317,6 +317,18 @@ impl Client {
         self.table(&name).await
     }
 
+    /// Adds a column at the end of a table, which goes on being read and written meanwhile: rows that exist have the
+    /// column's default, or NULL. The table with the column; handles of the table without it stay good, and what they
+    /// write leaves the column alone.
+    ///
+    /// # Errors
+    /// The codes of a column that cannot be added; `TableNotFound`; or no leading management node could be reached in time.
+    pub async fn add_column(&self, table: &Table, column: Column) -> Result<Table> {
+        let request = JobRequest::AddColumn { table: Table::clone(table), column: Box::new(column) };
+        self.shared().job(request).await?;
+        self.table(&format!("{}.{}", table.database(), table.name())).await
+    }
+
     /// Drops a table, `database.table`, with all its rows.
     ///
     /// # Errors
@@ -405,7 +417,9 @@ impl Client {
     pub async fn status(&self) -> Result<ClusterStatus> {
         match self.shared().job(JobRequest::Status).await? {
             JobResult::Status(status) => Ok(*status),
-            JobResult::Created { .. } | JobResult::Dropped | JobResult::Refreshed => Err(unexpected()),
+            JobResult::Created { .. } | JobResult::Changed | JobResult::Dropped | JobResult::Refreshed => {
+                Err(unexpected())
+            }
         }
     }
 }

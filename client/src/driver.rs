@@ -152,6 +152,7 @@ impl Driver {
         for (request, sender) in jobs {
             let job = match request {
                 JobRequest::CreateTable(definition) => self.core.create_table(now, 0, &definition),
+                JobRequest::AddColumn { table, column } => self.core.add_column(now, 0, &table, &column),
                 JobRequest::DropTable { database, name } => self.core.drop_table(now, 0, &database, &name),
                 JobRequest::Status => self.core.fetch_status(now, 0),
                 JobRequest::Refresh => self.core.refresh(now, 0),

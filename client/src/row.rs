@@ -127,7 +127,13 @@ impl RowValues for Row {
                 format!("the row belongs to table '{}', not to '{}'", self.table.name(), table.name());
             return Err(Error::new(ErrorCode::InvalidRequest, &detail));
         }
-        Ok(Cow::Borrowed(&self.values))
+        // Columns that were added to the table since the row was made.
+        let added = table.definition().columns.get(self.values.len()..).unwrap_or_default();
+        if added.is_empty() {
+            return Ok(Cow::Borrowed(&self.values));
+        }
+        let defaults = added.iter().map(|column| column.default.clone().unwrap_or_default());
+        Ok(Cow::Owned(self.values.iter().cloned().chain(defaults).collect()))
     }
 }
 

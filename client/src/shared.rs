@@ -3,7 +3,7 @@
 use crate::{Error, ErrorCode, Result, Table};
 use duet_client_core::{Batch, JobResult, TransactionHandle};
 use duet_protocol::record::ClusterState;
-use duet_protocol::schema::TableDefinition;
+use duet_protocol::schema::{Column, TableDefinition};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -63,6 +63,7 @@ impl Waiter {
 #[derive(Debug)]
 pub(crate) enum JobRequest {
     CreateTable(Box<TableDefinition>),
+    AddColumn { table: Table, column: Box<Column> },
     DropTable { database: String, name: String },
     Status,
     Refresh,

@@ -5,7 +5,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
     ClusterState, ClusterStatus, LOG_HEADER_BYTES, ManagementCommand, ManagementSnapshot,
-    RECORD_HEADER_BYTES, encode_log_block, read_log,
+    RECORD_HEADER_BYTES, TableChange, encode_log_block, read_log,
 };
 use duet_protocol::schema::TableDefinition;
 
@@ -29,7 +29,7 @@ fn check_raw(bytes: &[u8]) {
 
 /// Puts the payload into an envelope of every kind.
 fn check_payload(payload: &[u8]) {
-    for kind in 0..=6 {
+    for kind in 0..=7 {
         check_all(&envelope(kind, payload));
     }
 }

@@ -21,10 +21,11 @@ pub fn run(bytes: &[u8]) {
 /// Whatever passes the check can be evaluated on any row.
 fn check_scan(table: &FuzzTable, program: &[u8], key: &[u8], image: &[u8]) {
     let Ok(scan) = CompiledScan::new(&table.layout, program) else { return };
-    let _ = scan.matches(key, image);
-    scan.project(key, image, &mut Vec::new());
+    let row = RowView::new(&table.layout, key, image);
+    let _ = scan.matches(row);
+    scan.project(row, &mut Vec::new());
     if let Some(mut aggregation) = Aggregation::new(&scan) {
-        let _ = aggregation.add(key, image);
+        let _ = aggregation.add(row);
         aggregation.finish(|_, _| {});
     }
 }

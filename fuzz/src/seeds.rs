@@ -9,9 +9,10 @@ use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, FinishedRequest, GroupView, JobKind, JobStage,
     LOG_HEADER_BYTES, LogBlock, LogEntry, LogHardState, LogIdentity, LogMembers, LogSnapshot,
     ManagementCommand, ManagementRecord, ManagementSnapshot, ManagementStatus, Member, MemberState,
-    NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, View, encode_log_block,
+    NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, View,
+    encode_log_block,
 };
-use duet_protocol::schema::{Table, TableState};
+use duet_protocol::schema::{Column, ColumnType, Table, TableState};
 use duet_protocol::signal::SignalType;
 use duet_protocol::signal::scan_reply::{ScanRow, push_row};
 use duet_protocol::update::{Assignment, encode_update};
@@ -221,6 +222,15 @@ fn commands(definition: &duet_protocol::schema::TableDefinition) -> Vec<(&'stati
         (
             "command-drop",
             ManagementCommand::DropTable { request, database: "fuzz".into(), name: "fixed".into() },
+        ),
+        (
+            "command-change",
+            ManagementCommand::ChangeTable {
+                request,
+                database: "shop".to_owned(),
+                name: "orders".to_owned(),
+                change: TableChange::AddColumn(Column::new("note", ColumnType::Text).nullable()),
+            },
         ),
         ("command-advance", ManagementCommand::AdvanceJob { request, stage: JobStage::Preparing }),
         (

@@ -61,6 +61,8 @@ error_codes! {
     TableNotActive = 14, retry;
     #[doc = "The dictionary holds as many tables as it may."]
     TooManyTables = 15, fatal;
+    #[doc = "Another schema change of the table is under way; ask again when it has ended."]
+    SchemaChangeUnderway = 19, retry;
 
     #[doc = "The key is not well formed for the table's primary key."]
     InvalidKey = 20, fatal;

@@ -6,6 +6,8 @@
 use crate::key::component_bytes;
 use crate::row::{ColumnCodec, Form, RowError};
 use crate::schema::{Column, ColumnType, MAX_VALUE_BYTES, PrimaryKeyOrder, SchemaError, TableDefinition};
+use crate::value::AsValue;
+use std::sync::Arc;
 
 /// Where a column lies.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,6 +37,8 @@ pub(crate) enum Place {
 pub(crate) struct ColumnLayout {
     pub(crate) codec: ColumnCodec,
     pub(crate) place: Place,
+    /// The bytes of its default as they lie in a value image; `None` for NULL.
+    pub(crate) default: Option<Arc<[u8]>>,
 }
 
 /// A component of the primary key.
@@ -76,7 +80,7 @@ pub struct TableLayout {
     pub(crate) fixed_checked: Vec<u16>,
     /// Indexes of the variable columns, ascending; the position is the variable part.
     pub(crate) variable: Vec<u16>,
-    /// The null bits that may be set, by byte.
+    /// The null bits that may be set, by byte; the fixed part follows the null bits.
     pub(crate) nullable_bits: Vec<u8>,
     /// Where the end offsets of the variable parts begin: after null bits and fixed part.
     pub(crate) ends_start: usize,
@@ -137,6 +141,15 @@ fn longest_variable_part(column_type: ColumnType) -> usize {
         | ColumnType::Timestamp
         | ColumnType::Boolean => 0,
     }
+}
+
+/// The bytes of a column's default; none where it is NULL or there is none.
+fn encoded_default(codec: &ColumnCodec, column: &Column) -> Option<Arc<[u8]>> {
+    let value = column.default.as_ref()?.as_value();
+    let cell = codec.cell_of(&value).ok().flatten()?;
+    let mut bytes = Vec::new();
+    cell.append(codec.form, &mut bytes);
+    Some(bytes.into())
 }
 
 impl TableLayout {
@@ -212,7 +225,8 @@ impl TableLayout {
                 self.nullable_bits[usize::from(null_bit) / 8] |= u8::from(codec.nullable) << (null_bit % 8);
                 null_bit += 1;
             }
-            self.columns.push(ColumnLayout { codec, place });
+            let default = encoded_default(&codec, column);
+            self.columns.push(ColumnLayout { codec, place, default });
         }
     }
 
@@ -260,6 +274,19 @@ impl TableLayout {
     #[must_use]
     pub fn smallest_value_bytes(&self) -> usize {
         self.variable_start
+    }
+
+    /// Length of the value image of a row whose columns all have their defaults, in bytes.
+    pub(crate) fn default_bytes(&self) -> usize {
+        let longest =
+            |index: &u16| self.columns[usize::from(*index)].default.as_ref().map_or(0, |bytes| bytes.len());
+        self.variable_start + self.variable.iter().map(longest).sum::<usize>()
+    }
+
+    /// Where the fixed part begins.
+    #[inline(always)]
+    pub(crate) fn fixed_start(&self) -> usize {
+        self.nullable_bits.len()
     }
 
     /// The rules and place of a column.

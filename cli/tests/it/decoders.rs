@@ -271,10 +271,11 @@ fn damaged_scan_programs() {
         let Ok(scan) = CompiledScan::new(&layout, &damaged) else { continue };
         accepted += 1;
         for (key, image) in [(&key, &image), (&random.damage(&key), &random.damage(&image))] {
-            let _ = scan.matches(key, image);
-            scan.project(key, image, &mut Vec::new());
+            let row = duet_protocol::row::RowView::new(&layout, key, image);
+            let _ = scan.matches(row);
+            scan.project(row, &mut Vec::new());
             if let Some(mut aggregation) = Aggregation::new(&scan) {
-                let _ = aggregation.add(key, image);
+                let _ = aggregation.add(row);
                 aggregation.finish(|_, _| {});
             }
         }

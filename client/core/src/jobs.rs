@@ -1,15 +1,17 @@
 //! Requests to management nodes: schema changes and status; and the wait for a fresh map.
 
-use crate::Error;
 use crate::core::{ClientCore, NEEDED_FOR};
 use crate::endpoint::{Endpoint, Phase};
 use crate::interface::{MILLISECOND, Nanoseconds, SECOND, Target};
 use crate::wire::Wire;
+use crate::{Error, Table};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::record::ClusterStatus;
-use duet_protocol::schema::TableDefinition;
+use duet_protocol::record::{ClusterStatus, TableChange};
+use duet_protocol::schema::{self, Column, TableDefinition};
 use duet_protocol::signal::Sections;
-use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
+use duet_protocol::signal::change_dictionary::{
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+};
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::fetch_status::FetchStatus;
@@ -36,6 +38,8 @@ pub enum JobResult {
         /// Its id.
         table: u32,
     },
+    /// The table is changed, and its newest form in the map.
+    Changed,
     /// The table is dropped and gone from the map.
     Dropped,
     /// How the cluster is.
@@ -47,6 +51,7 @@ pub enum JobResult {
 #[derive(Debug, PartialEq)]
 enum Kind {
     Create,
+    Change,
     Drop,
     Status,
     Refresh { answers: u64 },
@@ -57,6 +62,8 @@ struct Job {
     id: JobId,
     kind: Kind,
     body: Vec<u8>,
+    /// Second section of the request.
+    change: Vec<u8>,
     identity: [u8; 16],
     deadline: Nanoseconds,
     next_at: Nanoseconds,
@@ -199,13 +206,14 @@ impl Job {
     fn send(&self, now: Nanoseconds, wire: &mut Wire, index: usize, id: u64) {
         let kind = match self.kind {
             Kind::Create => KIND_CREATE_TABLE,
+            Kind::Change => KIND_CHANGE_TABLE,
             Kind::Drop => KIND_DROP_TABLE,
             Kind::Status => return wire.send_own(now, index, id, &FetchStatus::default(), Sections::none()),
             Kind::Refresh { .. } => return,
         };
         let body =
             ChangeDictionary { kind: kind.into(), request: self.identity, ..ChangeDictionary::default() };
-        wire.send_own(now, index, id, &body, Sections::one(&self.body));
+        wire.send_own(now, index, id, &body, Sections::two(&self.body, &self.change));
     }
 }
 
@@ -247,6 +255,44 @@ impl ClientCore {
         self.start_job(now, timeout, Kind::Drop, format!("{database}.{name}").into_bytes())
     }
 
+    /// Changes a table that exists. The job ends when all data nodes have the change and this client's map shows it.
+    pub fn change_table(
+        &mut self,
+        now: Nanoseconds,
+        timeout: Nanoseconds,
+        database: &str,
+        name: &str,
+        change: &TableChange,
+    ) -> JobId {
+        let record = match change.to_record() {
+            Ok(record) => record,
+            Err(code) => return self.failed_job(Error::new(code, "the change cannot be encoded")),
+        };
+        let id = self.start_job(now, timeout, Kind::Change, format!("{database}.{name}").into_bytes());
+        if let Some(job) = self.jobs.list.iter_mut().find(|job| job.id == id) {
+            job.change = record;
+        }
+        id
+    }
+
+    /// Adds a column at the end of a table that exists: rows that exist have its default, or NULL. Handles of the table's
+    /// earlier versions stay good.
+    pub fn add_column(
+        &mut self,
+        now: Nanoseconds,
+        timeout: Nanoseconds,
+        table: &Table,
+        column: &Column,
+    ) -> JobId {
+        // As this client knows the table: what is wrong with the column itself has a code of its own.
+        let mut changed = schema::Table::created(table.id(), 1, table.definition().clone());
+        if let Err(error) = changed.begin_column(column.clone()) {
+            return self.failed_job(error.into());
+        }
+        let change = TableChange::AddColumn(column.clone());
+        self.change_table(now, timeout, table.database(), table.name(), &change)
+    }
+
     /// Asks a management node how the cluster is.
     pub fn fetch_status(&mut self, now: Nanoseconds, timeout: Nanoseconds) -> JobId {
         self.start_job(now, timeout, Kind::Status, Vec::new())
@@ -286,6 +332,7 @@ impl ClientCore {
             id,
             kind,
             body,
+            change: Vec::new(),
             identity: self.random.identity(&self.configuration.process),
             deadline: now.saturating_add(timeout),
             next_at: now,
@@ -338,6 +385,9 @@ impl ClientCore {
                 }
                 (Kind::Drop, Some((shown, _))) if version >= shown => {
                     job.result = Some(Ok(JobResult::Dropped));
+                }
+                (Kind::Change, Some((shown, _))) if version >= shown => {
+                    job.result = Some(Ok(JobResult::Changed));
                 }
                 (_, Some((shown, table))) if version >= shown => {
                     job.result = Some(Ok(JobResult::Created { table }));

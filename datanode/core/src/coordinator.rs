@@ -3,12 +3,13 @@
 
 use crate::interface::LinkId;
 use crate::ldm::{Context, Job, LocalDataManager};
-use crate::map::{ClusterMap, LocalTable, Role};
+use crate::map::{ClusterMap, Role};
 use crate::outbox::{BACKLOG_PAUSE_BYTES, BACKLOG_REFUSE_BYTES, ReplyTo};
 use crate::transaction::Transactions;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::session_id;
+use duet_protocol::layout::TableLayout;
 use duet_protocol::schema::TableState;
 use duet_protocol::signal::read::Read;
 use duet_protocol::signal::resolve::Resolve;
@@ -311,8 +312,19 @@ fn forward_parts(id: u64) -> (u8, u32, u32) {
     ((id >> 56) as u8, (id >> 32) as u32 & FORWARD_GENERATIONS, id as u32)
 }
 
-/// The table that a request of the frame was for, with its slot: the next one is mostly for the same.
-type Latest<'m> = Option<(usize, &'m LocalTable)>;
+/// A table in the version that a request names.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Named<'m> {
+    /// Its slot.
+    pub(crate) slot: usize,
+    id: u32,
+    version: u16,
+    /// The layout of that version.
+    pub(crate) layout: &'m TableLayout,
+}
+
+/// The table that a request of the frame was for: the next one is mostly for the same.
+type Latest<'m> = Option<Named<'m>>;
 
 /// As [`table_of`], beginning with the table found last.
 #[inline(always)]
@@ -321,24 +333,21 @@ fn table_again<'m>(
     latest: &mut Latest<'m>,
     id: u32,
     version: u16,
-) -> Result<(usize, &'m LocalTable), Route> {
-    if let Some((slot, table)) = *latest
-        && table.id == id
-        && table.version == version
+) -> Result<Named<'m>, Route> {
+    if let Some(named) = *latest
+        && named.id == id
+        && named.version == version
     {
-        return Ok((slot, table));
+        return Ok(named);
     }
     let found = table_of(context, id, version)?;
     *latest = Some(found);
     Ok(found)
 }
 
-/// Table by id and version, if it can be read and written.
-pub(crate) fn table_of<'m>(
-    context: &Context<'m>,
-    id: u32,
-    version: u16,
-) -> Result<(usize, &'m LocalTable), Route> {
+/// Table by id and version, if it can be read and written. Every version that the table ever had will do, and the next one
+/// from the moment at which this node knows of it (counterexample 37).
+pub(crate) fn table_of<'m>(context: &Context<'m>, id: u32, version: u16) -> Result<Named<'m>, Route> {
     if !context.map.is_serving() {
         return Err(Route::Refused(ErrorCode::NotServing, String::new()));
     }
@@ -349,13 +358,13 @@ pub(crate) fn table_of<'m>(
     if table.state != TableState::Active {
         return Err(Route::Refused(ErrorCode::TableNotActive, format!("table {id}")));
     }
-    if table.version != version {
+    let Some(layout) = table.layouts.of(version) else {
         return Err(Route::Refused(
             ErrorCode::TableVersionMismatch,
             format!("table {id} has version {}", table.version),
         ));
-    }
-    Ok((slot, table))
+    };
+    Ok(Named { slot, id, version, layout })
 }
 
 /// Checks a read or write completely and finds its place.
@@ -368,13 +377,13 @@ fn route<'m>(context: &Context<'m>, latest: &mut Latest<'m>, signal: &SignalView
             None => Err(Route::Refused(ErrorCode::InvalidRequest, String::new())),
         },
     };
-    let (slot, table) = match checked {
+    let Named { slot, layout, .. } = match checked {
         Ok(found) => found,
         Err(refused) => return refused,
     };
     let key = signal.section(0);
     let hash = key_hash(key);
-    let partition = context.map.partition_of(table.layout.partition_hash_from(key, hash));
+    let partition = context.map.partition_of(layout.partition_hash_from(key, hash));
     match context.map.partitions[usize::from(partition)].role {
         Role::Primary { .. } => Route::Here { partition, table: slot, hash },
         Role::Backup { primary } | Role::Elsewhere { primary } => Route::Node { node: primary },
@@ -387,18 +396,18 @@ fn check_write<'m>(
     latest: &mut Latest<'m>,
     signal: &SignalView<'_>,
     write: &Write,
-) -> Result<(usize, &'m LocalTable), Route> {
-    let (slot, table) = table_again(context, latest, write.table.get(), write.table_version.get())?;
+) -> Result<Named<'m>, Route> {
+    let named = table_again(context, latest, write.table.get(), write.table_version.get())?;
+    let layout = named.layout;
     let row_error = |code, error: duet_protocol::row::RowError| Route::Refused(code, error.to_string());
-    table.layout.validate_key(signal.section(0)).map_err(|error| row_error(ErrorCode::InvalidKey, error))?;
+    layout.validate_key(signal.section(0)).map_err(|error| row_error(ErrorCode::InvalidKey, error))?;
     let value = signal.section(1);
     match write.operation {
         OPERATION_INSERT | OPERATION_UPSERT => {
-            table.layout.validate_value(value).map_err(|error| row_error(ErrorCode::InvalidRow, error))?;
+            layout.validate_value(value).map_err(|error| row_error(ErrorCode::InvalidRow, error))?;
         }
         OPERATION_UPDATE => {
-            validate_update(&table.layout, value)
-                .map_err(|error| row_error(ErrorCode::InvalidUpdate, error))?;
+            validate_update(layout, value).map_err(|error| row_error(ErrorCode::InvalidUpdate, error))?;
         }
         OPERATION_DELETE if value.is_empty() => {}
         _ => {
@@ -408,11 +417,11 @@ fn check_write<'m>(
             ));
         }
     }
-    Ok((slot, table))
+    Ok(named)
 }
 
 fn route_scan(context: &Context<'_>, body: &Scan) -> Route {
-    let (slot, _) = match table_of(context, body.table.get(), body.table_version.get()) {
+    let Named { slot, .. } = match table_of(context, body.table.get(), body.table_version.get()) {
         Ok(found) => found,
         Err(refused) => return refused,
     };

@@ -4,7 +4,8 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::bucket_of;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::ClusterState;
-use duet_protocol::schema::TableState;
+use duet_protocol::row::TableLayouts;
+use duet_protocol::schema::{SchemaError, Table, TableState};
 use rustc_hash::FxHashMap;
 
 /// Role of this node for a partition.
@@ -43,12 +44,47 @@ pub struct PartitionInfo {
 pub struct LocalTable {
     /// Table id.
     pub id: u32,
-    /// Version.
+    /// Version in the dictionary. Requests and rows may follow any from the first to the newest of `layouts`.
     pub version: u16,
     /// State in the dictionary.
     pub state: TableState,
-    /// Compiled schema.
-    pub layout: TableLayout,
+    /// The schema of all versions, compiled.
+    pub layouts: TableLayouts,
+}
+
+impl LocalTable {
+    fn new(table: &Table) -> Result<LocalTable, SchemaError> {
+        let mut layouts = TableLayouts::default();
+        layouts.extend(table)?;
+        Ok(LocalTable { id: table.id, version: table.version, state: table.state, layouts })
+    }
+
+    /// The layout for what does not differ between versions: keys.
+    #[inline]
+    pub fn layout(&self) -> &TableLayout {
+        self.layouts.of_row(1)
+    }
+
+    /// The image of a row in the version that a request names, and that version: as it lies there where it may, else in
+    /// `scratch`.
+    #[inline]
+    pub fn image_for<'i>(
+        &self,
+        image: &'i [u8],
+        stored: u16,
+        wanted: u16,
+        scratch: &'i mut Vec<u8>,
+    ) -> (&'i [u8], u16) {
+        if stored == wanted {
+            return (image, stored);
+        }
+        scratch.clear();
+        match self.layouts.convert(image, stored, wanted, scratch) {
+            Ok(()) => (scratch, wanted),
+            // Rows were checked before they were stored.
+            Err(_) => (image, stored),
+        }
+    }
 }
 
 /// The installed cluster state.
@@ -82,14 +118,15 @@ impl ClusterMap {
         record: Vec<u8>,
         node: u32,
     ) -> Result<Vec<usize>, ErrorCode> {
-        let mut added = Vec::new();
+        let mut prepared = Vec::new();
         for table in &state.tables {
             let slot = self.slots.get(&table.id).copied();
-            let layout = match slot {
-                Some(_) => None,
-                None => Some(TableLayout::new(&table.definition).map_err(|_| ErrorCode::InvalidSchema)?),
+            let known = slot.and_then(|slot| self.tables[slot as usize].as_ref());
+            let local = match known {
+                Some(known) if known.layouts.newest() >= table.newest_version() => None,
+                Some(_) | None => Some(LocalTable::new(table).map_err(|_| ErrorCode::InvalidSchema)?),
             };
-            added.push((slot, layout));
+            prepared.push((slot, local));
         }
         let mut removed = Vec::new();
         for (slot, entry) in self.tables.iter_mut().enumerate() {
@@ -100,16 +137,15 @@ impl ClusterMap {
                 removed.push(slot);
             }
         }
-        for (table, (slot, layout)) in state.tables.iter().zip(added) {
-            match (slot, layout) {
-                (Some(slot), _) => {
+        for (table, (slot, local)) in state.tables.iter().zip(prepared) {
+            match (slot, local) {
+                (Some(slot), Some(local)) => self.tables[slot as usize] = Some(local),
+                (Some(slot), None) => {
                     if let Some(local) = &mut self.tables[slot as usize] {
-                        local.state = table.state;
+                        (local.state, local.version) = (table.state, table.version);
                     }
                 }
-                (None, Some(layout)) => {
-                    let local =
-                        LocalTable { id: table.id, version: table.version, state: table.state, layout };
+                (None, Some(local)) => {
                     let free = (0..self.tables.len())
                         .find(|slot| self.tables[*slot].is_none() && !removed.contains(slot));
                     let slot = free.unwrap_or(self.tables.len());

@@ -711,19 +711,19 @@ fn check_operation(
     body: &Operate,
 ) -> Result<(u16, u32), (ErrorCode, String)> {
     let found = table_of(context, body.table.get(), body.table_version.get());
-    let (_, table) = found.map_err(|route| match route {
+    let named = found.map_err(|route| match route {
         Route::Refused(code, detail) => (code, detail),
         Route::Here { .. } | Route::Node { .. } => (ErrorCode::Internal, String::new()),
     })?;
+    let layout = named.layout;
     let (key, value) = (signal.section(0), signal.section(1));
-    table.layout.validate_key(key).map_err(|error| (ErrorCode::InvalidKey, error.to_string()))?;
+    layout.validate_key(key).map_err(|error| (ErrorCode::InvalidKey, error.to_string()))?;
     match body.operation {
         OPERATION_INSERT | OPERATION_UPSERT => {
-            table.layout.validate_value(value).map_err(|error| (ErrorCode::InvalidRow, error.to_string()))?;
+            layout.validate_value(value).map_err(|error| (ErrorCode::InvalidRow, error.to_string()))?;
         }
         OPERATION_UPDATE => {
-            validate_update(&table.layout, value)
-                .map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))?;
+            validate_update(layout, value).map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))?;
         }
         OPERATION_DELETE | OPERATION_READ | OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE
             if value.is_empty() => {}
@@ -732,6 +732,6 @@ fn check_operation(
         }
     }
     let hash = key_hash(key);
-    let partition = context.map.partition_of(table.layout.partition_hash_from(key, hash));
+    let partition = context.map.partition_of(layout.partition_hash_from(key, hash));
     Ok((partition, primary_of(context, partition)))
 }

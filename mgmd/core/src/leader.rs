@@ -77,7 +77,8 @@ impl ManagementNode {
                     (JobKind::DropTable, JobStage::Preparing) => {
                         report.body.drained_version.get() >= job.version
                     }
-                    (JobKind::CreateTable, _) | (JobKind::DropTable, JobStage::Completing) => {
+                    (JobKind::CreateTable | JobKind::AddColumn, _)
+                    | (JobKind::DropTable, JobStage::Completing) => {
                         report.body.state_version.get() >= job.version
                     }
                 })

@@ -15,6 +15,7 @@ mod placement;
 mod protobuf_guard;
 mod requests;
 mod status;
+mod tables;
 
 pub use interface::{
     CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, ManagementPeer,

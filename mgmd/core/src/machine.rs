@@ -57,8 +57,11 @@ pub(crate) enum Applied {
 /// The replicated state.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Machine {
-    content: ManagementSnapshot,
+    pub(crate) content: ManagementSnapshot,
 }
+
+/// Why a change is refused: the code and a detail.
+pub(crate) type Refusal = (ErrorCode, String);
 
 impl Machine {
     /// The state with which a cluster begins.
@@ -144,6 +147,12 @@ impl Machine {
                     self.repeated(&request).map_or_else(|| self.drop_table(request, &database, &name), Ok);
                 job_outcome(request, result)
             }
+            ManagementCommand::ChangeTable { request, database, name, change } => {
+                let result = self
+                    .repeated(&request)
+                    .map_or_else(|| self.change_table(request, &database, &name, change), Ok);
+                job_outcome(request, result)
+            }
             ManagementCommand::AdvanceJob { request, stage } => self.advance_job(&request, stage),
             ManagementCommand::SetManagement { management } => {
                 if self.content.state.management != management {
@@ -207,11 +216,7 @@ impl Machine {
         self.job(request).map(|job| Applied::JobRunning { request: job.request })
     }
 
-    fn create_table(
-        &mut self,
-        request: [u8; 16],
-        definition: TableDefinition,
-    ) -> Result<Applied, (ErrorCode, String)> {
+    fn create_table(&mut self, request: [u8; 16], definition: TableDefinition) -> Result<Applied, Refusal> {
         definition.validate().map_err(|error| (ErrorCode::InvalidSchema, error.to_string()))?;
         self.room_for_job()?;
         let state = &mut self.content.state;
@@ -243,46 +248,47 @@ impl Machine {
         Err((ErrorCode::TooManyTables, format!("the dictionary would exceed {MAX_STATE_BYTES} bytes")))
     }
 
-    fn drop_table(
-        &mut self,
-        request: [u8; 16],
-        database: &str,
-        name: &str,
-    ) -> Result<Applied, (ErrorCode, String)> {
+    fn drop_table(&mut self, request: [u8; 16], database: &str, name: &str) -> Result<Applied, Refusal> {
         self.room_for_job()?;
-        let state = &mut self.content.state;
+        let state = &self.content.state;
         let full_name = || format!("{database}.{name}");
         let Some(id) = state.table_named(database, name).map(|table| table.id) else {
             return Err((ErrorCode::TableNotFound, full_name()));
         };
-        match state.tables.iter_mut().find(|table| table.id == id) {
-            Some(table) if table.state == TableState::Active => table.state = TableState::Dropping,
-            Some(_) | None => return Err((ErrorCode::TableNotActive, full_name())),
+        if state.tables.iter().any(|table| table.id == id && table.state != TableState::Active) {
+            return Err((ErrorCode::TableNotActive, full_name()));
+        }
+        self.refuse_second_job(id, full_name)?;
+        let state = &mut self.content.state;
+        for table in state.tables.iter_mut().filter(|table| table.id == id) {
+            table.state = TableState::Dropping;
         }
         state.version += 1;
         self.start_job(request, JobKind::DropTable, id);
         Ok(Applied::JobRunning { request })
     }
 
-    fn room_for_job(&self) -> Result<(), (ErrorCode, String)> {
+    pub(crate) fn room_for_job(&self) -> Result<(), Refusal> {
         if self.content.jobs.len() < MAX_JOBS {
             return Ok(());
         }
         Err((ErrorCode::Overloaded, format!("{MAX_JOBS} schema changes are under way")))
     }
 
-    fn start_job(&mut self, request: [u8; 16], kind: JobKind, table: u32) {
+    pub(crate) fn start_job(&mut self, request: [u8; 16], kind: JobKind, table: u32) {
         let version = self.content.state.version;
         self.content.jobs.push(SchemaJob { request, kind, stage: JobStage::Preparing, table, version });
     }
 
     fn advance_job(&mut self, request: &[u8; 16], stage: JobStage) -> Applied {
-        let content = &mut self.content;
-        let Some(position) =
-            content.jobs.iter().position(|job| job.request == *request && job.stage == stage)
-        else {
+        let mut jobs = self.content.jobs.iter();
+        let Some(position) = jobs.position(|job| job.request == *request && job.stage == stage) else {
             return Applied::Other;
         };
+        if stage == JobStage::Preparing {
+            self.activate(&self.content.jobs[position].clone());
+        }
+        let content = &mut self.content;
         let job = &mut content.jobs[position];
         match stage {
             JobStage::Preparing => {
@@ -295,6 +301,7 @@ impl Machine {
                         }
                     }
                     JobKind::DropTable => content.state.tables.retain(|candidate| candidate.id != table),
+                    JobKind::AddColumn => {}
                 }
                 content.state.version += 1;
                 job.stage = JobStage::Completing;
@@ -323,6 +330,6 @@ fn buckets_of(configuration: &ClusterConfiguration) -> Vec<u16> {
     ClusterState::deal_buckets(configuration.partitions)
 }
 
-fn job_outcome(request: [u8; 16], result: Result<Applied, (ErrorCode, String)>) -> Applied {
+fn job_outcome(request: [u8; 16], result: Result<Applied, Refusal>) -> Applied {
     result.unwrap_or_else(|(code, detail)| Applied::JobRefused { request, code, detail })
 }

@@ -7,9 +7,11 @@ use crate::node::{ManagementNode, Report, is_fresh};
 use crate::placement::MAX_LANES;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
-use duet_protocol::record::{FinishedRequest, ManagementCommand};
+use duet_protocol::record::{FinishedRequest, ManagementCommand, TableChange};
 use duet_protocol::schema::TableDefinition;
-use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
+use duet_protocol::signal::change_dictionary::{
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+};
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::cluster_status::ClusterStatusSignal;
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
@@ -280,7 +282,7 @@ impl ManagementNode {
             wait(&mut self.waiters.changes, request, link, signal.request_id()).map_err(bare)?;
             return Ok(None);
         }
-        let command = change_command(body, signal.section(0))?;
+        let command = change_command(body, signal.section(0), signal.section(1))?;
         if self.machine.state().view.number == 0 {
             return Err((ErrorCode::NotServing, "not all data nodes have joined yet".to_owned()));
         }
@@ -394,7 +396,11 @@ fn text(bytes: &[u8], limit: usize, what: &str) -> Result<String, Refusal> {
     std::str::from_utf8(bytes).map(str::to_owned).map_err(|_| invalid("not UTF-8"))
 }
 
-fn change_command(body: &ChangeDictionary, section: &[u8]) -> Result<ManagementCommand, Refusal> {
+fn change_command(
+    body: &ChangeDictionary,
+    section: &[u8],
+    change: &[u8],
+) -> Result<ManagementCommand, Refusal> {
     let request = body.request;
     if request == [0; 16] {
         return Err((ErrorCode::InvalidRequest, "the request has no identity".to_owned()));
@@ -412,12 +418,28 @@ fn change_command(body: &ChangeDictionary, section: &[u8]) -> Result<ManagementC
             Ok(ManagementCommand::CreateTable { request, definition })
         }
         KIND_DROP_TABLE => {
-            let full_name = text(section, MAX_NAME_BYTES, "the table's name")?;
-            let Some((database, name)) = full_name.split_once('.') else {
-                return Err((ErrorCode::InvalidRequest, "a table is named as database.table".to_owned()));
-            };
-            Ok(ManagementCommand::DropTable { request, database: database.to_owned(), name: name.to_owned() })
+            let (database, name) = table_name(section)?;
+            Ok(ManagementCommand::DropTable { request, database, name })
+        }
+        KIND_CHANGE_TABLE => {
+            let (database, name) = table_name(section)?;
+            if change.len() > MAX_DEFINITION_BYTES {
+                let detail = format!("the change has more than {MAX_DEFINITION_BYTES} bytes");
+                return Err((ErrorCode::InvalidSchema, detail));
+            }
+            let change = TableChange::from_record(change)
+                .map_err(|code| (ErrorCode::InvalidSchema, format!("the change cannot be read: {code}")))?;
+            Ok(ManagementCommand::ChangeTable { request, database, name, change })
         }
         other => Err((ErrorCode::InvalidRequest, format!("there is no schema change of kind {other}"))),
+    }
+}
+
+/// Database and table of a `database.table`.
+fn table_name(section: &[u8]) -> Result<(String, String), Refusal> {
+    let full_name = text(section, MAX_NAME_BYTES, "the table's name")?;
+    match full_name.split_once('.') {
+        Some((database, name)) => Ok((database.to_owned(), name.to_owned())),
+        None => Err((ErrorCode::InvalidRequest, "a table is named as database.table".to_owned())),
     }
 }

@@ -204,7 +204,9 @@ impl ClusterState {
                 (1..=4).contains(&partition.replicas.len())
                     && partition.replicas.iter().all(|node| self.view.member(*node).is_some())
             })
-            && self.tables.iter().all(|table| table.indexes.len() == table.definition.indexes.len());
+            && self.tables.iter().all(|table| {
+                table.indexes.len() == table.definition.indexes.len() && table.has_sound_versions()
+            });
         if sound { Ok(()) } else { Err(ErrorCode::InvalidConfiguration) }
     }
 

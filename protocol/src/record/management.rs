@@ -2,13 +2,16 @@
 
 use crate::error::ErrorCode;
 use crate::record::{ClusterState, ManagementRecord, RecordKind, decode, encode};
-use crate::schema::TableDefinition;
+use crate::schema::{Column, TableDefinition};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ManagementCommand`] record.
 const COMMAND_VERSION: u16 = 3;
 /// Version of the [`ManagementSnapshot`] record.
 const SNAPSHOT_VERSION: u16 = 3;
+
+/// Version of the [`TableChange`] record.
+const TABLE_CHANGE_VERSION: u16 = 1;
 
 /// A change of the replicated state, as proposed by the leader and applied by everyone in the same order.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -48,6 +51,17 @@ pub enum ManagementCommand {
         /// Name of the table.
         name: String,
     },
+    /// Start the job that changes a table.
+    ChangeTable {
+        /// Random identity of the request.
+        request: [u8; 16],
+        /// Database of the table.
+        database: String,
+        /// Name of the table.
+        name: String,
+        /// What is changed.
+        change: TableChange,
+    },
     /// Every member of the view has done what this stage of the job waits for.
     AdvanceJob {
         /// The job's request.
@@ -80,6 +94,31 @@ impl ManagementCommand {
     }
 }
 
+/// A change of a table that exists.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
+pub enum TableChange {
+    /// Adds a column at the end.
+    AddColumn(Column),
+}
+
+impl TableChange {
+    /// Encodes as a record.
+    ///
+    /// # Errors
+    /// See [`encode`].
+    pub fn to_record(&self) -> Result<Vec<u8>, ErrorCode> {
+        encode(RecordKind::TableChange, TABLE_CHANGE_VERSION, self)
+    }
+
+    /// Decodes a record; whether the change makes sense is for the table to say.
+    ///
+    /// # Errors
+    /// See [`decode`].
+    pub fn from_record(bytes: &[u8]) -> Result<TableChange, ErrorCode> {
+        decode(RecordKind::TableChange, TABLE_CHANGE_VERSION, bytes)
+    }
+}
+
 /// What a schema job does.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
@@ -87,12 +126,15 @@ pub enum JobKind {
     CreateTable,
     /// It drops a table.
     DropTable,
+    /// It adds a column to a table.
+    AddColumn,
 }
 
 /// What a schema job waits for.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStage {
-    /// Create: all members have prepared the table. Drop: no member works on the table any more.
+    /// Create, add column: all members have prepared the table, or its next version. Drop: no member works on the table
+    /// any more.
     Preparing,
     /// All members have installed the final state.
     Completing,

@@ -25,7 +25,9 @@ pub use log::{
     LOG_HEADER_BYTES, LogBlock, LogContents, LogEntry, LogError, LogHardState, LogIdentity, LogMembers,
     LogSnapshot, encode_log_block, read_log,
 };
-pub use management::{FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob};
+pub use management::{
+    FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob, TableChange,
+};
 
 use crate::error::ErrorCode;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
@@ -56,6 +58,8 @@ pub enum RecordKind {
     ManagementCommand = 4,
     /// A snapshot of the management nodes' state machine.
     ManagementSnapshot = 5,
+    /// A [`TableChange`].
+    TableChange = 6,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

@@ -12,9 +12,11 @@ pub(crate) mod strategies;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod version;
 mod view;
 
 pub(crate) use cell::{Cell, Form};
 pub(crate) use codec::ColumnCodec;
 pub use error::RowError;
+pub use version::TableLayouts;
 pub use view::RowView;

@@ -21,6 +21,12 @@ impl<'a> RowView<'a> {
         Self { layout, key, value }
     }
 
+    /// The layout that the value image follows.
+    #[must_use]
+    pub const fn layout(&self) -> &'a TableLayout {
+        self.layout
+    }
+
     /// The encoded key.
     #[must_use]
     pub const fn key(&self) -> &'a [u8] {

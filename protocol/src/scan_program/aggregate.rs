@@ -10,7 +10,7 @@ use super::slot::{Reader, Slot};
 use super::{MAX_GROUP_BYTES, ScanError, constant};
 use crate::hash::key_hash;
 use crate::layout::TableLayout;
-use crate::row::Form;
+use crate::row::{Form, RowView};
 use crate::schema::{Column, ColumnType};
 
 /// Most digits of a sum.
@@ -118,7 +118,7 @@ impl CompiledAggregate {
     }
 
     fn start<'r>(&self) -> Partial<'r> {
-        match (self.function, self.reader.map(|reader| reader.form)) {
+        match (self.function, self.reader.as_ref().map(|reader| reader.form)) {
             (Function::Count, _) => Partial::Count(0),
             (Function::Sum, Some(Form::Float | Form::Double)) => Partial::Double(None),
             (Function::Sum, _) => Partial::Integer(None),
@@ -273,7 +273,7 @@ pub struct Aggregation<'s, 'r> {
     bytes: usize,
 }
 
-impl<'s, 'r> Aggregation<'s, 'r> {
+impl<'s: 'r, 'r> Aggregation<'s, 'r> {
     /// No rows yet; `None` when the program wants rows.
     #[must_use]
     pub fn new(scan: &'s CompiledScan<'s, 's>) -> Option<Aggregation<'s, 'r>> {
@@ -296,11 +296,10 @@ impl<'s, 'r> Aggregation<'s, 'r> {
     /// # Errors
     /// When a sum overflows, or the group columns are too long.
     #[inline]
-    pub fn add(&mut self, key: &'r [u8], value: &'r [u8]) -> Result<usize, ScanError> {
-        let layout = self.scan.layout;
+    pub fn add(&mut self, row: RowView<'r>) -> Result<usize, ScanError> {
         self.image.clear();
         if let Some(columns) = &self.scan.columns {
-            columns.append_canonical(layout, key, value, &mut self.image);
+            columns.append_canonical(&row, &mut self.image);
             if self.image.len() > MAX_GROUP_BYTES {
                 return Err(ScanError::GroupTooLarge { bytes: self.image.len() });
             }
@@ -317,7 +316,7 @@ impl<'s, 'r> Aggregation<'s, 'r> {
         let first = group * self.aggregates.len();
         for (aggregate, partial) in self.aggregates.iter().zip(&mut self.partials[first..]) {
             let slot = match &aggregate.reader {
-                Some(reader) => reader.read(layout, key, value),
+                Some(reader) => reader.read(&row),
                 None => Slot::Unsigned(1),
             };
             if slot != Slot::Null {

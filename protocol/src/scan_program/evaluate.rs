@@ -5,9 +5,10 @@ use super::compile::CompiledScan;
 use super::filter::Comparison;
 use super::slot::{Reader, Slot};
 use super::{MAX_DEPTH, truth};
+use crate::row::RowView;
 
 /// What a node does.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) enum Test<'p> {
     Compare { reader: Reader, comparison: Comparison, constant: Slot<'p> },
     Null { reader: Reader, wanted: bool },
@@ -20,7 +21,7 @@ pub(super) enum Test<'p> {
 }
 
 /// A node of a filter in postfix order.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Node<'p> {
     pub(super) test: Test<'p>,
     /// Truth value of this node, the left operand of an `AND` or `OR`, that is also the result of that.
@@ -49,7 +50,7 @@ impl CompiledScan<'_, '_> {
     /// Whether a row passes the filter.
     #[inline]
     #[must_use]
-    pub fn matches(&self, key: &[u8], value: &[u8]) -> bool {
+    pub fn matches(&self, row: RowView<'_>) -> bool {
         if self.nodes.is_empty() {
             return true;
         }
@@ -68,7 +69,7 @@ impl CompiledScan<'_, '_> {
                     count -= 1;
                     truth::TRUE - held[count]
                 }
-                ref test => self.test(test, key, value),
+                ref test => self.test(test, &row),
             };
             held[count] = result;
             count += 1;
@@ -84,10 +85,10 @@ impl CompiledScan<'_, '_> {
     }
 
     #[inline(always)]
-    fn test(&self, test: &Test<'_>, key: &[u8], value: &[u8]) -> u8 {
+    fn test(&self, test: &Test<'_>, row: &RowView<'_>) -> u8 {
         let truth = match test {
             Test::Compare { reader, comparison, constant } => {
-                let slot = reader.read(self.layout, key, value);
+                let slot = reader.read(row);
                 if slot == Slot::Null {
                     return truth::UNKNOWN;
                 }
@@ -101,9 +102,9 @@ impl CompiledScan<'_, '_> {
                     Comparison::GreaterOrEqual => order.is_ge(),
                 }
             }
-            Test::Null { reader, wanted } => (reader.read(self.layout, key, value) == Slot::Null) == *wanted,
+            Test::Null { reader, wanted } => (reader.read(row) == Slot::Null) == *wanted,
             Test::In { reader, first, end } => {
-                let slot = reader.read(self.layout, key, value);
+                let slot = reader.read(row);
                 if slot == Slot::Null {
                     return truth::UNKNOWN;
                 }
@@ -111,7 +112,7 @@ impl CompiledScan<'_, '_> {
                 members.binary_search_by(|member| order(*member, slot)).is_ok()
             }
             Test::Prefix { reader, prefix } => {
-                let slot = reader.read(self.layout, key, value);
+                let slot = reader.read(row);
                 if slot == Slot::Null {
                     return truth::UNKNOWN;
                 }
@@ -125,10 +126,10 @@ impl CompiledScan<'_, '_> {
 
     /// Appends the image of the result columns of a row; false, and nothing, when whole rows are wanted.
     #[inline]
-    pub fn project(&self, key: &[u8], value: &[u8], out: &mut Vec<u8>) -> bool {
+    pub fn project(&self, row: RowView<'_>, out: &mut Vec<u8>) -> bool {
         match &self.columns {
             Some(columns) => {
-                columns.append(self.layout, key, value, out);
+                columns.append(&row, out);
                 true
             }
             None => false,

@@ -6,7 +6,7 @@ use super::encode::codec_of;
 use super::slot::{Reader, Slot, unescaped};
 use crate::layout::{Place, TableLayout};
 use crate::row::encode::set_null;
-use crate::row::{Cell, Form};
+use crate::row::{Cell, Form, RowView};
 use crate::schema::Column;
 
 /// The columns of a result as a table without key would have them.
@@ -38,14 +38,14 @@ impl ImageWriter {
 
     /// Appends the image of a row's columns.
     #[inline]
-    pub(super) fn append(&self, layout: &TableLayout, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        append_image(&self.image, |index| self.readers[index].read(layout, key, value), out);
+    pub(super) fn append(&self, row: &RowView<'_>, out: &mut Vec<u8>) {
+        append_image(&self.image, |index| self.readers[index].read(row), out);
     }
 
     /// Appends the image of a row's columns, the same for all rows whose columns are equal.
     #[inline]
-    pub(super) fn append_canonical(&self, layout: &TableLayout, key: &[u8], value: &[u8], out: &mut Vec<u8>) {
-        append_image(&self.image, |index| self.readers[index].read(layout, key, value).canonical(), out);
+    pub(super) fn append_canonical(&self, row: &RowView<'_>, out: &mut Vec<u8>) {
+        append_image(&self.image, |index| self.readers[index].read(row).canonical(), out);
     }
 }
 

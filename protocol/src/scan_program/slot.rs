@@ -3,7 +3,8 @@
 use crate::key::{component_content, fixed_component_cell};
 use crate::layout::{Place, TableLayout};
 use crate::row::encode::is_null;
-use crate::row::{Cell, Form};
+use crate::row::{Cell, Form, RowView};
+use std::sync::Arc;
 
 /// The value of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -95,6 +96,7 @@ enum Source {
     KeyComponent {
         position: usize,
     },
+    /// `offset` counts from the start of the fixed part, which differs between the versions of a table.
     Fixed {
         null_bit: u16,
         offset: u32,
@@ -107,10 +109,13 @@ enum Source {
 }
 
 /// Where a column lies and how it is read.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(super) struct Reader {
     pub(super) form: Form,
     source: Source,
+    column: usize,
+    /// The value in rows of versions that lack the column, as it would lie there; `None` for NULL.
+    default: Option<Arc<[u8]>>,
 }
 
 impl Reader {
@@ -119,7 +124,9 @@ impl Reader {
         let layout_of = layout.columns.get(usize::from(column))?;
         let form = layout_of.codec.form;
         let source = match layout_of.place {
-            Place::Fixed { null_bit, offset, bytes } => Source::Fixed { null_bit, offset, bytes },
+            Place::Fixed { null_bit, offset, bytes } => {
+                Source::Fixed { null_bit, offset: offset - layout.fixed_start() as u32, bytes }
+            }
             Place::Variable { null_bit, part } => Source::Variable { null_bit, part: usize::from(part) },
             Place::Key { position } => {
                 let position = usize::from(position);
@@ -131,18 +138,22 @@ impl Reader {
                 }
             }
         };
-        Some(Reader { form, source })
+        Some(Reader { form, source, column: usize::from(column), default: layout_of.default.clone() })
     }
 
-    /// The value of the column in a row.
+    /// The value of the column in a row, of whichever version of the table.
     #[inline(always)]
-    pub(super) fn read<'a>(&self, layout: &TableLayout, key: &'a [u8], value: &'a [u8]) -> Slot<'a> {
+    pub(super) fn read<'a>(&'a self, row: &RowView<'a>) -> Slot<'a> {
+        let (layout, key, value) = (row.layout(), row.key(), row.value());
+        if self.column >= layout.columns.len() {
+            return self.default.as_deref().map_or(Slot::Null, |bytes| Slot::read(self.form, bytes));
+        }
         match self.source {
             Source::Fixed { null_bit, offset, bytes } => {
                 if is_null(value, null_bit) {
                     return Slot::Null;
                 }
-                Slot::read(self.form, layout.fixed_slot(value, offset, bytes))
+                Slot::read(self.form, layout.fixed_slot(value, layout.fixed_start() as u32 + offset, bytes))
             }
             Source::Variable { null_bit, part } => {
                 if is_null(value, null_bit) {

@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::*;
 use crate::layout::TableLayout;
-use crate::row::RowView;
 use crate::row::strategies::{damage, damaged, table_with_rows};
-use crate::schema::{Column, ColumnType, TableDefinition};
+use crate::row::{RowView, TableLayouts};
+use crate::schema::{Column, ColumnType, Table, TableDefinition, TableState};
 use crate::value::Value;
 
 /// A small generator (xorshift): filters are drawn with it, for they depend on table and rows.
@@ -302,7 +302,7 @@ proptest! {
             let compiled = CompiledScan::new(&layout, &bytes).expect("what is encoded can be read");
             for (row, (key, value)) in rows.iter().zip(&images) {
                 let expected = reference(&filter, row) == Some(true);
-                prop_assert_eq!(compiled.matches(key, value), expected, "{:?} of {:?}", &filter, row);
+                prop_assert_eq!(compiled.matches(RowView::new(&layout, key, value)), expected, "{:?} of {:?}", &filter, row);
             }
         }
     }
@@ -320,7 +320,7 @@ proptest! {
         let result = TableLayout::without_key(picked.collect());
         for (row, (key, value)) in rows.iter().zip(encoded(&layout, &rows)) {
             let mut image = Vec::new();
-            prop_assert!(compiled.project(&key, &value, &mut image));
+            prop_assert!(compiled.project(RowView::new(&layout, &key, &value), &mut image));
             result.validate_value(&image).expect("canonical");
             let values = RowView::new(&result, &[], &image).to_values().expect("readable");
             let expected: Vec<Value> = columns.iter().map(|column| row[usize::from(*column)].clone()).collect();
@@ -350,7 +350,7 @@ proptest! {
         let mut overflow = false;
         for page in images.chunks(page_rows) {
             let mut aggregation = Aggregation::new(&compiled).expect("aggregates are wanted");
-            overflow |= page.iter().any(|(key, value)| aggregation.add(key, value).is_err());
+            overflow |= page.iter().any(|(key, value)| aggregation.add(RowView::new(&layout, key, value)).is_err());
             aggregation.finish(|group, values| overflow |= merger.add(group, values).is_err());
         }
         let mut groups: BTreeMap<String, Vec<Vec<&Vec<Value>>>> = BTreeMap::new();
@@ -415,10 +415,10 @@ proptest! {
             // Neither do damaged rows harm.
             for (key, value) in encoded(&layout, &rows) {
                 for (key, value) in [(key.clone(), value.clone()), (damaged(&key, &damage), damaged(&value, &damage))] {
-                    let _ = compiled.matches(&key, &value);
-                    compiled.project(&key, &value, &mut Vec::new());
+                    let _ = compiled.matches(RowView::new(&layout, &key, &value));
+                    compiled.project(RowView::new(&layout, &key, &value), &mut Vec::new());
                     if let Some(mut aggregation) = Aggregation::new(&compiled) {
-                        let _ = aggregation.add(&key, &value);
+                        let _ = aggregation.add(RowView::new(&layout, &key, &value));
                         aggregation.finish(|_, _| {});
                     }
                 }
@@ -510,7 +510,10 @@ fn not_a_number_is_greater_than_all_numbers() {
     ] {
         let filter = Filter::Compare { column: 3, comparison, value: f64::INFINITY.into() };
         let bytes = bytes_of(&layout, &ScanProgram { filter: Some(filter), ..ScanProgram::default() });
-        assert_eq!(CompiledScan::new(&layout, &bytes).expect("valid").matches(&key, &value), expected);
+        assert_eq!(
+            CompiledScan::new(&layout, &bytes).expect("valid").matches(RowView::new(&layout, &key, &value)),
+            expected
+        );
     }
 }
 
@@ -526,13 +529,13 @@ fn sums_that_do_not_fit_are_errors() {
     let bytes = bytes_of(&layout, &program);
     let compiled = CompiledScan::new(&layout, &bytes).expect("valid");
     let mut page = Aggregation::new(&compiled).expect("aggregates");
-    page.add(key, value).expect("fits");
-    assert_eq!(page.add(key, value).expect_err("does not fit").code(), 212);
+    page.add(RowView::new(&layout, key, value)).expect("fits");
+    assert_eq!(page.add(RowView::new(&layout, key, value)).expect_err("does not fit").code(), 212);
     let mut merger = Merger::new(&layout, &program, 1).expect("valid");
     let mut outcomes = Vec::new();
     for _ in 0..2 {
         let mut page = Aggregation::new(&compiled).expect("aggregates");
-        page.add(key, value).expect("fits");
+        page.add(RowView::new(&layout, key, value)).expect("fits");
         page.finish(|group, values| outcomes.push(merger.add(group, values)));
     }
     assert_eq!(outcomes[0], Ok(()));
@@ -576,4 +579,67 @@ fn averages_are_rounded_half_away_from_zero() {
     assert_eq!(average(&decimal(10_i128.pow(38) - 1, 0), 1), decimal(10_i128.pow(38) - 1, 0));
     assert_eq!(average(&Value::Double(3.0), 2), Value::Double(1.5));
     assert_eq!(average(&Value::Null, 0), Value::Null);
+}
+
+#[test]
+fn rows_of_older_versions_have_the_defaults_of_new_columns() {
+    let mut versions = Table::created(1, 1, table());
+    versions.state = TableState::Active;
+    let mut layouts = TableLayouts::default();
+    layouts.extend(&versions).expect("valid");
+    let row = [1.into(), Value::Int(4), Value::Null, Value::Null, Value::from("text"), Value::Null];
+    let (key, value) = encoded(layouts.of(1).expect("known"), &[row.to_vec()]).remove(0);
+    // So many that the null bits need a further byte, which moves the fixed part.
+    for number in 0..9 {
+        let column = Column::new(format!("extra{number}"), ColumnType::Int).default_value(number);
+        versions.begin_column(column).expect("valid");
+        versions.finish_column();
+    }
+    versions.begin_column(Column::new("label", ColumnType::Text).default_value("new")).expect("valid");
+    versions.finish_column();
+    versions.begin_column(Column::new("open", ColumnType::Int).nullable()).expect("valid");
+    layouts.extend(&versions).expect("valid");
+    let newest = layouts.of(versions.newest_version()).expect("known");
+    let first = row.len() as u16;
+    let (extra, label, open) = (first + 7, first + 9, first + 10);
+    let equal = |column, value: Value| Filter::Compare { column, comparison: Comparison::Equal, value };
+    let old = RowView::new(layouts.of(1).expect("known"), &key, &value);
+    let filters = [
+        (equal(extra, Value::Int(7)), true),
+        (equal(extra, Value::Int(8)), false),
+        (equal(label, "new".into()), true),
+        (equal(1, Value::Int(4)), true),
+        (Filter::IsNull(open), true),
+        (Filter::In { column: label, values: vec!["new".into(), "old".into()] }, true),
+    ];
+    for (filter, expected) in filters {
+        let bytes = bytes_of(newest, &ScanProgram { filter: Some(filter), ..ScanProgram::default() });
+        assert_eq!(CompiledScan::new(newest, &bytes).expect("valid").matches(old), expected);
+    }
+    let program = ScanProgram { columns: vec![label, 1, extra, open], ..ScanProgram::default() };
+    let bytes = bytes_of(newest, &program);
+    let mut image = Vec::new();
+    assert!(CompiledScan::new(newest, &bytes).expect("valid").project(old, &mut image));
+    let picked = [label, 1, extra, open].map(|column| newest_column(&versions, column));
+    let result = TableLayout::without_key(picked.to_vec());
+    let values = RowView::new(&result, &[], &image).to_values().expect("readable");
+    assert_eq!(values, ["new".into(), Value::Int(4), Value::Int(7), Value::Null]);
+
+    let of = |function, column| Aggregate { function, column: Some(column) };
+    let aggregates = vec![of(Function::Maximum, label), of(Function::Sum, extra), of(Function::Count, open)];
+    let program = ScanProgram { filter: None, columns: vec![label], aggregates: Some(aggregates) };
+    let bytes = bytes_of(newest, &program);
+    let compiled = CompiledScan::new(newest, &bytes).expect("valid");
+    let mut page = Aggregation::new(&compiled).expect("aggregates");
+    page.add(old).expect("fits");
+    page.add(old).expect("fits");
+    let mut merger = Merger::new(newest, &program, 10).expect("valid");
+    page.finish(|group, values| merger.add(group, values).expect("fits"));
+    let sum = Value::Decimal { unscaled: 14, scale: 0 };
+    assert_eq!(merger.finish(), Ok(vec![vec!["new".into(), "new".into(), sum, Value::UInt(0)]]));
+}
+
+fn newest_column(table: &Table, index: u16) -> Column {
+    let definition = table.definition_of(table.newest_version()).expect("known");
+    definition.columns[usize::from(index)].clone()
 }

@@ -27,6 +27,7 @@
 //! | 122 | `WrongIndexColumnCount` | an index has no columns or more than 16 |
 //! | 123 | `IndexTypeNotOrderable` | an index column has a type without an order |
 //! | 124 | `IndexKeyTooLarge` | keys of an index may be encoded longer than 3072 bytes |
+//! | 125 | `DefaultNeeded` | a column that is added to a table must be nullable or have a default |
 
 use super::{
     ColumnType, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES,
@@ -206,6 +207,12 @@ pub enum SchemaError {
         /// Longest key that the columns allow.
         bytes: usize,
     },
+    /// Rows that exist would have no value in a new column.
+    #[error("column '{column}' is NOT NULL and has no default: the rows that exist would have no value")]
+    DefaultNeeded {
+        /// Name of the column.
+        column: String,
+    },
 }
 
 impl SchemaError {
@@ -238,6 +245,7 @@ impl SchemaError {
             Self::WrongIndexColumnCount { .. } => 122,
             Self::IndexTypeNotOrderable { .. } => 123,
             Self::IndexKeyTooLarge { .. } => 124,
+            Self::DefaultNeeded { .. } => 125,
         }
     }
 }

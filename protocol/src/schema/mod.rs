@@ -10,6 +10,7 @@ mod index;
 #[cfg(test)]
 mod tests;
 mod validate;
+mod version;
 
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -165,6 +166,10 @@ pub struct Table {
     pub definition: TableDefinition,
     /// What the dictionary knows of the secondary indexes, in the order of [`TableDefinition::indexes`].
     pub indexes: Vec<TableIndex>,
+    /// Number of columns of each earlier version, oldest first: a version is the one before it and columns at the end.
+    pub older_columns: Vec<u16>,
+    /// A column that the next version will have; not every data node knows of it yet.
+    pub adding: Option<Column>,
 }
 
 impl Table {
@@ -176,7 +181,15 @@ impl Table {
         let indexes = numbered
             .map(|(_, id)| TableIndex { id, state: IndexState::Public, hidden_table: None })
             .collect();
-        Table { id, version: 1, state: TableState::Preparing, definition, indexes }
+        Table {
+            id,
+            version: 1,
+            state: TableState::Preparing,
+            definition,
+            indexes,
+            older_columns: Vec::new(),
+            adding: None,
+        }
     }
 
     /// The secondary index of this name, compared without regard to ASCII case.

@@ -127,7 +127,7 @@ fn indexes_are_built_from_names_and_have_limits_of_their_own() {
     assert_eq!(definition.indexes, [by_payment, by_path]);
     assert_eq!(definition.index_position("By_Path"), Some(1));
     let indexes = [7, 9].map(|id| TableIndex { id, state: IndexState::Public, hidden_table: None });
-    let table = Table { id: 1, version: 1, state: TableState::Active, definition, indexes: indexes.to_vec() };
+    let table = Table { indexes: indexes.to_vec(), ..Table::created(1, 1, definition) };
     assert_eq!(table.index_named("BY_PATH").map(|(_, index)| index.id), Some(9));
     assert!(table.index_named("primary").is_none());
 }
@@ -172,7 +172,7 @@ fn tables_travel_as_records() {
         definition.columns.push(Column::new(format!("d{index}"), ColumnType::Json).default_value(value));
     }
     let indexes = vec![TableIndex { id: 3, state: IndexState::WriteOnly, hidden_table: Some(8) }];
-    let table = Table { id: 7, version: 2, state: TableState::Active, definition, indexes };
+    let table = Table { state: TableState::Active, indexes, ..Table::created(7, 1, definition) };
     let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&table).unwrap();
     assert_eq!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes).unwrap(), table);
     assert!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes[..bytes.len() - 8]).is_err());

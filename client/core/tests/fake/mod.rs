@@ -509,16 +509,17 @@ impl FakeCluster {
                 break;
             }
             count += 1;
-            if !program.matches(key, value) {
+            let row = duet_protocol::row::RowView::new(&self.layouts[&table], key, value);
+            if !program.matches(row) {
                 continue;
             }
             if let Some(groups) = &mut groups {
-                groups.add(key, value).expect("small sums");
+                groups.add(row).expect("small sums");
                 continue;
             }
             passed += 1;
             let mut image = Vec::new();
-            let row = match program.project(key, value, &mut image) {
+            let row = match program.project(row, &mut image) {
                 true => ScanRow { version: *version, table_version: 1, key: &[], value: &image },
                 false => ScanRow { version: *version, table_version: 1, key, value },
             };

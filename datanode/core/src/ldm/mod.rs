@@ -12,6 +12,7 @@ pub mod prepared;
 pub mod queue;
 pub mod resolve;
 pub mod scan;
+mod version;
 pub mod write;
 
 use crate::coordinator::GROUP;
@@ -22,6 +23,7 @@ use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, Probe};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
+use duet_protocol::signal::read::Read;
 use duet_protocol::signal::read_reply::ReadReply;
 use duet_protocol::signal::scan_reply::{ScanRow, push_row};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
@@ -111,6 +113,8 @@ pub struct LocalDataManager {
     /// Fragments with an acknowledgement to send at the end of the burst.
     accept_due: Vec<u16>,
     image: Vec<u8>,
+    /// An image in another version of its table than the one it is stored under.
+    older_image: Vec<u8>,
     batch: Vec<u8>,
     /// Epoch that was told as drained: nothing is committed in it or before any more.
     pub drained: u64,
@@ -139,6 +143,7 @@ impl LocalDataManager {
             pending: 0,
             accept_due: Vec::new(),
             image: Vec::new(),
+            older_image: Vec::new(),
             batch: Vec::new(),
             drained: 0,
             journal: None,
@@ -227,14 +232,21 @@ impl LocalDataManager {
             .filter(|row| row_state::is_visible(row.state()));
         match row {
             Some(row) => {
+                let (mut value, mut version) = (row.value, row.table_version());
+                let named = job.signal.body::<Read>().map_or(version, |body| body.table_version.get());
+                if version != named
+                    && let Some(Some(table)) = context.map.tables.get(job.table)
+                {
+                    (value, version) = table.image_for(value, version, named, &mut self.older_image);
+                }
                 let body = ReadReply {
                     code: 0.into(),
-                    table_version: row.table_version().into(),
+                    table_version: version.into(),
                     reserved: 0.into(),
                     epoch: row.epoch().into(),
                     seq: row.sequence().into(),
                 };
-                context.out.reply(job.reply, &body, Sections::one(row.value));
+                context.out.reply(job.reply, &body, Sections::one(value));
             }
             None => {
                 context.counters.reads_not_found += 1;

@@ -4,7 +4,8 @@ use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, LockTable, Place, lock_handle};
 use crate::ldm::participant::{Coordinator, Participants, State};
 use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
-use crate::ldm::write::queue_of;
+use crate::ldm::version::{Made, RowChange, StoredImage};
+use crate::ldm::write::{Refusal, queue_of};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::{LocalTable, Role};
 use crate::outbox::Address;
@@ -21,7 +22,6 @@ use duet_protocol::signal::operate::{
 use duet_protocol::signal::operate_reply::{FLAG_IGNORED, OperateReply};
 use duet_protocol::signal::write::{OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT};
 use duet_protocol::signal::{Sections, SignalView};
-use duet_protocol::update::apply_update;
 
 /// Most holders of a shared lock that one report of a waiting operation names; the next report names others.
 const BLOCKERS_PER_REPORT: usize = 8;
@@ -31,14 +31,13 @@ const LOCK_TICKS: u64 = 200;
 /// Ticks between two looks for such writes.
 const LOOK_EVERY: u64 = 32;
 
-/// Why an operation was not executed.
-pub(super) type Refusal = (ErrorCode, String);
-
 /// What came of an operation.
 #[derive(Default)]
 struct Done {
     /// The row to be told, for reads.
     row: Option<RowHandle>,
+    /// Slot of its table, and the version that the reader names.
+    read_as: (usize, u16),
     /// It was a read and there is no row.
     missing: bool,
     ignored: bool,
@@ -78,7 +77,8 @@ impl LocalDataManager {
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let unlocked = context.planted_bug == 10 && body.operation == OPERATION_READ_SHARED;
         if body.operation == OPERATION_READ || unlocked {
-            let done = self.read_unlocked(&place, transaction, signal.section(0));
+            let mut done = self.read_unlocked(&place, transaction, signal.section(0));
+            done.read_as = (place.table, body.table_version.get());
             self.tell(context, &coordinator, body.number.get(), Ok(done));
             return Ok(None);
         }
@@ -144,7 +144,7 @@ impl LocalDataManager {
         if table.state != TableState::Active {
             return Err((ErrorCode::TableNotActive, format!("table {id}")));
         }
-        if table.version != body.table_version.get() {
+        if table.layouts.of(body.table_version.get()).is_none() {
             return Err((
                 ErrorCode::TableVersionMismatch,
                 format!("table {id} has version {}", table.version),
@@ -152,7 +152,7 @@ impl LocalDataManager {
         }
         let key = signal.section(0);
         let hash = key_hash(key);
-        let partition = context.map.partition_of(table.layout.partition_hash_from(key, hash));
+        let partition = context.map.partition_of(table.layout().partition_hash_from(key, hash));
         let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
         if !fragment.is_some_and(|fragment| matches!(fragment.role, Role::Primary { .. })) {
             return Err((ErrorCode::StaleMap, format!("partition {partition}")));
@@ -330,6 +330,7 @@ impl LocalDataManager {
         let mut done = Done { version: self.version_of(committed), ..Done::default() };
         if matches!(body.operation, OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE) {
             (done.row, done.missing) = (current, current.is_none());
+            done.read_as = (self.locks.get(lock).place.table, body.table_version.get());
             return Ok(done);
         }
         let (_, table) = self.place_of(context, signal, body)?;
@@ -353,27 +354,26 @@ impl LocalDataManager {
                 return Err(plain(ErrorCode::VersionMismatch));
             }
         }
-        let mut image = std::mem::take(&mut self.image);
-        let value = match (body.operation, current) {
-            (OPERATION_INSERT | OPERATION_UPSERT, _) => Ok(Some(signal.section(1))),
-            (OPERATION_UPDATE, Some(row)) => {
-                image.clear();
-                let applied =
-                    apply_update(&table.layout, self.arena.value(row), signal.section(1), &mut image);
-                applied
-                    .map(|result| {
-                        let bytes = result.as_bytes();
-                        done.result_bytes = bytes.len() as u8;
-                        done.result[..bytes.len()].copy_from_slice(bytes);
-                        Some(&image[..])
-                    })
-                    .map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))
-            }
-            (OPERATION_DELETE, Some(_)) => Ok(None),
-            _ => Err(plain(ErrorCode::InvalidRequest)),
+        let (named, given) = (body.table_version.get(), signal.section(1));
+        let change = match body.operation {
+            OPERATION_INSERT | OPERATION_UPSERT => RowChange::Replace(given),
+            OPERATION_UPDATE => RowChange::Update { program: given, scratch: &mut self.older_image },
+            OPERATION_DELETE => return self.set_change(lock, signal.section(0), None, named).map(|()| done),
+            _ => return Err(plain(ErrorCode::InvalidRequest)),
         };
-        let changed = value.and_then(|value| self.set_change(lock, signal.section(0), value, table.version));
+        let mut made = Made { table_version: named, ..Made::default() };
+        if let Some(row) = current {
+            let row = self.arena.row(row);
+            let stored = StoredImage { image: row.value, table_version: row.table_version() };
+            made = change.apply(table, named, stored, &mut self.image)?;
+        }
+        let image = std::mem::take(&mut self.image);
+        let value = if made.built { &image[..] } else { given };
+        let changed = self.set_change(lock, signal.section(0), Some(value), made.table_version);
         self.image = image;
+        let bytes = made.result.as_bytes();
+        done.result_bytes = bytes.len() as u8;
+        done.result[..bytes.len()].copy_from_slice(bytes);
         changed.map(|()| done)
     }
 
@@ -440,7 +440,7 @@ impl LocalDataManager {
 
     /// Answers an operation.
     fn tell(
-        &self,
+        &mut self,
         context: &mut Context<'_>,
         coordinator: &Coordinator,
         number: u32,
@@ -459,8 +459,15 @@ impl LocalDataManager {
                 let mut value: &[u8] = &[];
                 if let Some(row) = done.row {
                     let row = self.arena.row(row);
-                    body.table_version = row.table_version().into();
+                    let (slot, named) = done.read_as;
+                    let mut version = row.table_version();
                     value = row.value;
+                    if version != named
+                        && let Some(Some(table)) = context.map.tables.get(slot)
+                    {
+                        (value, version) = table.image_for(value, version, named, &mut self.older_image);
+                    }
+                    body.table_version = version.into();
                 }
                 context.out.post(to, coordinator.handle, &body, Sections::one(value));
             }

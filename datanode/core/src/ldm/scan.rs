@@ -6,11 +6,12 @@
 
 use super::fragment::{Fragment, row_state};
 use super::{Context, LocalDataManager};
-use crate::map::Role;
+use crate::map::{LocalTable, Role};
 use crate::outbox::{BACKLOG_REFUSE_BYTES, ReplyTo};
-use duet_memory::{Arena, HashIndex};
+use duet_memory::{Arena, HashIndex, RowView as ArenaRow};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::RowVersion;
+use duet_protocol::row::RowView;
 use duet_protocol::scan_program::{Aggregation, CompiledScan, ScanError};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
@@ -82,7 +83,8 @@ impl LocalDataManager {
             context.out.error(reply, ErrorCode::TableNotFound, "");
             return;
         };
-        let program = match CompiledScan::new(&described.layout, program) {
+        let versions = Versions { table: described, named: body.table_version.get() };
+        let program = match CompiledScan::new(versions.table.layouts.of_row(versions.named), program) {
             Ok(program) => program,
             Err(error) => {
                 context.out.error(reply, ErrorCode::InvalidScan, &error.to_string());
@@ -98,9 +100,22 @@ impl LocalDataManager {
         let outcome = match Aggregation::new(&program) {
             None => {
                 let in_wrong_order = context.planted_bug == 9;
-                Ok(rows(&self.arena, index, &program, limits, slice, in_wrong_order, &mut self.batch))
+                let (scratch, batch) = (&mut self.older_image, &mut self.batch);
+                Ok(rows(
+                    &self.arena,
+                    index,
+                    versions,
+                    &program,
+                    limits,
+                    slice,
+                    in_wrong_order,
+                    scratch,
+                    batch,
+                ))
             }
-            Some(groups) => aggregates(&self.arena, index, &program, limits, slice, groups, &mut self.batch),
+            Some(groups) => {
+                aggregates(&self.arena, index, versions, &program, limits, slice, groups, &mut self.batch)
+            }
         };
         match outcome {
             Ok(slice) => {
@@ -123,6 +138,24 @@ impl LocalDataManager {
     }
 }
 
+/// The table that is scanned, and the version that the request names.
+#[derive(Clone, Copy)]
+struct Versions<'m> {
+    table: &'m LocalTable,
+    named: u16,
+}
+
+impl<'m> Versions<'m> {
+    /// A row with the layout that it follows.
+    #[inline(always)]
+    fn view<'a>(&self, row: &ArenaRow<'a>) -> RowView<'a>
+    where
+        'm: 'a,
+    {
+        RowView::new(self.table.layouts.of_row(row.table_version()), row.key, row.value)
+    }
+}
+
 /// A scan in the order of bucket numbers, which a split or merge puts out of step: the planted bug of the simulator's
 /// tests.
 fn step_by_number(
@@ -136,13 +169,19 @@ fn step_by_number(
 }
 
 /// Appends the rows that pass, whole or their result columns.
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a slice of a scan borrows every part of the manager by itself"
+)]
 fn rows(
     arena: &Arena,
     index: &HashIndex,
+    versions: Versions<'_>,
     program: &CompiledScan<'_, '_>,
     limits: Limits,
     mut slice: Slice,
     in_wrong_order: bool,
+    scratch: &mut Vec<u8>,
     batch: &mut Vec<u8>,
 ) -> Slice {
     let row_cost = program.row_cost();
@@ -152,17 +191,24 @@ fn rows(
         let visit = |handle| {
             let row = arena.row(handle);
             slice.work += row_cost;
-            if !row_state::is_visible(row.state()) || !program.matches(row.key, row.value) {
+            if !row_state::is_visible(row.state()) {
+                return;
+            }
+            let view = versions.view(&row);
+            if !program.matches(view) {
                 return;
             }
             slice.rows += 1;
             image.clear();
-            let (key, value) = match program.project(row.key, row.value, &mut image) {
-                true => (&[][..], &image[..]),
-                false => (row.key, row.value),
+            let (key, (value, table_version)) = match program.project(view, &mut image) {
+                true => (&[][..], (&image[..], versions.named)),
+                false => {
+                    let stored = row.table_version();
+                    (row.key, versions.table.image_for(row.value, stored, versions.named, scratch))
+                }
             };
             let version = RowVersion { epoch: row.epoch(), seq: row.sequence() };
-            push_row(batch, &ScanRow { version, table_version: row.table_version(), key, value });
+            push_row(batch, &ScanRow { version, table_version, key, value });
         };
         slice.cursor = match in_wrong_order {
             false => index.scan_step(arena, position, visit),
@@ -173,9 +219,14 @@ fn rows(
 }
 
 /// Appends the partial aggregates of the rows that pass, one row for each group.
-fn aggregates<'s, 'r>(
+#[expect(
+    clippy::too_many_arguments,
+    reason = "a slice of a scan borrows every part of the manager by itself"
+)]
+fn aggregates<'s: 'r, 'r>(
     arena: &'r Arena,
     index: &HashIndex,
+    versions: Versions<'r>,
     program: &'s CompiledScan<'s, 's>,
     limits: Limits,
     mut slice: Slice,
@@ -191,10 +242,14 @@ fn aggregates<'s, 'r>(
         slice.cursor = index.scan_step(arena, position, |handle| {
             let row = arena.row(handle);
             slice.work += row_cost;
-            if !row_state::is_visible(row.state()) || !program.matches(row.key, row.value) {
+            if !row_state::is_visible(row.state()) {
                 return;
             }
-            match groups.add(row.key, row.value) {
+            let view = versions.view(&row);
+            if !program.matches(view) {
+                return;
+            }
+            match groups.add(view) {
                 Ok(bytes) => slice.work += bytes / GROUP_BYTES_PER_WORK,
                 Err(error) => failure = Some(error),
             }

@@ -4,6 +4,7 @@ use crate::ldm::fragment::{Fragment, PendingKind, PendingWrite, lock_of, row_sta
 use crate::ldm::lock::LockTable;
 use crate::ldm::outcome::{Known, Outcome, OutcomeState, RecordPlace};
 use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
+use crate::ldm::version::{RowChange, StoredImage};
 use crate::ldm::{Context, Job, LocalDataManager};
 use crate::outbox::ReplyTo;
 use duet_memory::{Priority, Probe, RowHandle, RowHeader};
@@ -16,18 +17,21 @@ use duet_protocol::signal::write::{
 };
 use duet_protocol::signal::write_reply::{FLAG_REPLAYED, WriteReply};
 use duet_protocol::signal::{Sections, SignalView};
-use duet_protocol::update::apply_update;
 
 /// Positions between two looks for expired sessions.
 pub const EXPIRE_EVERY: u64 = 4_096;
 
 /// A write that is not executed: the code and a detail.
-type Refusal = (ErrorCode, String);
+pub(super) type Refusal = (ErrorCode, String);
 
 /// What a write will do, decided from the committed row.
 struct Decision {
     kind: PendingKind,
     row: RowHandle,
+    /// The after-image was built in `LocalDataManager::image`, and is not what the request brought.
+    built: bool,
+    /// Version of the table that the after-image follows.
+    table_version: u16,
     result_bytes: u8,
     result: [u8; 16],
 }
@@ -93,11 +97,7 @@ impl LocalDataManager {
         let resolved_below = body.resolved_below.get().min(transaction.seq);
         admit(context, fragment, Some((transaction.session, resolved_below)))?;
         let key = job.signal.section(0);
-        let value: &[u8] = match body.operation {
-            OPERATION_UPDATE => &self.image,
-            OPERATION_DELETE => &[],
-            _ => job.signal.section(1),
-        };
+        let value: &[u8] = if decision.built { &self.image } else { job.signal.section(1) };
         let version = RowVersion { epoch: context.epoch, seq: fragment.seq + 1 };
         let mut image = RowHandle::NULL;
         if decision.kind != PendingKind::Delete {
@@ -109,7 +109,7 @@ impl LocalDataManager {
             let header = RowHeader {
                 epoch: version.epoch,
                 sequence: version.seq,
-                table_version: body.table_version.get(),
+                table_version: decision.table_version,
                 state,
                 older: lock_of(version.seq),
             };
@@ -149,7 +149,7 @@ impl LocalDataManager {
             fragment,
             &pending,
             body.table.get(),
-            body.table_version.get(),
+            decision.table_version,
             resolved_below,
             key,
             value,
@@ -219,20 +219,34 @@ impl LocalDataManager {
             }
         }
         let row = found.unwrap_or(RowHandle::NULL);
-        let mut decision = Decision { kind: PendingKind::Update, row, result_bytes: 0, result: [0; 16] };
+        let mut decision = Decision {
+            kind: PendingKind::Update,
+            row,
+            built: false,
+            table_version: body.table_version.get(),
+            result_bytes: 0,
+            result: [0; 16],
+        };
         match (body.operation, found) {
             (OPERATION_INSERT, Some(_)) => return Err(plain(ErrorCode::DuplicateKey)),
             (OPERATION_UPDATE | OPERATION_DELETE, None) => return Err(plain(ErrorCode::RowNotFound)),
             (OPERATION_INSERT | OPERATION_UPSERT, None) => decision.kind = PendingKind::Insert,
-            (OPERATION_UPSERT, Some(_)) => {}
+            (OPERATION_UPSERT, Some(handle)) => {
+                let row = self.arena.row(handle);
+                let change = RowChange::Replace(job.signal.section(1));
+                let stored = StoredImage { image: row.value, table_version: row.table_version() };
+                let made = change.apply(table, decision.table_version, stored, &mut self.image)?;
+                (decision.built, decision.table_version) = (made.built, made.table_version);
+            }
             (OPERATION_DELETE, Some(_)) => decision.kind = PendingKind::Delete,
             (OPERATION_UPDATE, Some(handle)) => {
-                self.image.clear();
-                let current = self.arena.value(handle);
-                let program = job.signal.section(1);
-                let result = apply_update(&table.layout, current, program, &mut self.image)
-                    .map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))?;
-                let bytes = result.as_bytes();
+                let row = self.arena.row(handle);
+                let change =
+                    RowChange::Update { program: job.signal.section(1), scratch: &mut self.older_image };
+                let stored = StoredImage { image: row.value, table_version: row.table_version() };
+                let made = change.apply(table, decision.table_version, stored, &mut self.image)?;
+                (decision.built, decision.table_version) = (made.built, made.table_version);
+                let bytes = made.result.as_bytes();
                 decision.result_bytes = bytes.len() as u8;
                 decision.result[..bytes.len()].copy_from_slice(bytes);
             }

@@ -287,13 +287,18 @@ impl Network {
     /// Sends the current state to all nodes.
     pub fn publish_state(&mut self) {
         for node in 0..self.kernels.len() {
-            let found = self
-                .peers
-                .iter()
-                .find(|((at, _), (_, end))| *at == node && matches!(end, End::Management { .. }));
-            let link = found.expect("connected").1.0;
-            self.send_state(node, link);
+            self.publish_state_to(node);
         }
+    }
+
+    /// Sends the current state to one node.
+    pub fn publish_state_to(&mut self, node: usize) {
+        let found = self
+            .peers
+            .iter()
+            .find(|((at, _), (_, end))| *at == node && matches!(end, End::Management { .. }));
+        let link = found.expect("connected").1.0;
+        self.send_state(node, link);
         self.deliver();
     }
 

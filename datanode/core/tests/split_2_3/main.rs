@@ -15,6 +15,8 @@ mod requests;
 mod scans;
 #[path = "../it/transactions.rs"]
 mod transactions;
+#[path = "../it/versions.rs"]
+mod versions;
 
 /// Coordinator and data parts of each node.
 const PARTS: Option<(usize, usize)> = Some((2, 3));

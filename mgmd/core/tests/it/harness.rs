@@ -7,9 +7,11 @@ use duet_mgmd_core::{
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::Instance;
-use duet_protocol::record::{ClusterConfiguration, ClusterState};
-use duet_protocol::schema::{ColumnType, TableDefinition};
-use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
+use duet_protocol::record::{ClusterConfiguration, ClusterState, TableChange};
+use duet_protocol::schema::{Column, ColumnType, TableDefinition};
+use duet_protocol::signal::change_dictionary::{
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+};
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::hello::{Hello, ROLE_CLIENT, ROLE_DATA_NODE};
 use duet_protocol::signal::node_report::NodeReport;
@@ -548,6 +550,17 @@ impl Cluster {
             ..ChangeDictionary::default()
         };
         self.send(client, u64::from(request), &body, Sections::one(&record));
+    }
+
+    pub fn request_column(&mut self, client: OutsiderId, request: u8, name: &str, column: Column) {
+        let record = TableChange::AddColumn(column).to_record().expect("encodes");
+        let body = ChangeDictionary {
+            kind: KIND_CHANGE_TABLE.into(),
+            request: [request; 16],
+            ..ChangeDictionary::default()
+        };
+        let full_name = format!("shop.{name}");
+        self.send(client, u64::from(request), &body, Sections::two(full_name.as_bytes(), &record));
     }
 
     pub fn request_drop(&mut self, client: OutsiderId, request: u8, name: &str) {

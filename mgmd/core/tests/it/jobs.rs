@@ -2,7 +2,9 @@
 
 use crate::harness::{Cluster, table};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::schema::{IndexDefinition, IndexKind, IndexState, TableIndex, TableState};
+use duet_protocol::schema::{
+    Column, ColumnType, IndexDefinition, IndexKind, IndexState, TableIndex, TableState,
+};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE};
 
@@ -246,4 +248,53 @@ fn indexes_of_a_new_table_are_public_and_their_numbers_are_not_used_again() {
     unique.indexes[1].kind = IndexKind::Unique;
     cluster.request_definition(client, 4, &unique);
     assert_eq!(cluster.wait_changed(client), Err(ErrorCode::InvalidSchema), "nothing maintains them");
+}
+
+#[test]
+fn a_column_is_added_when_every_member_knows_of_it() {
+    let mut cluster = formed(3);
+    let leader = cluster.wait_for_leader();
+    let client = cluster.client(leader);
+    cluster.request_create(client, 1, "orders");
+    cluster.wait_changed(client).expect("created");
+    let note = || Column::new("note", ColumnType::Text).nullable();
+    let held = cluster.state(leader).version;
+    cluster.data_nodes[1].install_up_to = held;
+    cluster.request_column(client, 2, "orders", note());
+    cluster.run(1_000);
+    let table = |cluster: &Cluster, node: usize| cluster.state(node).tables[0].clone();
+    assert_eq!((table(&cluster, leader).version, table(&cluster, leader).newest_version()), (1, 2));
+    assert_eq!(table(&cluster, leader).definition.columns.len(), 2, "not all have it yet");
+
+    // One change at a time; the same one again waits with the first.
+    cluster.request_column(client, 3, "orders", Column::new("other", ColumnType::Int).nullable());
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::SchemaChangeUnderway));
+    cluster.request_drop(client, 4, "orders");
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::SchemaChangeUnderway));
+
+    cluster.crash(leader, 0);
+    let next = cluster.wait_for_leader();
+    for node in &mut cluster.data_nodes {
+        node.install_up_to = u64::MAX;
+        node.links.fill(None);
+    }
+    let client = cluster.client(next);
+    cluster.request_column(client, 2, "orders", note());
+    let changed = cluster.wait_changed(client).expect("added");
+    let added = table(&cluster, next);
+    assert_eq!((added.version, added.newest_version(), &added.older_columns[..]), (2, 2, &[2][..]));
+    assert_eq!(added.definition.columns[2], note());
+    cluster.request_column(client, 2, "orders", note());
+    assert_eq!(cluster.wait_changed(client), Ok(changed), "the same request has the same answer");
+
+    for column in [note(), Column::new("NOTE", ColumnType::Int).nullable(), Column::new("x", ColumnType::Int)]
+    {
+        cluster.request_column(client, 5, "orders", column);
+        assert_eq!(cluster.wait_changed(client), Err(ErrorCode::InvalidSchema));
+    }
+    cluster.request_column(client, 6, "nothing", note());
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::TableNotFound));
+    cluster.request_column(client, 7, "orders", Column::new("x", ColumnType::Int).default_value(1));
+    cluster.wait_changed(client).expect("added");
+    assert_eq!(table(&cluster, next).older_columns, [2, 3]);
 }
