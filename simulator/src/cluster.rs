@@ -1,7 +1,7 @@
 //! Which processes a plan has, and how each is configured.
 
 use crate::plan::Plan;
-use crate::process::{BankClient, CoreClient, DataNode, DirectClient, Management, Process};
+use crate::process::{AppendClient, BankClient, CoreClient, DataNode, DirectClient, Management, Process};
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::Generator;
 use crate::world::{Role, World};
@@ -25,7 +25,7 @@ impl World {
         let roles = (1..=world.plan.management_nodes)
             .map(Role::Management)
             .chain((1..=world.plan.data_nodes).map(Role::Data))
-            .chain((0..world.plan.everyone() + world.plan.bankers).map(Role::Client))
+            .chain((0..world.plan.everyone() + world.plan.bankers + world.plan.appenders).map(Role::Client))
             .collect::<Vec<_>>();
         for (number, role) in roles.into_iter().enumerate() {
             world.add_slot(role, address(number as u32));
@@ -113,6 +113,11 @@ impl World {
         if random.chance(300_000) {
             configuration.limits.requests_per_node = random.between(1, 20) as usize;
             configuration.limits.request_bytes_per_node = 4_000;
+        }
+        if let Some(appender) = client.checked_sub(self.plan.everyone() + self.plan.bankers) {
+            let plan = (self.plan.lists, self.plan.clerks, self.plan.workload.think);
+            let client = AppendClient::new(generator.random, appender, plan, configuration, self.now());
+            return self.start(number, Process::Append(Box::new(client)));
         }
         if let Some(banker) = client.checked_sub(self.plan.everyone()) {
             let plan = (self.plan.accounts, self.plan.clerks, self.plan.workload.think);

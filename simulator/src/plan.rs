@@ -151,8 +151,12 @@ pub struct Plan {
     pub bankers: u32,
     /// Accounts of the bank.
     pub accounts: u64,
-    /// Transactions that each banker keeps under way.
+    /// Transactions that each banker and each client of the lists keeps under way.
     pub clerks: usize,
+    /// Clients that append to lists in transactions.
+    pub appenders: u32,
+    /// Lists.
+    pub lists: u64,
     /// Lanes between data nodes; 0 leaves their number to the management nodes.
     pub lanes: u16,
     /// Partitions; 0 leaves their number to the management nodes.
@@ -200,6 +204,8 @@ impl Plan {
             bankers: 0,
             accounts: 0,
             clerks: 0,
+            appenders: 0,
+            lists: 0,
             lanes: random.between(1, 3) as u16,
             partitions: random.between(4, 16) as u16,
             parts: Vec::new(),
@@ -230,6 +236,10 @@ impl Plan {
         }
         plan.accounts = *random.pick(&[2, 3, 6, 12]);
         plan.clerks = random.between(1, 4) as usize;
+        if random.chance(400_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 64 << 20) {
+            plan.appenders = random.between(1, 3) as u32;
+        }
+        plan.lists = *random.pick(&[2, 3, 6, 20]);
         plan
     }
 
@@ -281,7 +291,7 @@ fn workload(random: &mut Random) -> WorkloadPlan {
         let least = u64::from(index == 0 || index == 2 || index == 4);
         *weight = random.between(least, 8) as u32;
     }
-    weights[7] = random.below(2) as u32;
+    weights[7] = random.below(4) as u32;
     WorkloadPlan {
         tables: random.between(1, 3) as u32,
         keys: *random.pick(&[3, 20, 150, 600]),

@@ -15,6 +15,8 @@ pub const PLANTED_BUGS: &[&str] = &[
     "reads for share take no lock",
     "epochs are not raised by what is heard, nor is the highest one taken for a commit",
     "an epoch counts as drained while commits of it are unfinished",
+    "locks of reads for share are let go before the transaction ends",
+    "a lane does not resend after a reconnect, and the backup takes any position",
 ];
 
 /// The list as it is shown on the command line.

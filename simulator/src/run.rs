@@ -12,6 +12,8 @@ use duet_datanode_core::{NodeCounters, ReplicaDigest};
 use duet_protocol::record::ClusterState;
 use std::collections::BTreeMap;
 
+mod lists;
+
 /// Time between two looks of the run at the world.
 const LOOK: Time = 5 * MILLISECOND;
 
@@ -147,7 +149,7 @@ impl Run {
     }
 
     fn describe_open(&mut self) -> String {
-        let mut text = String::new();
+        let mut text = self.leaks();
         for number in 0..self.world.slots.len() {
             let slot = &self.world.slots[number];
             match &slot.process {
@@ -192,10 +194,8 @@ impl Run {
 
     /// The first direct client, which also does what the run itself wants to know.
     fn direct(&mut self) -> Result<&mut DirectClient, Violation> {
-        let direct = self.world.slots.iter_mut().find_map(|slot| match &mut slot.process {
-            Some(Process::Direct(client)) => Some(client.as_mut()),
-            Some(Process::DataNode(_) | Process::Management(_) | Process::Client(_) | Process::Bank(_))
-            | None => None,
+        let direct = self.world.slots.iter_mut().find_map(|slot| {
+            if let Some(Process::Direct(client)) = &mut slot.process { Some(client.as_mut()) } else { None }
         });
         direct.ok_or_else(|| Violation::new("processes start", "there is no direct client"))
     }
@@ -297,6 +297,7 @@ impl Run {
             run.clients().all(|client| client.is_idle())
         })?;
         self.wait("nothing is left under way", REST_LIMIT, Run::is_at_rest)?;
+        self.wait("nothing is leaked", REST_LIMIT, |run| run.leaks().is_empty())?;
         self.epochs_go_on()?;
         self.compare_replicas()?;
         let rows = self.scan_all(LastScan::Primaries)?;
@@ -304,18 +305,16 @@ impl Run {
         let tables = self.lasting_tables()?;
         checker::check(&self.history, Some(&rows), &tables)?;
         self.judge_bank(true)?;
+        self.judge_lists(true)?;
         self.drop_everything()
     }
 
     /// The cluster state of the management node that leads, if one does.
     fn leading_state(&self) -> Option<&ClusterState> {
-        self.world.slots.iter().find_map(|slot| match &slot.process {
-            Some(Process::Management(management)) => {
-                let node = &management.node;
-                (node.gauges(self.world.now()).leading == 1).then(|| node.state())
-            }
-            Some(Process::DataNode(_) | Process::Client(_) | Process::Bank(_) | Process::Direct(_))
-            | None => None,
+        self.world.slots.iter().find_map(|slot| {
+            let Some(Process::Management(management)) = &slot.process else { return None };
+            let node = &management.node;
+            (node.gauges(self.world.now()).leading == 1).then(|| node.state())
         })
     }
 
@@ -396,6 +395,19 @@ impl Run {
             })
     }
 
+    /// What data nodes hold of work under way.
+    fn leaks(&self) -> String {
+        let mut text = String::new();
+        for (node, kernel) in self.data_nodes() {
+            kernel.under_way(|what, count| {
+                if count > 0 {
+                    text += &format!("node {node}: {count} {what}; ");
+                }
+            });
+        }
+        text
+    }
+
     /// Replicas hold the same rows with the same versions, and the same outcome records.
     fn compare_replicas(&mut self) -> Result<(), Violation> {
         let mut first: BTreeMap<u16, (u32, ReplicaDigest)> = BTreeMap::new();
@@ -429,10 +441,8 @@ impl Run {
     }
 
     fn bankers(&mut self) -> impl Iterator<Item = &mut BankClient> {
-        self.world.slots.iter_mut().filter_map(|slot| match &mut slot.process {
-            Some(Process::Bank(client)) => Some(client.as_mut()),
-            Some(Process::DataNode(_) | Process::Management(_) | Process::Client(_) | Process::Direct(_))
-            | None => None,
+        self.world.slots.iter_mut().filter_map(|slot| {
+            if let Some(Process::Bank(client)) = &mut slot.process { Some(client.as_mut()) } else { None }
         })
     }
 
@@ -517,6 +527,7 @@ impl Run {
         let tables = self.lasting_tables()?;
         checker::check(&self.history, Some(&rows), &tables)?;
         self.judge_bank(false)?;
+        self.judge_lists(false)?;
         self.refuse_the_returning(victim, node)
     }
 

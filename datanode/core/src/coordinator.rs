@@ -242,9 +242,7 @@ impl TransactionCoordinator {
             context.out.error(reply, ErrorCode::NodeUnreachable, &format!("node {node} leads the partition"));
             return;
         };
-        if self.forwards.len() - self.free.len() >= MAX_FORWARDS
-            || context.out.waiting(via) > BACKLOG_PAUSE_BYTES
-        {
+        if self.forwarded() >= MAX_FORWARDS || context.out.waiting(via) > BACKLOG_PAUSE_BYTES {
             context.out.error(reply, ErrorCode::Overloaded, "too many requests for other nodes");
             return;
         }
@@ -258,6 +256,11 @@ impl TransactionCoordinator {
         *entry = Forward { reply, via, is_write, generation, used: true };
         context.counters.forwarded += 1;
         context.out.relay(via, forward_id(self.number, generation, index), signal);
+    }
+
+    /// Requests that other nodes have to answer.
+    pub fn forwarded(&self) -> usize {
+        self.forwards.len() - self.free.len()
     }
 
     /// An answer came over the link of another node: relay it to whoever asked.

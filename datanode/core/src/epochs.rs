@@ -79,6 +79,11 @@ impl Unfinished {
         while self.counts.pop_front_if(|(_, count)| *count == 0).is_some() {}
     }
 
+    /// Number of commits under way.
+    pub fn len(&self) -> usize {
+        self.counts.iter().map(|(_, count)| *count as usize).sum()
+    }
+
     /// The epoch of the oldest commit under way; `u64::MAX` for none.
     pub fn lowest(&self) -> u64 {
         self.counts.front().map_or(u64::MAX, |(epoch, _)| *epoch)

@@ -18,6 +18,7 @@ mod map;
 mod membership;
 mod outbox;
 mod peers;
+mod rest;
 mod split;
 mod transaction;
 

@@ -344,6 +344,11 @@ impl Outbox {
         self.mail.pop_front()
     }
 
+    /// Mail that is not delivered.
+    pub fn mail_count(&self) -> usize {
+        self.mail.len()
+    }
+
     /// Keeps the buffer of mail for the next.
     pub fn recycle_mail(&mut self, mut mail: Mail) {
         if self.spare_mail.len() < SPARE_MAIL && mail.signals.capacity() <= SPARE_MAIL_BYTES {

@@ -1,8 +1,10 @@
 //! Checks of what the clients saw.
 
+mod append;
 mod bank;
 pub mod causality;
 mod cut;
+mod cycle;
 mod fragments;
 mod registers;
 mod scans;
@@ -10,6 +12,7 @@ mod scans;
 use crate::history::{History, Register, Violation};
 use std::collections::BTreeMap;
 
+pub use append::{AppendRecord, UnlockedRead, check_appends};
 pub use bank::{BankRecord, check_bank};
 pub use cut::CutChecker;
 pub use registers::FinalRow;

@@ -8,8 +8,8 @@ use crate::process::application::Application;
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{
-    BANK, BankRow, DATABASE, FIRST_BALANCE, FIRST_SAVINGS, SAVINGS, bank_definition, bank_keys, bank_program,
-    bank_values, read_bank,
+    BANK, BankRow, DATABASE, FIRST_BALANCE, FIRST_SAVINGS, OTHER_TABLES, SAVINGS, bank_definition, bank_keys,
+    bank_program, bank_values, read_bank,
 };
 use duet_client_core::{
     Batch, ClientConfiguration, ClientCore, Error, Expectation, JobId, Lock, Outcome, Reply, Table,
@@ -638,7 +638,7 @@ impl Client for BankClient {
     fn expect_lasting(&mut self, _tables: Vec<u32>) {}
 
     fn active_tables(&self) -> Vec<u32> {
-        let registers = self.core.tables().iter().filter(|table| table.name() != BANK);
+        let registers = self.core.tables().iter().filter(|table| !OTHER_TABLES.contains(&table.name()));
         registers.map(|table| table.id()).collect()
     }
 

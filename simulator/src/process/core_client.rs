@@ -6,7 +6,7 @@ use crate::history::{
 };
 use crate::process::application::Application;
 use crate::queue::{MILLISECOND, SECOND, Time};
-use crate::workload::{BANK, DATABASE, Generator, Intent, RegisterTable};
+use crate::workload::{DATABASE, Generator, Intent, OTHER_TABLES, RegisterTable};
 use duet_client_core::{
     Batch, ClientConfiguration, ClientCore, Error, Expectation, FragmentScan, JobId, Outcome as CoreOutcome,
     Reply, Table,
@@ -85,7 +85,9 @@ impl CoreClient {
     }
 
     fn our_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        self.core.tables().iter().filter(|table| table.database() == DATABASE && table.name() != BANK)
+        let is_register = |name: &str| !OTHER_TABLES.contains(&name);
+        let tables = self.core.tables().iter();
+        tables.filter(move |table| table.database() == DATABASE && is_register(table.name()))
     }
 
     /// Submits a batch of new operations, if there is room.

@@ -1,5 +1,6 @@
 //! The processes of a run: each wraps the core of a role and obeys its commands with the means of the run.
 
+mod append;
 mod application;
 mod bank;
 mod client;
@@ -8,6 +9,7 @@ mod data_node;
 mod direct;
 mod management;
 
+pub use append::AppendClient;
 pub use bank::BankClient;
 pub use client::{Change, Client, Mode};
 pub use core_client::CoreClient;
@@ -97,6 +99,8 @@ pub enum Process {
     Client(Box<CoreClient>),
     /// A client that moves money in transactions.
     Bank(Box<BankClient>),
+    /// A client that appends to lists in transactions.
+    Append(Box<AppendClient>),
     /// A client that speaks the protocol itself.
     Direct(Box<DirectClient>),
 }
@@ -109,6 +113,7 @@ impl Process {
             Process::Management(node) => node.as_mut(),
             Process::Client(client) => client.as_mut(),
             Process::Bank(client) => client.as_mut(),
+            Process::Append(client) => client.as_mut(),
             Process::Direct(client) => client.as_mut(),
         }
     }
@@ -118,6 +123,7 @@ impl Process {
         match self {
             Process::Client(client) => Some(client.as_ref()),
             Process::Bank(client) => Some(client.as_ref()),
+            Process::Append(client) => Some(client.as_ref()),
             Process::Direct(client) => Some(client.as_ref()),
             Process::DataNode(_) | Process::Management(_) => None,
         }
@@ -128,6 +134,7 @@ impl Process {
         match self {
             Process::Client(client) => Some(client.as_mut()),
             Process::Bank(client) => Some(client.as_mut()),
+            Process::Append(client) => Some(client.as_mut()),
             Process::Direct(client) => Some(client.as_mut()),
             Process::DataNode(_) | Process::Management(_) => None,
         }

@@ -2,6 +2,7 @@
 
 mod bank_table;
 mod generator;
+mod list_table;
 mod register_table;
 mod registry;
 
@@ -10,5 +11,9 @@ pub use bank_table::{
     bank_values, read_bank,
 };
 pub use generator::{Generator, Intent};
+pub use list_table::{LISTS, LONGEST_LIST, list_bytes, list_definition, list_values, read_list};
 pub use register_table::{Content, DATABASE, KeyBound, RegisterTable, Shape};
 pub use registry::{WORKLOADS, Workload, workload};
+
+/// Tables of their own workloads: not those of the registers.
+pub const OTHER_TABLES: &[&str] = &[BANK, LISTS];

@@ -27,6 +27,16 @@ pub const WORKLOADS: &[Workload] = &[
         },
     },
     Workload {
+        name: "append",
+        about: "lists that transactions read and append to",
+        choose: |plan| {
+            quiet(plan);
+            let drawn = Plan::new(plan.seed, 0);
+            plan.appenders = drawn.appenders.max(2);
+            give_room(plan);
+        },
+    },
+    Workload {
         name: "scans",
         about: "scans of tables that change",
         choose: |plan| {
@@ -44,6 +54,7 @@ pub fn workload(name: &str) -> Option<&'static Workload> {
 /// Leaves the single rows only.
 fn only_registers(plan: &mut Plan) {
     plan.bankers = 0;
+    plan.appenders = 0;
 }
 
 /// Leaves the single rows only, and few of them: others are to be seen, but a run needs somebody to ask.
@@ -57,6 +68,6 @@ fn quiet(plan: &mut Plan) {
 /// Transactions need memory for all their rows.
 fn give_room(plan: &mut Plan) {
     for bytes in &mut plan.memory_bytes {
-        *bytes = (*bytes).max(1 << 20);
+        *bytes = (*bytes).max(8 << 20);
     }
 }

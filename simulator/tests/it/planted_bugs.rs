@@ -3,8 +3,8 @@
 use duet_simulator::run_seed;
 
 fn is_found(planted_bug: u32) {
-    let found = (0..200).any(|seed| run_seed(seed, planted_bug, false).failure.is_some());
-    assert!(found, "planted bug {planted_bug} was not found in 200 seeds");
+    let found = (0..300).any(|seed| run_seed(seed, planted_bug, false).failure.is_some());
+    assert!(found, "planted bug {planted_bug} was not found in 300 seeds");
 }
 
 #[test]
@@ -55,4 +55,24 @@ fn a_scan_in_the_order_of_buckets_is_found() {
 #[test]
 fn an_outcome_of_a_transaction_that_is_not_replicated_is_found() {
     is_found(8);
+}
+
+#[test]
+fn epochs_that_are_not_raised_by_what_is_heard_are_found() {
+    is_found(11);
+}
+
+#[test]
+fn an_epoch_that_is_drained_too_early_is_found() {
+    is_found(12);
+}
+
+#[test]
+fn locks_for_share_that_are_let_go_early_are_found() {
+    is_found(13);
+}
+
+#[test]
+fn a_gap_after_a_reconnect_is_found() {
+    is_found(14);
 }

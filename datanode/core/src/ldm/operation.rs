@@ -3,6 +3,7 @@
 use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, LockTable, Place, lock_handle};
 use crate::ldm::participant::{Coordinator, Participants, State};
+use crate::ldm::planted::SHORT_SHARED_LOCKS;
 use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
 use crate::ldm::version::{Made, RowChange, StoredImage};
 use crate::ldm::write::{Refusal, queue_of};
@@ -59,7 +60,12 @@ impl LocalDataManager {
     pub fn operate(&mut self, context: &mut Context<'_>, coordinator: Coordinator, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<Operate>() else { return };
         match self.start_operation(context, coordinator, signal, body) {
-            Ok(Some((participant, lock))) => self.execute_locked(context, participant, lock, signal, body),
+            Ok(Some((participant, lock))) => {
+                self.execute_locked(context, participant, lock, signal, body);
+                if context.planted_bug == SHORT_SHARED_LOCKS && body.operation == OPERATION_READ_SHARED {
+                    self.let_go(context, participant, lock);
+                }
+            }
             Ok(None) => {}
             Err(refusal) => self.tell(context, &coordinator, body.number.get(), Err(refusal)),
         }

@@ -275,6 +275,22 @@ impl OutcomeTable {
         }
     }
 
+    fn all(&self) -> impl Iterator<Item = (&Session, &Outcome)> {
+        self.sessions.iter().flat_map(|session| session.records.iter().map(move |record| (session, record)))
+    }
+
+    /// Number of transactions in progress.
+    pub fn in_progress(&self) -> u64 {
+        let open = |outcome: &Outcome| matches!(outcome.state, OutcomeState::InProgress { .. });
+        self.all().filter(|(_, outcome)| open(outcome)).count() as u64
+    }
+
+    /// Number of records that are kept though their clients have the answers.
+    pub fn resolved(&self) -> u64 {
+        self.all().filter(|(session, outcome)| outcome.transaction_seq < session.resolved_below).count()
+            as u64
+    }
+
     /// Records and their sessions in a fixed order, for digests.
     pub fn sorted(&self) -> Vec<(u64, u64, Vec<Outcome>)> {
         let open = self.sessions.iter().filter(|session| session.id != 0);

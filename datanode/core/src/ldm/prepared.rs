@@ -3,6 +3,7 @@
 
 use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
+use crate::ldm::planted::ANY_POSITION;
 use crate::ldm::write::{EXPIRE_EVERY, assert_rises};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::Role;
@@ -71,14 +72,18 @@ impl PreparedTransactions {
 
 impl LocalDataManager {
     /// The position of a chain signal for a backup fragment; false when it is not for this replica.
-    fn takes_position(&mut self, partition: u16, cfg: u64, position: u64) -> bool {
+    fn takes_position(&mut self, planted_bug: u32, partition: u16, cfg: u64, position: u64) -> bool {
         let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
         let Some(fragment) =
             fragment.filter(|fragment| matches!(fragment.role, Role::Backup { .. }) && fragment.cfg == cfg)
         else {
             return false;
         };
-        assert_eq!(position, fragment.seq + 1, "positions of partition {partition} are dense");
+        assert!(
+            position == fragment.seq + 1 || planted_bug == ANY_POSITION,
+            "positions of partition {partition} are dense: {position} after {}",
+            fragment.seq
+        );
         fragment.seq = position;
         if !fragment.accept_due {
             fragment.accept_due = true;
@@ -91,7 +96,7 @@ impl LocalDataManager {
     pub(super) fn prepare_row(&mut self, context: &mut Context<'_>, lane: u16, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<PrepareRow>() else { return };
         let (partition, position) = (body.partition.get(), body.position.get());
-        if !self.takes_position(partition, body.cfg.get(), position) {
+        if !self.takes_position(context.planted_bug, partition, body.cfg.get(), position) {
             context.out.errors += 1;
             return;
         }
@@ -246,7 +251,7 @@ impl LocalDataManager {
         let (partition, position) = (body.partition.get(), body.position.get());
         // Planted bug: straight from the coordinator, without a position.
         let straight = context.planted_bug == 5 && position == 0;
-        if !straight && !self.takes_position(partition, body.cfg.get(), position) {
+        if !straight && !self.takes_position(context.planted_bug, partition, body.cfg.get(), position) {
             context.out.errors += 1;
             return;
         }

@@ -22,6 +22,13 @@ pub struct Requests {
     places: Vec<RequestPlace>,
 }
 
+impl Requests {
+    /// Requests that were not executed.
+    pub fn waiting(&self) -> usize {
+        self.places.len()
+    }
+}
+
 /// A state on its way into all parts but coordinator 0.
 #[derive(Debug)]
 pub struct Installing {

@@ -172,6 +172,14 @@ impl NodeKernel {
         }
     }
 
+    /// See [`Kernel::under_way`].
+    pub fn under_way(&self, count: impl FnMut(&'static str, u64)) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.under_way(count),
+            NodeKernel::Split(kernel) => kernel.under_way(count),
+        }
+    }
+
     /// See [`Kernel::closed_epoch`].
     pub fn closed_epoch(&self) -> u64 {
         match self {

@@ -279,6 +279,20 @@ impl SplitKernel {
         self.managers.iter().any(|part| part.is_undecided(partition, position))
     }
 
+    /// See [`Kernel::under_way`].
+    pub fn under_way(&self, mut count: impl FnMut(&'static str, u64)) {
+        for part in self.coordinators.iter().chain(&self.managers) {
+            part.under_way(&mut count);
+        }
+        let waiting = self.to_data.iter().flatten().map(Queue::len).sum::<usize>()
+            + self.to_coordinators.iter().flatten().map(Queue::len).sum::<usize>();
+        count("messages in mailboxes", waiting as u64);
+        count("sections of messages", self.shared.pool.blocks_in_use() as u64);
+        // Each data part keeps the frame that it saw last of each coordinator.
+        let kept = self.coordinators.len() * self.managers.len();
+        count("sections of frames", self.pool.blocks_in_use().saturating_sub(kept) as u64);
+    }
+
     /// See [`Kernel::closed_epoch`].
     pub fn closed_epoch(&self) -> u64 {
         self.coordinators[0].closed_epoch()

@@ -55,6 +55,22 @@ impl FreeList {
         }
     }
 
+    /// How many numbers are on the stack; without meaning while others push and pop.
+    pub(super) fn len(&self) -> usize {
+        let (_, mut top) = parts(self.head.load(Ordering::Acquire));
+        let mut count = 0;
+        while top != NONE && count < self.under.len() {
+            count += 1;
+            top = self.under[top as usize].load(Ordering::Relaxed);
+        }
+        count
+    }
+
+    /// How many numbers there are.
+    pub(super) fn capacity(&self) -> usize {
+        self.under.len()
+    }
+
     /// Takes the topmost number; it is the caller's until it is pushed again.
     pub(super) fn pop(&self) -> Option<u32> {
         let mut head = self.head.load(Ordering::Acquire);

@@ -90,6 +90,13 @@ impl SectionPool {
         self.shared.heap_sections.load(Ordering::Relaxed)
     }
 
+    /// Blocks of the pool that are in use. Walks over the others, and is exact only while no other thread uses the pool:
+    /// for tests that look for leaks.
+    #[must_use]
+    pub fn blocks_in_use(&self) -> usize {
+        self.shared.free.capacity() - self.shared.free.len()
+    }
+
     /// Bytes of the sections in use that came from the heap. Whoever fills sections for others can wait while this is too much.
     #[must_use]
     pub fn heap_bytes(&self) -> usize {

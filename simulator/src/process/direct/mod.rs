@@ -14,7 +14,7 @@ use crate::history::{Action, Outcome, Register, Seen, Violation, WriteRecord};
 use crate::network::Link;
 use crate::process::{Core, Order};
 use crate::queue::{MILLISECOND, Time};
-use crate::workload::{BANK, Generator, Intent, RegisterTable};
+use crate::workload::{Generator, Intent, OTHER_TABLES, RegisterTable};
 use contacts::{Contacts, Peer};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES};
@@ -147,7 +147,8 @@ impl DirectClient {
         for node in &state.nodes {
             self.contacts.want(Peer::Data(node.node), &node.address);
         }
-        let registers = || state.tables.iter().filter(|table| table.definition.name != BANK);
+        let is_register = |name: &str| !OTHER_TABLES.contains(&name);
+        let registers = || state.tables.iter().filter(|table| is_register(&table.definition.name));
         for table in registers() {
             self.tables
                 .entry(table.id)

@@ -1,0 +1,27 @@
+//! Defects that the simulator's tests plant in a local data manager (`NodeConfiguration::planted_bug`), to see that they
+//! would be found. Never on in a real node.
+
+use crate::ldm::lock::Change;
+use crate::ldm::{Context, LocalDataManager};
+
+/// Locks of reads for share are let go as soon as the read is answered.
+pub(super) const SHORT_SHARED_LOCKS: u32 = 13;
+/// A backup takes whatever position comes (counterexample 17).
+pub(super) const ANY_POSITION: u32 = 14;
+
+impl LocalDataManager {
+    /// A participant leaves a lock under which it has only read.
+    #[cold]
+    pub(super) fn let_go(&mut self, context: &mut Context<'_>, participant: u32, number: u32) {
+        let lock = self.locks.get_mut(number);
+        if lock.exclusive
+            || lock.change != Change::None
+            || !self.participants.get(participant).waiting.is_empty()
+        {
+            return;
+        }
+        lock.holders.retain(|holder| *holder != participant);
+        self.participants.get_mut(participant).locks.retain(|held| *held != number);
+        self.grant_waiting(context, number);
+    }
+}
