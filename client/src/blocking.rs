@@ -12,6 +12,7 @@
 //!
 //! Rows can be structs here, too: see [`TypedTable`].
 
+mod lookup;
 mod query;
 mod transaction;
 mod typed;

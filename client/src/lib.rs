@@ -58,6 +58,7 @@ mod client;
 mod driver;
 mod entropy;
 mod input;
+mod lookup;
 mod mapping;
 mod row;
 mod scan;

@@ -47,14 +47,18 @@ impl Drop for Open {
 }
 
 impl Transaction {
-    fn new(client: Client, tries: u32) -> Transaction {
+    pub(crate) fn new(client: Client, tries: u32) -> Transaction {
         let shared = &client.handle.shared;
         let handle = shared.next_transaction();
         shared.enqueue(|queue| queue.begun.push((handle, tries)));
         Transaction { open: Arc::new(Open { client, handle, ended: AtomicBool::new(false) }) }
     }
 
-    fn take(&self) -> PooledBatch {
+    pub(crate) fn handle(&self) -> TransactionHandle {
+        self.open.handle
+    }
+
+    pub(crate) fn take(&self) -> PooledBatch {
         let mut pooled = self.open.client.handle.shared.take();
         pooled.batch().transaction = Some(self.open.handle);
         pooled

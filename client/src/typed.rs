@@ -103,6 +103,10 @@ impl<T: TableRow> TypedTable<T> {
         Ok(TypedTable { client, mapping: Mapping::new(table)? })
     }
 
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
+    }
+
     /// The table.
     pub fn table(&self) -> &Table {
         &self.mapping.table

@@ -48,6 +48,8 @@ error_codes! {
     DuplicateKey = 2, fatal;
     #[doc = "The row's version is not the expected one."]
     VersionMismatch = 3, fatal;
+    #[doc = "Another row has the same values in the columns of a unique index."]
+    UniqueViolation = 4, fatal;
 
     #[doc = "There is no table with this id or name."]
     TableNotFound = 10, fatal;
@@ -61,6 +63,12 @@ error_codes! {
     TableNotActive = 14, retry;
     #[doc = "The dictionary holds as many tables as it may."]
     TooManyTables = 15, fatal;
+    #[doc = "The table holds the entries of a unique index: it cannot be addressed itself."]
+    HiddenTable = 16, fatal;
+    #[doc = "The table has no index of this name and kind, or the handle of the table is older than the index."]
+    IndexNotFound = 17, fatal;
+    #[doc = "The index is still being built, or is being dropped."]
+    IndexNotReady = 18, retry;
     #[doc = "Another schema change of the table is under way; ask again when it has ended."]
     SchemaChangeUnderway = 19, retry;
 

@@ -14,5 +14,6 @@ pub mod row;
 pub mod scan_program;
 pub mod schema;
 pub mod signal;
+pub mod unique;
 pub mod update;
 pub mod value;

@@ -1,7 +1,9 @@
 //! Which processes a plan has, and how each is configured.
 
 use crate::plan::Plan;
-use crate::process::{AppendClient, BankClient, CoreClient, DataNode, DirectClient, Management, Process};
+use crate::process::{
+    AppendClient, BankClient, CoreClient, DataNode, DirectClient, Management, MemberClient, Process,
+};
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::Generator;
 use crate::world::{Role, World};
@@ -25,7 +27,7 @@ impl World {
         let roles = (1..=world.plan.management_nodes)
             .map(Role::Management)
             .chain((1..=world.plan.data_nodes).map(Role::Data))
-            .chain((0..world.plan.everyone() + world.plan.bankers + world.plan.appenders).map(Role::Client))
+            .chain((0..world.plan.all_clients()).map(Role::Client))
             .collect::<Vec<_>>();
         for (number, role) in roles.into_iter().enumerate() {
             world.add_slot(role, address(number as u32));
@@ -113,6 +115,12 @@ impl World {
         if random.chance(300_000) {
             configuration.limits.requests_per_node = random.between(1, 20) as usize;
             configuration.limits.request_bytes_per_node = 4_000;
+        }
+        let others = self.plan.everyone() + self.plan.bankers;
+        if let Some(rank) = client.checked_sub(others + self.plan.appenders) {
+            let plan = (self.plan.clerks, self.plan.workload.think, self.plan.planted_bug);
+            let member = MemberClient::new(generator.random, rank, plan, configuration, self.now());
+            return self.start(number, Process::Members(Box::new(member)));
         }
         if let Some(appender) = client.checked_sub(self.plan.everyone() + self.plan.bankers) {
             let plan = (self.plan.lists, self.plan.clerks, self.plan.workload.think);

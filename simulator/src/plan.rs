@@ -157,6 +157,8 @@ pub struct Plan {
     pub appenders: u32,
     /// Lists.
     pub lists: u64,
+    /// Clients that move unique values between rows.
+    pub members: u32,
     /// Lanes between data nodes; 0 leaves their number to the management nodes.
     pub lanes: u16,
     /// Partitions; 0 leaves their number to the management nodes.
@@ -202,6 +204,7 @@ impl Plan {
             clients: everyone - direct_clients,
             direct_clients,
             bankers: 0,
+            members: 0,
             accounts: 0,
             clerks: 0,
             appenders: 0,
@@ -240,7 +243,15 @@ impl Plan {
             plan.appenders = random.between(1, 3) as u32;
         }
         plan.lists = *random.pick(&[2, 3, 6, 20]);
+        if random.chance(500_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 4 << 20) {
+            plan.members = random.between(1, 3) as u32;
+        }
         plan
+    }
+
+    /// Number of clients of all kinds.
+    pub fn all_clients(&self) -> u32 {
+        self.everyone() + self.bankers + self.appenders + self.members
     }
 
     /// Number of clients of both kinds.

@@ -17,6 +17,9 @@ pub const PLANTED_BUGS: &[&str] = &[
     "an epoch counts as drained while commits of it are unfinished",
     "locks of reads for share are let go before the transaction ends",
     "a lane does not resend after a reconnect, and the backup takes any position",
+    "a write is one-pass although entries of unique indexes change with it",
+    "a look-up believes the entry of a unique index without a look at the row",
+    "a look-up believes at once that there is no row",
 ];
 
 /// The list as it is shown on the command line.

@@ -3,12 +3,12 @@
 use crate::checker;
 use crate::history::{History, Register, Seen, Violation};
 use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
-use crate::process::{BankClient, Change, Client, DirectClient, LastScan, Mode, Process};
+use crate::process::{BankClient, Change, Client, DirectClient, LastScan, MemberClient, Mode, Process};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::{FIRST_BALANCE, Shape};
 use crate::world::{FaultCounts, Role, World};
-use duet_datanode_core::{NodeCounters, ReplicaDigest};
+use duet_datanode_core::{NodeCounters, ReplicaDigest, UniqueEntry};
 use duet_protocol::record::ClusterState;
 use std::collections::BTreeMap;
 
@@ -306,6 +306,7 @@ impl Run {
         checker::check(&self.history, Some(&rows), &tables)?;
         self.judge_bank(true)?;
         self.judge_lists(true)?;
+        self.judge_members()?;
         self.drop_everything()
     }
 
@@ -327,7 +328,7 @@ impl Run {
             leading.is_some()
         })?;
         let direct = self.direct()?;
-        for table in tables {
+        for table in tables.into_iter().filter(|table| !table.is_hidden()) {
             direct.change_dictionary(Change::Drop { name: table.definition.name });
         }
         self.wait("tables are dropped", REST_LIMIT, |run| run.clients().all(|client| client.is_idle()))?;
@@ -468,6 +469,53 @@ impl Run {
         }
         let records: Vec<_> = self.bankers().flat_map(|banker| std::mem::take(&mut banker.records)).collect();
         checker::check_bank(&records, &last)
+    }
+
+    fn members(&mut self) -> impl Iterator<Item = &mut MemberClient> {
+        self.world.slots.iter_mut().filter_map(|slot| {
+            if let Some(Process::Members(client)) = &mut slot.process { Some(client.as_mut()) } else { None }
+        })
+    }
+
+    /// Every increment of a unique column counted once, and every replica of a row has its entries on every replica of
+    /// theirs, and nothing else is there.
+    fn judge_members(&mut self) -> Result<(), Violation> {
+        let mut balance: BTreeMap<UniqueEntry, i64> = BTreeMap::new();
+        for (_, kernel) in self.data_nodes() {
+            for (entry, count) in
+                kernel.unique_entries().into_iter().map(|(entry, row)| (entry, if row { 1 } else { -1 }))
+            {
+                *balance.entry(entry).or_default() += count;
+            }
+        }
+        if let Some((entry, count)) = balance.iter().find(|(_, count)| **count != 0) {
+            let what = if *count > 0 { "a row lacks its entry" } else { "an entry lacks its row" };
+            let detail = format!("{what}, {} replicas: {entry:?}", count.abs());
+            return Err(Violation::new("entries of unique indexes are those of the rows", detail));
+        }
+        if self.world.plan.members == 0 {
+            return Ok(());
+        }
+        self.members().take(1).for_each(MemberClient::read_last);
+        self.wait("the counters are read at the end", REST_LIMIT, |run| {
+            run.members().all(|member| member.is_idle())
+        })?;
+        let mut counted: BTreeMap<u64, i64> = BTreeMap::new();
+        for member in self.members() {
+            for (counter, count) in &member.counted {
+                *counted.entry(*counter).or_default() += count;
+            }
+        }
+        let last = self.members().next().map(|member| std::mem::take(&mut member.last)).unwrap_or_default();
+        let wrong =
+            last.iter().find(|(counter, count)| counted.get(counter).copied().unwrap_or(0) != **count);
+        match wrong {
+            Some((counter, count)) => {
+                let detail = format!("counter {counter} is {count}, told {:?}", counted.get(counter));
+                Err(Violation::new("increments of unique columns count once", detail))
+            }
+            None => Ok(()),
+        }
     }
 
     fn scan_all(&mut self, last: LastScan) -> Result<BTreeMap<Register, Seen>, Violation> {

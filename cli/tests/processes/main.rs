@@ -9,4 +9,5 @@ mod schema;
 mod serving;
 mod threads;
 mod transactions;
+mod unique;
 mod wire;

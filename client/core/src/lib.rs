@@ -15,6 +15,7 @@ mod error;
 mod interface;
 mod jobs;
 mod key;
+mod lookup;
 mod map;
 mod outcome;
 mod query;
@@ -38,6 +39,7 @@ pub use interface::{
 };
 pub use jobs::{JobId, JobResult};
 pub use key::{EncodedKey, Key};
+pub use lookup::{Lookup, LookupStep};
 pub use outcome::Outcome;
 pub use query::{
     Aggregate, AggregateQuery, ColumnName, Condition, PreparedAggregates, PreparedQuery, Query, avg, both,

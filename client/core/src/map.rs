@@ -88,13 +88,15 @@ impl ClusterMap {
     /// Installs a newer state. `endpoint_of` gives the endpoint of a data node.
     pub(crate) fn install(&mut self, state: ClusterState, endpoint_of: impl Fn(u32) -> Option<u16>) {
         let partitions = state.configuration.partitions;
-        let open = state.tables.iter().filter(|table| table.state == TableState::Active);
+        let open =
+            state.tables.iter().filter(|table| table.state == TableState::Active && !table.is_hidden());
         // A definition that this client cannot compile belongs to a newer protocol: its table stays closed here.
-        let compile = |table| -> Result<Arc<Table>, Error> { Ok(Arc::new(Table::new(table, partitions)?)) };
+        let compile =
+            |table| -> Result<Arc<Table>, Error> { Ok(Arc::new(Table::with_unique(table, &state)?)) };
         let known = std::mem::take(&mut self.tables);
         self.tables = open
             .filter_map(|table| {
-                let same = known.iter().find(|old| old.id == table.id && old.version == table.version);
+                let same = known.iter().find(|old| old.is_current(table));
                 same.map_or_else(|| compile(table).ok(), |old| Some(Arc::clone(old)))
             })
             .collect();

@@ -2,7 +2,12 @@
 
 use duet_protocol::error::ErrorCode;
 use duet_protocol::layout::TableLayout;
-use duet_protocol::schema::{Column, PrimaryKeyOrder, TableDefinition};
+use duet_protocol::record::ClusterState;
+use duet_protocol::schema::{
+    Column, IndexKind, IndexState, PrimaryKeyOrder, TableDefinition, TableIndex, TableState,
+};
+use duet_protocol::unique::UniqueLayout;
+use std::sync::Arc;
 
 use crate::Error;
 
@@ -13,6 +18,18 @@ pub struct Table {
     definition: TableDefinition,
     layout: TableLayout,
     partitions: u16,
+    unique: Vec<Arc<UniqueIndex>>,
+    /// The indexes as in the dictionary.
+    indexes: Vec<TableIndex>,
+}
+
+/// A unique index of a table, as look-ups need it.
+#[derive(Debug)]
+pub struct UniqueIndex {
+    pub(crate) name: String,
+    pub(crate) layout: UniqueLayout,
+    /// The hidden table with its entries; none while the index is being built or dropped.
+    pub(crate) entries: Option<Arc<Table>>,
 }
 
 impl std::fmt::Debug for Table {
@@ -34,7 +51,59 @@ impl Table {
     pub fn new(table: &duet_protocol::schema::Table, partitions: u16) -> Result<Table, Error> {
         let layout = TableLayout::new(&table.definition)?;
         let definition = table.definition.clone();
-        Ok(Table { id: table.id, version: table.version, definition, layout, partitions })
+        Ok(Table {
+            id: table.id,
+            version: table.version,
+            definition,
+            layout,
+            partitions,
+            unique: Vec::new(),
+            indexes: table.indexes.clone(),
+        })
+    }
+
+    /// As [`Table::new`], with the unique indexes whose hidden tables are in the dictionary.
+    pub(crate) fn with_unique(
+        table: &duet_protocol::schema::Table,
+        state: &ClusterState,
+    ) -> Result<Table, Error> {
+        let partitions = state.configuration.partitions;
+        let mut compiled = Table::new(table, partitions)?;
+        for (defined, known) in table.secondary_indexes() {
+            if defined.kind != IndexKind::Unique {
+                continue;
+            }
+            let hidden =
+                |id| state.tables.iter().find(|hidden| hidden.id == id && hidden.state == TableState::Active);
+            let open = known.hidden_table.filter(|_| known.state == IndexState::Public).and_then(hidden);
+            let entries = open.map(|hidden| Table::new(hidden, partitions)).transpose()?;
+            compiled.unique.push(Arc::new(UniqueIndex {
+                name: defined.name.clone(),
+                layout: UniqueLayout::new(&table.definition, defined)?,
+                entries: entries.map(Arc::new),
+            }));
+        }
+        Ok(compiled)
+    }
+
+    /// Whether this is what the dictionary says.
+    pub(crate) fn is_current(&self, table: &duet_protocol::schema::Table) -> bool {
+        self.id == table.id && self.version == table.version && self.indexes == table.indexes
+    }
+
+    /// The unique index of this name, without regard to ASCII case.
+    ///
+    /// # Errors
+    /// `IndexNotFound` when there is none in this handle; `IndexNotReady` while it is being built or dropped.
+    pub(crate) fn unique_index(&self, name: &str) -> Result<(Arc<UniqueIndex>, Arc<Table>), Error> {
+        let Some(index) = self.unique.iter().find(|index| index.name.eq_ignore_ascii_case(name)) else {
+            let detail = format!("table '{}' has no unique index '{name}'", self.definition.name);
+            return Err(Error::new(ErrorCode::IndexNotFound, &detail));
+        };
+        match &index.entries {
+            Some(entries) => Ok((Arc::clone(index), Arc::clone(entries))),
+            None => Err(Error::new(ErrorCode::IndexNotReady, &format!("'{name}'"))),
+        }
     }
 
     /// The columns of a scan's result as a table of their own, without a primary key: it names them and reads their images.
@@ -52,7 +121,15 @@ impl Table {
             comment: String::new(),
         };
         let layout = TableLayout::without_key(definition.columns.clone());
-        Table { id: 0, version: 0, definition, layout, partitions: 0 }
+        Table {
+            id: 0,
+            version: 0,
+            definition,
+            layout,
+            partitions: 0,
+            unique: Vec::new(),
+            indexes: Vec::new(),
+        }
     }
 
     /// Identity, never used again for another table.

@@ -23,13 +23,11 @@ impl Transactions {
     pub(crate) fn operation_waits(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<LockWait>() else { return };
         let Some(index) = self.of_handle(signal) else { return };
-        let transaction = &mut self.slots[index];
         let number = body.number.get();
-        let outstanding = number.checked_sub(transaction.first);
-        let outstanding = outstanding.and_then(|offset| transaction.outstanding.get(offset as usize));
-        if transaction.state != State::Active || !matches!(outstanding, Some(Some(_))) {
+        if !self.is_outstanding(index, number) {
             return;
         }
+        let transaction = &mut self.slots[index];
         let waits_for = blockers(signal.section(0));
         match transaction.waits.iter_mut().find(|(waits, _)| *waits == number) {
             Some((_, known)) => {

@@ -4,6 +4,7 @@ use crate::coordinator::{ForwardLink, TransactionCoordinator};
 use crate::epochs::{BUG_DEAF, EPOCH_EVERY, Epochs};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 use crate::ldm::journal::CommittedChange;
+use crate::ldm::unique::UniqueEntry;
 use crate::ldm::{LocalDataManager, ReplicaDigest};
 use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
@@ -169,7 +170,7 @@ impl Kernel {
         };
         let mut options = ArenaOptions::small(arena_bytes);
         options.huge_pages = configuration.memory_bytes >= 64 << 20;
-        let ldm = LocalDataManager::new(&budget, options)?;
+        let mut ldm = LocalDataManager::new(&budget, options)?;
         let membership = Membership::new(&configuration, now);
         let epochs = shared.as_ref().map(|shared| shared.epoch.clone()).unwrap_or_default();
         if matches!(part, Part::Whole | Part::Coordinator(0)) {
@@ -177,6 +178,7 @@ impl Kernel {
         }
         let number = if let Part::Coordinator(number) = part { number } else { 0 };
         let coordinators = shared.as_ref().map_or(1, |shared| shared.coordinators);
+        ldm.coordinators = coordinators as u16;
         let mut out = match &shared {
             Some(shared) => Outbox::of_part(Arc::clone(&shared.board)),
             None => Outbox::default(),
@@ -569,6 +571,12 @@ impl Kernel {
     /// What every fragment of this node holds; walks over all rows, for tests and diagnosis.
     pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
         self.ldm.digests(&self.map)
+    }
+
+    /// The entries of unique indexes that rows of this node need (true) and those that it holds (false), with all replicas;
+    /// walks over all rows, for tests and diagnosis.
+    pub fn unique_entries(&self) -> Vec<(UniqueEntry, bool)> {
+        self.ldm.unique_entries(&self.map)
     }
 
     /// Says why on the link, and closes it.

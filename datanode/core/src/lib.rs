@@ -5,6 +5,7 @@
 
 mod coordinator;
 mod deadlock;
+mod entries;
 mod epochs;
 mod handshake;
 mod install;
@@ -16,6 +17,7 @@ mod links;
 mod mail;
 mod map;
 mod membership;
+mod operation_check;
 mod outbox;
 mod peers;
 mod rest;
@@ -26,6 +28,7 @@ pub use interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration
 pub use kernel::{Kernel, Message};
 pub use ldm::ReplicaDigest;
 pub use ldm::journal::CommittedChange;
+pub use ldm::unique::UniqueEntry;
 pub use split::{
     Destination, Installation, LinkBoard, NodeKernel, RequestPlace, RequestPlaces, Shared, SharedEpoch,
     SplitKernel, ToCoordinator, ToData,

@@ -5,7 +5,8 @@ use duet_protocol::hash::bucket_of;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::ClusterState;
 use duet_protocol::row::TableLayouts;
-use duet_protocol::schema::{SchemaError, Table, TableState};
+use duet_protocol::schema::{IndexKind, IndexState, SchemaError, Table, TableIndex, TableState};
+use duet_protocol::unique::UniqueLayout;
 use rustc_hash::FxHashMap;
 
 /// Role of this node for a partition.
@@ -50,13 +51,76 @@ pub struct LocalTable {
     pub state: TableState,
     /// The schema of all versions, compiled.
     pub layouts: TableLayouts,
+    /// Neither with unique indexes nor hidden: writes concern nothing but the row.
+    pub is_plain: bool,
+    /// Whether it holds the entries of a unique index: clients do not write it.
+    pub is_hidden: bool,
+    /// Unique indexes that writes maintain, in order of their ids.
+    pub unique: Vec<UniqueIndex>,
+    /// The indexes as last seen in the dictionary.
+    indexes: Vec<TableIndex>,
+}
+
+/// A unique index that writes maintain.
+#[derive(Clone, Debug)]
+pub struct UniqueIndex {
+    /// Id.
+    pub id: u32,
+    /// Name.
+    pub name: String,
+    /// Whether it is still being built.
+    pub is_write_only: bool,
+    /// Id of the hidden table with its entries.
+    pub table: u32,
+    /// Version of that table.
+    pub table_version: u16,
+    /// How entries are made of rows.
+    pub layout: UniqueLayout,
+}
+
+/// The unique indexes of a table that writes maintain.
+fn unique_indexes(state: &ClusterState, table: &Table) -> Result<Vec<UniqueIndex>, ErrorCode> {
+    let mut unique = Vec::new();
+    for (defined, known) in table.secondary_indexes() {
+        let hidden = known.hidden_table.and_then(|id| state.tables.iter().find(|hidden| hidden.id == id));
+        let maintained = matches!(known.state, IndexState::WriteOnly | IndexState::Public);
+        let Some(hidden) = hidden.filter(|_| maintained && defined.kind == IndexKind::Unique) else {
+            continue;
+        };
+        unique.push(UniqueIndex {
+            id: known.id,
+            name: defined.name.clone(),
+            is_write_only: known.state == IndexState::WriteOnly,
+            table: hidden.id,
+            table_version: hidden.version,
+            layout: UniqueLayout::new(&table.definition, defined).map_err(|_| ErrorCode::InvalidSchema)?,
+        });
+    }
+    unique.sort_by_key(|index| index.id);
+    Ok(unique)
 }
 
 impl LocalTable {
     fn new(table: &Table) -> Result<LocalTable, SchemaError> {
         let mut layouts = TableLayouts::default();
         layouts.extend(table)?;
-        Ok(LocalTable { id: table.id, version: table.version, state: table.state, layouts })
+        Ok(LocalTable {
+            id: table.id,
+            version: table.version,
+            state: table.state,
+            layouts,
+            is_plain: !table.is_hidden(),
+            is_hidden: table.is_hidden(),
+            unique: Vec::new(),
+            indexes: Vec::new(),
+        })
+    }
+
+    /// From now on these unique indexes are maintained.
+    fn maintain(&mut self, unique: Vec<UniqueIndex>, indexes: &[TableIndex]) {
+        self.is_plain = unique.is_empty() && !self.is_hidden;
+        self.unique = unique;
+        indexes.clone_into(&mut self.indexes);
     }
 
     /// The layout for what does not differ between versions: keys.
@@ -126,7 +190,9 @@ impl ClusterMap {
                 Some(known) if known.layouts.newest() >= table.newest_version() => None,
                 Some(_) | None => Some(LocalTable::new(table).map_err(|_| ErrorCode::InvalidSchema)?),
             };
-            prepared.push((slot, local));
+            let maintained = local.is_none() && known.is_some_and(|known| known.indexes == table.indexes);
+            let unique = if maintained { None } else { Some(unique_indexes(&state, table)?) };
+            prepared.push((slot, local, unique));
         }
         let mut removed = Vec::new();
         for (slot, entry) in self.tables.iter_mut().enumerate() {
@@ -137,12 +203,19 @@ impl ClusterMap {
                 removed.push(slot);
             }
         }
-        for (table, (slot, local)) in state.tables.iter().zip(prepared) {
+        for (table, (slot, local, unique)) in state.tables.iter().zip(prepared) {
+            let mut local = local;
+            if let (Some(local), Some(unique)) = (&mut local, unique.as_ref()) {
+                local.maintain(unique.clone(), &table.indexes);
+            }
             match (slot, local) {
                 (Some(slot), Some(local)) => self.tables[slot as usize] = Some(local),
                 (Some(slot), None) => {
                     if let Some(local) = &mut self.tables[slot as usize] {
                         (local.state, local.version) = (table.state, table.version);
+                        if let Some(unique) = unique {
+                            local.maintain(unique, &table.indexes);
+                        }
                     }
                 }
                 (None, Some(local)) => {

@@ -6,14 +6,13 @@
 //! the nodes travels in the lane of its fragment, so nothing is lost or overtaken while both instances live; that is why
 //! an abort needs no answer.
 
-use crate::coordinator::{Route, table_of};
+use crate::entries::{ENTRY_NUMBERS, Entries, EntryJobs, NO_JOB, Single};
 use crate::epochs::{BUG_DEAF, Unfinished};
 use crate::interface::{LinkId, Nanoseconds};
 use crate::ldm::Context;
-use crate::map::Role;
+use crate::operation_check::{check_operation, primary_of};
 use crate::outbox::{Address, BACKLOG_REFUSE_BYTES, Handle, ReplyTo};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::hash::key_hash;
 use duet_protocol::ids::TransactionId;
 use duet_protocol::signal::abort_prepared::AbortPrepared;
 use duet_protocol::signal::abort_rows::AbortRows;
@@ -24,16 +23,14 @@ use duet_protocol::signal::complete::Complete;
 use duet_protocol::signal::deadlock_probe::DeadlockProbe;
 use duet_protocol::signal::lock_wait::Blocker;
 use duet_protocol::signal::operate::{
-    OPERATION_READ, OPERATION_READ_EXCLUSIVE, OPERATION_READ_SHARED, Operate,
+    FLAG_IGNORE_EXISTING, OPERATION_READ, OPERATION_READ_EXCLUSIVE, OPERATION_READ_SHARED, Operate,
 };
-use duet_protocol::signal::operate_reply::{FLAG_IGNORED, OperateReply};
+use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_IGNORED, OperateReply};
 use duet_protocol::signal::prepare::{FLAG_HOME, Prepare};
 use duet_protocol::signal::prepared::Prepared;
 use duet_protocol::signal::rollback_transaction::RollbackTransaction;
 use duet_protocol::signal::transaction_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, TransactionReply};
-use duet_protocol::signal::write::{OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
-use duet_protocol::update::validate_update;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -68,31 +65,44 @@ pub(crate) enum State {
 /// An operation without an answer.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Outstanding {
-    request_id: u64,
-    at: Nanoseconds,
-    partition: u16,
-    operation: u8,
+    pub(crate) request_id: u64,
+    pub(crate) at: Nanoseconds,
+    pub(crate) partition: u16,
+    pub(crate) operation: u8,
+    pub(crate) flags: u8,
+    pub(crate) table_version: u16,
+    pub(crate) table: u32,
+    /// It may have entries of unique indexes to change.
+    pub(crate) may_enter: bool,
+    /// Its changes of entries, once its row is changed; [`NO_JOB`] before and without.
+    pub(crate) job: u32,
 }
 
 /// A fragment that takes part.
 #[derive(Clone, Copy, Debug)]
-struct Part {
-    partition: u16,
+pub(crate) struct Part {
+    pub(crate) partition: u16,
     /// Its primary.
-    node: u32,
-    lane: u16,
-    writes: bool,
+    pub(crate) node: u32,
+    pub(crate) lane: u16,
+    pub(crate) writes: bool,
     prepared: bool,
     committed: bool,
     replicas: [u8; 8],
 }
 
+impl Part {
+    pub(crate) fn new(partition: u16, node: u32, lane: u16, writes: bool) -> Part {
+        Part { partition, node, lane, writes, prepared: false, committed: false, replicas: [0; 8] }
+    }
+}
+
 /// The client's wish to commit.
 #[derive(Clone, Copy, Debug)]
-struct Ending {
-    request_id: u64,
-    home: u16,
-    resolved_below: u64,
+pub(crate) struct Ending {
+    pub(crate) request_id: u64,
+    pub(crate) home: u16,
+    pub(crate) resolved_below: u64,
 }
 
 #[derive(Debug)]
@@ -102,33 +112,37 @@ pub(crate) struct Transaction {
     pub(crate) tries: u32,
     generation: u32,
     used: bool,
-    link: LinkId,
+    pub(crate) link: LinkId,
     pub(crate) state: State,
-    parts: Vec<Part>,
+    pub(crate) parts: Vec<Part>,
     /// By number, from `first` on; answered ones are none.
     pub(crate) outstanding: VecDeque<Option<Outstanding>>,
     pub(crate) first: u32,
-    bytes: usize,
+    pub(crate) bytes: usize,
     touched: Nanoseconds,
-    ending: Option<Ending>,
+    pub(crate) ending: Option<Ending>,
     /// Highest epoch heard of in its prepared fragments; its own once decided.
     epoch: u64,
     /// Operations that wait for locks, and for whom.
     pub(crate) waits: Vec<(u32, Vec<Blocker>)>,
     /// Probes passed on: initiator and round.
     pub(crate) probes: VecDeque<(TransactionId, u32)>,
+    /// What it does for unique indexes.
+    pub(crate) entries: Entries,
+    /// It is a write of one row that a client sent by itself.
+    pub(crate) single: Option<Single>,
 }
 
 impl Transaction {
-    fn part(&mut self, partition: u16) -> Option<&mut Part> {
+    pub(crate) fn part(&mut self, partition: u16) -> Option<&mut Part> {
         self.parts.iter_mut().find(|part| part.partition == partition)
     }
 
-    fn is_waiting(&self) -> bool {
+    pub(crate) fn is_waiting(&self) -> bool {
         self.outstanding.iter().any(Option::is_some)
     }
 
-    fn take_outstanding(&mut self, number: u32) -> Option<Outstanding> {
+    pub(crate) fn take_outstanding(&mut self, number: u32) -> Option<Outstanding> {
         let taken = self.outstanding.get_mut(number.checked_sub(self.first)? as usize)?.take();
         while matches!(self.outstanding.front(), Some(None)) {
             self.outstanding.pop_front();
@@ -154,6 +168,8 @@ pub struct Transactions {
     pub(crate) unfinished: Unfinished,
     /// Epoch that was told as drained: nothing is decided in it or before any more.
     pub(crate) drained: u64,
+    /// Changes of entries of unique indexes under way.
+    pub(crate) jobs: EntryJobs,
 }
 
 impl Transactions {
@@ -169,6 +185,7 @@ impl Transactions {
             numbers: FxHashMap::default(),
             unfinished: Unfinished::default(),
             drained: 0,
+            jobs: EntryJobs::default(),
         }
     }
 
@@ -191,7 +208,8 @@ impl Transactions {
     /// The open transaction of a link.
     fn find(&self, link: LinkId, session: u64, seq: u64) -> Option<usize> {
         let index = *self.numbers.get(&TransactionId { session, seq })? as usize;
-        (self.slots[index].link == link).then_some(index)
+        let found = &self.slots[index];
+        (found.link == link && found.single.is_none()).then_some(index)
     }
 
     /// The transaction that the header of a signal names.
@@ -201,12 +219,17 @@ impl Transactions {
         (slot.used && slot.generation == (handle >> 32) as u32).then_some(handle as u32 as usize)
     }
 
-    fn handle(&self, index: usize) -> Handle {
+    pub(crate) fn handle(&self, index: usize) -> Handle {
         let generation = u64::from(self.slots[index].generation);
         Handle { number: self.number, transaction: generation << 32 | index as u64 }
     }
 
-    fn begin(&mut self, reply: ReplyTo, id: TransactionId, tries: u32) -> Result<usize, ErrorCode> {
+    pub(crate) fn begin(
+        &mut self,
+        reply: ReplyTo,
+        id: TransactionId,
+        tries: u32,
+    ) -> Result<usize, ErrorCode> {
         if id.session == 0 || id.seq == 0 || self.numbers.contains_key(&id) {
             return Err(ErrorCode::InvalidTransaction);
         }
@@ -229,6 +252,8 @@ impl Transactions {
             epoch: 0,
             waits: Vec::new(),
             probes: VecDeque::new(),
+            entries: Entries::default(),
+            single: None,
         };
         let index = match self.free.pop() {
             Some(index) => {
@@ -247,15 +272,17 @@ impl Transactions {
         Ok(index as usize)
     }
 
-    fn forget(&mut self, index: usize) {
+    pub(crate) fn forget(&mut self, index: usize) {
         let slot = &mut self.slots[index];
         slot.used = false;
         slot.parts.clear();
         slot.outstanding.clear();
         slot.waits = Vec::new();
         slot.probes = VecDeque::new();
+        slot.entries = Entries::default();
         self.numbers.remove(&slot.id);
         self.free.push(index as u32);
+        debug_assert!(!self.numbers.is_empty() || self.jobs.is_empty(), "no job without its transaction");
     }
 
     fn operate(
@@ -288,7 +315,12 @@ impl Transactions {
                 return context.out.error(reply, ErrorCode::UnknownTransaction, "it is being committed");
             }
         }
-        if let Err((code, detail)) = self.send_operation(context, index, reply, signal, body) {
+        let sent = match transaction.ending {
+            Some(_) => Err((ErrorCode::InvalidRequest, "an operation after the commit".to_owned())),
+            None if transaction.entries.holds_operations() => transaction.hold(reply, signal),
+            None => self.send_operation(context, index, reply, signal, body),
+        };
+        if let Err((code, detail)) = sent {
             let node = context.out.identity.sender.node;
             context.out.error(reply, code, &detail);
             self.fail(context, index, code, node);
@@ -296,7 +328,7 @@ impl Transactions {
     }
 
     /// Checks an operation completely and sends it to the primary of its row.
-    fn send_operation(
+    pub(crate) fn send_operation(
         &mut self,
         context: &mut Context<'_>,
         index: usize,
@@ -310,32 +342,33 @@ impl Transactions {
         if body.number.get() != expected {
             return Err((ErrorCode::InvalidRequest, format!("operation {expected} comes next")));
         }
-        if transaction.ending.is_some() {
-            return Err((ErrorCode::InvalidRequest, "an operation after the commit".to_owned()));
-        }
         transaction.bytes += signal.section(0).len() + signal.section(1).len();
         if expected > MAX_OPERATIONS || transaction.bytes > MAX_BYTES {
             let most = format!("at most {MAX_OPERATIONS} operations and {MAX_BYTES} bytes");
             return Err((ErrorCode::TransactionTooLarge, most));
         }
-        let (partition, node) = check_operation(context, signal, body)?;
+        let (partition, node, table) = check_operation(context, signal, body)?;
+        let may_enter =
+            table.is_some_and(|table| !table.unique.is_empty()) && body.operation < OPERATION_READ;
+        transaction.entries.hold_after(expected, may_enter && body.flags & FLAG_IGNORE_EXISTING != 0);
         let lane = context.map.partitions[usize::from(partition)].lane;
         if let Some(code) = context.out.unreachable(node, lane) {
             return Err((code, format!("node {node} leads the partition")));
         }
         if body.operation != OPERATION_READ && transaction.part(partition).is_none() {
-            transaction.parts.push(Part {
-                partition,
-                node,
-                lane,
-                writes: false,
-                prepared: false,
-                committed: false,
-                replicas: [0; 8],
-            });
+            transaction.parts.push(Part::new(partition, node, lane, false));
         }
-        let operation = body.operation;
-        let waiting = Outstanding { request_id: reply.request_id, at: self.now, partition, operation };
+        let waiting = Outstanding {
+            request_id: reply.request_id,
+            at: self.now,
+            partition,
+            operation: body.operation,
+            flags: body.flags,
+            table_version: body.table_version.get(),
+            table: body.table.get(),
+            may_enter,
+            job: NO_JOB,
+        };
         transaction.outstanding.push_back(Some(waiting));
         context.out.pass_on(Address::Fragments { node, lane }, handle, signal);
         Ok(())
@@ -389,6 +422,7 @@ impl Transactions {
     /// Gives a transaction up: whoever waits is told, everything that it holds is let go.
     pub(crate) fn fail(&mut self, context: &mut Context<'_>, index: usize, cause: ErrorCode, node: u32) {
         let handle = self.handle(index);
+        self.forget_entries(context, index, cause, node);
         let transaction = &mut self.slots[index];
         debug_assert!(transaction.state != State::Committing, "what is decided is not given up");
         let code = if cause.is_retryable() { cause } else { ErrorCode::TransactionFailed };
@@ -402,6 +436,11 @@ impl Transactions {
         transaction.waits.clear();
         context.counters.transactions_aborted += 1;
         match transaction.ending.take() {
+            Some(ending) if transaction.single.is_some() => {
+                let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
+                context.out.error_of(reply, cause, node, "");
+                self.forget(index);
+            }
             Some(ending) => {
                 let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
                 // Why the home refused is the client's business: the id is used up.
@@ -414,7 +453,7 @@ impl Transactions {
     }
 
     /// PREPARE to every fragment with changes and to the home of the outcome; without changes the transaction just ends.
-    fn prepare(&mut self, context: &mut Context<'_>, index: usize) {
+    pub(crate) fn prepare(&mut self, context: &mut Context<'_>, index: usize) {
         let handle = self.handle(index);
         let transaction = &mut self.slots[index];
         let Some(ending) = transaction.ending else { return };
@@ -426,15 +465,8 @@ impl Transactions {
         let home = ending.home;
         if transaction.part(home).is_none() {
             let node = primary_of(context, home);
-            transaction.parts.push(Part {
-                partition: home,
-                node,
-                lane: context.map.partitions[usize::from(home)].lane,
-                writes: true,
-                prepared: false,
-                committed: false,
-                replicas: [0; 8],
-            });
+            let lane = context.map.partitions[usize::from(home)].lane;
+            transaction.parts.push(Part::new(home, node, lane, true));
         }
         transaction.state = State::Preparing;
         for part in &mut transaction.parts {
@@ -505,7 +537,10 @@ impl Transactions {
         if transaction.parts.iter().any(|part| part.writes) {
             self.unfinished.end(transaction.epoch);
         }
-        if let Some(ending) = transaction.ending {
+        if let (Some(ending), Some(single)) = (transaction.ending, transaction.single) {
+            let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
+            single.committed(context, reply, transaction.epoch);
+        } else if let Some(ending) = transaction.ending {
             let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
             let body = TransactionReply {
                 outcome: OUTCOME_COMMITTED.into(),
@@ -537,6 +572,7 @@ impl Transactions {
             SignalType::Prepared => self.part_prepared(context, signal),
             SignalType::Committed => self.part_committed(context, signal),
             SignalType::LockWait => self.operation_waits(context, signal),
+            SignalType::TwoPhaseWrite => self.begin_single(context, signal),
             SignalType::DeadlockProbe => {
                 if let Some(body) = signal.body::<DeadlockProbe>() {
                     self.probe(context, body);
@@ -553,6 +589,11 @@ impl Transactions {
         let number = body.number.get();
         if transaction.state != State::Active {
             return;
+        }
+        if number & ENTRY_NUMBERS != 0 || body.flags.get() & FLAG_ENTRIES != 0 || transaction.single.is_some()
+        {
+            transaction.touched = self.now;
+            return self.unique_operation_done(context, index, signal, body);
         }
         let Some(waiting) = transaction.take_outstanding(number) else { return };
         transaction.touched = self.now;
@@ -584,7 +625,16 @@ impl Transactions {
             let part = transaction.part(waiting.partition);
             part.into_iter().for_each(|part| part.writes = true);
         }
-        if transaction.ending.is_some() && !transaction.is_waiting() {
+        self.operation_ended(context, index);
+    }
+
+    /// An operation is answered: what was held back for it, its followers' entries, or the commit may have their turn.
+    pub(crate) fn operation_ended(&mut self, context: &mut Context<'_>, index: usize) {
+        if self.slots[index].entries.are_used() {
+            self.advance_entries(context, index);
+        }
+        let transaction = &self.slots[index];
+        if transaction.state == State::Active && transaction.ending.is_some() && !transaction.is_waiting() {
             self.prepare(context, index);
         }
     }
@@ -618,6 +668,11 @@ impl Transactions {
         if transaction.state != State::Committing {
             return;
         }
+        if let (Some(ending), Some(single)) = (transaction.ending, &mut transaction.single)
+            && ending.home == body.partition.get()
+        {
+            single.position = body.position.get();
+        }
         let Some(part) = transaction.part(body.partition.get()) else { return };
         part.committed = true;
         self.end_if_committed(context, index);
@@ -628,7 +683,8 @@ impl Transactions {
         for index in 0..self.slots.len() {
             let transaction = &self.slots[index];
             let undecided = matches!(transaction.state, State::Active | State::Failed(_));
-            if !transaction.used || transaction.link != link || !undecided {
+            let single = transaction.single.is_some();
+            if !transaction.used || transaction.link != link || !undecided || single {
                 continue;
             }
             if transaction.state == State::Active {
@@ -695,43 +751,4 @@ fn abort_part(context: &mut Context<'_>, id: TransactionId, handle: Handle, part
         };
         context.out.post(to(backup.unwrap_or(part.node)), handle, &body, Sections::none());
     }
-}
-
-fn primary_of(context: &Context<'_>, partition: u16) -> u32 {
-    match context.map.partitions[usize::from(partition)].role {
-        Role::Primary { .. } => context.out.identity.sender.node,
-        Role::Backup { primary } | Role::Elsewhere { primary } => primary,
-    }
-}
-
-/// Checks an operation completely; its partition and the node that leads it.
-fn check_operation(
-    context: &Context<'_>,
-    signal: &SignalView<'_>,
-    body: &Operate,
-) -> Result<(u16, u32), (ErrorCode, String)> {
-    let found = table_of(context, body.table.get(), body.table_version.get());
-    let named = found.map_err(|route| match route {
-        Route::Refused(code, detail) => (code, detail),
-        Route::Here { .. } | Route::Node { .. } => (ErrorCode::Internal, String::new()),
-    })?;
-    let layout = named.layout;
-    let (key, value) = (signal.section(0), signal.section(1));
-    layout.validate_key(key).map_err(|error| (ErrorCode::InvalidKey, error.to_string()))?;
-    match body.operation {
-        OPERATION_INSERT | OPERATION_UPSERT => {
-            layout.validate_value(value).map_err(|error| (ErrorCode::InvalidRow, error.to_string()))?;
-        }
-        OPERATION_UPDATE => {
-            validate_update(layout, value).map_err(|error| (ErrorCode::InvalidUpdate, error.to_string()))?;
-        }
-        OPERATION_DELETE | OPERATION_READ | OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE
-            if value.is_empty() => {}
-        _ => {
-            return Err((ErrorCode::InvalidRequest, "unknown operation or unexpected value".to_owned()));
-        }
-    }
-    let hash = key_hash(key);
-    let partition = context.map.partition_of(layout.partition_hash_from(key, hash));
-    Ok((partition, primary_of(context, partition)))
 }

@@ -9,7 +9,7 @@ use duet_protocol::record::{
     ClusterConfiguration, ClusterState, FinishedRequest, JobKind, JobStage, ManagementCommand,
     ManagementRecord, ManagementSnapshot, NodeRecord, SchemaJob,
 };
-use duet_protocol::schema::{IndexKind, Table, TableDefinition, TableState};
+use duet_protocol::schema::{Table, TableDefinition, TableState};
 
 /// Most tables in the dictionary.
 pub(crate) const MAX_TABLES: usize = 1_000;
@@ -223,17 +223,16 @@ impl Machine {
         if state.table_named(&definition.database, &definition.name).is_some() {
             return Err((ErrorCode::TableExists, format!("{}.{}", definition.database, definition.name)));
         }
-        if state.tables.len() >= MAX_TABLES {
-            return Err((ErrorCode::TooManyTables, format!("there are {MAX_TABLES} tables")));
-        }
-        if let Some(index) = definition.indexes.iter().find(|index| index.kind == IndexKind::Unique) {
-            let detail = format!("index '{}': unique indexes are not supported", index.name);
-            return Err((ErrorCode::InvalidSchema, detail));
-        }
         let table = state.next_table_id;
         let index_count = definition.indexes.len() as u32;
-        state.tables.push(Table::created(table, state.next_index_id, definition));
-        state.next_table_id += 1;
+        let created = Table::created_with_entries(table, state.next_index_id, definition);
+        let count = created.len();
+        if state.tables.len() + count > MAX_TABLES {
+            let detail = format!("there may be {MAX_TABLES} tables, those of unique indexes included");
+            return Err((ErrorCode::TooManyTables, detail));
+        }
+        state.tables.extend(created);
+        state.next_table_id += count as u32;
         state.next_index_id += index_count;
         state.version += 1;
         if state.to_record().is_ok_and(|record| record.len() <= MAX_STATE_BYTES) {
@@ -241,8 +240,8 @@ impl Machine {
             return Ok(Applied::JobRunning { request });
         }
         let state = &mut self.content.state;
-        state.tables.pop();
-        state.next_table_id -= 1;
+        state.tables.truncate(state.tables.len() - count);
+        state.next_table_id -= count as u32;
         state.next_index_id -= index_count;
         state.version -= 1;
         Err((ErrorCode::TooManyTables, format!("the dictionary would exceed {MAX_STATE_BYTES} bytes")))
@@ -260,7 +259,7 @@ impl Machine {
         }
         self.refuse_second_job(id, full_name)?;
         let state = &mut self.content.state;
-        for table in state.tables.iter_mut().filter(|table| table.id == id) {
+        for table in with_entries(&mut state.tables, id) {
             table.state = TableState::Dropping;
         }
         state.version += 1;
@@ -295,12 +294,15 @@ impl Machine {
                 let table = job.table;
                 match job.kind {
                     JobKind::CreateTable => {
-                        for table in content.state.tables.iter_mut().filter(|candidate| candidate.id == table)
-                        {
+                        for table in with_entries(&mut content.state.tables, table) {
                             table.state = TableState::Active;
                         }
                     }
-                    JobKind::DropTable => content.state.tables.retain(|candidate| candidate.id != table),
+                    JobKind::DropTable => {
+                        let tables = &mut content.state.tables;
+                        tables
+                            .retain(|candidate| candidate.id != table && candidate.hidden_of != Some(table));
+                    }
                     JobKind::AddColumn => {}
                 }
                 content.state.version += 1;
@@ -320,6 +322,11 @@ impl Machine {
             }
         }
     }
+}
+
+/// A table and the hidden ones that hold the entries of its unique indexes.
+fn with_entries(tables: &mut [Table], id: u32) -> impl Iterator<Item = &mut Table> {
+    tables.iter_mut().filter(move |table| table.id == id || table.hidden_of == Some(id))
 }
 
 /// The buckets dealt over the partitions; none while their number is not chosen.

@@ -78,6 +78,7 @@ impl Machine {
 
 fn is_named(table: &Table, database: &str, name: &str) -> bool {
     table.state != TableState::Dropping
+        && !table.is_hidden()
         && table.definition.name == name
         && table.definition.database == database
 }

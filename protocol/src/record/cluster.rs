@@ -175,10 +175,11 @@ impl ClusterState {
         self.nodes.iter().find(|record| record.node == node)
     }
 
-    /// The table with this name, unless it is being dropped.
+    /// The table with this name, unless it is being dropped. Hidden tables have no names that count.
     pub fn table_named(&self, database: &str, name: &str) -> Option<&Table> {
         self.tables.iter().find(|table| {
             table.state != TableState::Dropping
+                && !table.is_hidden()
                 && table.definition.name == name
                 && table.definition.database == database
         })

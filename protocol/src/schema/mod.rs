@@ -170,6 +170,8 @@ pub struct Table {
     pub older_columns: Vec<u16>,
     /// A column that the next version will have; not every data node knows of it yet.
     pub adding: Option<Column>,
+    /// The table whose unique index has its entries here: users neither see nor address this one.
+    pub hidden_of: Option<u32>,
 }
 
 impl Table {
@@ -189,7 +191,31 @@ impl Table {
             indexes,
             older_columns: Vec::new(),
             adding: None,
+            hidden_of: None,
         }
+    }
+
+    /// As [`Table::created`], followed by the hidden tables of its unique indexes, numbered from `id` on.
+    #[must_use]
+    pub fn created_with_entries(id: u32, first_index: u32, definition: TableDefinition) -> Vec<Table> {
+        let mut base = Table::created(id, first_index, definition);
+        let mut hidden = Vec::new();
+        for (index, known) in base.definition.indexes.iter().zip(&mut base.indexes) {
+            if index.kind == IndexKind::Unique {
+                let entries = base.id + 1 + hidden.len() as u32;
+                known.hidden_table = Some(entries);
+                let definition = crate::unique::entries_definition(&base.definition, index);
+                hidden.push(Table { hidden_of: Some(id), ..Table::created(entries, 0, definition) });
+            }
+        }
+        hidden.insert(0, base);
+        hidden
+    }
+
+    /// Whether the table holds the entries of a unique index.
+    #[must_use]
+    pub fn is_hidden(&self) -> bool {
+        self.hidden_of.is_some()
     }
 
     /// The secondary index of this name, compared without regard to ASCII case.

@@ -9,6 +9,7 @@
 //! byte  34  reserved             u16      0
 //! byte  36  node                 u32      the primary
 //! byte  40  epoch                u64      epoch of the primary
+//! byte  48  position             u64      position of the first change, where the outcome record is
 //! ```
 
 use zerocopy::little_endian::{U16, U32, U64};
@@ -26,6 +27,8 @@ pub struct Committed {
     pub node: U32,
     /// Epoch of the primary.
     pub epoch: U64,
+    /// Position of the first change, where the outcome record is.
+    pub position: U64,
 }
 
-const _: () = assert!(size_of::<Committed>() == 16);
+const _: () = assert!(size_of::<Committed>() == 24);

@@ -143,6 +143,7 @@ signal_types! {
     complete::Complete = 43,
     lock_wait::LockWait = 44,
     deadlock_probe::DeadlockProbe = 45,
+    two_phase_write::TwoPhaseWrite = 46,
     register::Register = 50,
     registered::Registered = 51,
     node_report::NodeReport = 52,

@@ -58,9 +58,21 @@ pub const OPERATION_READ: u8 = 5;
 pub const OPERATION_READ_SHARED: u8 = 6;
 /// Read with an exclusive lock until the transaction ends.
 pub const OPERATION_READ_EXCLUSIVE: u8 = 7;
+/// Between nodes: insert the entry of a unique index, unless it is there; one that names another row is a duplicate key.
+pub const OPERATION_INSERT_ENTRY: u8 = 8;
+/// Between nodes: remove the entry of a unique index, if it has exactly this value.
+pub const OPERATION_REMOVE_ENTRY: u8 = 9;
+/// Between nodes: enter an existing row into the unique indexes of its table that are being built.
+pub const OPERATION_ENTER_ROW: u8 = 10;
 /// The row must have the expected version (compare-and-set).
 pub const FLAG_EXPECT_VERSION: u8 = 1;
 /// An update or delete without a row does nothing, instead of ending the transaction.
 pub const FLAG_IGNORE_MISSING: u8 = 2;
-/// An insert with a row does nothing, instead of ending the transaction.
+/// An insert with a row, or with the values of another row in a unique index, does nothing, instead of ending the transaction.
 pub const FLAG_IGNORE_EXISTING: u8 = 4;
+/// Between nodes: the operation is all that its transaction does to rows, so its result belongs to the outcome record.
+pub const FLAG_SINGLE: u8 = 8;
+/// Between nodes: the operation takes back what was done; entries of unique indexes are looked after by the coordinator.
+pub const FLAG_WITHOUT_ENTRIES: u8 = 16;
+/// The flags that a client may give.
+pub const CLIENT_FLAGS: u8 = FLAG_EXPECT_VERSION | FLAG_IGNORE_MISSING | FLAG_IGNORE_EXISTING;

@@ -6,7 +6,7 @@
 //!
 //! ```text
 //! byte  32  code                 u16      0 done; else row not found, duplicate key, version mismatch; between nodes any error
-//! byte  34  flags                u16      `FLAG_IGNORED` or 0
+//! byte  34  flags                u16      sum of `FLAG_` constants
 //! byte  36  number               u32      number of the operation
 //! byte  40  table_version        u16      version of the table that the row follows
 //! byte  42  result_bytes         u16      used bytes of `result`
@@ -15,6 +15,8 @@
 //! byte  56  seq                  u64      position of the committed row version, 0 without one
 //! byte  64  result               [u8;16]  new value of the first incremented column
 //!           section 0: value image of a row that was read; with an error a detail for people
+//!           section 1: between nodes: changes of entries of unique indexes, see [`crate::unique`]
+//!           section 2: between nodes: with such changes and `FLAG_IGNORE_EXISTING` of the operation its primary key
 //! ```
 
 use zerocopy::little_endian::{U16, U32, U64};
@@ -26,7 +28,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 pub struct OperateReply {
     /// 0 done; else row not found, duplicate key, version mismatch; between nodes any error.
     pub code: U16,
-    /// `FLAG_IGNORED` or 0.
+    /// Sum of `FLAG_` constants.
     pub flags: U16,
     /// Number of the operation.
     pub number: U32,
@@ -48,3 +50,5 @@ const _: () = assert!(size_of::<OperateReply>() == 48);
 
 /// The operation did nothing, as it was told for this case.
 pub const FLAG_IGNORED: u16 = 1;
+/// Between nodes: the operation is done when the changes of entries in section 1 are.
+pub const FLAG_ENTRIES: u16 = 2;

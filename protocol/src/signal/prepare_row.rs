@@ -20,6 +20,7 @@
 //! byte  96  handle               u64      name of the transaction at its coordinator
 //!           section 0: primary key
 //!           section 1: value image after the commit; empty for a delete
+//!           section 2: with `FLAG_HOME`: the result for the outcome record, at most 16 bytes
 //! ```
 
 use zerocopy::little_endian::{U16, U32, U64};

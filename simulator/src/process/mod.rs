@@ -8,6 +8,7 @@ mod core_client;
 mod data_node;
 mod direct;
 mod management;
+mod members;
 
 pub use append::AppendClient;
 pub use bank::BankClient;
@@ -16,6 +17,7 @@ pub use core_client::CoreClient;
 pub use data_node::DataNode;
 pub use direct::{DirectClient, LastScan};
 pub use management::Management;
+pub use members::MemberClient;
 
 use crate::history::Violation;
 use crate::network::Link;
@@ -101,6 +103,8 @@ pub enum Process {
     Bank(Box<BankClient>),
     /// A client that appends to lists in transactions.
     Append(Box<AppendClient>),
+    /// A client that moves unique values between rows.
+    Members(Box<MemberClient>),
     /// A client that speaks the protocol itself.
     Direct(Box<DirectClient>),
 }
@@ -114,6 +118,7 @@ impl Process {
             Process::Client(client) => client.as_mut(),
             Process::Bank(client) => client.as_mut(),
             Process::Append(client) => client.as_mut(),
+            Process::Members(client) => client.as_mut(),
             Process::Direct(client) => client.as_mut(),
         }
     }
@@ -124,6 +129,7 @@ impl Process {
             Process::Client(client) => Some(client.as_ref()),
             Process::Bank(client) => Some(client.as_ref()),
             Process::Append(client) => Some(client.as_ref()),
+            Process::Members(client) => Some(client.as_ref()),
             Process::Direct(client) => Some(client.as_ref()),
             Process::DataNode(_) | Process::Management(_) => None,
         }
@@ -135,6 +141,7 @@ impl Process {
             Process::Client(client) => Some(client.as_mut()),
             Process::Bank(client) => Some(client.as_mut()),
             Process::Append(client) => Some(client.as_mut()),
+            Process::Members(client) => Some(client.as_mut()),
             Process::Direct(client) => Some(client.as_mut()),
             Process::DataNode(_) | Process::Management(_) => None,
         }

@@ -3,6 +3,7 @@
 mod bank_table;
 mod generator;
 mod list_table;
+mod member_table;
 mod register_table;
 mod registry;
 
@@ -12,8 +13,12 @@ pub use bank_table::{
 };
 pub use generator::{Generator, Intent};
 pub use list_table::{LISTS, LONGEST_LIST, list_bytes, list_definition, list_values, read_list};
+pub use member_table::{
+    BADGE, BY_BADGE, BY_SEAT, COUNTERS, FIRST_COUNTER, FIRST_GUEST, GUEST_BADGES, GUESTS, HOLDERS, MEMBERS,
+    TOKENS, counter_badge, first_members, member, member_definition,
+};
 pub use register_table::{Content, DATABASE, KeyBound, RegisterTable, Shape};
 pub use registry::{WORKLOADS, Workload, workload};
 
 /// Tables of their own workloads: not those of the registers.
-pub const OTHER_TABLES: &[&str] = &[BANK, LISTS];
+pub const OTHER_TABLES: &[&str] = &[BANK, LISTS, MEMBERS];

@@ -37,6 +37,16 @@ pub const WORKLOADS: &[Workload] = &[
         },
     },
     Workload {
+        name: "members",
+        about: "unique values moved between rows, and rows looked up by them",
+        choose: |plan| {
+            quiet(plan);
+            plan.members = Plan::new(plan.seed, 0).members.max(1);
+            // Three tables in every fragment.
+            plan.memory_bytes.iter_mut().for_each(|bytes| *bytes = (*bytes).max(4 << 20));
+        },
+    },
+    Workload {
         name: "scans",
         about: "scans of tables that change",
         choose: |plan| {
@@ -55,6 +65,7 @@ pub fn workload(name: &str) -> Option<&'static Workload> {
 fn only_registers(plan: &mut Plan) {
     plan.bankers = 0;
     plan.appenders = 0;
+    plan.members = 0;
 }
 
 /// Leaves the single rows only, and few of them: others are to be seen, but a run needs somebody to ask.

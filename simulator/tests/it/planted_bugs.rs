@@ -53,6 +53,21 @@ fn a_scan_in_the_order_of_buckets_is_found() {
 }
 
 #[test]
+fn a_one_pass_write_that_leaves_its_entries_alone_is_found() {
+    is_found(15);
+}
+
+#[test]
+fn a_look_up_that_believes_entries_is_found() {
+    is_found(16);
+}
+
+#[test]
+fn a_look_up_that_never_tries_again_is_found() {
+    is_found(17);
+}
+
+#[test]
 fn an_outcome_of_a_transaction_that_is_not_replicated_is_found() {
     is_found(8);
 }

@@ -166,10 +166,14 @@ impl FakeCluster {
     pub fn add_table(&mut self, definition: TableDefinition) -> u32 {
         let id = self.state.next_table_id;
         self.state.next_table_id += 1;
-        self.layouts.insert(id, TableLayout::new(&definition).expect("valid definition"));
-        let table = Table::created(id, self.state.next_index_id, definition);
-        self.state.next_index_id += table.indexes.len() as u32;
-        self.state.tables.push(Table { state: TableState::Active, ..table });
+        let created = Table::created_with_entries(id, self.state.next_index_id, definition);
+        self.state.next_index_id += created[0].indexes.len() as u32;
+        self.state.next_table_id += created.len() as u32 - 1;
+        for table in created {
+            let layout = TableLayout::new(&table.definition).expect("valid definition");
+            self.layouts.insert(table.id, layout);
+            self.state.tables.push(Table { state: TableState::Active, ..table });
+        }
         self.state.version += 1;
         id
     }

@@ -14,6 +14,7 @@ pub mod queue;
 pub mod resolve;
 mod rest;
 pub mod scan;
+pub mod unique;
 mod version;
 pub mod write;
 
@@ -36,6 +37,7 @@ use outcome::OutcomeTable;
 use participant::Participants;
 use prepared::PreparedTransactions;
 use queue::WaitQueue;
+use unique::EntryScratch;
 
 /// Rows of dropped tables freed in one turn.
 const CLEAR_ROWS_PER_TURN: usize = 2_000;
@@ -122,6 +124,10 @@ pub struct LocalDataManager {
     pub drained: u64,
     /// Commits, where somebody wants to know them.
     journal: Option<Vec<CommittedChange>>,
+    /// Changes of entries of unique indexes that the operation being executed needs.
+    entries: EntryScratch,
+    /// Number of coordinators of the node.
+    pub(crate) coordinators: u16,
 }
 
 impl LocalDataManager {
@@ -149,6 +155,8 @@ impl LocalDataManager {
             batch: Vec::new(),
             drained: 0,
             journal: None,
+            entries: EntryScratch::default(),
+            coordinators: 1,
         })
     }
 

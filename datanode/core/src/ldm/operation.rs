@@ -5,6 +5,7 @@ use crate::ldm::lock::{Change, LockTable, Place, lock_handle};
 use crate::ldm::participant::{Coordinator, Participants, State};
 use crate::ldm::planted::SHORT_SHARED_LOCKS;
 use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
+use crate::ldm::unique::stored_image;
 use crate::ldm::version::{Made, RowChange, StoredImage};
 use crate::ldm::write::{Refusal, queue_of};
 use crate::ldm::{Context, LocalDataManager};
@@ -17,10 +18,11 @@ use duet_protocol::ids::{RowVersion, TransactionId};
 use duet_protocol::schema::TableState;
 use duet_protocol::signal::lock_wait::{Blocker, LockWait, section_of};
 use duet_protocol::signal::operate::{
-    FLAG_EXPECT_VERSION, FLAG_IGNORE_EXISTING, FLAG_IGNORE_MISSING, OPERATION_READ, OPERATION_READ_EXCLUSIVE,
-    OPERATION_READ_SHARED, Operate,
+    FLAG_EXPECT_VERSION, FLAG_IGNORE_EXISTING, FLAG_IGNORE_MISSING, FLAG_SINGLE, FLAG_WITHOUT_ENTRIES,
+    OPERATION_ENTER_ROW, OPERATION_INSERT_ENTRY, OPERATION_READ, OPERATION_READ_EXCLUSIVE,
+    OPERATION_READ_SHARED, OPERATION_REMOVE_ENTRY, Operate,
 };
-use duet_protocol::signal::operate_reply::{FLAG_IGNORED, OperateReply};
+use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_IGNORED, OperateReply};
 use duet_protocol::signal::write::{OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT};
 use duet_protocol::signal::{Sections, SignalView};
 
@@ -46,6 +48,8 @@ struct Done {
     version: RowVersion,
     result_bytes: u8,
     result: [u8; 16],
+    /// The operation is done when the changes of entries in `self.entries` are.
+    entries: bool,
 }
 
 /// What came of asking for a lock.
@@ -302,7 +306,14 @@ impl LocalDataManager {
     ) {
         let coordinator = self.participants.get(participant).coordinator;
         let done = self.change_row(context, lock, signal, body);
-        self.tell(context, &coordinator, body.number.get(), done);
+        if let Ok(done) = &done
+            && body.flags & FLAG_SINGLE != 0
+        {
+            let single = self.participants.get_mut(participant);
+            (single.result_bytes, single.result) = (done.result_bytes, done.result);
+        }
+        let key: &[u8] = if body.flags & FLAG_IGNORE_EXISTING != 0 { signal.section(0) } else { &[] };
+        self.tell_with_key(context, &coordinator, body.number.get(), done, key);
     }
 
     /// The row as its transaction sees it, and whether it is committed.
@@ -340,6 +351,10 @@ impl LocalDataManager {
             return Ok(done);
         }
         let (_, table) = self.place_of(context, signal, body)?;
+        if matches!(body.operation, OPERATION_INSERT_ENTRY | OPERATION_REMOVE_ENTRY | OPERATION_ENTER_ROW) {
+            done.entries = self.change_entry(lock, signal, body, table, current)?;
+            return Ok(done);
+        }
         let ignores = |flag: u8| body.flags & flag != 0;
         done.ignored = match (body.operation, current) {
             (OPERATION_UPDATE | OPERATION_DELETE, None) if ignores(FLAG_IGNORE_MISSING) => true,
@@ -361,10 +376,19 @@ impl LocalDataManager {
             }
         }
         let (named, given) = (body.table_version.get(), signal.section(1));
+        let key = signal.section(0);
+        let maintained = !table.unique.is_empty() && body.flags & FLAG_WITHOUT_ENTRIES == 0;
         let change = match body.operation {
             OPERATION_INSERT | OPERATION_UPSERT => RowChange::Replace(given),
             OPERATION_UPDATE => RowChange::Update { program: given, scratch: &mut self.older_image },
-            OPERATION_DELETE => return self.set_change(lock, signal.section(0), None, named).map(|()| done),
+            OPERATION_DELETE => {
+                if maintained {
+                    let before = current.map(|row| stored_image(&self.arena, row));
+                    self.entries.derive(table, false, key, before, None)?;
+                    done.entries = !self.entries.list.is_empty();
+                }
+                return self.set_change(lock, key, None, named).map(|()| done);
+            }
             _ => return Err(plain(ErrorCode::InvalidRequest)),
         };
         let mut made = Made { table_version: named, ..Made::default() };
@@ -375,7 +399,14 @@ impl LocalDataManager {
         }
         let image = std::mem::take(&mut self.image);
         let value = if made.built { &image[..] } else { given };
-        let changed = self.set_change(lock, signal.section(0), Some(value), made.table_version);
+        let after = StoredImage { image: value, table_version: made.table_version };
+        let mut derived = Ok(());
+        if maintained {
+            let before = current.map(|row| stored_image(&self.arena, row));
+            derived = self.entries.derive(table, false, key, before, Some(after));
+            done.entries = !self.entries.list.is_empty();
+        }
+        let changed = derived.and_then(|()| self.set_change(lock, key, Some(value), made.table_version));
         self.image = image;
         let bytes = made.result.as_bytes();
         done.result_bytes = bytes.len() as u8;
@@ -384,7 +415,7 @@ impl LocalDataManager {
     }
 
     /// Notes what the row will be when its transaction commits; none for no row.
-    fn set_change(
+    pub(super) fn set_change(
         &mut self,
         number: u32,
         key: &[u8],
@@ -452,6 +483,18 @@ impl LocalDataManager {
         number: u32,
         done: Result<Done, Refusal>,
     ) {
+        self.tell_with_key(context, coordinator, number, done, &[]);
+    }
+
+    /// Answers an operation; the key goes with changes of entries.
+    fn tell_with_key(
+        &mut self,
+        context: &mut Context<'_>,
+        coordinator: &Coordinator,
+        number: u32,
+        done: Result<Done, Refusal>,
+        key: &[u8],
+    ) {
         let node = context.out.identity.sender.node.into();
         let mut body = OperateReply { number: number.into(), node, ..OperateReply::default() };
         let to = coordinator.address();
@@ -475,7 +518,13 @@ impl LocalDataManager {
                     }
                     body.table_version = version.into();
                 }
-                context.out.post(to, coordinator.handle, &body, Sections::one(value));
+                let sections = if done.entries {
+                    body.flags = FLAG_ENTRIES.into();
+                    Sections::three(value, &self.entries.list, key)
+                } else {
+                    Sections::one(value)
+                };
+                context.out.post(to, coordinator.handle, &body, sections);
             }
             Err((code, detail)) => {
                 body.code = (code as u16).into();

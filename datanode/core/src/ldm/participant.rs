@@ -74,6 +74,12 @@ pub struct Participant {
     resolver: Option<ReplyTo>,
     /// Tick at which it was prepared.
     prepared_at: u64,
+    /// Position of its first change, where the outcome record is.
+    position: u64,
+    /// Result for the outcome record: that of the only operation on rows.
+    pub result: [u8; 16],
+    /// Used bytes of it.
+    pub result_bytes: u8,
 }
 
 /// All participants of an LDM, by number and by transaction.
@@ -123,6 +129,9 @@ impl Participants {
             home: false,
             resolver: None,
             prepared_at: 0,
+            position: 0,
+            result: [0; 16],
+            result_bytes: 0,
         };
         let number = match self.free.pop() {
             Some(number) => {
@@ -179,7 +188,7 @@ impl LocalDataManager {
             SignalType::Prepare => self.prepare(context, coordinator, signal),
             SignalType::PrepareRow => self.prepare_row(context, lane, signal),
             SignalType::CommitRows => self.commit_rows(context, lane, signal),
-            SignalType::AbortRows => self.abort_rows(context, signal),
+            SignalType::AbortRows => self.abort_rows(context, coordinator, signal),
             SignalType::AbortPrepared => self.abort_prepared(context, signal),
             SignalType::Complete => self.complete(signal),
             _ => context.out.errors += 1,
@@ -249,6 +258,8 @@ impl LocalDataManager {
         let participant = self.participants.get(number);
         let (partition, transaction) = (participant.partition, participant.transaction);
         let (home, coordinator) = (participant.home, participant.coordinator);
+        let (result, result_bytes) = (participant.result, participant.result_bytes);
+        let first_position = self.fragments[usize::from(partition)].as_ref().map_or(0, |found| found.seq + 1);
         let locks = &mut self.locks;
         let mut left =
             participant.locks.iter().filter(|lock| locks.get(**lock).change != Change::None).count().max(1);
@@ -274,14 +285,16 @@ impl LocalDataManager {
                     value = self.arena.value(image);
                 }
             }
-            let flags = if left == 0 { FLAG_LAST | if home { FLAG_HOME } else { 0 } } else { 0 };
+            let flags = if left == 0 { FLAG_LAST } else { 0 } | if home && sent == 1 { FLAG_HOME } else { 0 };
+            let mut told: &[u8] = &[];
             if flags & FLAG_HOME != 0 {
+                told = &result[..usize::from(result_bytes)];
                 let outcome = Outcome {
                     transaction_seq: transaction.seq,
                     state: OutcomeState::InProgress { seq: position },
                     version: RowVersion { epoch: context.epoch, seq: position },
-                    result_bytes: 0,
-                    result: [0; 16],
+                    result_bytes,
+                    result,
                 };
                 fragment.outcomes.put(transaction.session, resolved_below, outcome);
             }
@@ -306,12 +319,13 @@ impl LocalDataManager {
                     resolved_below: resolved_below.into(),
                     handle: coordinator.handle.transaction.into(),
                 };
-                context.out.send_lane(lane, &body, Sections::two(key, value));
+                context.out.send_lane(lane, &body, Sections::three(key, value, told));
             }
             if position.is_multiple_of(EXPIRE_EVERY) {
                 fragment.outcomes.expire(context.epoch);
             }
         }
+        self.participants.get_mut(number).position = first_position;
         if fragment.lane.is_none() {
             let upto = fragment.seq;
             self.accepted(context, partition, upto);
@@ -362,7 +376,7 @@ impl LocalDataManager {
         }
         assert_eq!(participant.state, State::Prepared, "{transaction} commits what is not prepared");
         participant.state = State::Committed;
-        let (home, coordinator) = (participant.home, participant.coordinator);
+        let (home, coordinator, position) = (participant.home, participant.coordinator, participant.position);
         let resolver = participant.resolver.take();
         let epoch = body.epoch.get();
         let mut locks = std::mem::take(&mut participant.locks);
@@ -374,7 +388,14 @@ impl LocalDataManager {
             if let (Some(reply), Known::Recorded(outcome)) =
                 (resolver, fragment.outcomes.known(transaction, epoch))
             {
-                resolve::answer(context, reply, OutcomeState::Committed, outcome.version, 0, [0; 16]);
+                resolve::answer(
+                    context,
+                    reply,
+                    OutcomeState::Committed,
+                    outcome.version,
+                    outcome.result_bytes,
+                    outcome.result,
+                );
             }
         }
         let answer = Committed {
@@ -382,6 +403,7 @@ impl LocalDataManager {
             reserved: 0.into(),
             node: context.out.identity.sender.node.into(),
             epoch: context.epoch.into(),
+            position: position.into(),
         };
         context.out.post(coordinator.address(), coordinator.handle, &answer, Sections::none());
         self.release_locks(context, number, &mut locks);
@@ -440,11 +462,14 @@ impl LocalDataManager {
     }
 
     /// ABORT at the primary; also the release of locks where nothing was changed.
-    fn abort_rows(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
+    fn abort_rows(&mut self, context: &mut Context<'_>, coordinator: Coordinator, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<AbortRows>() else { return };
         let partition = body.partition.get();
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
-        if let Some(number) = self.participants.find(transaction, partition) {
+        // Another coordinator may have been given the same id, and was refused.
+        if let Some(number) = self.participants.find(transaction, partition)
+            && self.participants.get(number).coordinator == coordinator
+        {
             self.abort_participant(context, number);
         }
     }

@@ -124,13 +124,18 @@ impl LocalDataManager {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         if body.flags & FLAG_HOME != 0 {
             found.home = true;
-            let outcome = Outcome {
+            let mut outcome = Outcome {
                 transaction_seq: transaction.seq,
                 state: OutcomeState::InProgress { seq: position },
                 version: RowVersion { epoch: body.epoch.get(), seq: position },
                 result_bytes: 0,
                 result: [0; 16],
             };
+            let result = signal.section(2);
+            if let Some(room) = outcome.result.get_mut(..result.len()) {
+                room.copy_from_slice(result);
+                outcome.result_bytes = result.len() as u8;
+            }
             fragment.outcomes.put(transaction.session, body.resolved_below.get(), outcome);
         }
         if position.is_multiple_of(EXPIRE_EVERY) {

@@ -24,14 +24,22 @@ pub const EXPIRE_EVERY: u64 = 4_096;
 /// A write that is not executed: the code and a detail.
 pub(super) type Refusal = (ErrorCode, String);
 
+/// What became of a write that was to be started.
+enum Started {
+    /// It is on its way.
+    OnePass,
+    /// More than its row changes.
+    NeedsTwoPhases,
+}
+
 /// What a write will do, decided from the committed row.
-struct Decision {
-    kind: PendingKind,
-    row: RowHandle,
+pub(super) struct Decision {
+    pub(super) kind: PendingKind,
+    pub(super) row: RowHandle,
     /// The after-image was built in `LocalDataManager::image`, and is not what the request brought.
-    built: bool,
+    pub(super) built: bool,
     /// Version of the table that the after-image follows.
-    table_version: u16,
+    pub(super) table_version: u16,
     result_bytes: u8,
     result: [u8; 16],
 }
@@ -46,7 +54,12 @@ impl LocalDataManager {
         match fragment.outcomes.known(transaction, context.epoch) {
             Known::New => {}
             Known::Recorded(_) if context.planted_bug == 4 => {}
-            Known::Recorded(outcome) => return repeat(context, fragment, job.reply, &outcome),
+            Known::Recorded(outcome) => {
+                if !repeat(context, fragment, job.reply, &outcome) {
+                    self.hand_to_coordinator(context, job);
+                }
+                return;
+            }
             other => return refuse_id(context, job.reply, other),
         }
         let (index, key) = (&fragment.tables[job.table], job.signal.section(0));
@@ -71,7 +84,10 @@ impl LocalDataManager {
                 return;
             }
         }
-        if let Err((code, detail)) = self.start(context, job, body, transaction, found) {
+        let started = self.start(context, job, body, transaction, found);
+        if matches!(started, Ok(Started::NeedsTwoPhases)) {
+            self.hand_to_coordinator(context, job);
+        } else if let Err((code, detail)) = started {
             if matches!(code, ErrorCode::RowNotFound | ErrorCode::DuplicateKey | ErrorCode::VersionMismatch) {
                 context.counters.writes_refused += 1;
                 let answer = WriteReply { code: (code as u16).into(), ..WriteReply::default() };
@@ -89,8 +105,10 @@ impl LocalDataManager {
         body: &Write,
         transaction: TransactionId,
         found: Option<RowHandle>,
-    ) -> Result<(), Refusal> {
-        let decision = self.decide(context, job, body, found)?;
+    ) -> Result<Started, Refusal> {
+        let Some(decision) = self.decide(context, job, body, found)? else {
+            return Ok(Started::NeedsTwoPhases);
+        };
         let Some(fragment) = &mut self.fragments[usize::from(job.partition)] else {
             return Err((ErrorCode::Internal, String::new()));
         };
@@ -157,7 +175,7 @@ impl LocalDataManager {
         self.pending_of_table[job.table] += 1;
         self.pending += 1;
         self.enter(context, job.partition, pending, resolved_below);
-        Ok(())
+        Ok(Started::OnePass)
     }
 
     /// Puts a prepared write in the chain: outcome record, position, pending list; commits at once without a backup.
@@ -198,18 +216,22 @@ impl LocalDataManager {
         }
     }
 
-    /// Checks the write against the committed row and builds the after-image of an update in `self.image`.
+    /// Checks the write against the committed row and builds the after-image of an update in `self.image`. None when
+    /// entries of unique indexes change with the row.
     fn decide(
         &mut self,
         context: &Context<'_>,
         job: &Job<'_>,
         body: &Write,
         found: Option<RowHandle>,
-    ) -> Result<Decision, Refusal> {
+    ) -> Result<Option<Decision>, Refusal> {
         let plain = |code| (code, String::new());
         let table = context.map.tables.get(job.table).and_then(Option::as_ref);
         let table = table.filter(|table| table.id == body.table.get() && table.state == TableState::Active);
         let Some(table) = table else { return Err(plain(ErrorCode::TableNotActive)) };
+        if !table.is_plain && table.is_hidden {
+            return Err(plain(ErrorCode::HiddenTable));
+        }
         if body.flags & FLAG_EXPECT_VERSION != 0 {
             let expected = RowVersion { epoch: body.expected_epoch.get(), seq: body.expected_seq.get() };
             let Some(handle) = found else { return Err(plain(ErrorCode::RowNotFound)) };
@@ -252,7 +274,10 @@ impl LocalDataManager {
             }
             _ => return Err(plain(ErrorCode::InvalidRequest)),
         }
-        Ok(decision)
+        if !table.is_plain && self.needs_two_phases(context, table, job, &decision)? {
+            return Ok(None);
+        }
+        Ok(Some(decision))
     }
 
     /// The backup holds everything up to `upto`: expose in order, answer, let the next waiting writes in.
@@ -493,8 +518,9 @@ fn committed(
     context.out.reply(reply, &answer, Sections::none());
 }
 
-/// A transaction id that came before: answer from its record, or attach to the write in progress.
-fn repeat(context: &mut Context<'_>, fragment: &mut Fragment, reply: ReplyTo, outcome: &Outcome) {
+/// A transaction id that came before: answer from its record, or attach to the write in progress. False when a coordinator
+/// knows what it is.
+fn repeat(context: &mut Context<'_>, fragment: &mut Fragment, reply: ReplyTo, outcome: &Outcome) -> bool {
     context.counters.replayed += 1;
     match outcome.state {
         OutcomeState::Committed => {
@@ -509,9 +535,10 @@ fn repeat(context: &mut Context<'_>, fragment: &mut Fragment, reply: ReplyTo, ou
             Some(pending) if pending.kind != PendingKind::Note => {
                 displace(context, pending.reply.replace(reply), reply);
             }
-            _ => context.out.error(reply, ErrorCode::InvalidTransaction, "the id is that of a transaction"),
+            _ => return false,
         },
     }
+    true
 }
 
 /// A newer request asks for the same transaction: the older one ends, so that nobody on its way keeps waiting for it.

@@ -5,6 +5,7 @@ use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfigurat
 use crate::kernel::Kernel;
 use crate::ldm::ReplicaDigest;
 use crate::ldm::journal::CommittedChange;
+use crate::ldm::unique::UniqueEntry;
 use duet_protocol::error::ErrorCode;
 
 /// A node of one part or of several, for the simulator and for tests.
@@ -201,6 +202,14 @@ impl NodeKernel {
         match self {
             NodeKernel::Whole(kernel) => kernel.take_commits(),
             NodeKernel::Split(kernel) => kernel.take_commits(),
+        }
+    }
+
+    /// See [`Kernel::unique_entries`].
+    pub fn unique_entries(&self) -> Vec<(UniqueEntry, bool)> {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.unique_entries(),
+            NodeKernel::Split(kernel) => kernel.unique_entries(),
         }
     }
 

@@ -5,6 +5,7 @@ use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfigurat
 use crate::kernel::{Kernel, Message};
 use crate::ldm::ReplicaDigest;
 use crate::ldm::journal::CommittedChange;
+use crate::ldm::unique::UniqueEntry;
 use duet_memory::SectionPool;
 use duet_protocol::error::ErrorCode;
 use std::collections::{BTreeMap, VecDeque};
@@ -306,6 +307,11 @@ impl SplitKernel {
     /// See [`Kernel::take_commits`]; those of one data part after those of another.
     pub fn take_commits(&mut self) -> Vec<CommittedChange> {
         self.managers.iter_mut().flat_map(Kernel::take_commits).collect()
+    }
+
+    /// See [`Kernel::unique_entries`].
+    pub fn unique_entries(&self) -> Vec<(UniqueEntry, bool)> {
+        self.managers.iter().flat_map(Kernel::unique_entries).collect()
     }
 
     /// See [`Kernel::replica_digests`].

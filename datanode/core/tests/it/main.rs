@@ -7,6 +7,7 @@ mod network;
 mod requests;
 mod scans;
 mod transactions;
+mod unique;
 mod versions;
 
 /// Coordinator and data parts of each node; none for one kernel that is everything.

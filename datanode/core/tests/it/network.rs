@@ -19,6 +19,7 @@ use std::collections::{BTreeMap, VecDeque};
 
 pub const CLUSTER: u64 = 77;
 pub const TABLE: u32 = 1;
+pub const USERS: u32 = 2;
 const PARTITIONS: u16 = 4;
 
 /// One end of a link.
@@ -76,6 +77,27 @@ pub fn definition() -> TableDefinition {
 
 pub fn layout() -> TableLayout {
     TableLayout::new(&definition()).expect("valid")
+}
+
+/// A table with two unique indexes, whose hidden tables have the next two ids.
+pub fn users_definition() -> TableDefinition {
+    TableDefinition::builder("test", "users")
+        .required("id", ColumnType::BigInt)
+        .nullable("badge", ColumnType::BigInt)
+        .nullable("email", ColumnType::Varchar { characters: 40 })
+        .required("visits", ColumnType::BigInt)
+        .primary_key(["id"])
+        .unique_index("by_badge", &["badge"])
+        .unique_index("by_email", &["email"])
+        .build()
+        .expect("valid")
+}
+
+fn tables() -> Vec<Table> {
+    let mut tables = vec![Table::created(TABLE, 1, definition())];
+    tables.extend(Table::created_with_entries(USERS, 1, users_definition()));
+    tables.iter_mut().for_each(|table| table.state = TableState::Active);
+    tables
 }
 
 /// Key and value image of a row of the test table.
@@ -139,8 +161,8 @@ impl Network {
                 partitions: partitions.collect(),
             },
             buckets: ClusterState::deal_buckets(PARTITIONS),
-            tables: vec![Table { state: TableState::Active, ..Table::created(TABLE, 1, definition()) }],
-            next_table_id: 2,
+            tables: tables(),
+            next_table_id: USERS + 3,
             ..ClusterState::default()
         };
         let kernels = (1..=nodes).map(|node| {

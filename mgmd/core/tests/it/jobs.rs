@@ -243,11 +243,28 @@ fn indexes_of_a_new_table_are_public_and_their_numbers_are_not_used_again() {
     cluster.request_definition(client, 3, &indexed("orders"));
     cluster.wait_changed(client).expect("created");
     assert_eq!(cluster.state(0).tables[0].indexes, [public(3), public(4)]);
+}
 
-    let mut unique = indexed("people");
-    unique.indexes[1].kind = IndexKind::Unique;
-    cluster.request_definition(client, 4, &unique);
-    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::InvalidSchema), "nothing maintains them");
+#[test]
+fn entries_of_unique_indexes_have_hidden_tables_that_come_and_go_with_theirs() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    let mut definition = table("people");
+    let index = |name: &str, kind| IndexDefinition { name: name.into(), kind, columns: vec![1] };
+    definition.indexes = vec![index("by_order", IndexKind::Ordered), index("only_one", IndexKind::Unique)];
+    cluster.request_definition(client, 1, &definition);
+    let (base, _) = cluster.wait_changed(client).expect("created");
+    let tables = &cluster.state(0).tables;
+    assert_eq!((tables.len(), tables[0].id, tables[1].hidden_of), (2, base, Some(base)));
+    assert_eq!(tables[0].indexes[1].hidden_table, Some(tables[1].id));
+    assert!(tables.iter().all(|table| table.state == TableState::Active));
+    let name = tables[1].definition.name.clone();
+    cluster.request_drop(client, 2, &name);
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::TableNotFound), "nobody names hidden tables");
+    cluster.request_drop(client, 3, "people");
+    cluster.wait_changed(client).expect("dropped");
+    assert!(cluster.state(0).tables.is_empty());
+    assert_eq!(cluster.state(0).next_table_id, base + 2, "ids are not used again");
 }
 
 #[test]

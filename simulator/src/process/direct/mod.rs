@@ -20,7 +20,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::record::ClusterState;
-use duet_protocol::schema::TableState;
+use duet_protocol::schema::{Table, TableState};
 use jobs::Jobs;
 use live_scan::LiveScan;
 use operation::{ReadOperation, ScanOperation, WriteOperation};
@@ -148,7 +148,8 @@ impl DirectClient {
             self.contacts.want(Peer::Data(node.node), &node.address);
         }
         let is_register = |name: &str| !OTHER_TABLES.contains(&name);
-        let registers = || state.tables.iter().filter(|table| is_register(&table.definition.name));
+        let ours = |table: &&Table| is_register(&table.definition.name) && !table.is_hidden();
+        let registers = || state.tables.iter().filter(ours);
         for table in registers() {
             self.tables
                 .entry(table.id)
