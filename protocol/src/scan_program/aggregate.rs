@@ -5,10 +5,10 @@ use std::sync::Arc;
 use super::compare::order;
 use super::compile::{CompiledScan, reader_of};
 use super::encode::codec_of;
-use super::image::append_image;
+use super::group::Groups;
+use super::image::{ImageWriter, append_image};
 use super::slot::{Reader, Slot};
 use super::{MAX_GROUP_BYTES, ScanError, constant};
-use crate::hash::key_hash;
 use crate::layout::TableLayout;
 use crate::row::{Form, RowView};
 use crate::schema::{Column, ColumnType};
@@ -184,13 +184,13 @@ impl<'r> Partial<'r> {
                 *sum = Some(sum.map_or(number, |sum| sum + number));
             }
             Partial::Minimum(least) => {
-                if *least == Slot::Null || order(slot, *least).is_lt() {
+                if least.is_null() || order(slot, *least).is_lt() {
                     let before = std::mem::replace(least, slot.canonical()).variable_bytes();
                     return Some(slot.variable_bytes().saturating_sub(before));
                 }
             }
             Partial::Maximum(greatest) => {
-                if *greatest == Slot::Null || order(slot, *greatest).is_gt() {
+                if greatest.is_null() || order(slot, *greatest).is_gt() {
                     let before = std::mem::replace(greatest, slot.canonical()).variable_bytes();
                     return Some(slot.variable_bytes().saturating_sub(before));
                 }
@@ -200,74 +200,16 @@ impl<'r> Partial<'r> {
     }
 }
 
-/// Groups by the image of their columns: an open-addressing table over images that lie one behind the other.
-#[derive(Debug, Default)]
-struct Groups {
-    /// Number of a group plus one, or 0; a power of two of them, at most half used.
-    slots: Vec<u32>,
-    hashes: Vec<u64>,
-    images: Vec<u8>,
-    ends: Vec<usize>,
-}
-
-impl Groups {
-    fn image(&self, number: usize) -> &[u8] {
-        let start = if number == 0 { 0 } else { self.ends[number - 1] };
-        &self.images[start..self.ends[number]]
-    }
-
-    /// The number of a group, and whether it is new.
-    #[inline]
-    fn number_of(&mut self, image: &[u8]) -> (usize, bool) {
-        if self.slots.len() < (self.hashes.len() + 1) * 2 {
-            self.grow();
-        }
-        let hash = key_hash(image);
-        let mask = self.slots.len() - 1;
-        let mut place = hash as usize & mask;
-        loop {
-            match self.slots[place] {
-                0 => break,
-                number => {
-                    let number = number as usize - 1;
-                    if self.hashes[number] == hash && self.image(number) == image {
-                        return (number, false);
-                    }
-                }
-            }
-            place = (place + 1) & mask;
-        }
-        self.hashes.push(hash);
-        self.images.extend_from_slice(image);
-        self.ends.push(self.images.len());
-        self.slots[place] = self.hashes.len() as u32;
-        (self.hashes.len() - 1, true)
-    }
-
-    #[cold]
-    fn grow(&mut self) {
-        let size = (self.slots.len() * 2).max(16);
-        self.slots.clear();
-        self.slots.resize(size, 0);
-        for (number, hash) in self.hashes.iter().enumerate() {
-            let mut place = *hash as usize & (size - 1);
-            while self.slots[place] != 0 {
-                place = (place + 1) & (size - 1);
-            }
-            self.slots[place] = number as u32 + 1;
-        }
-    }
-}
-
 /// Partial aggregates of the rows of one page, by group. Its memory is bounded by the rows that are added.
 #[derive(Debug)]
 pub struct Aggregation<'s, 'r> {
-    scan: &'s CompiledScan<'s, 's>,
     aggregates: &'s [CompiledAggregate],
     start: Vec<Partial<'r>>,
-    groups: Groups,
+    groups: Option<(&'s ImageWriter, Groups)>,
     /// Aggregates of group 0, then those of group 1, ...
     partials: Vec<Partial<'r>>,
+    /// Groups so far.
+    count: usize,
     image: Vec<u8>,
     values: TableLayout,
     bytes: usize,
@@ -280,11 +222,11 @@ impl<'s: 'r, 'r> Aggregation<'s, 'r> {
         let aggregates = scan.aggregates.as_deref()?;
         let columns = aggregates.iter().map(|aggregate| aggregate.result.clone()).collect();
         Some(Aggregation {
-            scan,
             aggregates,
             start: aggregates.iter().map(CompiledAggregate::start).collect(),
-            groups: Groups::default(),
+            groups: scan.columns.as_ref().map(|columns| (columns, Groups::new(columns.image()))),
             partials: Vec::new(),
+            count: 0,
             image: Vec::new(),
             values: TableLayout::without_key(columns),
             bytes: 0,
@@ -297,21 +239,19 @@ impl<'s: 'r, 'r> Aggregation<'s, 'r> {
     /// When a sum overflows, or the group columns are too long.
     #[inline]
     pub fn add(&mut self, row: RowView<'r>) -> Result<usize, ScanError> {
-        self.image.clear();
-        if let Some(columns) = &self.scan.columns {
-            columns.append_canonical(&row, &mut self.image);
-            if self.image.len() > MAX_GROUP_BYTES {
-                return Err(ScanError::GroupTooLarge { bytes: self.image.len() });
+        let (group, is_new, image_bytes) = match &mut self.groups {
+            Some((columns, groups)) => {
+                let found = groups.of_row(columns, &row, MAX_GROUP_BYTES);
+                let found = found.map_err(|bytes| ScanError::GroupTooLarge { bytes })?;
+                (found.number, found.is_new, found.image_bytes)
             }
-        }
-        // Without group columns all rows are one group, whose image is empty.
-        let (group, is_new) = match (&self.scan.columns, self.partials.is_empty()) {
-            (None, false) => (0, false),
-            _ => self.groups.number_of(&self.image),
+            // Without group columns all rows are one group, whose image is empty.
+            None => (0, self.partials.is_empty(), 0),
         };
         if is_new {
             self.partials.extend_from_slice(&self.start);
-            self.bytes += self.image.len() + self.values.smallest_value_bytes();
+            self.count += 1;
+            self.bytes += image_bytes + self.values.smallest_value_bytes();
         }
         let first = group * self.aggregates.len();
         for (aggregate, partial) in self.aggregates.iter().zip(&mut self.partials[first..]) {
@@ -319,11 +259,11 @@ impl<'s: 'r, 'r> Aggregation<'s, 'r> {
                 Some(reader) => reader.read(&row),
                 None => Slot::Unsigned(1),
             };
-            if slot != Slot::Null {
+            if !slot.is_null() {
                 self.bytes += partial.add(slot).ok_or_else(|| aggregate.overflow())?;
             }
         }
-        Ok(self.image.len())
+        Ok(image_bytes)
     }
 
     /// Bytes of the images so far.
@@ -335,11 +275,12 @@ impl<'s: 'r, 'r> Aggregation<'s, 'r> {
     /// Hands out the image of each group's columns and that of its aggregates.
     pub fn finish(mut self, mut emit: impl FnMut(&[u8], &[u8])) {
         let width = self.aggregates.len();
-        for group in 0..self.groups.hashes.len() {
+        for group in 0..self.count {
             let partials = &self.partials[group * width..(group + 1) * width];
             self.image.clear();
             append_image(&self.values, |index| partials[index].slot(), &mut self.image);
-            emit(self.groups.image(group), &self.image);
+            let columns = self.groups.as_mut().map_or(&[][..], |(_, groups)| groups.image(group));
+            emit(columns, &self.image);
         }
     }
 }

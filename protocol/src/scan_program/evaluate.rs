@@ -54,6 +54,9 @@ impl CompiledScan<'_, '_> {
         if self.nodes.is_empty() {
             return true;
         }
+        if let [node] = self.nodes.as_slice() {
+            return self.test(&node.test, &row) == truth::TRUE;
+        }
         let mut held = [truth::FALSE; MAX_DEPTH];
         // Number of truth values held; the checks of the program keep it within bounds.
         let mut count = 0_usize;
@@ -89,7 +92,7 @@ impl CompiledScan<'_, '_> {
         let truth = match test {
             Test::Compare { reader, comparison, constant } => {
                 let slot = reader.read(row);
-                if slot == Slot::Null {
+                if slot.is_null() {
                     return truth::UNKNOWN;
                 }
                 let order = order(slot, *constant);
@@ -102,10 +105,10 @@ impl CompiledScan<'_, '_> {
                     Comparison::GreaterOrEqual => order.is_ge(),
                 }
             }
-            Test::Null { reader, wanted } => (reader.read(row) == Slot::Null) == *wanted,
+            Test::Null { reader, wanted } => reader.read(row).is_null() == *wanted,
             Test::In { reader, first, end } => {
                 let slot = reader.read(row);
-                if slot == Slot::Null {
+                if slot.is_null() {
                     return truth::UNKNOWN;
                 }
                 let members = self.members.get(*first..*end).unwrap_or_default();
@@ -113,7 +116,7 @@ impl CompiledScan<'_, '_> {
             }
             Test::Prefix { reader, prefix } => {
                 let slot = reader.read(row);
-                if slot == Slot::Null {
+                if slot.is_null() {
                     return truth::UNKNOWN;
                 }
                 begins_with(slot, prefix)

@@ -1,15 +1,15 @@
 //! Merges the partial aggregates of pages: the client's side.
 
-use std::collections::BTreeMap;
-
 use super::aggregate::{Aggregate, Function, check_aggregate, result_column};
 use super::compare::order;
+use super::compile::reader_of;
+use super::group::Groups;
 use super::image::columns_of;
-use super::slot::Slot;
+use super::slot::{Reader, Slot};
 use super::{ScanError, ScanProgram};
 use crate::layout::TableLayout;
-use crate::row::RowView;
-use crate::schema::Column;
+use crate::row::{RowError, RowView};
+use crate::schema::{Column, ColumnType};
 use crate::value::{Value, ValueRef};
 
 /// Digits that an average has behind those of its column, as in MySQL.
@@ -25,8 +25,86 @@ pub struct Merger {
     group_layout: TableLayout,
     value_layout: TableLayout,
     functions: Vec<Function>,
+    readers: Vec<Reader>,
     most_groups: usize,
-    groups: BTreeMap<Box<[u8]>, Vec<Value>>,
+    groups: Groups,
+    /// Aggregates of group 0, then those of group 1, ...
+    totals: Vec<Total>,
+}
+
+/// An aggregate of a group, so far.
+#[derive(Clone, Debug)]
+enum Total {
+    /// No value yet.
+    None,
+    Count(u64),
+    /// In units of the column's scale.
+    Decimal(i128),
+    Double(f64),
+    /// The smallest or greatest value; apart, so that the others are small.
+    Extreme(Box<Value>),
+}
+
+impl Total {
+    /// That of no rows.
+    fn of_none(function: Function) -> Total {
+        match function {
+            Function::Count => Total::Count(0),
+            Function::Sum | Function::Minimum | Function::Maximum => Total::None,
+        }
+    }
+
+    /// As a value of its column.
+    fn into_value(self, column: &Column) -> Value {
+        match self {
+            Total::None => Value::Null,
+            Total::Count(count) => Value::UInt(count),
+            Total::Decimal(unscaled) => {
+                let scale = match column.column_type {
+                    ColumnType::Decimal { scale, .. } => scale,
+                    _ => 0,
+                };
+                Value::Decimal { unscaled, scale }
+            }
+            Total::Double(sum) => Value::Double(sum),
+            Total::Extreme(value) => *value,
+        }
+    }
+
+    /// Adds a partial aggregate that is not NULL, the column `index` of a row; `None` when the sum does not fit.
+    fn add(
+        &mut self,
+        function: Function,
+        partial: Slot<'_>,
+        row: &RowView<'_>,
+        index: usize,
+    ) -> Result<Option<()>, RowError> {
+        let sum = match (function, &mut *self, partial) {
+            (Function::Count, Total::Count(total), Slot::Unsigned(count)) => {
+                total.checked_add(count).map(Total::Count)
+            }
+            (Function::Sum, Total::None, Slot::Decimal(sum)) => fitting(Some(sum)),
+            (Function::Sum, Total::Decimal(total), Slot::Decimal(sum)) => fitting(total.checked_add(sum)),
+            (Function::Sum, Total::None, Slot::Double(sum)) => Some(Total::Double(sum)),
+            (Function::Sum, Total::Double(total), Slot::Double(sum)) => Some(Total::Double(*total + sum)),
+            (Function::Minimum, Total::Extreme(least), partial) if order(partial, slot_of(least)).is_ge() => {
+                return Ok(Some(()));
+            }
+            (Function::Maximum, Total::Extreme(most), partial) if order(partial, slot_of(most)).is_le() => {
+                return Ok(Some(()));
+            }
+            (Function::Minimum | Function::Maximum, _, _) => {
+                Some(Total::Extreme(Box::new(row.column(index)?.to_value())))
+            }
+            // The layout of the partial aggregates has no other columns for these functions.
+            (Function::Count | Function::Sum, _, _) => None,
+        };
+        Ok(sum.map(|sum| *self = sum))
+    }
+}
+
+fn fitting(sum: Option<i128>) -> Option<Total> {
+    sum.filter(|sum| sum.unsigned_abs() < 10_u128.pow(MOST_DIGITS)).map(Total::Decimal)
 }
 
 impl Merger {
@@ -44,14 +122,22 @@ impl Merger {
             .iter()
             .map(|aggregate| result_column(layout, *aggregate))
             .collect::<Result<Vec<_>, _>>()?;
+        let value_layout = TableLayout::without_key(value_columns.clone());
+        let readers = (0..value_columns.len())
+            .map(|column| reader_of(&value_layout, column as u16))
+            .collect::<Result<_, _>>()?;
+        let group_layout = TableLayout::without_key(group_columns.clone());
         Ok(Merger {
-            group_layout: TableLayout::without_key(group_columns.clone()),
-            value_layout: TableLayout::without_key(value_columns.clone()),
+            value_layout,
             group_columns,
             value_columns,
             functions: aggregates.iter().map(|aggregate| aggregate.function).collect(),
-            most_groups,
-            groups: BTreeMap::new(),
+            readers,
+            // Groups have numbers of 32 bits.
+            most_groups: most_groups.min(1 << 31),
+            groups: Groups::new(&group_layout),
+            group_layout,
+            totals: Vec::new(),
         })
     }
 
@@ -71,36 +157,31 @@ impl Merger {
     /// # Errors
     /// `MalformedResult`, `SumOverflow`, `TooManyGroups`.
     pub fn add(&mut self, group: &[u8], values: &[u8]) -> Result<(), ScanError> {
-        let partials = self
-            .value_layout
-            .validate_value(values)
-            .and_then(|()| RowView::new(&self.value_layout, &[], values).to_values());
-        let partials = partials.map_err(|_| ScanError::MalformedResult)?;
-        let Some(totals) = self.groups.get_mut(group) else {
-            self.group_layout.validate_value(group).map_err(|_| ScanError::MalformedResult)?;
-            if self.groups.len() >= self.most_groups {
-                return Err(ScanError::TooManyGroups { most: self.most_groups });
-            }
-            self.groups.insert(group.into(), partials);
-            return Ok(());
-        };
-        for (index, (total, partial)) in totals.iter_mut().zip(partials).enumerate() {
-            if partial.is_null() {
-                continue;
-            }
-            if total.is_null() {
-                *total = partial;
-                continue;
-            }
-            match self.functions[index] {
-                Function::Count | Function::Sum => {
-                    *total = sum(total, &partial).ok_or_else(|| ScanError::SumOverflow {
-                        column: self.value_columns[index].name.as_str().into(),
-                    })?;
+        self.value_layout.validate_value(values).map_err(|_| ScanError::MalformedResult)?;
+        let group = match self.groups.find(group) {
+            Ok(number) => number,
+            Err(place) => {
+                self.group_layout.validate_value(group).map_err(|_| ScanError::MalformedResult)?;
+                if self.groups.len() >= self.most_groups {
+                    return Err(ScanError::TooManyGroups { most: self.most_groups });
                 }
-                Function::Minimum if order(slot_of(&partial), slot_of(total)).is_lt() => *total = partial,
-                Function::Maximum if order(slot_of(&partial), slot_of(total)).is_gt() => *total = partial,
-                Function::Minimum | Function::Maximum => {}
+                self.totals.extend(self.functions.iter().copied().map(Total::of_none));
+                self.groups.insert(place, group)
+            }
+        };
+        let width = self.functions.len();
+        let row = RowView::new(&self.value_layout, &[], values);
+        let totals = &mut self.totals[group * width..][..width];
+        for (index, (total, reader)) in totals.iter_mut().zip(&self.readers).enumerate() {
+            let slot = reader.read(&row);
+            if slot.is_null() {
+                continue;
+            }
+            let added = total.add(self.functions[index], slot, &row, index);
+            if added.map_err(|_| ScanError::MalformedResult)?.is_none() {
+                return Err(ScanError::SumOverflow {
+                    column: self.value_columns[index].name.as_str().into(),
+                });
             }
         }
         Ok(())
@@ -111,36 +192,25 @@ impl Merger {
     ///
     /// # Errors
     /// `MalformedResult`.
-    pub fn finish(self) -> Result<Vec<Vec<Value>>, ScanError> {
-        if self.group_columns.is_empty() && self.groups.is_empty() {
-            let of_none = |function: &Function| match function {
-                Function::Count => Value::UInt(0),
-                Function::Sum | Function::Minimum | Function::Maximum => Value::Null,
-            };
-            return Ok(vec![self.functions.iter().map(of_none).collect()]);
+    pub fn finish(mut self) -> Result<Vec<Vec<Value>>, ScanError> {
+        let count = self.groups.len();
+        let mut totals = self.totals.into_iter();
+        let columns = &self.value_columns;
+        if self.group_columns.is_empty() && count == 0 {
+            let none = self.functions.iter().zip(columns);
+            return Ok(vec![none.map(|(of, column)| Total::of_none(*of).into_value(column)).collect()]);
         }
-        let mut rows = Vec::with_capacity(self.groups.len());
-        for (group, mut values) in self.groups {
-            let view = RowView::new(&self.group_layout, &[], &group);
+        let mut rows = Vec::with_capacity(count);
+        for group in 0..count {
+            let view = RowView::new(&self.group_layout, &[], self.groups.image(group));
             let mut row = view.to_values().map_err(|_| ScanError::MalformedResult)?;
-            row.append(&mut values);
+            row.reserve_exact(columns.len());
+            row.extend(
+                totals.by_ref().take(columns.len()).zip(columns).map(|(of, column)| of.into_value(column)),
+            );
             rows.push(row);
         }
         Ok(rows)
-    }
-}
-
-/// The sum of two values of one kind; `None` when it does not fit.
-fn sum(left: &Value, right: &Value) -> Option<Value> {
-    match (left, right) {
-        (Value::UInt(left), Value::UInt(right)) => Some(Value::UInt(left.checked_add(*right)?)),
-        (Value::Double(left), Value::Double(right)) => Some(Value::Double(left + right)),
-        (Value::Decimal { unscaled: left, scale }, Value::Decimal { unscaled: right, .. }) => {
-            let unscaled = left.checked_add(*right)?;
-            let fits = unscaled.unsigned_abs() < 10_u128.pow(MOST_DIGITS);
-            fits.then_some(Value::Decimal { unscaled, scale: *scale })
-        }
-        _ => None,
     }
 }
 

@@ -53,6 +53,7 @@ mod encode;
 mod error;
 mod evaluate;
 mod filter;
+mod group;
 mod image;
 mod merge;
 mod slot;

@@ -44,12 +44,27 @@ impl<'a> Slot<'a> {
             (Form::Signed { bytes: 8 }, &[a, b, c, d, e, f, g, h]) => {
                 Slot::Signed(i64::from_le_bytes([a, b, c, d, e, f, g, h]))
             }
+            (Form::Unsigned { bytes: 4 }, &[a, b, c, d]) => {
+                Slot::Unsigned(u64::from(u32::from_le_bytes([a, b, c, d])))
+            }
+            (Form::Unsigned { bytes: 8 }, &[a, b, c, d, e, f, g, h]) => {
+                Slot::Unsigned(u64::from_le_bytes([a, b, c, d, e, f, g, h]))
+            }
+            (Form::Decimal { bytes: 8 }, &[a, b, c, d, e, f, g, h]) => {
+                Slot::Decimal(i128::from(i64::from_le_bytes([a, b, c, d, e, f, g, h])))
+            }
             (Form::Double, &[a, b, c, d, e, f, g, h]) => {
                 Slot::Double(f64::from_le_bytes([a, b, c, d, e, f, g, h]))
             }
             (Form::Text | Form::Bytes | Form::Vector | Form::Binary { .. }, bytes) => Slot::Bytes(bytes),
             _ => Cell::read(form, bytes).map_or(Slot::Null, Slot::of_cell),
         }
+    }
+
+    /// Whether there is no value; cheaper than a comparison with `Null`.
+    #[inline(always)]
+    pub(super) fn is_null(self) -> bool {
+        matches!(self, Slot::Null)
     }
 
     /// Bytes that the value refers to.

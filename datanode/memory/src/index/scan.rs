@@ -28,10 +28,16 @@ impl HashIndex {
         let hash = cursor.reverse_bits();
         let number = self.directory.number_of(hash);
         let start = u64::from(number).reverse_bits();
+        let following = self.position_behind(hash, start);
+        if let Some(following) = following {
+            self.prefetch_scan(arena, following);
+        }
         let mut next = self.directory.word_of(number);
         while next != NO_BUCKET {
             let bucket = arena.bucket(next);
-            bucket.rows().for_each(|row| arena.prefetch(row));
+            if bucket.overflow != NO_BUCKET {
+                arena.prefetch_line_of(bucket.overflow, 0);
+            }
             for row in bucket.rows() {
                 // Only after a merge can the position be inside the interval.
                 if start == cursor || (self.hash)(arena.key(row)).reverse_bits() >= cursor {
@@ -40,9 +46,33 @@ impl HashIndex {
             }
             next = bucket.overflow;
         }
+        following
+    }
+
+    /// The position behind the bucket of `hash`, whose interval starts at `start`; `None` at the end.
+    #[inline(always)]
+    fn position_behind(&self, hash: u64, start: u64) -> Option<u64> {
         match self.directory.significant_bits(hash) {
             0 => None,
             bits => start.checked_add(1 << (64 - bits)),
         }
+    }
+
+    /// The bucket at a position that is the start of its interval, and the position behind it.
+    #[inline(always)]
+    fn bucket_at(&self, position: u64) -> (u32, Option<u64>) {
+        let hash = position.reverse_bits();
+        let number = self.directory.number_of(hash);
+        (self.directory.word_of(number), self.position_behind(hash, u64::from(number).reverse_bits()))
+    }
+
+    /// Loads what the following steps need, while this one works: the rows of the next bucket and the lines of the two
+    /// buckets behind it, by which their rows are found then.
+    #[inline(always)]
+    fn prefetch_scan(&self, arena: &Arena, position: u64) {
+        let (word, behind) = self.bucket_at(position);
+        arena.bucket(word).rows().for_each(|row| arena.prefetch(row));
+        let Some((_, Some(second))) = behind.map(|position| self.bucket_at(position)) else { return };
+        arena.prefetch_line_of(self.bucket_at(second).0, 0);
     }
 }
