@@ -1,12 +1,16 @@
 //! The subcommands of `duet bench`.
 
+use crate::cases::CaseRecord;
 use crate::floor::{self, FloorServerOptions};
+use crate::hot::{self, HotArguments, HotBenchmark};
 use crate::keys::{self, KeysArguments};
 use crate::latency::{self, LatencyArguments, LatencyRecord};
 use crate::memory::{self, MemoryArguments, MemoryRecord};
 use crate::options::Say;
 use crate::pipeline::{self, PipelineArguments, PipelineRecord};
 use crate::report::{Results, RunRecord};
+use crate::scan::{self, ScanArguments, ScanBenchmark};
+use crate::transactions::{self, TransactionsArguments, TransactionsBenchmark};
 use anyhow::Result;
 use std::path::PathBuf;
 
@@ -21,6 +25,12 @@ pub enum BenchCommand {
     Pipeline(Box<PipelineArguments>),
     /// Measure arenas and hash indexes by themselves: bytes per row, growth, lookups.
     Memory(Box<MemoryArguments>),
+    /// Measure scans that filter and aggregate at the data node.
+    Scan(ScanArguments),
+    /// Compare transactions of several rows with operations that are committed one by one.
+    Transactions(TransactionsArguments),
+    /// Measure increments of few rows by many clients.
+    Hot(HotArguments),
     /// Render tables and plots of all recorded runs.
     Report(ReportArguments),
     /// Run the bare yardstick server.
@@ -46,12 +56,18 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
         BenchCommand::Latency(arguments) => latency::run(arguments, say),
         BenchCommand::Pipeline(arguments) => pipeline::run(arguments, say),
         BenchCommand::Memory(arguments) => memory::run(arguments, say),
+        BenchCommand::Scan(arguments) => scan::run(arguments, say),
+        BenchCommand::Transactions(arguments) => transactions::run(arguments, say),
+        BenchCommand::Hot(arguments) => hot::run(arguments, say),
         BenchCommand::Report(arguments) => {
             let results = Results::new(&arguments.results);
             results.render_tables::<RunRecord>()?;
             results.render_tables::<LatencyRecord>()?;
             results.render_tables::<PipelineRecord>()?;
             results.render_tables::<MemoryRecord>()?;
+            results.render_tables::<CaseRecord<ScanBenchmark>>()?;
+            results.render_tables::<CaseRecord<TransactionsBenchmark>>()?;
+            results.render_tables::<CaseRecord<HotBenchmark>>()?;
             say(format_args!("wrote {}", results.render_report()?.display()))
         }
         BenchCommand::FloorServer(options) => floor::serve(*options, say),

@@ -6,12 +6,14 @@
 //! results. `duet bench pipeline` measures the stages of a data node in the same way. [`local_cluster`] starts whole
 //! clusters of child processes and is used far beyond benchmarks.
 
+pub mod cases;
 mod command;
 mod connection;
 pub mod cpu;
 pub mod driver;
 pub mod duet;
 pub mod floor;
+pub mod hot;
 pub mod keys;
 pub mod latency;
 pub mod local_cluster;
@@ -22,7 +24,9 @@ pub mod peer;
 pub mod pipeline;
 pub mod process;
 pub mod report;
+pub mod scan;
 pub mod target;
+pub mod transactions;
 pub mod workload;
 
 pub use command::{BenchCommand, ReportArguments, run};

@@ -11,6 +11,7 @@ use anyhow::{Context, Result, bail, ensure};
 use callers::DuetCallers;
 use duet_client::{Batch, ErrorCode, Expectation, Reply, Table, Value, blocking};
 use std::time::{Duration, Instant};
+pub(crate) use table::NAME as TABLE_NAME;
 use table::RowShape;
 
 /// How long the cluster may take until it creates a table.
@@ -51,7 +52,8 @@ impl DuetTarget {
         Ok(Self { cluster, shape: RowShape::new(workload.shape) })
     }
 
-    fn addresses(&self) -> String {
+    /// Addresses of the management nodes, as a client takes them.
+    pub(crate) fn addresses(&self) -> String {
         let addresses = self.cluster.management_addresses();
         addresses.iter().map(ToString::to_string).collect::<Vec<_>>().join(",")
     }

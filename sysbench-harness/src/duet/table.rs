@@ -7,7 +7,7 @@ use duet_client::{Assignment, ColumnType, RowView, TableDefinition, Value, Value
 use std::borrow::Cow;
 
 /// Database and name of the table.
-pub(super) const NAME: &str = "bench.keys";
+pub(crate) const NAME: &str = "bench.keys";
 
 /// Columns of a row: 0 is the key, the value's columns follow.
 #[derive(Debug, Clone, Copy)]
