@@ -5,6 +5,8 @@
 
 #![allow(dead_code, reason = "each test binary uses a part of it")]
 
+mod transactions;
+
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, MAX_FRAME_BYTES, NO_LANE};
 use duet_protocol::ids::{Instance, RowVersion, TransactionId, session_id};
@@ -38,6 +40,7 @@ use duet_protocol::signal::write_reply::{FLAG_REPLAYED, WriteReply};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
 use duet_protocol::update::apply_update;
 use std::collections::{BTreeMap, VecDeque};
+use transactions::OpenTransaction;
 
 /// Which process of the fake cluster is spoken to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,6 +80,7 @@ pub struct FakeCluster {
     pub leader: u32,
     pub rows: BTreeMap<(u32, Vec<u8>), (RowVersion, Vec<u8>)>,
     records: BTreeMap<(u16, TransactionId), Record>,
+    transactions: BTreeMap<TransactionId, OpenTransaction>,
     resolved_below: BTreeMap<(u16, u64), u64>,
     requests: BTreeMap<[u8; 16], u32>,
     layouts: BTreeMap<u32, TableLayout>,
@@ -147,6 +151,7 @@ impl FakeCluster {
             leader: 1,
             rows: BTreeMap::new(),
             records: BTreeMap::new(),
+            transactions: BTreeMap::new(),
             resolved_below: BTreeMap::new(),
             requests: BTreeMap::new(),
             layouts: BTreeMap::new(),
@@ -346,6 +351,9 @@ impl FakeCluster {
     }
 
     fn request(&mut self, node: u32, signal: &SignalView<'_>, out: &mut FrameBuilder) {
+        if self.transaction_request(node, signal, out) {
+            return;
+        }
         let id = signal.request_id();
         let key = signal.section(0);
         if let Some(body) = signal.body::<Read>() {

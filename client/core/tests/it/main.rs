@@ -6,4 +6,5 @@ mod harness;
 mod operations;
 mod random_order;
 mod schema;
+mod transactions;
 mod unknown;
