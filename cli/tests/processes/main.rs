@@ -5,6 +5,7 @@ mod client;
 mod cluster;
 mod crowd;
 mod life;
+mod scans;
 mod schema;
 mod serving;
 mod threads;
