@@ -403,7 +403,7 @@ fn push_operation(
         session: session.into(),
         seq: u64::from(number & 7).into(),
         number: (1 + u32::from(number >> 3 & 3)).into(),
-        reserved: 0.into(),
+        tries: 0.into(),
         expected_epoch: u64::from(flags >> 3 & 3).into(),
         expected_seq: u64::from(flags >> 5).into(),
     };

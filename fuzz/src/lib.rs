@@ -12,6 +12,7 @@ pub mod kernel;
 pub mod network;
 pub mod records;
 pub mod rows;
+pub mod scan_program;
 pub mod seeds;
 pub mod signals;
 pub mod tables;

@@ -2,7 +2,7 @@
 
 use crate::signals::AnySignal;
 use crate::tables::{FuzzTable, TABLES};
-use crate::{frame, records, rows};
+use crate::{frame, records, rows, scan_program};
 use duet_protocol::frame::{Envelope, FrameBuilder, LanePosition};
 use duet_protocol::ids::{Instance, RowVersion};
 use duet_protocol::record::{
@@ -12,6 +12,7 @@ use duet_protocol::record::{
     NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, View,
     encode_log_block,
 };
+use duet_protocol::scan_program::{Aggregate, Comparison, Filter, Function, ScanProgram, encode_program};
 use duet_protocol::schema::{Column, ColumnType, Table, TableState};
 use duet_protocol::signal::SignalType;
 use duet_protocol::signal::scan_reply::{ScanRow, push_row};
@@ -37,7 +38,7 @@ impl Seed {
 
 /// All seeds. Each of them is accepted by the decoder that it is for.
 pub fn all() -> Vec<Seed> {
-    [frames(), signals(), kernel(), records(), rows()].concat()
+    [frames(), signals(), kernel(), records(), rows(), scan_programs()].concat()
 }
 
 /// A signal of the type, with recognisable bytes.
@@ -331,6 +332,51 @@ fn rows() -> Vec<Seed> {
         let empty = Vec::new();
         seeds.push(row(number, format!("{name}-full"), table, &full, &program(table)));
         seeds.push(row(number, format!("{name}-sparse"), table, &sparse, &empty));
+    }
+    seeds
+}
+
+fn scan_programs() -> Vec<Seed> {
+    let mut seeds = Vec::new();
+    for (number, table) in TABLES.iter().enumerate() {
+        let (samples, name) = (table.sample_row(), &table.definition.name);
+        let of = |wanted: &dyn Fn(ColumnType) -> bool| -> Vec<u16> {
+            let columns = table.definition.columns.iter().zip(0..);
+            columns.filter(|(column, _)| wanted(column.column_type)).map(|(_, index)| index).collect()
+        };
+        let comparable =
+            of(&|column_type| !matches!(column_type, ColumnType::Json | ColumnType::Vector { .. }));
+        let numbers = of(&ColumnType::is_numeric);
+        let compare = |column: &u16| Filter::Compare {
+            column: *column,
+            comparison: Comparison::LessOrEqual,
+            value: samples[usize::from(*column)].clone(),
+        };
+        let all = Filter::And(comparable.iter().map(compare).collect());
+        let any = Filter::Or(comparable.iter().map(|column| !Filter::IsNull(*column)).collect());
+        let aggregate = |function, column| Aggregate { function, column };
+        let mut aggregates = vec![aggregate(Function::Count, None)];
+        aggregates.extend(numbers.iter().map(|column| aggregate(Function::Sum, Some(*column))));
+        aggregates.extend(comparable.iter().map(|column| aggregate(Function::Maximum, Some(*column))));
+        let programs = [
+            ("filter", ScanProgram { filter: Some(all), ..ScanProgram::default() }),
+            ("columns", ScanProgram { filter: Some(any), columns: comparable.clone(), aggregates: None }),
+            (
+                "groups",
+                ScanProgram { filter: None, columns: comparable, aggregates: Some(aggregates.clone()) },
+            ),
+            ("narrow", ScanProgram { filter: None, columns: vec![0], aggregates: Some(aggregates) }),
+        ];
+        for (kind, program) in programs {
+            let mut encoded = Vec::new();
+            encode_program(&table.layout, &program, &mut encoded).expect("fits");
+            assert!(scan_program::check(table, b"", b"", &encoded), "{name}-{kind}");
+            let mut bytes = vec![number as u8];
+            string(&mut bytes, b"a key");
+            string(&mut bytes, &[1; 40]);
+            bytes.extend_from_slice(&encoded);
+            seeds.push(Seed::new("scan_program", format!("{name}-{kind}"), bytes));
+        }
     }
     seeds
 }
