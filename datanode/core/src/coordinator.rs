@@ -102,7 +102,7 @@ impl DataPort for LocalDataManager {
         body: &Scan,
         table: usize,
     ) {
-        LocalDataManager::scan(self, context, reply, body, signal.section(0), table);
+        LocalDataManager::scan(self, context, reply, signal, body, table);
     }
 }
 

@@ -579,6 +579,12 @@ impl Kernel {
         self.ldm.unique_entries(&self.map)
     }
 
+    /// What is wrong with the ordered indexes of this node when no write is on its way; walks over all rows, for tests and
+    /// diagnosis.
+    pub fn index_faults(&self) -> Vec<String> {
+        self.ldm.index_faults(&self.map)
+    }
+
     /// Says why on the link, and closes it.
     pub(crate) fn refuse(&mut self, link: LinkId, code: ErrorCode, detail: &str) {
         let Some(state) = self.links.get_mut(link) else { return };

@@ -2,12 +2,16 @@
 
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::bucket_of;
+use duet_protocol::key::IndexLayout;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::ClusterState;
 use duet_protocol::row::TableLayouts;
-use duet_protocol::schema::{IndexKind, IndexState, SchemaError, Table, TableIndex, TableState};
+use duet_protocol::schema::{
+    IndexKind, IndexState, PRIMARY_KEY_INDEX, PrimaryKeyOrder, SchemaError, Table, TableIndex, TableState,
+};
 use duet_protocol::unique::UniqueLayout;
 use rustc_hash::FxHashMap;
+use std::sync::Arc;
 
 /// Role of this node for a partition.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -57,6 +61,8 @@ pub struct LocalTable {
     pub is_hidden: bool,
     /// Unique indexes that writes maintain, in order of their ids.
     pub unique: Vec<UniqueIndex>,
+    /// Ordered indexes, that of the primary key first if there is one.
+    pub ordered: Vec<LocalIndex>,
     /// The indexes as last seen in the dictionary.
     indexes: Vec<TableIndex>,
 }
@@ -104,6 +110,7 @@ impl LocalTable {
     fn new(table: &Table) -> Result<LocalTable, SchemaError> {
         let mut layouts = TableLayouts::default();
         layouts.extend(table)?;
+        let ordered = ordered_indexes(table, layouts.of_row(layouts.newest()));
         Ok(LocalTable {
             id: table.id,
             version: table.version,
@@ -112,6 +119,7 @@ impl LocalTable {
             is_plain: !table.is_hidden(),
             is_hidden: table.is_hidden(),
             unique: Vec::new(),
+            ordered,
             indexes: Vec::new(),
         })
     }
@@ -149,6 +157,43 @@ impl LocalTable {
             Err(_) => (image, stored),
         }
     }
+
+    /// Whether no ordered index has keys that an update of a row could change.
+    #[inline]
+    pub fn has_only_primary_index(&self) -> bool {
+        self.ordered.iter().all(|index| index.layout.is_primary())
+    }
+
+    /// The ordered index with this number.
+    pub fn index(&self, id: u32) -> Option<&LocalIndex> {
+        self.ordered.iter().find(|index| index.id == id)
+    }
+}
+
+/// An ordered index of a table.
+#[derive(Clone, Debug)]
+pub struct LocalIndex {
+    /// Its number; that of the primary key is [`PRIMARY_KEY_INDEX`].
+    pub id: u32,
+    /// State in the dictionary.
+    pub state: IndexState,
+    /// Its keys.
+    pub layout: Arc<IndexLayout>,
+}
+
+/// The ordered indexes of a table.
+fn ordered_indexes(table: &Table, layout: &TableLayout) -> Vec<LocalIndex> {
+    let primary = (table.definition.primary_key_order == PrimaryKeyOrder::Ordered).then(|| LocalIndex {
+        id: PRIMARY_KEY_INDEX,
+        state: IndexState::Public,
+        layout: Arc::new(IndexLayout::primary(layout)),
+    });
+    let ordered = table.secondary_indexes().filter(|(definition, _)| definition.kind == IndexKind::Ordered);
+    let secondary = ordered.filter_map(|(definition, index)| {
+        let layout = IndexLayout::secondary(layout, &definition.columns)?;
+        Some(LocalIndex { id: index.id, state: index.state, layout: Arc::new(layout) })
+    });
+    primary.into_iter().chain(secondary).collect()
 }
 
 /// The installed cluster state.
@@ -213,6 +258,7 @@ impl ClusterMap {
                 (Some(slot), None) => {
                     if let Some(local) = &mut self.tables[slot as usize] {
                         (local.state, local.version) = (table.state, table.version);
+                        local.ordered = ordered_indexes(table, local.layouts.of_row(local.layouts.newest()));
                         if let Some(unique) = unique {
                             local.maintain(unique, &table.indexes);
                         }
@@ -246,6 +292,15 @@ impl ClusterMap {
     pub fn table(&self, id: u32) -> Option<(usize, &LocalTable)> {
         let slot = *self.slots.get(&id)? as usize;
         self.tables[slot].as_ref().map(|table| (slot, table))
+    }
+
+    /// The table in a slot that is known to be in use: by a request that was routed, or a write on its way.
+    #[inline]
+    pub fn table_in(&self, slot: usize) -> &LocalTable {
+        match self.tables.get(slot) {
+            Some(Some(table)) => table,
+            Some(None) | None => unreachable!("a table with writes on their way is not removed"),
+        }
     }
 
     /// Partition of a partition-key hash. Only while serving.

@@ -260,6 +260,30 @@ impl Arena {
         true
     }
 
+    /// Makes `target` a copy of `source`, header and value, when both have the same key and the size class of `target`
+    /// stays the same; whoever knows the row by `target` need not learn another handle then. Returns false and changes
+    /// nothing otherwise.
+    ///
+    /// # Panics
+    /// Like [`row`](Self::row), and when no slot starts at `target`.
+    #[inline]
+    #[must_use]
+    pub fn copy_over(&mut self, target: RowHandle, source: RowHandle) -> bool {
+        let (old, new) = (self.checked_words(target), self.checked_words(source));
+        let bytes = ROW_HEADER_BYTES + new.key_length() + new.value_length();
+        if old.key_length() != new.key_length() || class_of(bytes) != self.class_at(target.0) {
+            return false;
+        }
+        // Even for a stale handle the write stays within the page.
+        let offset = (target.0 & (PAGE_WORDS - 1)) as usize * 8;
+        assert!(offset + bytes <= PAGE_BYTES, "handle into the middle of a slot");
+        let (from, to) = (self.word_address(source.0), self.word_address(target.0));
+        // SAFETY: the source was checked to lie within one page below the watermark, the target is asserted to; the two
+        // may overlap only if one of the handles is stale, which `copy_to` allows; `&mut self` is exclusive.
+        unsafe { from.copy_to(to, bytes) };
+        true
+    }
+
     /// Frees a row and all its older versions; returns how many rows that were.
     pub fn free_versions(&mut self, handle: RowHandle) -> usize {
         let mut next = handle;

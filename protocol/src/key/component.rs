@@ -53,8 +53,20 @@ fn append_tail(big_endian: &[u8], width: u8, out: &mut Vec<u8>) {
     out.extend_from_slice(&big_endian[big_endian.len() - usize::from(width)..]);
 }
 
-/// Appends the component of a cell.
+/// Appends the component of a cell, which may not be NaN.
 pub(super) fn append(codec: &ColumnCodec, cell: Cell<'_>, out: &mut Vec<u8>) -> Result<(), RowError> {
+    match cell {
+        Cell::Float(number) if number.is_nan() => Err(RowError::NotANumber { column: codec.name.clone() }),
+        Cell::Double(number) if number.is_nan() => Err(RowError::NotANumber { column: codec.name.clone() }),
+        _ => {
+            append_canonical(codec, cell, out);
+            Ok(())
+        }
+    }
+}
+
+/// Appends the component of a cell: equal numbers, and all NaN, have the same.
+pub(super) fn append_canonical(codec: &ColumnCodec, cell: Cell<'_>, out: &mut Vec<u8>) {
     match (codec.form, cell) {
         (Form::Signed { bytes }, Cell::Signed(number)) => {
             append_tail(&(number ^ (1 << (u32::from(bytes) * 8 - 1))).to_be_bytes(), bytes, out);
@@ -64,16 +76,12 @@ pub(super) fn append(codec: &ColumnCodec, cell: Cell<'_>, out: &mut Vec<u8>) -> 
             append_tail(&(unscaled ^ (1 << (u32::from(bytes) * 8 - 1))).to_be_bytes(), bytes, out);
         }
         (_, Cell::Float(number)) => {
-            if number.is_nan() {
-                return Err(RowError::NotANumber { column: codec.name.clone() });
-            }
+            let number = if number.is_nan() { f32::NAN } else { number };
             // Adding zero turns -0.0 into 0.0: equal numbers must be equal keys.
             out.extend_from_slice(&ordered_bits_narrow(number + 0.0).to_be_bytes());
         }
         (_, Cell::Double(number)) => {
-            if number.is_nan() {
-                return Err(RowError::NotANumber { column: codec.name.clone() });
-            }
+            let number = if number.is_nan() { f64::NAN } else { number };
             out.extend_from_slice(&ordered_bits(number + 0.0).to_be_bytes());
         }
         (Form::Text | Form::Bytes, Cell::Bytes(bytes)) => {
@@ -90,7 +98,12 @@ pub(super) fn append(codec: &ColumnCodec, cell: Cell<'_>, out: &mut Vec<u8>) -> 
             unreachable!("a codec makes cells of its own form, and vectors are not key columns")
         }
     }
-    Ok(())
+}
+
+/// Appends the component of text or bytes whose zero bytes are escaped already.
+pub(super) fn append_escaped(bytes: &[u8], out: &mut Vec<u8>) {
+    out.extend_from_slice(bytes);
+    out.extend_from_slice(&TERMINATOR);
 }
 
 /// Number of bytes of the first component of `bytes`, with its terminator.

@@ -5,10 +5,13 @@
 //! memcomparable format of MyRocks and `FoundationDB`'s tuple layer.
 
 mod component;
+mod index;
 #[cfg(test)]
 mod tests;
 
 use xxhash_rust::xxh3::Xxh3;
+
+pub use index::{IndexLayout, pass_prefix};
 
 pub(crate) use component::{
     component_bytes, content as component_content, fixed_cell as fixed_component_cell, longest_component,

@@ -3,11 +3,12 @@ use std::cmp::Ordering;
 use proptest::prelude::*;
 
 use crate::hash::key_hash;
+use crate::key::{IndexLayout, pass_prefix};
 use crate::layout::TableLayout;
-use crate::row::RowError;
 use crate::row::strategies::{damage, damaged, table_with_rows};
+use crate::row::{RowError, RowView};
 use crate::schema::{ColumnType, MAX_KEY_BYTES, TableDefinition};
-use crate::value::Value;
+use crate::value::{AsValue, Value};
 
 /// The layout of a table whose key has columns of these types.
 fn keyed(types: &[ColumnType], partition_key: &[&str]) -> TableLayout {
@@ -196,4 +197,95 @@ fn every_kind_of_partition_key_is_met() {
     assert_eq!(keyed(&types, &["k1"]).partition_hash(&encoded), key_hash(&encoded[4..7]));
     let ends = [&encoded[..4], &encoded[7..]].concat();
     assert_eq!(keyed(&types, &["k2", "k0"]).partition_hash(&encoded), key_hash(&ends));
+}
+
+fn sortable(value: &Value) -> bool {
+    !matches!(value, Value::Float(number) if number.is_nan())
+        && !matches!(value, Value::Double(number) if number.is_nan())
+}
+
+proptest! {
+    #[test]
+    fn index_keys_compare_as_the_columns_and_then_the_key(
+        (definition, rows) in table_with_rows(6),
+        picks in proptest::collection::vec(any::<proptest::sample::Index>(), 1..4),
+    ) {
+        let layout = TableLayout::new(&definition).unwrap();
+        let mut columns: Vec<u16> = picks.iter().map(|pick| pick.index(definition.columns.len()) as u16).collect();
+        columns.dedup();
+        let Some(index) = IndexLayout::secondary(&layout, &columns) else {
+            let orderable = |column: &u16| definition.columns[usize::from(*column)].column_type.is_orderable();
+            prop_assert!(!columns.iter().all(orderable));
+            return Ok(());
+        };
+        let mut keys = Vec::new();
+        for row in &rows {
+            let (mut key, mut image, mut found) = (Vec::new(), Vec::new(), Vec::new());
+            layout.encode_row(row, &mut key, &mut image).unwrap();
+            index.append_key(&RowView::new(&layout, &key, &image), &mut found);
+            let values: Vec<&Value> = columns.iter().map(|column| &row[usize::from(*column)]).collect();
+            if values.iter().all(|value| sortable(value)) {
+                // The bound of all columns is the beginning of the key, and the primary key is the rest.
+                let mut bound = Vec::new();
+                index.append_bound(&values, &mut bound).unwrap();
+                prop_assert_eq!(&found, &[&bound[..], &key[..]].concat());
+                let hash = layout.partition_hash_of(|column| Some(row[usize::from(column)].as_value())).unwrap();
+                prop_assert_eq!(hash, Some(layout.partition_hash(&key)));
+                keys.push((found, row.clone(), key));
+            }
+        }
+        for (left, left_row, left_key) in &keys {
+            for (right, right_row, right_key) in &keys {
+                let mut expected = Ordering::Equal;
+                for column in &columns {
+                    let (left, right) = (&left_row[usize::from(*column)], &right_row[usize::from(*column)]);
+                    let order = match (left, right) {
+                        (Value::Null, Value::Null) => Ordering::Equal,
+                        (Value::Null, _) => Ordering::Less,
+                        (_, Value::Null) => Ordering::Greater,
+                        (left, right) => compare(left, right),
+                    };
+                    expected = expected.then(order);
+                }
+                prop_assert_eq!(left.cmp(right), expected.then(left_key.cmp(right_key)));
+            }
+        }
+    }
+}
+
+#[test]
+fn every_nan_has_the_same_place_behind_all_numbers_and_null_comes_first() {
+    let definition = TableDefinition::builder("main", "numbers")
+        .required("id", ColumnType::Int)
+        .nullable("wide", ColumnType::Double)
+        .primary_key(["id"])
+        .build()
+        .unwrap();
+    let layout = TableLayout::new(&definition).unwrap();
+    let index = IndexLayout::secondary(&layout, &[1]).unwrap();
+    let key_of = |value: Value| {
+        let (mut key, mut image, mut found) = (Vec::new(), Vec::new(), Vec::new());
+        layout.encode_row(&[Value::Int(1), value], &mut key, &mut image).unwrap();
+        index.append_key(&RowView::new(&layout, &key, &image), &mut found);
+        found
+    };
+    let double = |number: f64| key_of(Value::Double(number));
+    assert_eq!(double(f64::NAN), double(-f64::NAN));
+    assert_eq!(double(0.0), double(-0.0));
+    assert!(double(f64::NAN) > double(f64::INFINITY));
+    assert!(key_of(Value::Null) < double(f64::NEG_INFINITY));
+    let mut bound = Vec::new();
+    assert!(index.append_bound(&[Value::Double(f64::NAN)], &mut bound).is_err());
+    assert!(index.append_bound(&[Value::Null, Value::Int(1)], &mut bound).is_err());
+}
+
+#[test]
+fn what_follows_a_prefix_is_found() {
+    let passed = |bytes: &[u8]| {
+        let mut bound = bytes.to_vec();
+        pass_prefix(&mut bound).then_some(bound)
+    };
+    assert_eq!(passed(b"ab"), Some(b"ac".to_vec()));
+    assert_eq!(passed(&[7, 0xff, 0xff]), Some(vec![8]));
+    assert_eq!((passed(&[0xff]), passed(&[])), (None, None));
 }

@@ -56,7 +56,7 @@ mod filter;
 mod group;
 mod image;
 mod merge;
-mod slot;
+pub(crate) mod slot;
 #[cfg(test)]
 mod tests;
 

@@ -8,7 +8,7 @@ use std::sync::Arc;
 
 /// The value of a column.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) enum Slot<'a> {
+pub(crate) enum Slot<'a> {
     Null,
     Signed(i64),
     Unsigned(u64),
@@ -125,7 +125,7 @@ enum Source {
 
 /// Where a column lies and how it is read.
 #[derive(Clone, Debug)]
-pub(super) struct Reader {
+pub(crate) struct Reader {
     pub(super) form: Form,
     source: Source,
     column: usize,
@@ -135,7 +135,7 @@ pub(super) struct Reader {
 
 impl Reader {
     /// The reader of a column, which must exist.
-    pub(super) fn new(layout: &TableLayout, column: u16) -> Option<Reader> {
+    pub(crate) fn new(layout: &TableLayout, column: u16) -> Option<Reader> {
         let layout_of = layout.columns.get(usize::from(column))?;
         let form = layout_of.codec.form;
         let source = match layout_of.place {
@@ -158,7 +158,7 @@ impl Reader {
 
     /// The value of the column in a row, of whichever version of the table.
     #[inline(always)]
-    pub(super) fn read<'a>(&'a self, row: &RowView<'a>) -> Slot<'a> {
+    pub(crate) fn read<'a>(&'a self, row: &RowView<'a>) -> Slot<'a> {
         let (layout, key, value) = (row.layout(), row.key(), row.value());
         if self.column >= layout.columns.len() {
             return self.default.as_deref().map_or(Slot::Null, |bytes| Slot::read(self.form, bytes));

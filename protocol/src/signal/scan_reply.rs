@@ -3,11 +3,12 @@
 //! Sender: LDM. Receiver: client or forwarding coordinator.
 //!
 //! ```text
-//! byte  32  next_cursor          u64      cursor of the next request
+//! byte  32  next_cursor          u64      cursor of the next request; 0 for a range
 //! byte  40  row_count            u32      rows in the batch
 //! byte  44  flags                u32      1: the scan is complete
 //! byte  48  fragment_seq         u64      highest sequence number applied to the fragment
 //!           section 0: rows, see [`ScanRow`]; what the key and value images of a program's rows are, says [`crate::scan_program`]
+//!           section 1: of a range that is not complete: the index key up to which it has come
 //! ```
 
 use zerocopy::little_endian::{U32, U64};
@@ -17,7 +18,7 @@ use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ScanReply {
-    /// Cursor of the next request.
+    /// Cursor of the next request; 0 for a range.
     pub next_cursor: U64,
     /// Rows in the batch.
     pub row_count: U32,

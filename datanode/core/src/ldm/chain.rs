@@ -6,7 +6,7 @@
 use crate::coordinator::GROUP;
 use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
-use crate::ldm::planted::ANY_POSITION;
+use crate::ldm::planted::{ANY_POSITION, OLD_ENTRIES};
 use crate::ldm::write::{EXPIRE_EVERY, assert_rises};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::{ClusterMap, Role};
@@ -62,7 +62,7 @@ impl LocalDataManager {
             if let (Some(fragment), Some(table)) = (fragment, table) {
                 latest = Some((id, table));
                 let hash = key_hash(ahead.signal.section(0));
-                fragment.tables[table].prefetch_bucket(&self.arena, hash);
+                fragment.tables[table].rows.prefetch_bucket(&self.arena, hash);
                 ahead.place = Some(Place { table, hash, probe: None });
             }
         }
@@ -71,7 +71,7 @@ impl LocalDataManager {
             if let (Some(place), Some(fragment)) =
                 (&mut ahead.place, &self.fragments[usize::from(body.partition.get())])
             {
-                place.probe = Some(fragment.tables[place.table].prefetch_row(&self.arena, place.hash));
+                place.probe = Some(fragment.tables[place.table].rows.prefetch_row(&self.arena, place.hash));
             }
         }
         count
@@ -161,17 +161,15 @@ impl LocalDataManager {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else {
             return Ok(OutcomeState::Aborted);
         };
-        let index = &mut fragment.tables[table];
+        let (stored, local) = (&mut fragment.tables[table], context.map.table_in(table));
         let (key, value) = (ahead.signal.section(0), ahead.signal.section(1));
         let found = match probe {
-            Some(probe) => index.find_probed(&self.arena, hash, key, probe),
-            None => index.find(&self.arena, hash, key),
+            Some(probe) => stored.rows.find_probed(&self.arena, hash, key, probe),
+            None => stored.rows.find(&self.arena, hash, key),
         };
         if body.operation == OPERATION_DELETE {
             let Some(row) = found else { unreachable!("the primary deletes rows that exist") };
-            let removed = index.remove(&mut self.arena, hash, row);
-            assert!(removed, "a found row is in the index");
-            self.arena.free(row);
+            stored.remove(&mut self.arena, local, hash, row);
             return Ok(OutcomeState::Committed);
         }
         let header = RowHeader {
@@ -183,18 +181,23 @@ impl LocalDataManager {
         };
         if let Some(row) = found {
             assert_rises(self.arena.row(row).epoch(), header.epoch);
-            if !self.arena.replace_in_place(row, &header, value) {
-                let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
-                let replaced = index.replace(&mut self.arena, hash, row, image);
-                assert!(replaced, "a found row is in the index");
-                self.arena.free(row);
-            }
-        } else {
-            let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
-            if let Err(error) = index.insert(&mut self.arena, hash, image, Priority::Normal) {
-                self.arena.free(image);
-                return Err(error);
-            }
+        }
+        if found.is_some_and(|row| {
+            local.has_only_primary_index() && self.arena.replace_in_place(row, &header, value)
+        }) {
+            return Ok(OutcomeState::Committed);
+        }
+        let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
+        let entered = match found {
+            Some(row) => stored.enter(&mut self.arena, local, Some(row), None, image),
+            None => stored.insert(&mut self.arena, local, hash, image),
+        };
+        if let Err(error) = entered {
+            self.arena.free(image);
+            return Err(error);
+        }
+        if let Some(row) = found {
+            stored.put_but(&mut self.arena, local, hash, row, image, context.planted_bug == OLD_ENTRIES);
         }
         Ok(OutcomeState::Committed)
     }

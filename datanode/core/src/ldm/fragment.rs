@@ -2,10 +2,10 @@
 
 use crate::ldm::outcome::{OutcomeTable, RecordPlace};
 use crate::ldm::queue::QueueEnds;
-use crate::map::Role;
+use crate::ldm::stored::StoredTable;
+use crate::map::{LocalTable, Role};
 use crate::outbox::ReplyTo;
-use duet_memory::{HashIndex, RowHandle};
-use duet_protocol::hash::key_hash;
+use duet_memory::RowHandle;
 use duet_protocol::ids::{RowVersion, TransactionId};
 use std::collections::VecDeque;
 
@@ -118,8 +118,8 @@ pub struct Fragment {
     pub seq: u64,
     /// Lane to the other replica, if there is one.
     pub lane: Option<usize>,
-    /// Index of each table by slot.
-    pub tables: Vec<HashIndex>,
+    /// Rows and indexes of each table by slot.
+    pub tables: Vec<StoredTable>,
     /// Writes at the backup, in order of their positions; the last one has position `seq`.
     pub pending: VecDeque<PendingWrite>,
     /// Tables whose prepared rows were taken back at this position, until the backup has taken them back too.
@@ -153,10 +153,11 @@ impl Fragment {
         }
     }
 
-    /// Makes room for table slots below `count`.
-    pub fn ensure_tables(&mut self, count: usize) {
-        while self.tables.len() < count {
-            self.tables.push(HashIndex::new(key_hash));
+    /// Makes room for these tables and their ordered indexes.
+    pub fn ensure_tables(&mut self, tables: &[Option<LocalTable>]) {
+        self.tables.resize_with(tables.len().max(self.tables.len()), StoredTable::new);
+        for (stored, table) in self.tables.iter_mut().zip(tables) {
+            stored.ensure_indexes(table.as_ref().map_or(&[], |table| &table.ordered));
         }
     }
 

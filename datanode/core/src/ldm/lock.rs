@@ -21,6 +21,16 @@ pub enum Change {
     Delete,
 }
 
+impl Change {
+    /// The image that the row will be.
+    pub fn image(self) -> Option<RowHandle> {
+        match self {
+            Change::Put(image) => Some(image),
+            Change::None | Change::Delete => None,
+        }
+    }
+}
+
 /// Where a row belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Place {

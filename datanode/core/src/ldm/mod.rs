@@ -11,9 +11,11 @@ pub mod participant;
 mod planted;
 pub mod prepared;
 pub mod queue;
+pub mod range;
 pub mod resolve;
 mod rest;
 pub mod scan;
+pub mod stored;
 pub mod unique;
 mod version;
 pub mod write;
@@ -22,7 +24,7 @@ use crate::coordinator::GROUP;
 use crate::interface::NodeCounters;
 use crate::map::{ClusterMap, Role};
 use crate::outbox::{Outbox, ReplyTo};
-use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, Probe};
+use duet_memory::{Arena, ArenaOptions, MemoryBudget, Probe};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
@@ -37,6 +39,7 @@ use outcome::OutcomeTable;
 use participant::Participants;
 use prepared::PreparedTransactions;
 use queue::WaitQueue;
+use stored::StoredTable;
 use unique::EntryScratch;
 
 /// Rows of dropped tables freed in one turn.
@@ -109,8 +112,8 @@ pub struct LocalDataManager {
     participants: Participants,
     /// Backup: what transactions have prepared here.
     prepared: PreparedTransactions,
-    /// Indexes of dropped tables that are being freed.
-    clearing: Vec<HashIndex>,
+    /// Dropped tables that are being freed.
+    clearing: Vec<StoredTable>,
     /// Writes on their way, by table slot.
     pending_of_table: Vec<u32>,
     pending: u64,
@@ -191,13 +194,13 @@ impl LocalDataManager {
                 Fragment::new(partition, info.role, info.cfg, lane, OutcomeTable::new(outcomes))
             });
             assert!(fragment.role == info.role && fragment.cfg == info.cfg, "roles do not change yet");
-            fragment.ensure_tables(tables);
             for slot in removed {
-                let index = std::mem::replace(&mut fragment.tables[*slot], HashIndex::new(key_hash));
-                if !index.is_empty() || index.bytes() > 0 {
-                    self.clearing.push(index);
+                let Some(stored) = fragment.tables.get_mut(*slot).map(std::mem::take) else { continue };
+                if !stored.is_clear() {
+                    self.clearing.push(stored);
                 }
             }
+            fragment.ensure_tables(&map.tables);
         }
     }
 
@@ -205,7 +208,7 @@ impl LocalDataManager {
     #[inline]
     pub fn prefetch_bucket(&self, partition: u16, table: usize, hash: u64) {
         if let Some(Some(fragment)) = self.fragments.get(usize::from(partition)) {
-            fragment.tables[table].prefetch_bucket(&self.arena, hash);
+            fragment.tables[table].rows.prefetch_bucket(&self.arena, hash);
         }
     }
 
@@ -214,12 +217,12 @@ impl LocalDataManager {
         let mut probes: [Option<Probe>; GROUP] = [None; GROUP];
         for (job, probe) in jobs.iter().flatten().zip(&mut probes) {
             if let Some(fragment) = &self.fragments[usize::from(job.partition)] {
-                *probe = Some(fragment.tables[job.table].prefetch_row(&self.arena, job.hash));
+                *probe = Some(fragment.tables[job.table].rows.prefetch_row(&self.arena, job.hash));
             }
         }
         for (job, probe) in jobs.iter().flatten().zip(&mut probes) {
             if let (Some(fragment), Some(probe)) = (&self.fragments[usize::from(job.partition)], probe) {
-                fragment.tables[job.table].prefetch_overflow(&self.arena, job.hash, probe);
+                fragment.tables[job.table].rows.prefetch_overflow(&self.arena, job.hash, probe);
             }
         }
         for (job, probe) in jobs.iter().flatten().zip(probes) {
@@ -237,6 +240,7 @@ impl LocalDataManager {
         context.counters.reads += 1;
         let key = job.signal.section(0);
         let row = fragment.tables[job.table]
+            .rows
             .find_probed(&self.arena, job.hash, key, probe)
             .map(|handle| self.arena.row(handle))
             .filter(|row| row_state::is_visible(row.state()));
@@ -274,8 +278,8 @@ impl LocalDataManager {
     /// Background work in bounded slices: frees dropped tables, tells who waits for whom.
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.report_waits(context);
-        if let Some(index) = self.clearing.last_mut()
-            && index.clear_step(&mut self.arena, CLEAR_ROWS_PER_TURN)
+        if let Some(table) = self.clearing.last_mut()
+            && table.clear_step(&mut self.arena, CLEAR_ROWS_PER_TURN)
         {
             self.clearing.pop();
         }
@@ -302,7 +306,7 @@ impl LocalDataManager {
         counters.prepared = self.prepared.len() as u64;
         let fragments = || self.fragments.iter().flatten();
         counters.outcomes = fragments().map(|fragment| fragment.outcomes.len() as u64).sum();
-        counters.rows = fragments().flat_map(|fragment| &fragment.tables).map(HashIndex::len).sum();
+        counters.rows = fragments().flat_map(|fragment| &fragment.tables).map(|table| table.rows.len()).sum();
     }
 
     /// Position of the last write of a fragment that this node holds.
@@ -315,13 +319,26 @@ impl LocalDataManager {
         self.fragments.iter().flatten().map(|fragment| self.digest(fragment, map)).collect()
     }
 
+    /// What is wrong with the ordered indexes of the fragments when no write is on its way; walks over all rows.
+    pub fn index_faults(&self, map: &ClusterMap) -> Vec<String> {
+        let mut faults = Vec::new();
+        for fragment in self.fragments.iter().flatten() {
+            for (stored, table) in fragment.tables.iter().zip(&map.tables) {
+                let Some(table) = table else { continue };
+                let found = stored.index_faults(&self.arena, table);
+                faults.extend(found.iter().map(|fault| format!("partition {}: {fault}", fragment.partition)));
+            }
+        }
+        faults
+    }
+
     fn digest(&self, fragment: &Fragment, map: &ClusterMap) -> ReplicaDigest {
         let (mut rows, mut rows_hash, mut bytes) = (0, 0u64, Vec::new());
-        for (slot, index) in fragment.tables.iter().enumerate() {
+        for (slot, table) in fragment.tables.iter().enumerate() {
             let id = map.tables.get(slot).and_then(Option::as_ref).map_or(0, |table| table.id);
             let mut cursor = Some(0);
             while let Some(position) = cursor {
-                cursor = index.scan_step(&self.arena, position, |handle| {
+                cursor = table.rows.scan_step(&self.arena, position, |handle| {
                     let row = self.arena.row(handle);
                     if !row_state::is_visible(row.state()) {
                         return;

@@ -182,7 +182,7 @@ impl LocalDataManager {
             return Acquired::Refused(ErrorCode::StaleMap);
         };
         let key = signal.section(0);
-        let index = &mut fragment.tables[place.table];
+        let index = &mut fragment.tables[place.table].rows;
         let found = index.find(&self.arena, place.hash, key);
         let state = found.map(|row| self.arena.row(row).state());
         if let (Some(row), Some(state)) = (found, state)
@@ -285,7 +285,7 @@ impl LocalDataManager {
             if self.arena.row(row).state() == row_state::HELD {
                 self.unlock(row);
             } else if let Some(fragment) = &mut self.fragments[usize::from(place.partition)] {
-                let removed = fragment.tables[place.table].remove(&mut self.arena, place.hash, row);
+                let removed = fragment.tables[place.table].rows.remove(&mut self.arena, place.hash, row);
                 assert!(removed, "the row of a lock is in the index");
                 self.arena.free(row);
             }
@@ -387,7 +387,7 @@ impl LocalDataManager {
                     self.entries.derive(table, false, key, before, None)?;
                     done.entries = !self.entries.list.is_empty();
                 }
-                return self.set_change(lock, key, None, named).map(|()| done);
+                return self.set_change(lock, key, None, (table, named)).map(|()| done);
             }
             _ => return Err(plain(ErrorCode::InvalidRequest)),
         };
@@ -406,7 +406,8 @@ impl LocalDataManager {
             derived = self.entries.derive(table, false, key, before, Some(after));
             done.entries = !self.entries.list.is_empty();
         }
-        let changed = derived.and_then(|()| self.set_change(lock, key, Some(value), made.table_version));
+        let changed =
+            derived.and_then(|()| self.set_change(lock, key, Some(value), (table, made.table_version)));
         self.image = image;
         let bytes = made.result.as_bytes();
         done.result_bytes = bytes.len() as u8;
@@ -420,8 +421,9 @@ impl LocalDataManager {
         number: u32,
         key: &[u8],
         value: Option<&[u8]>,
-        table_version: u16,
+        (table, table_version): (&LocalTable, u16),
     ) -> Result<(), Refusal> {
+        let out_of_memory = |_| (ErrorCode::OutOfMemory, String::new());
         let change = match value {
             Some(value) => {
                 let header = RowHeader {
@@ -432,17 +434,30 @@ impl LocalDataManager {
                     older: RowHandle::NULL,
                 };
                 let image = self.arena.allocate_row(&header, key, value, Priority::Normal);
-                Change::Put(image.map_err(|_| (ErrorCode::OutOfMemory, String::new()))?)
+                Change::Put(image.map_err(out_of_memory)?)
             }
             None => Change::Delete,
         };
-        let exists = self.arena.row(self.locks.get(number).row).state() == row_state::HELD;
         let lock = self.locks.get_mut(number);
-        let change = if change == Change::Delete && !exists { Change::None } else { change };
-        lock.table_version = table_version;
-        if let Change::Put(older) = std::mem::replace(&mut lock.change, change) {
+        let committed = Some(lock.row).filter(|row| self.arena.row(*row).state() == row_state::HELD);
+        let older = lock.change.image();
+        let Some(fragment) = &mut self.fragments[usize::from(lock.place.partition)] else { return Ok(()) };
+        let stored = &mut fragment.tables[lock.place.table];
+        match (change.image(), older) {
+            (Some(image), _) => {
+                if let Err(error) = stored.enter(&mut self.arena, table, committed, older, image) {
+                    self.arena.free(image);
+                    return Err(out_of_memory(error));
+                }
+            }
+            (None, Some(older)) => stored.leave(&mut self.arena, table, committed, older),
+            (None, None) => {}
+        }
+        if let Some(older) = older {
             self.arena.free(older);
         }
+        lock.change = if change == Change::Delete && committed.is_none() { Change::None } else { change };
+        lock.table_version = table_version;
         Ok(())
     }
 
@@ -450,7 +465,7 @@ impl LocalDataManager {
     fn read_unlocked(&self, place: &Place, transaction: TransactionId, key: &[u8]) -> Done {
         let missing = Done { missing: true, ..Done::default() };
         let Some(fragment) = &self.fragments[usize::from(place.partition)] else { return missing };
-        let Some(row) = fragment.tables[place.table].find(&self.arena, place.hash, key) else {
+        let Some(row) = fragment.tables[place.table].rows.find(&self.arena, place.hash, key) else {
             return missing;
         };
         let view = self.arena.row(row);
@@ -559,7 +574,7 @@ impl LocalDataManager {
         let (signal, _) = SignalView::split_again(&waiting.signal)?;
         let number = signal.body::<Operate>()?.number.get();
         let fragment = self.fragments[usize::from(partition)].as_ref()?;
-        let row = fragment.tables[waiting.table].find(&self.arena, waiting.hash, signal.section(0));
+        let row = fragment.tables[waiting.table].rows.find(&self.arena, waiting.hash, signal.section(0));
         let Some(row) = row else { unreachable!("a row that is waited for is in the index") };
         Some((row, number))
     }
@@ -607,7 +622,7 @@ impl LocalDataManager {
             let (Asker::Write(reply), partition) = (waiting.asker, waiting.partition) else { continue };
             let Some((signal, _)) = SignalView::split_again(&waiting.signal) else { continue };
             let Some(fragment) = &mut self.fragments[usize::from(partition)] else { continue };
-            let index = &fragment.tables[waiting.table];
+            let index = &fragment.tables[waiting.table].rows;
             let Some(row) = index.find(&self.arena, waiting.hash, signal.section(0)) else { continue };
             let (state, older) = (self.arena.row(row).state(), self.arena.row(row).older());
             if matches!(state, row_state::HELD | row_state::HELD_ABSENT) {

@@ -418,7 +418,7 @@ impl LocalDataManager {
         let lock = self.locks.get_mut(number);
         let (place, row) = (lock.place, lock.row);
         let Some(fragment) = &mut self.fragments[usize::from(place.partition)] else { return };
-        let index = &mut fragment.tables[place.table];
+        let (stored, table) = (&mut fragment.tables[place.table], context.map.table_in(place.table));
         if !row.is_null() && self.arena.row(row).state() == row_state::HELD {
             assert_rises(self.arena.row(row).epoch(), epoch);
         }
@@ -434,17 +434,18 @@ impl LocalDataManager {
                     ..self.arena.row(image).header()
                 };
                 self.arena.set_header(image, &header);
-                let replaced = index.replace(&mut self.arena, place.hash, row, image);
-                assert!(replaced, "the row of a lock is in the index");
-                lock.row = image;
+                lock.row = if self.arena.row(row).state() == row_state::HELD {
+                    stored.put(&mut self.arena, table, place.hash, row, image)
+                } else {
+                    stored.put_new(&mut self.arena, place.hash, row, image);
+                    image
+                };
             }
             Change::Delete => {
-                let removed = index.remove(&mut self.arena, place.hash, row);
-                assert!(removed, "the row of a lock is in the index");
+                stored.remove(&mut self.arena, table, place.hash, row);
                 lock.row = RowHandle::NULL;
             }
         }
-        self.arena.free(row);
         context.counters.writes_committed += 1;
     }
 
@@ -452,7 +453,13 @@ impl LocalDataManager {
     fn release_locks(&mut self, context: &mut Context<'_>, number: u32, locks: &mut Vec<u32>) {
         for lock in locks.drain(..) {
             let held = self.locks.get_mut(lock);
-            if let Change::Put(image) = std::mem::replace(&mut held.change, Change::None) {
+            let (place, row) = (held.place, held.row);
+            if let Some(image) = std::mem::replace(&mut held.change, Change::None).image() {
+                if let Some(fragment) = &mut self.fragments[usize::from(place.partition)] {
+                    let committed = Some(row).filter(|row| self.arena.row(*row).state() == row_state::HELD);
+                    let table = context.map.table_in(place.table);
+                    fragment.tables[place.table].leave(&mut self.arena, table, committed, image);
+                }
                 self.arena.free(image);
             }
             held.holders.retain(|holder| *holder != number);

@@ -8,6 +8,10 @@ use crate::ldm::{Context, LocalDataManager};
 pub(super) const SHORT_SHARED_LOCKS: u32 = 13;
 /// A backup takes whatever position comes (counterexample 17).
 pub(super) const ANY_POSITION: u32 = 14;
+/// An update of an indexed column leaves the entry of the row before.
+pub(super) const OLD_ENTRIES: u32 = 15;
+/// A range goes on behind the key that follows the last one it came to (counterexample 36).
+pub(super) const WRONG_RESUME: u32 = 16;
 
 impl LocalDataManager {
     /// A participant leaves a lock under which it has only read.

@@ -178,9 +178,9 @@ impl LocalDataManager {
             unreachable!("table {} is used by the primary before every node has it", body.table.get());
         };
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return Ok(None) };
-        let index = &mut fragment.tables[table];
+        let (stored, local) = (&mut fragment.tables[table], context.map.table_in(table));
         let hash = key_hash(key);
-        let found = index.find(&self.arena, hash, key);
+        let found = stored.rows.find(&self.arena, hash, key);
         let (row, position) = (found.unwrap_or(RowHandle::NULL), body.position.get());
         let mut prepared = PreparedRow { table, hash, row, image: RowHandle::NULL, position };
         if body.operation == OPERATION_PUT {
@@ -193,9 +193,11 @@ impl LocalDataManager {
             };
             prepared.image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
             // Now, so that there is nothing left that could fail when the commit comes.
-            if found.is_none()
-                && let Err(error) = index.insert(&mut self.arena, hash, prepared.image, Priority::Normal)
-            {
+            let entered = match found {
+                Some(_) => stored.enter(&mut self.arena, local, found, None, prepared.image),
+                None => stored.insert(&mut self.arena, local, hash, prepared.image),
+            };
+            if let Err(error) = entered {
                 self.arena.free(prepared.image);
                 return Err(error);
             }
@@ -218,14 +220,13 @@ impl LocalDataManager {
         found.committed = true;
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         for prepared in &found.rows {
-            let index = &mut fragment.tables[prepared.table];
+            let (stored, table) =
+                (&mut fragment.tables[prepared.table], context.map.table_in(prepared.table));
             self.pending_of_table[prepared.table] -= 1;
             context.counters.writes_applied += 1;
             if prepared.image.is_null() {
                 if !prepared.row.is_null() {
-                    let removed = index.remove(&mut self.arena, prepared.hash, prepared.row);
-                    assert!(removed, "a prepared row is in the index");
-                    self.arena.free(prepared.row);
+                    stored.remove(&mut self.arena, table, prepared.hash, prepared.row);
                 }
                 continue;
             }
@@ -238,9 +239,7 @@ impl LocalDataManager {
             self.arena.set_header(prepared.image, &header);
             if !prepared.row.is_null() {
                 assert_rises(self.arena.row(prepared.row).epoch(), epoch);
-                let replaced = index.replace(&mut self.arena, prepared.hash, prepared.row, prepared.image);
-                assert!(replaced, "a prepared row is in the index");
-                self.arena.free(prepared.row);
+                stored.put(&mut self.arena, table, prepared.hash, prepared.row, prepared.image);
             }
         }
         let rows = std::mem::take(&mut found.rows);
@@ -272,12 +271,14 @@ impl LocalDataManager {
             if prepared.image.is_null() {
                 continue;
             }
+            let (stored, table) =
+                (&mut fragment.tables[prepared.table], context.map.table_in(prepared.table));
             if prepared.row.is_null() {
-                let index = &mut fragment.tables[prepared.table];
-                let removed = index.remove(&mut self.arena, prepared.hash, prepared.image);
-                assert!(removed, "a prepared insert is in the index");
+                stored.remove(&mut self.arena, table, prepared.hash, prepared.image);
+            } else {
+                stored.leave(&mut self.arena, table, Some(prepared.row), prepared.image);
+                self.arena.free(prepared.image);
             }
-            self.arena.free(prepared.image);
         }
         if found.home {
             fragment.outcomes.remove(transaction);

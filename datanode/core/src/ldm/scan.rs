@@ -1,10 +1,11 @@
-//! Full scans: one bounded slice of a fragment per request, in bit-reversed hash order, so that a split or merge of
+//! Full scans (those of ranges are in `range.rs`): one bounded slice of a fragment per request, in bit-reversed hash order, so that a split or merge of
 //! buckets neither hides nor repeats a row that exists throughout (source: the cursor of Redis' `SCAN`).
 //!
 //! The node keeps nothing between requests: the cursor is the place, the program comes with each request, and
 //! aggregates are those of the slice. A client that stops asking costs nothing, however large the result is.
 
 use super::fragment::{Fragment, row_state};
+use super::range::Range;
 use super::{Context, LocalDataManager};
 use crate::map::{LocalTable, Role};
 use crate::outbox::{BACKLOG_REFUSE_BYTES, ReplyTo};
@@ -14,26 +15,27 @@ use duet_protocol::ids::RowVersion;
 use duet_protocol::row::RowView;
 use duet_protocol::scan_program::{Aggregation, CompiledScan, ScanError};
 use duet_protocol::signal::Sections;
-use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
+use duet_protocol::signal::SignalView;
+use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, FLAG_RANGE, Scan};
 use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, ScanRow, push_row};
 
 /// Most rows in one batch.
-const MAX_ROWS: u32 = 4_096;
+pub(super) const MAX_ROWS: u32 = 4_096;
 /// Most bytes in one batch, before the last bucket.
 const MAX_BYTES: usize = 256 << 10;
 /// Most index buckets visited for one batch.
 const MAX_STEPS: usize = 4_096;
 /// Most work on rows for one batch, before the last bucket, in units of [`CompiledScan::row_cost`]: 4,096 rows of a small
 /// program, which take less than a millisecond.
-const MAX_WORK: usize = 4_096 * 16;
+pub(super) const MAX_WORK: usize = 4_096 * 16;
 /// Bytes of group columns that cost as much as a node of a filter.
-const GROUP_BYTES_PER_WORK: usize = 64;
+pub(super) const GROUP_BYTES_PER_WORK: usize = 64;
 
 /// What a slice may take.
 #[derive(Clone, Copy, Debug)]
-struct Limits {
-    rows: u32,
-    bytes: usize,
+pub(super) struct Limits {
+    pub(super) rows: u32,
+    pub(super) bytes: usize,
 }
 
 /// What a slice has come to.
@@ -60,8 +62,8 @@ impl LocalDataManager {
         &mut self,
         context: &mut Context<'_>,
         reply: ReplyTo,
+        signal: &SignalView<'_>,
         body: &Scan,
-        program: &[u8],
         table: usize,
     ) {
         let partition = body.partition.get();
@@ -79,24 +81,35 @@ impl LocalDataManager {
         }
         // The table may have been dropped since the coordinator looked.
         let described = context.map.tables.get(table).and_then(Option::as_ref);
-        let (Some(described), Some(index)) = (described, fragment.tables.get(table)) else {
+        let (Some(described), Some(stored)) = (described, fragment.tables.get(table)) else {
             context.out.error(reply, ErrorCode::TableNotFound, "");
             return;
         };
         let versions = Versions { table: described, named: body.table_version.get() };
-        let program = match CompiledScan::new(versions.table.layouts.of_row(versions.named), program) {
-            Ok(program) => program,
-            Err(error) => {
-                context.out.error(reply, ErrorCode::InvalidScan, &error.to_string());
-                return;
-            }
-        };
+        let program =
+            match CompiledScan::new(versions.table.layouts.of_row(versions.named), signal.section(0)) {
+                Ok(program) => program,
+                Err(error) => {
+                    context.out.error(reply, ErrorCode::InvalidScan, &error.to_string());
+                    return;
+                }
+            };
         let limits = Limits {
             rows: body.max_rows.get().clamp(1, MAX_ROWS),
             bytes: (body.max_bytes.get() as usize).clamp(1, MAX_BYTES),
         };
-        let slice = Slice { cursor: Some(body.cursor.get()), rows: 0, work: 0, steps: 0 };
         self.batch.clear();
+        if body.flags.get() & FLAG_RANGE != 0 {
+            let range = Range { versions, stored, program: &program, limits };
+            let buffers = (&mut self.older_image, &mut self.batch);
+            let answer = range.answer(context, &self.arena, reply, signal, body, fragment.seq, buffers);
+            if let Err((code, detail)) = answer {
+                context.out.error(reply, code, &detail);
+            }
+            return;
+        }
+        let index = &stored.rows;
+        let slice = Slice { cursor: Some(body.cursor.get()), rows: 0, work: 0, steps: 0 };
         let outcome = match Aggregation::new(&program) {
             None => {
                 let in_wrong_order = context.planted_bug == 9;
@@ -127,32 +140,34 @@ impl LocalDataManager {
                 };
                 context.out.reply(reply, &answer, Sections::one(&self.batch));
             }
-            Err(error) => {
-                let code = match error {
-                    ScanError::SumOverflow { .. } => ErrorCode::SumOverflow,
-                    _ => ErrorCode::InvalidScan,
-                };
-                context.out.error(reply, code, &error.to_string());
-            }
+            Err(error) => context.out.error(reply, code_of(&error), &error.to_string()),
         }
     }
 }
 
 /// The table that is scanned, and the version that the request names.
 #[derive(Clone, Copy)]
-struct Versions<'m> {
-    table: &'m LocalTable,
-    named: u16,
+pub(super) struct Versions<'m> {
+    pub(super) table: &'m LocalTable,
+    pub(super) named: u16,
 }
 
 impl<'m> Versions<'m> {
     /// A row with the layout that it follows.
     #[inline(always)]
-    fn view<'a>(&self, row: &ArenaRow<'a>) -> RowView<'a>
+    pub(super) fn view<'a>(&self, row: &ArenaRow<'a>) -> RowView<'a>
     where
         'm: 'a,
     {
         RowView::new(self.table.layouts.of_row(row.table_version()), row.key, row.value)
+    }
+}
+
+/// The code of an error that rows have led to.
+pub(super) fn code_of(error: &ScanError) -> ErrorCode {
+    match error {
+        ScanError::SumOverflow { .. } => ErrorCode::SumOverflow,
+        _ => ErrorCode::InvalidScan,
     }
 }
 

@@ -108,7 +108,7 @@ impl LocalDataManager {
                 }
                 let mut cursor = Some(0);
                 while let Some(position) = cursor {
-                    cursor = index.scan_step(&self.arena, position, |handle| {
+                    cursor = index.rows.scan_step(&self.arena, position, |handle| {
                         let row = self.arena.row(handle);
                         if row_state::is_visible(row.state()) {
                             let stored = StoredImage { image: row.value, table_version: row.table_version() };
@@ -179,10 +179,10 @@ impl LocalDataManager {
             match present {
                 Some(_) if !same => return Err((ErrorCode::DuplicateKey, String::new())),
                 Some(_) => {}
-                None => self.set_change(lock, key, Some(value), table.version)?,
+                None => self.set_change(lock, key, Some(value), (table, table.version))?,
             }
         } else if same {
-            self.set_change(lock, key, None, table.version)?;
+            self.set_change(lock, key, None, (table, table.version))?;
         }
         Ok(false)
     }

@@ -3,6 +3,7 @@
 use crate::ldm::fragment::{Fragment, PendingKind, PendingWrite, lock_of, row_state};
 use crate::ldm::lock::LockTable;
 use crate::ldm::outcome::{Known, Outcome, OutcomeState, RecordPlace};
+use crate::ldm::planted::OLD_ENTRIES;
 use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
 use crate::ldm::version::{RowChange, StoredImage};
 use crate::ldm::{Context, Job, LocalDataManager};
@@ -62,7 +63,7 @@ impl LocalDataManager {
             }
             other => return refuse_id(context, job.reply, other),
         }
-        let (index, key) = (&fragment.tables[job.table], job.signal.section(0));
+        let (index, key) = (&fragment.tables[job.table].rows, job.signal.section(0));
         let found = match probe {
             Some(probe) => index.find_probed(&self.arena, job.hash, key, probe),
             None => index.find(&self.arena, job.hash, key),
@@ -133,12 +134,14 @@ impl LocalDataManager {
             };
             let out_of_memory = |_| (ErrorCode::OutOfMemory, String::new());
             image = self.arena.allocate_row(&header, key, value, Priority::Normal).map_err(out_of_memory)?;
-            if decision.kind == PendingKind::Insert {
-                let index = &mut fragment.tables[job.table];
-                if let Err(error) = index.insert(&mut self.arena, job.hash, image, Priority::Normal) {
-                    self.arena.free(image);
-                    return Err(out_of_memory(error));
-                }
+            let (stored, table) = (&mut fragment.tables[job.table], context.map.table_in(job.table));
+            let entered = match decision.kind {
+                PendingKind::Insert => stored.insert(&mut self.arena, table, job.hash, image),
+                _ => stored.enter(&mut self.arena, table, Some(decision.row), None, image),
+            };
+            if let Err(error) = entered {
+                self.arena.free(image);
+                return Err(out_of_memory(error));
             }
         }
         assert!(version.epoch > self.drained, "a write enters epoch {}, which is drained", version.epoch);
@@ -317,21 +320,20 @@ impl LocalDataManager {
             self.journal_write(context, partition, pending);
         }
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
-        let index = &mut fragment.tables;
         let mut state = OutcomeState::Committed;
         match pending.kind {
             PendingKind::Insert => self.unlock(pending.image),
             PendingKind::Update => {
-                let replaced =
-                    index[pending.table].replace(&mut self.arena, pending.hash, pending.row, pending.image);
-                assert!(replaced, "the locked row is in the index");
-                self.unlock(pending.image);
-                self.arena.free(pending.row);
+                let (row, image, forgets) = (pending.row, pending.image, context.planted_bug == OLD_ENTRIES);
+                self.arena.set_state_and_older(image, row_state::COMMITTED, RowHandle::NULL);
+                let (stored, table) =
+                    (&mut fragment.tables[pending.table], context.map.table_in(pending.table));
+                stored.put_but(&mut self.arena, table, pending.hash, row, image, forgets);
             }
             PendingKind::Delete => {
-                let removed = index[pending.table].remove(&mut self.arena, pending.hash, pending.row);
-                assert!(removed, "the locked row is in the index");
-                self.arena.free(pending.row);
+                let (stored, table) =
+                    (&mut fragment.tables[pending.table], context.map.table_in(pending.table));
+                stored.remove(&mut self.arena, table, pending.hash, pending.row);
             }
             PendingKind::Fence | PendingKind::Note => state = OutcomeState::Aborted,
         }
@@ -359,12 +361,14 @@ impl LocalDataManager {
         fragment.outcomes.remove(pending.transaction);
         match pending.kind {
             PendingKind::Insert => {
-                let removed =
-                    fragment.tables[pending.table].remove(&mut self.arena, pending.hash, pending.image);
-                assert!(removed, "a pending insert is in the index");
-                self.arena.free(pending.image);
+                let (stored, table) =
+                    (&mut fragment.tables[pending.table], context.map.table_in(pending.table));
+                stored.remove(&mut self.arena, table, pending.hash, pending.image);
             }
             PendingKind::Update => {
+                let (stored, table) =
+                    (&mut fragment.tables[pending.table], context.map.table_in(pending.table));
+                stored.leave(&mut self.arena, table, Some(pending.row), pending.image);
                 self.arena.free(pending.image);
                 self.unlock(pending.row);
             }

@@ -158,7 +158,7 @@ impl Kernel {
             if let Some(body) = signal.body::<Resolve>() {
                 self.ldm.resolve(&mut context!(self), reply, body, partition);
             } else if let Some(body) = signal.body::<Scan>() {
-                self.ldm.scan(&mut context!(self), reply, body, signal.section(0), table);
+                self.ldm.scan(&mut context!(self), reply, &signal, body, table);
             }
         }
         self.ldm.execute(&mut context!(self), &group[..used]);

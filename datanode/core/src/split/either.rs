@@ -220,4 +220,12 @@ impl NodeKernel {
             NodeKernel::Split(kernel) => kernel.replica_digests(),
         }
     }
+
+    /// See [`Kernel::index_faults`].
+    pub fn index_faults(&self) -> Vec<String> {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.index_faults(),
+            NodeKernel::Split(kernel) => kernel.index_faults(),
+        }
+    }
 }

@@ -320,6 +320,11 @@ impl SplitKernel {
         digests.sort_by_key(|digest| digest.partition);
         digests
     }
+
+    /// See [`Kernel::index_faults`].
+    pub fn index_faults(&self) -> Vec<String> {
+        self.managers.iter().flat_map(Kernel::index_faults).collect()
+    }
 }
 
 /// The parts that are not stalled.

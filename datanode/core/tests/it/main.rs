@@ -4,6 +4,7 @@ mod chain;
 mod epochs;
 mod handshake;
 mod network;
+mod ranges;
 mod requests;
 mod scans;
 mod transactions;

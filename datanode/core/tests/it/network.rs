@@ -71,6 +71,8 @@ pub fn definition() -> TableDefinition {
         .nullable("balance", ColumnType::BigInt)
         .nullable("name", ColumnType::Varchar { characters: 20_000 })
         .primary_key(["id"])
+        .ordered_index("by_balance", &["balance"])
+        .ordered_index("by_both", &["id", "balance"])
         .build()
         .expect("valid")
 }
@@ -103,7 +105,7 @@ fn tables() -> Vec<Table> {
 /// Key and value image of a row of the test table.
 pub fn row(id: i64, balance: i64, name: &str) -> (Vec<u8>, Vec<u8>) {
     let (mut key, mut value) = (Vec::new(), Vec::new());
-    let values = [Value::Int(id), Value::Int(balance), Value::Text(name.to_owned())];
+    let values: [Value; 3] = [id.into(), balance.into(), name.into()];
     layout().encode_row(&values, &mut key, &mut value).expect("fits");
     (key, value)
 }
@@ -447,7 +449,7 @@ impl Network {
         self.state.view.partitions[usize::from(partition)].replicas[0] as usize - 1
     }
 
-    /// Asserts that both replicas of every partition hold the same.
+    /// Asserts that both replicas of every partition hold the same, and their indexes what their tables hold.
     pub fn assert_replicas_equal(&self) {
         let mut first = self.kernels[0].replica_digests();
         let mut second = self.kernels[1].replica_digests();
@@ -455,6 +457,9 @@ impl Network {
             digest.primary = false;
         }
         assert_eq!(first, second);
+        for kernel in &self.kernels {
+            assert_eq!(kernel.index_faults(), Vec::<String>::new());
+        }
     }
 }
 

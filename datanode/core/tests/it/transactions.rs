@@ -23,7 +23,7 @@ use duet_protocol::update::{Assignment, encode_update};
 use duet_protocol::value::{Value, ValueRef};
 
 /// A transaction of a session.
-struct Open {
+pub struct Open {
     id: TransactionId,
     number: u32,
     home: u64,
@@ -31,7 +31,7 @@ struct Open {
 }
 
 impl Open {
-    fn begin(client: &mut Session) -> Open {
+    pub fn begin(client: &mut Session) -> Open {
         Open { id: client.transaction(), number: 0, home: 0, tries: 0 }
     }
 
@@ -75,7 +75,7 @@ impl Open {
     }
 
     /// Executes an operation whose answer comes at once.
-    fn run(
+    pub fn run(
         &mut self,
         network: &mut Network,
         client: &Session,
@@ -115,13 +115,13 @@ impl Open {
         network.ask(client.node, client.link, &self.commit_body(), Sections::none())
     }
 
-    fn commits(&self, network: &mut Network, client: &Session) {
+    pub fn commits(&self, network: &mut Network, client: &Session) {
         let answer = self.commit(network, client);
         assert_eq!(answer.signal_type, SignalType::TransactionReply, "{answer:?}");
         assert_eq!(answer.body::<TransactionReply>().outcome.get(), transaction_reply::OUTCOME_COMMITTED);
     }
 
-    fn rolls_back(&self, network: &mut Network, client: &Session) {
+    pub fn rolls_back(&self, network: &mut Network, client: &Session) {
         let body = RollbackTransaction { session: self.id.session.into(), seq: self.id.seq.into() };
         let answer = network.ask(client.node, client.link, &body, Sections::none());
         assert_eq!(answer.body::<TransactionReply>().outcome.get(), transaction_reply::OUTCOME_ABORTED);

@@ -8,6 +8,8 @@ mod epochs;
 mod handshake;
 #[path = "../it/network.rs"]
 mod network;
+#[path = "../it/ranges.rs"]
+mod ranges;
 #[path = "../it/requests.rs"]
 mod requests;
 #[path = "../it/scans.rs"]

@@ -9,6 +9,8 @@ mod handshake;
 #[path = "../it/network.rs"]
 mod network;
 mod parts;
+#[path = "../it/ranges.rs"]
+mod ranges;
 #[path = "../it/requests.rs"]
 mod requests;
 #[path = "../it/scans.rs"]
