@@ -14,10 +14,12 @@
 
 mod lookup;
 mod query;
+mod range;
 mod transaction;
 mod typed;
 
 pub use query::{AggregateQueryOf, Query};
+pub use range::Range;
 pub use transaction::Transaction;
 pub use typed::TypedTable;
 
@@ -439,7 +441,7 @@ impl Client {
         table: &Table,
         mut read: impl FnMut(RowVersion, RowView<'_>) -> Result<()>,
     ) -> Result<()> {
-        self.pages(table, &[], PAGE_ROWS, |page| {
+        self.pages(table, None, &[], PAGE_ROWS, |page| {
             for row in page.rows() {
                 let (version, row) = row?;
                 read(version, row)?;

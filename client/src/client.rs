@@ -4,8 +4,8 @@ use crate::mapping::checked_definition;
 use crate::shared::{JobRequest, PooledBatch, Shared, lock};
 use crate::{
     Assignment, Batch, ClientBuilder, ClusterState, ClusterStatus, Column, Error, ErrorCode, Expectation,
-    Key, Outcome, Reply, Result, Row, RowValues, RowVersion, RowView, Scan, Table, TableDefinition, TableRow,
-    TransactionId, TypedTable, Value, Written,
+    Key, Outcome, Range, Reply, Result, Row, RowValues, RowVersion, RowView, Scan, Table, TableDefinition,
+    TableRow, TransactionId, TypedTable, Value, Written,
 };
 use duet_client_core::{JobResult, MAX_BATCH_OPERATIONS};
 use duet_protocol::update::update_result_value;
@@ -291,6 +291,12 @@ impl Client {
     /// make of them. Rows that are written meanwhile may be seen or not.
     pub fn scan(&self, table: &Table) -> Scan {
         Scan::new(Arc::clone(self.shared()), Arc::clone(&self.handle), table)
+    }
+
+    /// Reads the rows of a table between two places of an ordered index: of the primary key, or with [`Range::index`] of a
+    /// secondary one.
+    pub fn range(&self, table: &Table) -> Range {
+        Range::new(Arc::clone(self.shared()), Arc::clone(&self.handle), table)
     }
 
     /// Tells what became of a write that ended in `OutcomeUnknown`, waiting until that is known.

@@ -41,7 +41,8 @@
 //! [`Transaction::get_for_update`] or [`Transaction::get_for_share`], stay locked until it ends.
 //!
 //! [`Client::scan`] reads all rows of a table, or those that pass a filter, or aggregates of them: filter, selected columns
-//! and aggregates are evaluated by the data nodes.
+//! and aggregates are evaluated by the data nodes. [`Client::range`] reads those between two places of an ordered index, in its
+//! order if that is wanted.
 //!
 //! Errors say by number what happened, where, and whether trying again may help. The client itself tries again what
 //! may be tried again until the deadline (five seconds unless told otherwise); a write keeps its transaction id, so
@@ -60,6 +61,7 @@ mod entropy;
 mod input;
 mod lookup;
 mod mapping;
+mod range;
 mod row;
 mod scan;
 mod shared;
@@ -69,9 +71,9 @@ mod typed;
 pub use builder::ClientBuilder;
 pub use client::{Client, DEFAULT_DATABASE};
 pub use duet_client_core::{
-    Aggregate, Batch, ColumnName, ColumnValue, Condition, Date, DateTime, Decimal, EncodedKey, Ending, Error,
-    Expectation, Json, Key, Limits, Lock, Outcome, Reply, Table as TableInfo, Time, Timestamp, Written, avg,
-    col, count, count_of, max, min, sum,
+    Aggregate, Batch, Bound, ColumnName, ColumnValue, Condition, Date, DateTime, Decimal, EncodedKey, Ending,
+    Error, Expectation, Json, Key, Limits, Lock, Outcome, Reply, Table as TableInfo, Time, Timestamp,
+    Written, avg, col, count, count_of, max, min, sum,
 };
 /// Makes a struct a row of a table; see [`TableRow`].
 pub use duet_client_derive::Row;
@@ -84,12 +86,13 @@ pub use duet_protocol::schema::{
 };
 pub use duet_protocol::update::Assignment;
 pub use duet_protocol::value::{Value, ValueRef};
+pub use range::Range;
 pub use row::{Row, RowValues};
 pub use scan::{AggregateScan, Scan};
 pub use transaction::{Transaction, TypedTransaction};
 #[doc(hidden)]
 pub use typed::with_length;
-pub use typed::{RowField, TableRow, TypedScan, TypedTable};
+pub use typed::{RowField, TableRow, TypedRange, TypedScan, TypedTable};
 
 /// A table as operations refer to it; cheap to clone. Get one from [`Client::table`] or [`Client::create_table`].
 pub type Table = std::sync::Arc<TableInfo>;

@@ -3,8 +3,9 @@
 use crate::client::{Handle, unexpected};
 use crate::shared::{PooledBatch, Shared};
 use crate::{Aggregate, Condition, Reply, Result, Row, RowVersion, RowView, Table};
-use duet_client_core::{AggregateQuery, FragmentScan, PreparedQuery, Query, both};
+use duet_client_core::{AggregateQuery, Fragment, PreparedQuery, PreparedRange, Query, both};
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::pin::Pin;
 use std::sync::Arc;
 
@@ -15,29 +16,61 @@ const PAGE_ROWS: u32 = 1_024;
 const PAGE_BYTES: u32 = 256 << 10;
 
 /// A page on its way.
-type Pending = Pin<Box<dyn Future<Output = Result<(FragmentScan, PooledBatch)>> + Send>>;
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<(Fragment, PooledBatch)>> + Send>>;
 
 /// Pages of all fragments of a table: several fragments at once, one page of each on its way.
-struct Pages {
+pub(crate) struct Pages {
     shared: Arc<Shared>,
     /// Keeps the client alive while it is scanned.
     _handle: Arc<Handle>,
-    table: Table,
-    program: Arc<[u8]>,
+    pub(crate) table: Table,
+    pub(crate) program: Arc<[u8]>,
     fragments: usize,
-    page_rows: u32,
-    next_partition: u16,
+    pub(crate) page_rows: u32,
+    pub(crate) page_bytes: u32,
+    /// The range that is scanned, if it is not the whole table.
+    range: Option<Arc<PreparedRange>>,
+    partitions: Range<u16>,
     pending: VecDeque<Pending>,
 }
 
 impl Pages {
-    /// Asks for the next page of a fragment.
-    fn ask(&mut self, fragment: FragmentScan) {
-        let Some(request) = fragment.next_request(self.page_rows, PAGE_BYTES) else { return };
+    fn new(shared: Arc<Shared>, handle: Arc<Handle>, table: &Table) -> Pages {
+        Pages {
+            shared,
+            _handle: handle,
+            table: Table::clone(table),
+            program: Arc::new([]),
+            fragments: FRAGMENTS,
+            page_rows: PAGE_ROWS,
+            page_bytes: PAGE_BYTES,
+            range: None,
+            partitions: 0..table.partitions(),
+            pending: VecDeque::new(),
+        }
+    }
+
+    /// Scans a range in place of the whole table.
+    pub(crate) fn set_range(&mut self, range: PreparedRange) {
+        self.partitions = range.partitions(&self.table);
+        self.range = Some(Arc::new(range));
+    }
+
+    /// The partitions that are not asked yet.
+    pub(crate) fn take_partitions(&mut self) -> Range<u16> {
+        std::mem::take(&mut self.partitions)
+    }
+
+    /// The request for the next page of a fragment, on its way; none when all of the fragment is read.
+    pub(crate) fn request(&self, fragment: Fragment) -> Option<Pending> {
+        if fragment.is_done() {
+            return None;
+        }
         let mut pooled = self.shared.take();
         let (table, program) = (Table::clone(&self.table), Arc::clone(&self.program));
+        let (rows, bytes) = (self.page_rows, self.page_bytes);
         let mut page: Pending = Box::pin(async move {
-            pooled.batch().scan_program(&table, request, &program)?;
+            fragment.add_to(pooled.batch(), &table, &program, rows, bytes)?;
             pooled.execute().await?;
             let mut fragment = fragment;
             let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
@@ -46,30 +79,38 @@ impl Pages {
         });
         // The first poll sends the request; whoever takes the page polls again with a waker of its own.
         let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-        match page.as_mut().poll(&mut nobody) {
-            std::task::Poll::Pending => self.pending.push_back(page),
-            std::task::Poll::Ready(done) => self.pending.push_back(Box::pin(std::future::ready(done))),
-        }
+        Some(match page.as_mut().poll(&mut nobody) {
+            std::task::Poll::Pending => page,
+            std::task::Poll::Ready(done) => Box::pin(std::future::ready(done)),
+        })
+    }
+
+    /// The start of a fragment.
+    pub(crate) fn fragment(&self, partition: u16) -> Fragment {
+        Fragment::new(partition, self.range.as_ref())
     }
 
     /// The next page, and the request for the one behind it; `None` at the end of the table.
     async fn next(&mut self) -> Result<Option<PooledBatch>> {
-        while self.pending.len() < self.fragments && self.next_partition < self.table.partitions() {
-            let partition = self.next_partition;
-            self.next_partition += 1;
-            self.ask(FragmentScan::new(partition));
+        while self.pending.len() < self.fragments
+            && let Some(partition) = self.partitions.next()
+        {
+            let page = self.request(self.fragment(partition));
+            self.pending.extend(page);
         }
         let Some(page) = self.pending.front_mut() else { return Ok(None) };
-        let (fragment, pooled) = page.await?;
+        let page = page.await;
         self.pending.pop_front();
-        self.ask(fragment);
+        let (fragment, pooled) = page?;
+        let page = self.request(fragment);
+        self.pending.extend(page);
         Ok(Some(pooled))
     }
 
     /// No further page is wanted.
     fn end(&mut self) {
         self.pending.clear();
-        self.next_partition = self.table.partitions();
+        self.partitions = 0..0;
     }
 }
 
@@ -95,11 +136,11 @@ impl Pages {
 /// during the whole scan comes exactly once; one that is written meanwhile may come or not, as it was or as it is.
 /// A wrong column, or a constant that a column cannot be compared with, is the error of the first call that reads.
 pub struct Scan {
-    pages: Pages,
+    pub(crate) pages: Pages,
     filter: Option<Condition>,
     columns: Vec<String>,
     /// Rows still wanted.
-    left: u64,
+    pub(crate) left: u64,
     /// The table that the result's rows are of, once the first page was asked for.
     result: Option<Table>,
     rows: VecDeque<Row>,
@@ -108,16 +149,7 @@ pub struct Scan {
 impl Scan {
     pub(crate) fn new(shared: Arc<Shared>, handle: Arc<Handle>, table: &Table) -> Scan {
         Scan {
-            pages: Pages {
-                shared,
-                _handle: handle,
-                table: Table::clone(table),
-                program: Arc::new([]),
-                fragments: FRAGMENTS,
-                page_rows: PAGE_ROWS,
-                next_partition: 0,
-                pending: VecDeque::new(),
-            },
+            pages: Pages::new(shared, handle, table),
             filter: None,
             columns: Vec::new(),
             left: u64::MAX,

@@ -3,8 +3,8 @@
 use crate::client::unexpected;
 use crate::mapping::Mapping;
 use crate::{
-    Assignment, Batch, Client, ColumnType, Condition, Expectation, Key, Reply, Result, RowVersion, RowView,
-    Scan, Table, TableDefinition, ValueRef, Written,
+    Assignment, Batch, Bound, Client, ColumnType, Condition, Expectation, Key, Range, Reply, Result,
+    RowVersion, RowView, Scan, Table, TableDefinition, ValueRef, Written,
 };
 use std::collections::VecDeque;
 
@@ -261,6 +261,135 @@ impl<T: TableRow> TypedTable<T> {
             mapping: self.mapping.clone(),
             rows: VecDeque::new(),
         }
+    }
+
+    /// Reads the rows between two places of an ordered index: of the primary key, or with [`TypedRange::index`] of a
+    /// secondary one. What it takes is that of [`Range`].
+    ///
+    /// ```no_run
+    /// # use duet_client::{Row, TypedTable};
+    /// # #[derive(Row)]
+    /// # #[duet(table = "bank.accounts")]
+    /// # struct Account { #[duet(key)] number: i64, #[duet(index)] balance: i64 }
+    /// # async fn example(accounts: TypedTable<Account>) -> Result<(), duet_client::Error> {
+    /// let richest = accounts.range().index("balance").from(1_000_000).reverse().limit(10).rows().await?;
+    /// # Ok(())
+    /// # }
+    /// ```
+    pub fn range(&self) -> TypedRange<T> {
+        let range = self.client.range(self.table());
+        TypedRange { range, mapping: self.mapping.clone(), rows: VecDeque::new() }
+    }
+}
+
+/// The rows of [`TypedTable::range`]; see [`Range`].
+pub struct TypedRange<T> {
+    range: Range,
+    mapping: Mapping<T>,
+    rows: VecDeque<T>,
+}
+
+impl<T> std::fmt::Debug for TypedRange<T> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_tuple("TypedRange").field(&self.mapping.table).finish()
+    }
+}
+
+impl<T: TableRow> TypedRange<T> {
+    fn with(mut self, change: impl FnOnce(Range) -> Range) -> TypedRange<T> {
+        self.range = change(self.range);
+        self
+    }
+
+    /// The secondary index of this name in place of the primary key.
+    #[must_use]
+    pub fn index(self, name: &str) -> TypedRange<T> {
+        self.with(|range| range.index(name))
+    }
+
+    /// Only rows that are not less than this.
+    #[must_use]
+    pub fn from(self, bound: impl Bound) -> TypedRange<T> {
+        self.with(|range| range.from(bound))
+    }
+
+    /// Only rows that are greater than this.
+    #[must_use]
+    pub fn after(self, bound: impl Bound) -> TypedRange<T> {
+        self.with(|range| range.after(bound))
+    }
+
+    /// Only rows that are not greater than this.
+    #[must_use]
+    pub fn to(self, bound: impl Bound) -> TypedRange<T> {
+        self.with(|range| range.to(bound))
+    }
+
+    /// Only rows that are less than this.
+    #[must_use]
+    pub fn before(self, bound: impl Bound) -> TypedRange<T> {
+        self.with(|range| range.before(bound))
+    }
+
+    /// Only rows that are equal to this.
+    #[must_use]
+    pub fn prefix(self, bound: impl Bound) -> TypedRange<T> {
+        self.with(|range| range.prefix(bound))
+    }
+
+    /// Rows in the order of the index.
+    #[must_use]
+    pub fn ordered(self) -> TypedRange<T> {
+        self.with(Range::ordered)
+    }
+
+    /// Rows in the opposite of the order of the index.
+    #[must_use]
+    pub fn reverse(self) -> TypedRange<T> {
+        self.with(Range::reverse)
+    }
+
+    /// At most so many rows: the first ones in the order that was asked for, any ones without.
+    #[must_use]
+    pub fn limit(self, rows: u64) -> TypedRange<T> {
+        self.with(|range| range.limit(rows))
+    }
+
+    /// Only rows that meet this condition, and those of filters before; see [`col`](crate::col).
+    #[must_use]
+    pub fn filter(self, condition: Condition) -> TypedRange<T> {
+        self.with(|range| range.filter(condition))
+    }
+
+    /// The next row; `None` at the end of the range.
+    ///
+    /// # Errors
+    /// See [`Range::next`] and [`TypedTable::decode`].
+    pub async fn next(&mut self) -> Result<Option<T>> {
+        loop {
+            if let Some(row) = self.rows.pop_front() {
+                return Ok(Some(row));
+            }
+            let (mapping, mut page) = (&self.mapping, Vec::new());
+            if !self.range.next_page(|_, view| page.push(mapping.decode(&view))).await? {
+                return Ok(None);
+            }
+            for row in page {
+                self.rows.push_back(row?);
+            }
+        }
+    }
+
+    /// All rows that are left. The caller answers for the memory.
+    ///
+    /// # Errors
+    /// See [`TypedRange::next`].
+    pub async fn rows(mut self) -> Result<Vec<T>> {
+        let mut rows = Vec::new();
+        while let Some(row) = self.next().await? {
+            rows.push(row);
+        }
+        Ok(rows)
     }
 }
 

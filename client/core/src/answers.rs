@@ -157,17 +157,24 @@ impl ClientCore {
 
     fn scan_reply(&mut self, now: Nanoseconds, signal: &SignalView<'_>, view: u64) {
         let id = signal.request_id();
-        if !self.is_expected(id, |kind| kind == Kind::Scan) || self.drop_stale(now, id, view) {
+        if !self.is_expected(id, |kind| matches!(kind, Kind::Scan | Kind::ScanRange))
+            || self.drop_stale(now, id, view)
+        {
             return;
         }
         let Some((batch, index)) = self.batches.find(id, State::InFlight) else { return };
         let Some(body) = signal.body::<ScanReply>() else { return };
         let operation = &mut batch.operations[index];
         (operation.code, operation.node) = (0, 0);
-        operation.version =
-            RowVersion { epoch: body.next_cursor.get(), seq: u64::from(body.row_count.get()) };
+        let last_key = signal.section(1);
+        let is_range = operation.kind == Kind::ScanRange;
+        let place = if is_range { last_key.len() as u64 } else { body.next_cursor.get() };
+        operation.version = RowVersion { epoch: place, seq: u64::from(body.row_count.get()) };
         operation.flags |= if body.flags.get() & FLAG_DONE != 0 { FLAG_RESULT } else { 0 };
         batch.keep_reply(index, signal.section(0));
+        if is_range {
+            batch.extend_reply(index, last_key);
+        }
         self.finish(id);
     }
 

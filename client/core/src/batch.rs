@@ -3,6 +3,7 @@
 use crate::interface::Nanoseconds;
 use crate::key::Key;
 use crate::outcome::Outcome;
+use crate::range::RangeRequest;
 use crate::scan::Page;
 use crate::transaction::{Ending, TransactionHandle};
 use crate::{Error, Table};
@@ -10,6 +11,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::{RowVersion, TransactionId};
 use duet_protocol::row::RowView;
 use duet_protocol::schema::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
+use duet_protocol::signal::scan::{FLAG_RANGE, FLAG_REVERSE, FLAG_WITH_KEYS};
 use duet_protocol::update::{Assignment, encode_update};
 use duet_protocol::value::AsValue;
 use std::sync::Arc;
@@ -112,6 +114,7 @@ pub(crate) enum Kind {
     Upsert,
     Delete,
     Scan,
+    ScanRange,
     Resolve,
     ReadShared,
     ReadExclusive,
@@ -125,6 +128,7 @@ impl Kind {
             Kind::Insert | Kind::Update | Kind::Upsert | Kind::Delete => true,
             Kind::Read
             | Kind::Scan
+            | Kind::ScanRange
             | Kind::Resolve
             | Kind::ReadShared
             | Kind::ReadExclusive
@@ -186,7 +190,7 @@ pub(crate) struct Operation {
     pub(crate) code: u16,
     pub(crate) bytes_start: u32,
     pub(crate) payload_bytes: u32,
-    /// Hash of the partition key; of a scan the partition.
+    /// Hash of the partition key; of a scan the partition, and of a range more, see [`Batch::scan_range`].
     pub(crate) hash: u64,
     /// Expected version; of a scan cursor and, in `seq`, rows and bytes.
     pub(crate) expected: RowVersion,
@@ -199,7 +203,7 @@ pub(crate) struct Operation {
     pub(crate) result_bytes: u8,
     pub(crate) reply_start: u32,
     pub(crate) reply_bytes: u32,
-    /// Version of the row read or written; of a scan the next cursor and the row count.
+    /// Version of the row read or written; of a scan the next cursor, or the bytes of the key reached, and the row count.
     pub(crate) version: RowVersion,
     pub(crate) result: [u8; 16],
 }
@@ -555,6 +559,35 @@ impl Batch {
         Ok(index)
     }
 
+    /// Asks for what a program makes of the rows of a range of one fragment.
+    ///
+    /// # Errors
+    /// As [`Batch::scan_program`], and `InvalidRequest` when a bound is longer than any key.
+    pub fn scan_range(
+        &mut self,
+        table: &Arc<Table>,
+        request: &RangeRequest<'_>,
+        program: &[u8],
+    ) -> Result<usize, Error> {
+        let RangeRequest { partition, index, reverse, with_keys, from, to, max_rows, max_bytes } = *request;
+        let (Ok(from_bytes), Ok(to_bytes)) = (u16::try_from(from.len()), u16::try_from(to.len())) else {
+            return Err(Error::new(ErrorCode::InvalidRequest, "a bound of the range is too long"));
+        };
+        let bounds = [program, from, to].concat();
+        let number =
+            self.scan_program(table, ScanRequest { partition, cursor: 0, max_rows, max_bytes }, &bounds)?;
+        let flags =
+            FLAG_RANGE | if reverse { FLAG_REVERSE } else { 0 } | if with_keys { FLAG_WITH_KEYS } else { 0 };
+        let operation = &mut self.operations[number];
+        operation.kind = Kind::ScanRange;
+        operation.hash = u64::from(partition)
+            | u64::from(from_bytes) << 16
+            | u64::from(to_bytes) << 32
+            | u64::from(flags) << 48;
+        operation.expected.epoch = u64::from(index);
+        Ok(number)
+    }
+
     /// Asks what became of a write that ended in `OutcomeUnknown`; it completes when that is known.
     ///
     /// # Errors
@@ -621,13 +654,7 @@ impl Batch {
                 replayed: operation.flags & FLAG_RESULT != 0 && self.transaction.is_none(),
                 ignored: operation.flags & FLAG_RESULT != 0 && self.transaction.is_some(),
             }),
-            Kind::Scan => Reply::Page(Page {
-                table: &self.tables[usize::from(operation.table)],
-                next_cursor: operation.version.epoch,
-                row_count: operation.version.seq as u32,
-                done: operation.flags & FLAG_RESULT != 0,
-                rows: reply,
-            }),
+            Kind::Scan | Kind::ScanRange => Reply::Page(self.page(operation, reply)),
             Kind::Resolve if operation.flags & FLAG_COMMITTED != 0 => Reply::Resolved(Outcome::Committed {
                 version: operation.version,
                 result: operation.result,
@@ -639,6 +666,19 @@ impl Batch {
                 epoch: operation.version.epoch,
             }),
         })
+    }
+
+    fn page<'a>(&'a self, operation: &Operation, reply: &'a [u8]) -> Page<'a> {
+        let key_bytes = if operation.kind == Kind::ScanRange { operation.version.epoch as usize } else { 0 };
+        let (rows, last_key) = reply.split_at(reply.len() - key_bytes.min(reply.len()));
+        Page {
+            table: &self.tables[usize::from(operation.table)],
+            next_cursor: operation.version.epoch,
+            row_count: operation.version.seq as u32,
+            done: operation.flags & FLAG_RESULT != 0,
+            rows,
+            last_key,
+        }
     }
 
     /// The row that a read found.
@@ -722,6 +762,12 @@ impl Batch {
         let operation = &mut self.operations[index];
         operation.reply_start = self.replies.len() as u32;
         operation.reply_bytes = bytes.len() as u32;
+        self.replies.extend_from_slice(bytes);
+    }
+
+    /// Keeps more of the answer that was kept last.
+    pub(crate) fn extend_reply(&mut self, index: usize, bytes: &[u8]) {
+        self.operations[index].reply_bytes += bytes.len() as u32;
         self.replies.extend_from_slice(bytes);
     }
 

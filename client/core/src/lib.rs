@@ -20,6 +20,7 @@ mod map;
 mod outcome;
 mod query;
 mod random;
+mod range;
 mod refresh;
 mod scan;
 mod session;
@@ -45,6 +46,7 @@ pub use query::{
     Aggregate, AggregateQuery, ColumnName, Condition, PreparedAggregates, PreparedQuery, Query, avg, both,
     col, count, count_of, max, min, sum,
 };
+pub use range::{Bound, Fragment, FragmentRange, KeyedPage, PreparedRange, RangeQuery, RangeRequest};
 pub use scan::{FragmentScan, Page, ScanImages, ScanRows};
 pub use table::Table;
 pub use transaction::{Ending, MAX_OPEN_TRANSACTIONS, TransactionHandle};

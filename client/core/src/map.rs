@@ -52,7 +52,9 @@ impl ClusterMap {
     #[inline]
     pub(crate) fn route(&self, operation: &Operation) -> Option<Route> {
         match operation.kind {
-            Kind::Scan => self.by_partition.get(operation.hash as usize).copied(),
+            Kind::Scan | Kind::ScanRange => {
+                self.by_partition.get(usize::from(operation.hash as u16)).copied()
+            }
             _ => self.route_of_hash(operation.hash),
         }
     }
@@ -91,8 +93,10 @@ impl ClusterMap {
         let open =
             state.tables.iter().filter(|table| table.state == TableState::Active && !table.is_hidden());
         // A definition that this client cannot compile belongs to a newer protocol: its table stays closed here.
-        let compile =
-            |table| -> Result<Arc<Table>, Error> { Ok(Arc::new(Table::with_unique(table, &state)?)) };
+        let buckets: Arc<[u16]> = state.buckets.as_slice().into();
+        let compile = |table| -> Result<Arc<Table>, Error> {
+            Ok(Arc::new(Table::with_unique(table, &state, &buckets)?))
+        };
         let known = std::mem::take(&mut self.tables);
         self.tables = open
             .filter_map(|table| {

@@ -15,6 +15,8 @@ pub struct Page<'a> {
     pub(crate) row_count: u32,
     pub(crate) done: bool,
     pub(crate) rows: &'a [u8],
+    /// Of a range that is not complete: the index key up to which it has come.
+    pub(crate) last_key: &'a [u8],
 }
 
 impl<'a> Page<'a> {

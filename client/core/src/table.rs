@@ -1,6 +1,7 @@
 //! A table as operations refer to it.
 
 use duet_protocol::error::ErrorCode;
+use duet_protocol::hash::bucket_of;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::ClusterState;
 use duet_protocol::schema::{
@@ -18,6 +19,8 @@ pub struct Table {
     definition: TableDefinition,
     layout: TableLayout,
     partitions: u16,
+    /// Partition of each bucket; empty where a range cannot be bound to a partition.
+    buckets: Arc<[u16]>,
     unique: Vec<Arc<UniqueIndex>>,
     /// The indexes as in the dictionary.
     indexes: Vec<TableIndex>,
@@ -57,6 +60,7 @@ impl Table {
             definition,
             layout,
             partitions,
+            buckets: Arc::from([]),
             unique: Vec::new(),
             indexes: table.indexes.clone(),
         })
@@ -66,9 +70,11 @@ impl Table {
     pub(crate) fn with_unique(
         table: &duet_protocol::schema::Table,
         state: &ClusterState,
+        buckets: &Arc<[u16]>,
     ) -> Result<Table, Error> {
         let partitions = state.configuration.partitions;
         let mut compiled = Table::new(table, partitions)?;
+        compiled.buckets = Arc::clone(buckets);
         for (defined, known) in table.secondary_indexes() {
             if defined.kind != IndexKind::Unique {
                 continue;
@@ -127,6 +133,7 @@ impl Table {
             definition,
             layout,
             partitions: 0,
+            buckets: Arc::from([]),
             unique: Vec::new(),
             indexes: Vec::new(),
         }
@@ -160,6 +167,16 @@ impl Table {
     /// The compiled layout.
     pub fn layout(&self) -> &TableLayout {
         &self.layout
+    }
+
+    /// What the dictionary knows of its secondary indexes, in the order of their definitions.
+    pub fn indexes(&self) -> &[TableIndex] {
+        &self.indexes
+    }
+
+    /// The partition of rows whose partition key has this hash.
+    pub(crate) fn partition_of(&self, hash: u64) -> Option<u16> {
+        self.buckets.get(usize::from(bucket_of(hash))).copied()
     }
 
     /// Number of partitions that its rows are spread over.

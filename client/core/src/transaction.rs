@@ -226,7 +226,8 @@ impl ClientCore {
         if let Some((code, node)) = open.failure {
             return Sending::Fail(code, node, b"");
         }
-        let misplaced = |operation: &Operation| matches!(operation.kind, Kind::Scan | Kind::Resolve);
+        let misplaced =
+            |operation: &Operation| matches!(operation.kind, Kind::Scan | Kind::ScanRange | Kind::Resolve);
         if open.ending || batch.operations.iter().any(misplaced) {
             return Sending::Fail(
                 ErrorCode::InvalidRequest as u16,
@@ -592,7 +593,7 @@ fn number_of(kind: Kind) -> u8 {
         Kind::Update => OPERATION_UPDATE,
         Kind::Upsert => OPERATION_UPSERT,
         Kind::Delete => OPERATION_DELETE,
-        Kind::Scan | Kind::Resolve | Kind::Commit | Kind::Rollback => 0,
+        Kind::Scan | Kind::ScanRange | Kind::Resolve | Kind::Commit | Kind::Rollback => 0,
     }
 }
 

@@ -114,6 +114,23 @@ impl Wire {
                 endpoint.builder.push(0, id, &body, Sections::one(&batch.bytes[key_end..payload_end]));
                 return Sent::Yes;
             }
+            Kind::ScanRange => {
+                let payload = &batch.bytes[key_end..payload_end];
+                let (rest, to) = payload.split_at(payload.len() - usize::from((operation.hash >> 32) as u16));
+                let (program, from) = rest.split_at(rest.len() - usize::from((operation.hash >> 16) as u16));
+                let body = Scan {
+                    table: table.into(),
+                    table_version: table_version.into(),
+                    partition: (operation.hash as u16).into(),
+                    cursor: 0.into(),
+                    max_rows: ((operation.expected.seq >> 32) as u32).into(),
+                    max_bytes: (operation.expected.seq as u32).into(),
+                    flags: ((operation.hash >> 48) as u32).into(),
+                    index: (operation.expected.epoch as u32).into(),
+                };
+                endpoint.builder.push(0, id, &body, Sections::three(program, from, to));
+                return Sent::Yes;
+            }
             Kind::Insert => OPERATION_INSERT,
             Kind::Update => OPERATION_UPDATE,
             Kind::Upsert => OPERATION_UPSERT,

@@ -3,7 +3,8 @@
 use super::{Client, PAGE_BYTES, PAGE_ROWS};
 use crate::client::unexpected;
 use crate::{Aggregate, Batch, Condition, Reply, Result, Row, RowVersion, RowView, Table};
-use duet_client_core::{AggregateQuery, FragmentScan, Page, PreparedQuery, both};
+use duet_client_core::{AggregateQuery, Fragment, Page, PreparedQuery, PreparedRange, both};
+use std::sync::Arc;
 
 /// Fragments read at the same time.
 const FRAGMENTS: usize = 8;
@@ -58,7 +59,7 @@ impl<'c> Query<'c> {
     pub fn aggregate(self, aggregates: impl IntoIterator<Item = Aggregate>) -> AggregateQueryOf<'c> {
         let aggregates = aggregates.into_iter().collect();
         let query = AggregateQuery { filter: self.query.filter, aggregates, ..AggregateQuery::default() };
-        AggregateQueryOf { client: self.client, table: self.table, query }
+        AggregateQueryOf { client: self.client, table: self.table, range: None, query }
     }
 
     /// Hands every row to `read`, in no particular order.
@@ -72,7 +73,7 @@ impl<'c> Query<'c> {
             return Ok(());
         }
         let page_rows = u32::try_from(left).unwrap_or(u32::MAX).min(PAGE_ROWS);
-        self.client.pages(&self.table, &program, page_rows, |page| {
+        self.client.pages(&self.table, None, &program, page_rows, |page| {
             for row in page.images() {
                 let (version, key, value) = row?;
                 read(version, RowView::new(result.layout(), key, value))?;
@@ -103,9 +104,10 @@ impl<'c> Query<'c> {
 /// Aggregates of the rows of a table; see [`crate::AggregateScan`].
 #[derive(Debug)]
 pub struct AggregateQueryOf<'c> {
-    client: &'c mut Client,
-    table: Table,
-    query: AggregateQuery,
+    pub(super) client: &'c mut Client,
+    pub(super) table: Table,
+    pub(super) range: Option<Arc<PreparedRange>>,
+    pub(super) query: AggregateQuery,
 }
 
 impl<'c> AggregateQueryOf<'c> {
@@ -130,7 +132,7 @@ impl<'c> AggregateQueryOf<'c> {
     pub fn rows(self) -> Result<Vec<Row>> {
         let mut prepared = self.query.prepare(&self.table)?;
         let program = std::mem::take(&mut prepared.program);
-        self.client.pages(&self.table, &program, PAGE_ROWS, |page| {
+        self.client.pages(&self.table, self.range.as_ref(), &program, PAGE_ROWS, |page| {
             for row in page.images() {
                 let (_, group, values) = row?;
                 prepared.add(group, values)?;
@@ -152,25 +154,26 @@ impl Client {
     pub(super) fn pages(
         &mut self,
         table: &Table,
+        range: Option<&Arc<PreparedRange>>,
         program: &[u8],
         page_rows: u32,
         mut read: impl FnMut(&Page<'_>) -> Result<bool>,
     ) -> Result<()> {
-        let mut partitions = 0..table.partitions();
-        let mut fragments: Vec<FragmentScan> = Vec::new();
+        let mut partitions = range.map_or(0..table.partitions(), |range| range.partitions(table));
+        let mut fragments: Vec<Fragment> = Vec::new();
         let mut batch = Batch::new();
         loop {
-            fragments.retain(|fragment| fragment.next_request(page_rows, PAGE_BYTES).is_some());
+            fragments.retain(|fragment| !fragment.is_done());
             let free = FRAGMENTS - fragments.len();
-            fragments.extend(partitions.by_ref().take(free).map(FragmentScan::new));
+            fragments.extend(partitions.by_ref().take(free).map(|partition| Fragment::new(partition, range)));
+            // A range without rows has nothing to ask for.
+            fragments.retain(|fragment| !fragment.is_done());
             if fragments.is_empty() {
                 return Ok(());
             }
             batch.clear();
             for fragment in &fragments {
-                if let Some(request) = fragment.next_request(page_rows, PAGE_BYTES) {
-                    batch.scan_program(table, request, program)?;
-                }
+                fragment.add_to(&mut batch, table, program, page_rows, PAGE_BYTES)?;
             }
             self.execute(&mut batch);
             for (index, fragment) in fragments.iter_mut().enumerate() {

@@ -4,6 +4,7 @@ mod blocking;
 mod client;
 #[path = "../../core/tests/fake/mod.rs"]
 mod fake;
+mod ranges;
 mod scans;
 mod server;
 mod typed;

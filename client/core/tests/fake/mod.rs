@@ -10,6 +10,7 @@ mod transactions;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, MAX_FRAME_BYTES, NO_LANE};
 use duet_protocol::ids::{Instance, RowVersion, TransactionId, session_id};
+use duet_protocol::key::IndexLayout;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, Member, MemberState,
@@ -29,7 +30,7 @@ use duet_protocol::signal::read_reply::ReadReply;
 use duet_protocol::signal::refuse_link::RefuseLink;
 use duet_protocol::signal::resolve::Resolve;
 use duet_protocol::signal::resolve_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, ResolveReply};
-use duet_protocol::signal::scan::Scan;
+use duet_protocol::signal::scan::{FLAG_RANGE, FLAG_REVERSE, FLAG_WITH_KEYS, Scan};
 use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, ScanRow, push_row};
 use duet_protocol::signal::session_opened::SessionOpened;
 use duet_protocol::signal::welcome::Welcome;
@@ -380,7 +381,7 @@ impl FakeCluster {
         } else if let Some(body) = signal.body::<Resolve>() {
             self.resolve(id, body, out);
         } else if let Some(body) = signal.body::<Scan>() {
-            self.scan(node, id, body, signal.section(0), out);
+            self.scan(node, id, body, signal, out);
         }
     }
 
@@ -500,23 +501,36 @@ impl FakeCluster {
         out.push(0, id, &answer, Sections::none());
     }
 
-    fn scan(&mut self, node: u32, id: u64, body: &Scan, program: &[u8], out: &mut FrameBuilder) {
+    fn scan(&mut self, node: u32, id: u64, body: &Scan, signal: &SignalView<'_>, out: &mut FrameBuilder) {
         let table = body.table.get();
-        let program = match CompiledScan::new(&self.layouts[&table], program) {
+        let program = match CompiledScan::new(&self.layouts[&table], signal.section(0)) {
             Ok(program) => program,
             Err(_) => return error(out, id, ErrorCode::InvalidScan, node),
         };
         let mut groups = Aggregation::new(&program);
-        let rows: Vec<_> = self
+        let mut rows: Vec<_> = self
             .rows
             .iter()
             .filter(|((of, key), _)| *of == table && self.partition(table, key) == body.partition.get())
-            .map(|((_, key), row)| (key, row))
+            .map(|((_, key), row)| (Vec::new(), key, row))
             .collect();
+        let flags = body.flags.get();
+        if flags & FLAG_RANGE != 0 {
+            let (layout, index) = (&self.layouts[&table], self.index(table, body.index.get()));
+            let (from, to) = (signal.section(1), signal.section(2));
+            for (order, key, (_, value)) in &mut rows {
+                index.append_key(&duet_protocol::row::RowView::new(layout, key, value), order);
+            }
+            rows.retain(|(order, _, _)| order.as_slice() >= from && (to.is_empty() || order.as_slice() < to));
+            rows.sort();
+            if flags & FLAG_REVERSE != 0 {
+                rows.reverse();
+            }
+        }
         let start = body.cursor.get() as usize;
         let mut batch = Vec::new();
         let (mut count, mut passed) = (0, 0);
-        for (key, (version, value)) in rows.iter().skip(start) {
+        for (order, key, (version, value)) in rows.iter().skip(start) {
             if count >= body.max_rows.get() || batch.len() >= body.max_bytes.get() as usize {
                 break;
             }
@@ -532,7 +546,10 @@ impl FakeCluster {
             passed += 1;
             let mut image = Vec::new();
             let row = match program.project(row, &mut image) {
-                true => ScanRow { version: *version, table_version: 1, key: &[], value: &image },
+                true => {
+                    let key: &[u8] = if flags & FLAG_WITH_KEYS != 0 { order } else { &[] };
+                    ScanRow { version: *version, table_version: 1, key, value: &image }
+                }
                 false => ScanRow { version: *version, table_version: 1, key, value },
             };
             push_row(&mut batch, &row);
@@ -547,14 +564,27 @@ impl FakeCluster {
             });
         }
         let next = start + count as usize;
-        let flags = if next >= rows.len() { FLAG_DONE } else { 0 };
+        let done = next >= rows.len();
+        let last = rows.get(next.wrapping_sub(1)).filter(|_| !done && flags & FLAG_RANGE != 0);
         let answer = ScanReply {
-            next_cursor: (next as u64).into(),
+            next_cursor: (if flags & FLAG_RANGE == 0 { next as u64 } else { 0 }).into(),
             row_count: passed.into(),
-            flags: flags.into(),
+            flags: (if done { FLAG_DONE } else { 0 }).into(),
             fragment_seq: self.seq.into(),
         };
-        out.push(0, id, &answer, Sections::one(&batch));
+        out.push(0, id, &answer, Sections::two(&batch, last.map_or(&[], |(order, _, _)| order)));
+    }
+
+    /// The ordered index with this number.
+    fn index(&self, table: u32, number: u32) -> IndexLayout {
+        let layout = &self.layouts[&table];
+        if number == 0 {
+            return IndexLayout::primary(layout);
+        }
+        let known = self.state.tables.iter().find(|known| known.id == table).expect("a table");
+        let mut indexes = known.secondary_indexes();
+        let (definition, _) = indexes.find(|(_, index)| index.id == number).expect("an index");
+        IndexLayout::secondary(layout, &definition.columns).expect("columns with an order")
     }
 }
 
