@@ -145,6 +145,8 @@ pub struct ScanRecord {
     pub began: Time,
     /// When the last answer came.
     pub ended: Time,
+    /// Whether a write could move a row within the scan: out of its way, or before it once more.
+    pub moves: bool,
     /// What was found.
     pub found: Found,
 }

@@ -20,6 +20,8 @@ pub const PLANTED_BUGS: &[&str] = &[
     "a write is one-pass although entries of unique indexes change with it",
     "a look-up believes the entry of a unique index without a look at the row",
     "a look-up believes at once that there is no row",
+    "an update of an indexed column leaves the entry of the row before",
+    "a range goes on behind the wrong key",
 ];
 
 /// The list as it is shown on the command line.

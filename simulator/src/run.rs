@@ -409,11 +409,18 @@ impl Run {
         text
     }
 
-    /// Replicas hold the same rows with the same versions, and the same outcome records.
+    /// Replicas hold the same rows with the same versions, and the same outcome records; their ordered indexes are what
+    /// building them anew would give.
     fn compare_replicas(&mut self) -> Result<(), Violation> {
         let mut first: BTreeMap<u16, (u32, ReplicaDigest)> = BTreeMap::new();
         let mut folded = Vec::new();
         for (node, kernel) in self.data_nodes() {
+            if let Some(fault) = kernel.index_faults().first() {
+                return Err(Violation::new(
+                    "indexes hold what their tables hold",
+                    format!("node {node}, {fault}"),
+                ));
+            }
             for digest in kernel.replica_digests() {
                 folded.extend([digest.last_seq, digest.rows_hash, digest.outcomes_hash]);
                 let Some((other, known)) = first.get(&digest.partition) else {

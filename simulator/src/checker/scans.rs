@@ -56,14 +56,15 @@ fn may_happen(write: &WriteRecord) -> bool {
     }
 }
 
-/// Some write had left the row before the scan began, and no later delete can have taken place before its end.
+/// Some write had left the row before the scan began, and no later delete can have taken place before its end (nor any later
+/// write, where that could move the row).
 fn is_there_throughout(writes: &[&WriteRecord], scan: &ScanRecord) -> bool {
     let before = writes.iter().filter(|write| write.responded <= scan.began);
     let latest =
         before.filter_map(|write| Some((version_of(write)?, write.action))).max_by_key(|(seq, _)| *seq);
     let Some((latest, action)) = latest else { return false };
     let removed = |write: &&WriteRecord| {
-        write.action == Action::Delete
+        (scan.moves || write.action == Action::Delete)
             && may_happen(write)
             && write.invoked <= scan.ended
             && version_of(write).is_none_or(|seq| seq > latest)
@@ -101,7 +102,7 @@ mod tests {
     }
 
     fn judged(writes: Vec<WriteRecord>, found: Found) -> bool {
-        let scan = ScanRecord { table: 1, bound: None, began: 100, ended: 200, found };
+        let scan = ScanRecord { table: 1, bound: None, began: 100, ended: 200, moves: false, found };
         check(&History { writes, scans: vec![scan], ..History::default() }).is_ok()
     }
 
@@ -123,5 +124,18 @@ mod tests {
             vec![write(7, insert, 1, 2, 1), write(7, Action::Delete, 3, 4, 2), write(7, insert, 5, 6, 3)];
         assert!(!judged(again, none()));
         assert!(!judged(vec![write(7, insert, 201, 202, 1)], Found::Count(1)));
+    }
+
+    #[test]
+    fn a_row_that_moves_may_be_missed() {
+        let insert = Action::Insert { counter: 0 };
+        let missed = |writes, moves| {
+            let found = Found::Keys(BTreeSet::new());
+            let scan = ScanRecord { table: 1, bound: None, began: 100, ended: 200, moves, found };
+            check(&History { writes, scans: vec![scan], ..History::default() }).is_err()
+        };
+        let moved = || vec![write(7, insert, 1, 2, 1), write(7, Action::Increment, 120, 130, 2)];
+        assert!(missed(moved(), false) && !missed(moved(), true));
+        assert!(missed(vec![write(7, insert, 1, 2, 1)], true), "this one has not moved");
     }
 }

@@ -137,7 +137,7 @@ impl CoreClient {
         let ours = self
             .tables
             .entry(id)
-            .or_insert_with(|| RegisterTable::new(id, table.version(), table.definition()));
+            .or_insert_with(|| RegisterTable::new(id, table.version(), table.definition(), table.indexes()));
         let added = match intent {
             Intent::Read(register) => {
                 batch.read_key(&table, &ours.key(register.key)).map(|_| Open::Read(register))

@@ -5,7 +5,7 @@ use duet_protocol::ids::RowVersion;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::row::{RowError, RowView};
 use duet_protocol::scan_program::{Comparison, Filter};
-use duet_protocol::schema::{ColumnType, TableDefinition};
+use duet_protocol::schema::{ColumnType, IndexKind, TableDefinition, TableIndex};
 use duet_protocol::update::{Assignment, encode_update, update_result_value};
 use duet_protocol::value::{Value, ValueRef};
 use std::borrow::Cow;
@@ -55,8 +55,12 @@ impl Shape {
             .required("counter", ColumnType::BigInt)
             .nullable("padding", ColumnType::Varbinary { bytes: 1000 });
         let builder = match self {
-            Shape::Single => builder.primary_key(["id"]),
-            Shape::Composite => builder.primary_key(["tenant", "name"]).partition_key(["tenant"]),
+            Shape::Single => builder.primary_key(["id"]).ordered_index("by_counter", &["counter"]),
+            Shape::Composite => builder
+                .primary_key(["tenant", "name"])
+                .partition_key(["tenant"])
+                .ordered_index("by_padding", &["padding", "tenant"])
+                .ordered_index("by_counter", &["counter", "fingerprint"]),
         };
         builder.build().expect("the definition is valid")
     }
@@ -114,6 +118,7 @@ pub struct RegisterTable {
     pub version: u16,
     shape: Shape,
     layout: TableLayout,
+    indexes: Vec<(u32, Vec<u16>)>,
 }
 
 impl RegisterTable {
@@ -121,13 +126,21 @@ impl RegisterTable {
     ///
     /// # Panics
     /// When the definition is not one of [`Shape::definition`].
-    pub fn new(id: u32, version: u16, definition: &TableDefinition) -> RegisterTable {
+    pub fn new(id: u32, version: u16, definition: &TableDefinition, indexes: &[TableIndex]) -> RegisterTable {
         let shape = match definition.primary_key.len() {
             1 => Shape::Single,
             _ => Shape::Composite,
         };
         let layout = TableLayout::new(definition).expect("the cluster holds valid definitions");
-        RegisterTable { id, version, shape, layout }
+        let ordered =
+            definition.indexes.iter().zip(indexes).filter(|(index, _)| index.kind == IndexKind::Ordered);
+        let indexes = ordered.map(|(index, known)| (known.id, index.columns.clone())).collect();
+        RegisterTable { id, version, shape, layout, indexes }
+    }
+
+    /// Ordered secondary indexes: their numbers and columns.
+    pub fn indexes(&self) -> &[(u32, Vec<u16>)] {
+        &self.indexes
     }
 
     /// The encoded primary key.
@@ -267,7 +280,7 @@ mod tests {
     fn rows_and_updates_are_read_back() {
         for number in 0..2 {
             let definition = Shape::of(number).definition("t");
-            let table = RegisterTable::new(3, 1, &definition);
+            let table = RegisterTable::new(3, 1, &definition, &[]);
             let version = RowVersion { epoch: 1, seq: 1 };
             let key = table.key(12);
             let image = table.payload(12, Action::Insert { counter: 5 }, 77, 30);

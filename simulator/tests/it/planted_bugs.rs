@@ -91,3 +91,13 @@ fn locks_for_share_that_are_let_go_early_are_found() {
 fn a_gap_after_a_reconnect_is_found() {
     is_found(14);
 }
+
+#[test]
+fn an_index_entry_that_is_left_behind_is_found() {
+    is_found(18);
+}
+
+#[test]
+fn a_range_that_goes_on_behind_the_wrong_key_is_found() {
+    is_found(19);
+}

@@ -9,9 +9,9 @@ pub(super) const SHORT_SHARED_LOCKS: u32 = 13;
 /// A backup takes whatever position comes (counterexample 17).
 pub(super) const ANY_POSITION: u32 = 14;
 /// An update of an indexed column leaves the entry of the row before.
-pub(super) const OLD_ENTRIES: u32 = 15;
+pub(super) const OLD_ENTRIES: u32 = 18;
 /// A range goes on behind the key that follows the last one it came to (counterexample 36).
-pub(super) const WRONG_RESUME: u32 = 16;
+pub(super) const WRONG_RESUME: u32 = 19;
 
 impl LocalDataManager {
     /// A participant leaves a lock under which it has only read.

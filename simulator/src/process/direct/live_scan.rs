@@ -1,5 +1,6 @@
 //! What a scan while traffic runs asks for, and what it has found so far.
 
+use super::live_range::LiveRange;
 use crate::history::{Found, Register, ScanRecord, Violation};
 use crate::queue::Time;
 use crate::random::Random;
@@ -18,6 +19,8 @@ pub struct LiveScan {
     least_counter: Option<i64>,
     /// Section of the request.
     pub program: Vec<u8>,
+    /// The range that is read, if the rows come in the order of an index.
+    pub range: Option<LiveRange>,
     keys: BTreeSet<u64>,
     merger: Option<Merger>,
 }
@@ -32,6 +35,18 @@ impl LiveScan {
         let counts = random.chance(350_000);
         let least_counter = (!counts && random.chance(300_000)).then(|| random.below(6) as i64);
         let counter = table.counter_column();
+        let indexes = table.indexes();
+        let range = random.chance(500_000).then(|| match random.below(2 + indexes.len() as u64) {
+            number @ 0..2 => {
+                // A range within a bound needs no condition, but may have it too.
+                let within = bound.as_ref().filter(|_| number == 0);
+                LiveRange::of_primary_key(random, table, within)
+            }
+            number => {
+                let (index, columns) = &indexes[number as usize - 2];
+                LiveRange::of_index(random, table, (*index, columns), least_counter)
+            }
+        });
         let mut conditions: Vec<Filter<u16>> = bound.iter().map(KeyBound::filter).collect();
         conditions.extend(least_counter.map(|least| Filter::Compare {
             column: counter,
@@ -55,7 +70,7 @@ impl LiveScan {
             encode_program(table.layout(), &program, &mut bytes).expect("the program fits");
         }
         let merger = counts.then(|| Merger::new(table.layout(), &program, 1).expect("the program fits"));
-        LiveScan { began: now, bound, least_counter, program: bytes, keys: BTreeSet::new(), merger }
+        LiveScan { began: now, bound, least_counter, program: bytes, range, keys: BTreeSet::new(), merger }
     }
 
     /// Whether the pages have aggregates instead of rows.
@@ -83,15 +98,23 @@ impl LiveScan {
                 format!("{register}: {content:?}"),
             ));
         }
-        if !self.keys.insert(content.key) {
+        // A row that moves in its index may be met again, as what it has become.
+        if !self.keys.insert(content.key) && !self.moves() {
             return Err(Violation::new("a scan returns each row once", format!("{register}")));
         }
         Ok(())
     }
 
+    fn moves(&self) -> bool {
+        self.range.as_ref().is_some_and(LiveRange::moves)
+    }
+
     /// The end of the table was reached.
     pub fn finish(self, table: u32, now: Time) -> Option<ScanRecord> {
+        let moves = self.moves();
         let found = match self.merger {
+            // Rows that move may be counted twice.
+            Some(_) if moves => return None,
             Some(merger) => {
                 let row = merger.finish().ok()?.pop()?;
                 let Some(Value::UInt(count)) = row.first() else { return None };
@@ -101,6 +124,6 @@ impl LiveScan {
             None if self.least_counter.is_some() => return None,
             None => Found::Keys(self.keys),
         };
-        Some(ScanRecord { table, bound: self.bound, began: self.began, ended: now, found })
+        Some(ScanRecord { table, bound: self.bound, began: self.began, ended: now, moves, found })
     }
 }

@@ -3,6 +3,7 @@
 
 mod contacts;
 mod jobs;
+mod live_range;
 mod live_scan;
 mod operation;
 mod requests;
@@ -151,9 +152,9 @@ impl DirectClient {
         let ours = |table: &&Table| is_register(&table.definition.name) && !table.is_hidden();
         let registers = || state.tables.iter().filter(ours);
         for table in registers() {
-            self.tables
-                .entry(table.id)
-                .or_insert_with(|| RegisterTable::new(table.id, table.version, &table.definition));
+            self.tables.entry(table.id).or_insert_with(|| {
+                RegisterTable::new(table.id, table.version, &table.definition, &table.indexes)
+            });
         }
         let active = registers().filter(|table| table.state == TableState::Active);
         self.active = active.map(|table| table.id).collect();

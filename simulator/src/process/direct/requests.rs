@@ -333,7 +333,10 @@ impl DirectClient {
         scan.live = true;
         scan.sent = now;
         let program = scan.query.as_ref().map(|query| query.program.clone()).unwrap_or_default();
-        let flags = if matches!(last, Some(LastScan::Node(_))) { FLAG_ANY_REPLICA } else { 0 };
+        let any_replica = if matches!(last, Some(LastScan::Node(_))) { FLAG_ANY_REPLICA } else { 0 };
+        let range = scan.query.as_ref().and_then(|query| query.range.as_ref());
+        let (flags, index) = range.map_or((0, 0), |range| (range.flags(), range.index));
+        let (from, to) = range.map_or((Vec::new(), Vec::new()), |range| range.left.clone());
         let body = Scan {
             table: table.into(),
             table_version: version.into(),
@@ -341,17 +344,20 @@ impl DirectClient {
             cursor: cursor.into(),
             max_rows: max_rows.into(),
             max_bytes: 65_536.into(),
-            flags: flags.into(),
-            reserved: 0.into(),
+            flags: (any_replica | flags).into(),
+            index: index.into(),
         };
         let id = self.request(peer, About::Scan { operation: number });
-        self.push(peer, id, &body, Sections::one(&program));
+        self.push(peer, id, &body, Sections::three(&program, &from, &to));
     }
 
     fn next_partition(&mut self, now: Time, number: u64) {
         let Some(Operation::Scan(scan)) = self.operations.get_mut(&number) else { return };
         scan.partition += 1;
         scan.cursor = 0;
+        if let Some(range) = scan.query.as_mut().and_then(|query| query.range.as_mut()) {
+            range.restart();
+        }
         self.due.insert((now, number));
     }
 
@@ -669,6 +675,12 @@ impl DirectClient {
         let mut rows = 0;
         while let Some(row) = split_row(&mut batch) {
             rows += 1;
+            if let Some(query) = scan.query.as_mut().filter(|query| !query.counts())
+                && let Some(range) = &mut query.range
+                && let Err(violation) = range.see(table, row.version, row.key, row.value)
+            {
+                self.evidence.violate(violation);
+            }
             if let Some(query) = scan.query.as_mut().filter(|query| query.counts()) {
                 if let Err(violation) = query.add(row.key, row.value) {
                     self.evidence.violate(violation);
@@ -699,6 +711,9 @@ impl DirectClient {
                 let violation = Violation::new("a scan at rest returns each row once", format!("{register}"));
                 self.evidence.violate(violation);
             }
+        }
+        if let Some(range) = scan.query.as_mut().and_then(|query| query.range.as_mut()) {
+            range.advance(signal.section(1));
         }
         if rows != body.row_count.get() || !batch.is_empty() {
             let detail = format!("{rows} rows in a batch of {}", body.row_count);
