@@ -3,7 +3,6 @@
 use crate::interface::Nanoseconds;
 use crate::key::Key;
 use crate::outcome::Outcome;
-use crate::range::RangeRequest;
 use crate::scan::Page;
 use crate::transaction::{Ending, TransactionHandle};
 use crate::{Error, Table};
@@ -11,7 +10,6 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::{RowVersion, TransactionId};
 use duet_protocol::row::RowView;
 use duet_protocol::schema::{MAX_KEY_BYTES, MAX_VALUE_BYTES};
-use duet_protocol::signal::scan::{FLAG_RANGE, FLAG_REVERSE, FLAG_WITH_KEYS};
 use duet_protocol::update::{Assignment, encode_update};
 use duet_protocol::value::AsValue;
 use std::sync::Arc;
@@ -288,7 +286,7 @@ impl Batch {
     }
 
     /// Adds the operation whose key and payload `encode` appends to the bytes; it returns the length of the key.
-    fn add(
+    pub(crate) fn add(
         &mut self,
         kind: Kind,
         table: &Arc<Table>,
@@ -525,69 +523,6 @@ impl Batch {
         self.add(Kind::Delete, table, expectation, |table, bytes| append_key(table, key, bytes))
     }
 
-    /// Asks for rows of one fragment.
-    ///
-    /// # Errors
-    /// When the partition does not exist, or the batch is full; then nothing is added.
-    pub fn scan(&mut self, table: &Arc<Table>, request: ScanRequest) -> Result<usize, Error> {
-        self.scan_program(table, request, &[])
-    }
-
-    /// Asks for what a program makes of rows of one fragment; see [`duet_protocol::scan_program`]. The data node checks
-    /// the program.
-    ///
-    /// # Errors
-    /// When the partition does not exist, or the batch is full; then nothing is added.
-    pub fn scan_program(
-        &mut self,
-        table: &Arc<Table>,
-        request: ScanRequest,
-        program: &[u8],
-    ) -> Result<usize, Error> {
-        if request.partition >= table.partitions() {
-            let detail = format!("partition {} does not exist", request.partition);
-            return Err(Error::new(ErrorCode::InvalidRequest, &detail));
-        }
-        let index = self.add(Kind::Scan, table, Expectation::Any, |_, bytes| {
-            bytes.extend_from_slice(program);
-            Ok(0)
-        })?;
-        let operation = &mut self.operations[index];
-        operation.hash = u64::from(request.partition);
-        let wanted = u64::from(request.max_rows) << 32 | u64::from(request.max_bytes);
-        operation.expected = RowVersion { epoch: request.cursor, seq: wanted };
-        Ok(index)
-    }
-
-    /// Asks for what a program makes of the rows of a range of one fragment.
-    ///
-    /// # Errors
-    /// As [`Batch::scan_program`], and `InvalidRequest` when a bound is longer than any key.
-    pub fn scan_range(
-        &mut self,
-        table: &Arc<Table>,
-        request: &RangeRequest<'_>,
-        program: &[u8],
-    ) -> Result<usize, Error> {
-        let RangeRequest { partition, index, reverse, with_keys, from, to, max_rows, max_bytes } = *request;
-        let (Ok(from_bytes), Ok(to_bytes)) = (u16::try_from(from.len()), u16::try_from(to.len())) else {
-            return Err(Error::new(ErrorCode::InvalidRequest, "a bound of the range is too long"));
-        };
-        let bounds = [program, from, to].concat();
-        let number =
-            self.scan_program(table, ScanRequest { partition, cursor: 0, max_rows, max_bytes }, &bounds)?;
-        let flags =
-            FLAG_RANGE | if reverse { FLAG_REVERSE } else { 0 } | if with_keys { FLAG_WITH_KEYS } else { 0 };
-        let operation = &mut self.operations[number];
-        operation.kind = Kind::ScanRange;
-        operation.hash = u64::from(partition)
-            | u64::from(from_bytes) << 16
-            | u64::from(to_bytes) << 32
-            | u64::from(flags) << 48;
-        operation.expected.epoch = u64::from(index);
-        Ok(number)
-    }
-
     /// Asks what became of a write that ended in `OutcomeUnknown`; it completes when that is known.
     ///
     /// # Errors
@@ -666,19 +601,6 @@ impl Batch {
                 epoch: operation.version.epoch,
             }),
         })
-    }
-
-    fn page<'a>(&'a self, operation: &Operation, reply: &'a [u8]) -> Page<'a> {
-        let key_bytes = if operation.kind == Kind::ScanRange { operation.version.epoch as usize } else { 0 };
-        let (rows, last_key) = reply.split_at(reply.len() - key_bytes.min(reply.len()));
-        Page {
-            table: &self.tables[usize::from(operation.table)],
-            next_cursor: operation.version.epoch,
-            row_count: operation.version.seq as u32,
-            done: operation.flags & FLAG_RESULT != 0,
-            rows,
-            last_key,
-        }
     }
 
     /// The row that a read found.
