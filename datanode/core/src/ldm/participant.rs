@@ -7,7 +7,7 @@ use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, MAX_LOCKS};
 use crate::ldm::outcome::{Known, Outcome, OutcomeState};
 use crate::ldm::resolve;
-use crate::ldm::write::{EXPIRE_EVERY, admit, assert_rises, displace};
+use crate::ldm::write::{EXPIRE_EVERY, admit, assert_rises, displace, refuse_id};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::Role;
 use crate::outbox::{Address, Handle, ReplyTo};
@@ -190,7 +190,7 @@ impl LocalDataManager {
             SignalType::CommitRows => self.commit_rows(context, lane, signal),
             SignalType::AbortRows => self.abort_rows(context, coordinator, signal),
             SignalType::AbortPrepared => self.abort_prepared(context, signal),
-            SignalType::Complete => self.complete(signal),
+            SignalType::Complete => self.complete(context, signal),
             _ => context.out.errors += 1,
         }
     }
@@ -377,7 +377,6 @@ impl LocalDataManager {
         assert_eq!(participant.state, State::Prepared, "{transaction} commits what is not prepared");
         participant.state = State::Committed;
         let (home, coordinator, position) = (participant.home, participant.coordinator, participant.position);
-        let resolver = participant.resolver.take();
         let epoch = body.epoch.get();
         let mut locks = std::mem::take(&mut participant.locks);
         for lock in &locks {
@@ -385,18 +384,6 @@ impl LocalDataManager {
         }
         if home && let Some(fragment) = &mut self.fragments[usize::from(partition)] {
             fragment.outcomes.commit(transaction, epoch);
-            if let (Some(reply), Known::Recorded(outcome)) =
-                (resolver, fragment.outcomes.known(transaction, epoch))
-            {
-                resolve::answer(
-                    context,
-                    reply,
-                    OutcomeState::Committed,
-                    outcome.version,
-                    outcome.result_bytes,
-                    outcome.result,
-                );
-            }
         }
         let answer = Committed {
             partition: partition.into(),
@@ -532,8 +519,8 @@ impl LocalDataManager {
         self.participants.remove(number);
     }
 
-    /// COMPLETE at any replica.
-    fn complete(&mut self, signal: &SignalView<'_>) {
+    /// COMPLETE at any replica. Who asked for the outcome hears of it only now: all rows are exposed.
+    fn complete(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<Complete>() else { return };
         let partition = body.partition.get();
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
@@ -542,14 +529,26 @@ impl LocalDataManager {
             if let Some(number) = self.participants.find(transaction, partition) {
                 let state = self.participants.get(number).state;
                 assert_eq!(state, State::Committed, "{transaction} is complete but not committed");
+                let resolver = self.participants.get_mut(number).resolver.take();
                 self.participants.remove(number);
+                if let (Some(reply), Some(fragment)) = (resolver, &mut self.fragments[usize::from(partition)])
+                {
+                    match fragment.outcomes.known(transaction, context.epoch) {
+                        Known::Recorded(outcome) => {
+                            let (bytes, result) = (outcome.result_bytes, outcome.result);
+                            resolve::answer(context, reply, outcome.state, outcome.version, bytes, result);
+                        }
+                        other => refuse_id(context, reply, other),
+                    }
+                }
             }
         } else if let Some(found) = self.prepared.transactions.remove(&(transaction, partition)) {
             assert!(found.committed, "{transaction} is complete but not committed");
         }
     }
 
-    /// Lets someone wait for the outcome of a transaction that is prepared here. False when it is not one.
+    /// Lets someone wait for the outcome of a transaction that is prepared here, or committed but perhaps not everywhere yet.
+    /// False when it is not one.
     pub(super) fn resolve_prepared(
         &mut self,
         context: &mut Context<'_>,

@@ -31,6 +31,8 @@ impl LocalDataManager {
                     displace(context, pending.resolver.replace(reply), reply);
                 }
             }
+            // Its other rows may not be exposed yet.
+            OutcomeState::Committed if self.resolve_prepared(context, reply, partition, transaction) => {}
             state => answer(context, reply, state, outcome.version, outcome.result_bytes, outcome.result),
         }
     }
