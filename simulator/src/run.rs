@@ -1,6 +1,6 @@
 //! One run: a cluster forms, clients use it while faults strike, faults stop, and everything is compared.
 
-use crate::checker;
+use crate::checker::{self, AppendRecord};
 use crate::history::{History, Register, Seen, Violation};
 use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
 use crate::process::{BankClient, Change, Client, DirectClient, LastScan, MemberClient, Mode, Process};
@@ -36,6 +36,8 @@ pub struct Report {
     pub evidence: (u64, u64),
     /// What happened on the way: errors answered to clients, and some counters of the data nodes, by name.
     pub sights: BTreeMap<&'static str, u64>,
+    /// Transactions on lists that are committed or may be, and the lists at the end as one more.
+    pub lists: Vec<AppendRecord>,
     /// The check that failed, and the last events before it.
     pub failure: Option<(Violation, String)>,
 }
@@ -47,7 +49,11 @@ pub fn run_seed(seed: u64, planted_bug: u32, print: bool) -> Report {
 
 /// Runs a plan.
 pub fn run_plan(plan: Plan, print: bool) -> Report {
-    let mut run = Run { world: World::lay_out(plan, Trace::new(print)), history: History::default() };
+    let mut run = Run {
+        world: World::lay_out(plan, Trace::new(print)),
+        history: History::default(),
+        lists: Vec::new(),
+    };
     // An assertion of a core is a finding like any other: the seed and the last events must be told.
     let ended = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| run.play()));
     let violation = match ended {
@@ -64,6 +70,7 @@ pub fn run_plan(plan: Plan, print: bool) -> Report {
         hash: run.world.trace.hash(),
         faults: run.world.faults,
         sights,
+        lists: run.lists,
         evidence: (run.history.writes.len() as u64, run.history.reads.len() as u64),
         failure: violation.map(|violation| (violation, run.world.trace.recent(60))),
     }
@@ -77,6 +84,7 @@ fn panic_text(panic: &(dyn std::any::Any + Send)) -> String {
 struct Run {
     world: World,
     history: History,
+    lists: Vec<AppendRecord>,
 }
 
 impl Run {

@@ -1,10 +1,11 @@
 //! The workload of lists: read at the end, and judged.
 
 use super::Run;
-use crate::checker;
+use crate::checker::{self, AppendRecord};
 use crate::history::Violation;
 use crate::plan::REST_LIMIT;
 use crate::process::{AppendClient, Process};
+use std::collections::BTreeSet;
 
 impl Run {
     fn appenders(&mut self) -> impl Iterator<Item = &mut AppendClient> {
@@ -31,6 +32,12 @@ impl Run {
             records.append(&mut client.records);
             unlocked.append(&mut client.unlocked);
         }
-        checker::check_appends(&records, &unlocked, last.as_ref())
+        let verdict = checker::check_appends(&records, &unlocked, last.as_ref());
+        if let Some(reads) = last {
+            let (now, appends) = (self.world.now(), BTreeSet::new());
+            records.push(AppendRecord { number: 0, invoked: now, responded: now + 1, reads, appends });
+        }
+        self.lists = records;
+        verdict
     }
 }

@@ -2,5 +2,6 @@
 
 mod determinism;
 mod planted_bugs;
+mod second_opinion;
 mod seeds;
 mod workloads;
