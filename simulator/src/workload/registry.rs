@@ -12,7 +12,7 @@ pub struct Workload {
     pub choose: fn(&mut Plan),
 }
 
-/// All choices. A new workload adds its line here, is drawn in [`Plan::new`], and is switched off in [`only_registers`].
+/// All choices. A new workload adds its line here, is drawn in [`Plan::new`], and is switched off in `only_registers`.
 pub const WORKLOADS: &[Workload] = &[
     Workload { name: "all", about: "what the seed draws", choose: |_| {} },
     Workload { name: "registers", about: "single rows: reads, writes, scans", choose: only_registers },
