@@ -63,6 +63,8 @@ pub struct LocalTable {
     pub unique: Vec<UniqueIndex>,
     /// Ordered indexes, that of the primary key first if there is one.
     pub ordered: Vec<LocalIndex>,
+    /// Whether there are ordered indexes beside that of the primary key, so that an update may change where a row is.
+    pub orders_columns: bool,
     /// The indexes as last seen in the dictionary.
     indexes: Vec<TableIndex>,
 }
@@ -119,6 +121,7 @@ impl LocalTable {
             is_plain: !table.is_hidden(),
             is_hidden: table.is_hidden(),
             unique: Vec::new(),
+            orders_columns: ordered.iter().any(|index| !index.layout.is_primary()),
             ordered,
             indexes: Vec::new(),
         })
@@ -156,12 +159,6 @@ impl LocalTable {
             // Rows were checked before they were stored.
             Err(_) => (image, stored),
         }
-    }
-
-    /// Whether no ordered index has keys that an update of a row could change.
-    #[inline]
-    pub fn has_only_primary_index(&self) -> bool {
-        self.ordered.iter().all(|index| index.layout.is_primary())
     }
 
     /// The ordered index with this number.
@@ -259,6 +256,7 @@ impl ClusterMap {
                     if let Some(local) = &mut self.tables[slot as usize] {
                         (local.state, local.version) = (table.state, table.version);
                         local.ordered = ordered_indexes(table, local.layouts.of_row(local.layouts.newest()));
+                        local.orders_columns = local.ordered.iter().any(|index| !index.layout.is_primary());
                         if let Some(unique) = unique {
                             local.maintain(unique, &table.indexes);
                         }

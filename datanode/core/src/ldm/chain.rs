@@ -182,9 +182,8 @@ impl LocalDataManager {
         if let Some(row) = found {
             assert_rises(self.arena.row(row).epoch(), header.epoch);
         }
-        if found.is_some_and(|row| {
-            local.has_only_primary_index() && self.arena.replace_in_place(row, &header, value)
-        }) {
+        if found.is_some_and(|row| !local.orders_columns && self.arena.replace_in_place(row, &header, value))
+        {
             return Ok(OutcomeState::Committed);
         }
         let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;

@@ -205,7 +205,22 @@ impl StoredTable {
     ///
     /// # Errors
     /// When there is no memory; nothing is changed then.
+    #[inline]
     pub fn enter(
+        &mut self,
+        arena: &mut Arena,
+        table: &LocalTable,
+        committed: Option<RowHandle>,
+        older: Option<RowHandle>,
+        image: RowHandle,
+    ) -> Result<(), OutOfMemory> {
+        if committed.is_some() && !table.orders_columns {
+            return Ok(());
+        }
+        self.enter_changed(arena, table, committed, older, image)
+    }
+
+    fn enter_changed(
         &mut self,
         arena: &mut Arena,
         table: &LocalTable,
@@ -275,6 +290,22 @@ impl StoredTable {
     /// As [`Self::put`]. With `forgets`, a planted bug of the simulator's tests, the entries of the row before stay.
     #[inline]
     pub fn put_but(
+        &mut self,
+        arena: &mut Arena,
+        table: &LocalTable,
+        hash: u64,
+        row: RowHandle,
+        image: RowHandle,
+        forgets: bool,
+    ) -> RowHandle {
+        if !table.orders_columns && arena.copy_over(row, image) {
+            arena.free(image);
+            return row;
+        }
+        self.put_changed(arena, table, hash, row, image, forgets)
+    }
+
+    fn put_changed(
         &mut self,
         arena: &mut Arena,
         table: &LocalTable,

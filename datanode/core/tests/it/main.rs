@@ -13,3 +13,5 @@ mod versions;
 
 /// Coordinator and data parts of each node; none for one kernel that is everything.
 const PARTS: Option<(usize, usize)> = None;
+/// Secondary indexes of the test table.
+const INDEXES: &[(&str, &[&str])] = &[("by_balance", &["balance"]), ("by_both", &["id", "balance"])];

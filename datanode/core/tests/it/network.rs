@@ -66,15 +66,14 @@ pub struct Network {
 }
 
 pub fn definition() -> TableDefinition {
-    TableDefinition::builder("test", "accounts")
+    let table = TableDefinition::builder("test", "accounts")
         .required("id", ColumnType::BigInt)
         .nullable("balance", ColumnType::BigInt)
         .nullable("name", ColumnType::Varchar { characters: 20_000 })
-        .primary_key(["id"])
-        .ordered_index("by_balance", &["balance"])
-        .ordered_index("by_both", &["id", "balance"])
-        .build()
-        .expect("valid")
+        .primary_key(["id"]);
+    let indexed =
+        crate::INDEXES.iter().fold(table, |table, (name, columns)| table.ordered_index(*name, columns));
+    indexed.build().expect("valid")
 }
 
 pub fn layout() -> TableLayout {

@@ -21,3 +21,5 @@ mod versions;
 
 /// Coordinator and data parts of each node.
 const PARTS: Option<(usize, usize)> = Some((1, 1));
+/// Secondary indexes of the test table.
+const INDEXES: &[(&str, &[&str])] = &[("by_balance", &["balance"]), ("by_both", &["id", "balance"])];

@@ -22,6 +22,8 @@ use network::{CLUSTER, Network, TABLE, row};
 
 /// The nodes of the network that lends its map are one kernel each.
 const PARTS: Option<(usize, usize)> = None;
+/// Secondary indexes of the table: none, like the table that is measured over sockets.
+const INDEXES: &[(&str, &[&str])] = &[];
 /// Operations in flight.
 const BATCH: u64 = 128;
 /// Rows of 8 + 100 bytes; every one is written before anything is counted.
