@@ -5,7 +5,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
     ClusterState, ClusterStatus, LOG_HEADER_BYTES, ManagementCommand, ManagementSnapshot,
-    RECORD_HEADER_BYTES, TableChange, encode_log_block, read_log,
+    RECORD_HEADER_BYTES, encode_log_block, read_log,
 };
 use duet_protocol::schema::TableDefinition;
 
