@@ -19,3 +19,5 @@ pub mod tables;
 
 /// Coordinator and data parts of each node of the kernel target.
 const PARTS: Option<(usize, usize)> = None;
+/// Secondary indexes of the table of the kernel target.
+const INDEXES: &[(&str, &[&str])] = &[("by_balance", &["balance"]), ("by_both", &["id", "balance"])];
