@@ -1,17 +1,15 @@
 //! A client that appends to lists in transactions, through the client's core: it locks the lists that it touches, shared or
 //! exclusive, and appends its number to some of them; in between it reads lists without locks.
 
-use super::client::{Change, Client, Evidence, Mode, is_never_right};
+use super::client::{Client, Evidence, Mode, register_tables};
 use crate::checker::{AppendRecord, UnlockedRead};
 use crate::history::Violation;
 use crate::process::application::Application;
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
-use crate::workload::{
-    DATABASE, LISTS, LONGEST_LIST, OTHER_TABLES, list_bytes, list_definition, list_values, read_list,
-};
+use crate::workload::{DATABASE, LISTS, LONGEST_LIST, list_bytes, list_definition, list_values, read_list};
 use duet_client_core::{
-    Batch, ClientConfiguration, ClientCore, Error, Expectation, JobId, Lock, Outcome, Reply, Table,
+    Batch, ClientConfiguration, ClientCore, Expectation, JobId, Lock, Outcome, Reply, Table,
     TransactionHandle,
 };
 use duet_protocol::error::ErrorCode;
@@ -130,13 +128,6 @@ impl AppendClient {
         self.core.submit(now, Box::new(batch));
     }
 
-    /// An operation that could not be added to its batch is a finding.
-    fn added<T>(&mut self, added: Result<T, Error>) {
-        if let Err(error) = added {
-            self.evidence.violate(Violation::new("operations are taken", error.to_string()));
-        }
-    }
-
     /// Creates the table, or waits until it is there; looks for the tables of others.
     fn prepare(&mut self, now: Time) {
         while let Some((id, _)) = self.core.next_finished_job() {
@@ -165,7 +156,7 @@ impl AppendClient {
             let mut batch = Batch::new();
             batch.timeout = self.random.between(1, 400) * MILLISECOND;
             let added = batch.resolve(transaction);
-            self.added(added);
+            self.evidence.added(added);
             self.submit(now, batch, Purpose::Resolve(record));
         }
         let Some(table) = self.table() else { return };
@@ -204,7 +195,7 @@ impl AppendClient {
         batch.timeout = self.timeout();
         for key in keys {
             let added = batch.read(table, key);
-            self.added(added);
+            self.evidence.added(added);
         }
         self.submit(now, batch, purpose);
     }
@@ -248,7 +239,7 @@ impl AppendClient {
         let mut batch = self.batch_of(&writer);
         for (key, lock) in &wanted {
             let added = batch.read_locked(table, key, *lock);
-            self.added(added);
+            self.evidence.added(added);
         }
         let keys = wanted.into_iter().map(|(key, _)| key).collect();
         self.submit(now, batch, Purpose::Read(Box::new(writer), keys));
@@ -264,7 +255,7 @@ impl AppendClient {
             items.push(writer.record.number);
             let bytes = list_bytes(&items);
             let added = batch.upsert(table, &list_values(*key, &bytes), Expectation::Any);
-            self.added(added);
+            self.evidence.added(added);
         }
         if !writer.rolls_back && self.random.chance(500_000) {
             return self.finish(now, batch, writer);
@@ -277,7 +268,7 @@ impl AppendClient {
 
     fn finish(&mut self, now: Time, mut batch: Batch, writer: Writer) {
         let added = batch.commit();
-        self.added(added);
+        self.evidence.added(added);
         self.submit(now, batch, Purpose::Finish(Box::new(writer)));
     }
 
@@ -288,7 +279,7 @@ impl AppendClient {
             return self.finish(now, batch, writer);
         }
         let added = batch.rollback();
-        self.added(added);
+        self.evidence.added(added);
         self.submit(now, batch, Purpose::Rollback);
     }
 
@@ -300,18 +291,6 @@ impl AppendClient {
         }
         self.core.forget(now, writer.handle);
         self.busy -= 1;
-    }
-
-    fn judge(&mut self, error: &Error) {
-        let Some(code) = error.error_code() else {
-            return self.evidence.violate(Violation::new("errors have known codes", error.to_string()));
-        };
-        self.evidence.error(code);
-        let of_row =
-            matches!(code, ErrorCode::RowNotFound | ErrorCode::VersionMismatch | ErrorCode::DuplicateKey);
-        if is_never_right(code) || of_row || code == ErrorCode::UnknownTransaction {
-            self.evidence.violate(Violation::new("errors have a reason", error.to_string()));
-        }
     }
 
     fn collect_answers(&mut self, now: Time) {
@@ -329,7 +308,7 @@ impl AppendClient {
         let mut failed = false;
         for index in 0..batch.len() {
             if let Err(error) = batch.reply(index) {
-                self.judge(&error);
+                self.evidence.judge(&error, is_wrong_here);
                 failed = true;
             }
         }
@@ -416,6 +395,17 @@ impl AppendClient {
     }
 }
 
+/// Whether no operation of this client can rightly end with this error.
+fn is_wrong_here(code: ErrorCode) -> bool {
+    matches!(
+        code,
+        ErrorCode::RowNotFound
+            | ErrorCode::VersionMismatch
+            | ErrorCode::DuplicateKey
+            | ErrorCode::UnknownTransaction
+    )
+}
+
 impl Client for AppendClient {
     fn evidence(&mut self) -> &mut Evidence {
         &mut self.evidence
@@ -425,17 +415,8 @@ impl Client for AppendClient {
         self.mode = mode;
     }
 
-    fn change_dictionary(&mut self, _change: Change) {}
-
-    fn has_schema_change(&self) -> bool {
-        false
-    }
-
-    fn expect_lasting(&mut self, _tables: Vec<u32>) {}
-
     fn active_tables(&self) -> Vec<u32> {
-        let registers = self.core.tables().iter().filter(|table| !OTHER_TABLES.contains(&table.name()));
-        registers.map(|table| table.id()).collect()
+        register_tables(&self.core).map(|table| table.id()).collect()
     }
 
     fn is_idle(&self) -> bool {

@@ -1,18 +1,18 @@
 //! A client that moves money between accounts in transactions, through the client's core: reads under locks, blind
 //! increments, audits, roll-backs, transactions given up in the middle, and one-pass increments in between.
 
-use super::client::{Change, Client, Evidence, Mode, is_never_right};
+use super::client::{Client, Evidence, Mode, register_tables};
 use crate::checker::BankRecord;
 use crate::history::Violation;
 use crate::process::application::Application;
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{
-    BANK, BankRow, DATABASE, FIRST_BALANCE, FIRST_SAVINGS, OTHER_TABLES, SAVINGS, bank_definition, bank_keys,
-    bank_program, bank_values, read_bank,
+    BANK, BankRow, DATABASE, FIRST_BALANCE, FIRST_SAVINGS, SAVINGS, bank_definition, bank_keys, bank_program,
+    bank_values, read_bank,
 };
 use duet_client_core::{
-    Batch, ClientConfiguration, ClientCore, Error, Expectation, JobId, Lock, Outcome, Reply, Table,
+    Batch, ClientConfiguration, ClientCore, Expectation, JobId, Lock, Outcome, Reply, Table,
     TransactionHandle,
 };
 use duet_protocol::error::ErrorCode;
@@ -170,13 +170,6 @@ impl BankClient {
         self.core.submit(now, Box::new(batch));
     }
 
-    /// An operation that could not be added to its batch is a finding.
-    fn added<T>(&mut self, added: Result<T, Error>) {
-        if let Err(error) = added {
-            self.evidence.violate(Violation::new("operations are taken", error.to_string()));
-        }
-    }
-
     /// Opens the bank: table, accounts; then waits until all accounts are there.
     fn prepare(&mut self, now: Time) {
         while let Some((id, result)) = self.core.next_finished_job() {
@@ -217,13 +210,13 @@ impl BankClient {
             for key in 0..self.accounts {
                 let row = BankRow { balance: FIRST_BALANCE, stamp: 0, touches: 0 };
                 let added = batch.upsert(&table, &bank_values(key, row), Expectation::Any);
-                self.added(added);
+                self.evidence.added(added);
             }
             return self.submit(now, batch, Purpose::Fill);
         }
         for key in 0..self.accounts {
             let added = batch.read(&table, &key);
-            self.added(added);
+            self.evidence.added(added);
         }
         self.submit(now, batch, Purpose::LookAround);
     }
@@ -233,7 +226,7 @@ impl BankClient {
             let mut batch = Batch::new();
             batch.timeout = self.random.between(1, 400) * MILLISECOND;
             let added = batch.resolve(transaction);
-            self.added(added);
+            self.evidence.added(added);
             self.submit(now, batch, record.map_or(Purpose::ResolveTouch, Purpose::Resolve));
         }
         let Some(table) = self.table().filter(|_| self.open) else { return };
@@ -241,7 +234,7 @@ impl BankClient {
             let mut batch = Batch::new();
             for key in bank_keys(self.accounts) {
                 let added = batch.read(&table, &key);
-                self.added(added);
+                self.evidence.added(added);
             }
             self.submit(now, batch, Purpose::Last);
         }
@@ -257,7 +250,7 @@ impl BankClient {
             batch.timeout = self.timeout();
             let added = self.encoded(&table, key);
             let added = batch.update_program(&table, &added, &program, Expectation::Any);
-            self.added(added);
+            self.evidence.added(added);
             return self.submit(now, batch, Purpose::Touch);
         }
         self.begin(now, &table);
@@ -325,12 +318,12 @@ impl BankClient {
                 );
                 let encoded = self.encoded(table, key);
                 let added = batch.update_program(table, &encoded, &program, Expectation::Any);
-                self.added(added);
+                self.evidence.added(added);
                 clerk.record.writes.insert(key);
             }
             clerk.end = End::Commit;
             let added = batch.commit();
-            self.added(added);
+            self.evidence.added(added);
             return self.submit(now, batch, Purpose::Blind(Box::new(clerk)));
         }
         clerk.to_read = vec![first, second];
@@ -354,7 +347,7 @@ impl BankClient {
         let mut batch = self.batch_of(&clerk);
         for key in &keys {
             let added = batch.read_locked(table, key, clerk.lock);
-            self.added(added);
+            self.evidence.added(added);
         }
         self.submit(now, batch, Purpose::Read(Box::new(clerk), keys));
     }
@@ -380,7 +373,7 @@ impl BankClient {
                 let encoded = client.encoded(table, key);
                 batch.update_program(table, &encoded, &program, Expectation::Any)
             };
-            client.added(added);
+            client.evidence.added(added);
         };
         match theirs {
             Some(theirs) if second < FIRST_SAVINGS => {
@@ -390,23 +383,23 @@ impl BankClient {
             Some(theirs) => {
                 change(self, first, mine, mine.balance + theirs.balance);
                 let added = batch.delete(table, &second, Expectation::Any);
-                self.added(added);
+                self.evidence.added(added);
             }
             None => {
                 change(self, first, mine, mine.balance - amount);
                 let row = BankRow { balance: amount, stamp, touches: 0 };
                 let added = batch.insert(table, &bank_values(second, row));
-                self.added(added);
+                self.evidence.added(added);
             }
         }
         clerk.record.writes = BTreeSet::from([first, second]);
         if clerk.end == End::Fail {
             let added = batch.insert(table, &bank_values(first, mine));
-            self.added(added);
+            self.evidence.added(added);
         }
         if clerk.end == End::Commit && self.random.chance(500_000) {
             let added = batch.commit();
-            self.added(added);
+            self.evidence.added(added);
             return self.submit(now, batch, Purpose::Finish(Box::new(clerk)));
         }
         self.submit(now, batch, Purpose::Write(Box::new(clerk)));
@@ -420,7 +413,7 @@ impl BankClient {
         }
         let mut batch = self.batch_of(&clerk);
         let added = if clerk.end == End::Commit { batch.commit() } else { batch.rollback() };
-        self.added(added);
+        self.evidence.added(added);
         self.submit(now, batch, Purpose::Finish(Box::new(clerk)));
     }
 
@@ -428,20 +421,6 @@ impl BankClient {
     fn give_up(&mut self, now: Time, mut clerk: Clerk) {
         clerk.end = if self.random.chance(500_000) { End::Rollback } else { End::Forget };
         self.finish(now, clerk);
-    }
-
-    fn judge(&mut self, error: &Error) {
-        let Some(code) = error.error_code() else {
-            return self.evidence.violate(Violation::new("errors have known codes", error.to_string()));
-        };
-        self.evidence.error(code);
-        let of_row = matches!(
-            code,
-            ErrorCode::RowNotFound | ErrorCode::VersionMismatch | ErrorCode::UnknownTransaction
-        );
-        if is_never_right(code) || of_row {
-            self.evidence.violate(Violation::new("errors have a reason", error.to_string()));
-        }
     }
 
     fn collect_answers(&mut self, now: Time) {
@@ -459,7 +438,7 @@ impl BankClient {
         let mut failed = false;
         for index in 0..batch.len() {
             if let Err(error) = batch.reply(index) {
-                self.judge(&error);
+                self.evidence.judge(&error, is_wrong_here);
                 failed = true;
             }
         }
@@ -620,6 +599,11 @@ impl BankClient {
     }
 }
 
+/// Whether no operation of this client can rightly end with this error.
+fn is_wrong_here(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::RowNotFound | ErrorCode::VersionMismatch | ErrorCode::UnknownTransaction)
+}
+
 impl Client for BankClient {
     fn evidence(&mut self) -> &mut Evidence {
         &mut self.evidence
@@ -629,17 +613,8 @@ impl Client for BankClient {
         self.mode = mode;
     }
 
-    fn change_dictionary(&mut self, _change: Change) {}
-
-    fn has_schema_change(&self) -> bool {
-        false
-    }
-
-    fn expect_lasting(&mut self, _tables: Vec<u32>) {}
-
     fn active_tables(&self) -> Vec<u32> {
-        let registers = self.core.tables().iter().filter(|table| !OTHER_TABLES.contains(&table.name()));
-        registers.map(|table| table.id()).collect()
+        register_tables(&self.core).map(|table| table.id()).collect()
     }
 
     fn is_idle(&self) -> bool {

@@ -1,9 +1,11 @@
 //! What a run wants of its clients, whether they run the client's core or speak the protocol themselves.
 
 use crate::history::{History, Violation};
-use crate::workload::Shape;
+use crate::workload::{DATABASE, OTHER_TABLES, Shape};
+use duet_client_core::{ClientCore, Error, Table};
 use duet_protocol::error::ErrorCode;
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 /// What a client is to do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +60,32 @@ impl Evidence {
     pub fn error(&mut self, code: ErrorCode) {
         *self.errors.entry(code.name()).or_default() += 1;
     }
+
+    /// Counts an error that an operation ended with. One that can never be right, for any client or for this one, is a
+    /// finding.
+    pub fn judge(&mut self, error: &Error, is_wrong_here: impl FnOnce(ErrorCode) -> bool) {
+        let Some(code) = error.error_code() else {
+            return self.violate(Violation::new("errors have known codes", error.to_string()));
+        };
+        self.error(code);
+        if is_never_right(code) || is_wrong_here(code) {
+            self.violate(Violation::new("errors have a reason", error.to_string()));
+        }
+    }
+
+    /// An operation that could not be added to its batch is a finding.
+    pub fn added<T>(&mut self, added: Result<T, Error>) {
+        if let Err(error) = added {
+            self.violate(Violation::new("operations are taken", error.to_string()));
+        }
+    }
+}
+
+/// The tables of registers that a client's core knows.
+pub fn register_tables(core: &ClientCore) -> impl Iterator<Item = &Arc<Table>> {
+    let is_register = |name: &str| !OTHER_TABLES.contains(&name);
+    let tables = core.tables().iter();
+    tables.filter(move |table| table.database() == DATABASE && is_register(table.name()))
 }
 
 /// A client of the run.
@@ -66,12 +94,14 @@ pub trait Client {
     fn evidence(&mut self) -> &mut Evidence;
     /// Tells it what to do from now on.
     fn set_mode(&mut self, mode: Mode);
-    /// Begins a schema change.
-    fn change_dictionary(&mut self, change: Change);
+    /// Begins a schema change. Clients with a table of their own begin none.
+    fn change_dictionary(&mut self, _change: Change) {}
     /// Whether a schema change is under way.
-    fn has_schema_change(&self) -> bool;
-    /// From now on every node must know these tables.
-    fn expect_lasting(&mut self, tables: Vec<u32>);
+    fn has_schema_change(&self) -> bool {
+        false
+    }
+    /// From now on every node must know these tables; for clients that ask for all kinds of tables.
+    fn expect_lasting(&mut self, _tables: Vec<u32>) {}
     /// Ids of the tables that can be used, as far as it knows.
     fn active_tables(&self) -> Vec<u32>;
     /// Whether nothing is under way: no operation, no schema change, no request without an answer.

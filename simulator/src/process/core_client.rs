@@ -1,12 +1,12 @@
 //! A client that runs the client's core, as applications do.
 
-use super::client::{Change, Client, Evidence, Mode, is_about_table, is_never_right};
+use super::client::{Change, Client, Evidence, Mode, is_about_table, is_never_right, register_tables};
 use crate::history::{
     Action, Fingerprint, Outcome, ReadRecord, Refusal, Register, Seen, Violation, WriteRecord,
 };
 use crate::process::application::Application;
 use crate::queue::{MILLISECOND, SECOND, Time};
-use crate::workload::{DATABASE, Generator, Intent, OTHER_TABLES, RegisterTable};
+use crate::workload::{DATABASE, Generator, Intent, RegisterTable};
 use duet_client_core::{
     Batch, ClientConfiguration, ClientCore, Error, Expectation, FragmentScan, JobId, Outcome as CoreOutcome,
     Reply, Table,
@@ -84,15 +84,9 @@ impl CoreClient {
         }
     }
 
-    fn our_tables(&self) -> impl Iterator<Item = &Arc<Table>> {
-        let is_register = |name: &str| !OTHER_TABLES.contains(&name);
-        let tables = self.core.tables().iter();
-        tables.filter(move |table| table.database() == DATABASE && is_register(table.name()))
-    }
-
     /// Submits a batch of new operations, if there is room.
     fn issue_due(&mut self, now: Time) {
-        let ids: Vec<u32> = self.our_tables().map(|table| table.id()).collect();
+        let ids: Vec<u32> = register_tables(&self.core).map(|table| table.id()).collect();
         if self.mode != Mode::Traffic || now < self.issue_at || ids.is_empty() || self.core.state().is_none()
         {
             return;
@@ -133,7 +127,7 @@ impl CoreClient {
             Intent::Read(register) | Intent::Write(register, _) => register.table,
             Intent::Scan(table) => table,
         };
-        let table = Arc::clone(self.our_tables().find(|table| table.id() == id)?);
+        let table = Arc::clone(register_tables(&self.core).find(|table| table.id() == id)?);
         let ours = self
             .tables
             .entry(id)
@@ -356,7 +350,7 @@ impl CoreClient {
             self.evidence.violate(Violation::new("scans move forward", error.to_string()));
         }
         let max_rows = self.generator.random.between(1, 30) as u32;
-        let open = self.our_tables().find(|open| open.id() == table).map(Arc::clone);
+        let open = register_tables(&self.core).find(|open| open.id() == table).map(Arc::clone);
         let (Some(request), Some(open), Mode::Traffic) =
             (scan.next_request(max_rows, 65_536), open, self.mode)
         else {
@@ -474,7 +468,7 @@ impl Client for CoreClient {
     }
 
     fn active_tables(&self) -> Vec<u32> {
-        self.our_tables().map(|table| table.id()).collect()
+        register_tables(&self.core).map(|table| table.id()).collect()
     }
 
     fn is_idle(&self) -> bool {
@@ -547,7 +541,7 @@ impl Application for CoreClient {
 
     fn next_issue(&self) -> Time {
         let room = self.operations < self.generator.plan.concurrency as usize;
-        if self.mode == Mode::Traffic && room && self.our_tables().next().is_some() {
+        if self.mode == Mode::Traffic && room && register_tables(&self.core).next().is_some() {
             self.issue_at
         } else {
             Time::MAX

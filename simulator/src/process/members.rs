@@ -2,18 +2,18 @@
 //!
 //! Judged are look-ups: a token is always found, and whatever is found has the values that were asked for.
 
-use super::client::{Change, Client, Evidence, Mode, is_never_right};
+use super::client::{Client, Evidence, Mode, register_tables};
 use crate::history::Violation;
 use crate::process::application::Application;
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{
     BADGE, BY_BADGE, BY_SEAT, COUNTERS, DATABASE, FIRST_COUNTER, FIRST_GUEST, GUEST_BADGES, GUESTS, HOLDERS,
-    MEMBERS, OTHER_TABLES, TOKENS, counter_badge, first_members, member, member_definition,
+    MEMBERS, TOKENS, counter_badge, first_members, member, member_definition,
 };
 use duet_client_core::{
-    Batch, ClientConfiguration, ClientCore, Error, Expectation, JobId, Lock, Lookup, LookupStep, Outcome,
-    Reply, Table, TransactionHandle,
+    Batch, ClientConfiguration, ClientCore, Expectation, JobId, Lock, Lookup, LookupStep, Outcome, Reply,
+    Table, TransactionHandle,
 };
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::TransactionId;
@@ -150,13 +150,6 @@ impl MemberClient {
         self.core.submit(now, Box::new(batch));
     }
 
-    /// An operation that could not be added to its batch is a finding.
-    fn added<T>(&mut self, added: Result<T, Error>) {
-        if let Err(error) = added {
-            self.evidence.violate(Violation::new("operations are taken", error.to_string()));
-        }
-    }
-
     /// Opens the club: table, first rows; then waits until all are there.
     fn prepare(&mut self, now: Time) {
         while let Some((id, result)) = self.core.next_finished_job() {
@@ -194,7 +187,7 @@ impl MemberClient {
                 0 => batch.upsert(&table, &values, Expectation::Any),
                 _ => batch.read(&table, &values[..1]),
             };
-            self.added(added);
+            self.evidence.added(added);
         }
         self.submit(now, batch, if self.number == 0 { Purpose::Fill } else { Purpose::LookAround });
     }
@@ -203,7 +196,7 @@ impl MemberClient {
         for (transaction, counter) in std::mem::take(&mut self.unknown) {
             let mut batch = Batch::new();
             let added = batch.resolve(transaction);
-            self.added(added);
+            self.evidence.added(added);
             self.submit(now, batch, Purpose::ResolveCount(counter));
         }
         let Some(table) = self.table().filter(|_| self.open) else { return };
@@ -211,7 +204,7 @@ impl MemberClient {
             let mut batch = Batch::new();
             for id in FIRST_COUNTER..FIRST_COUNTER + COUNTERS {
                 let added = batch.read(&table, &id);
-                self.added(added);
+                self.evidence.added(added);
             }
             self.submit(now, batch, Purpose::Last);
         }
@@ -259,7 +252,7 @@ impl MemberClient {
         {
             batch.ignore_row(index);
         }
-        self.added(added);
+        self.evidence.added(added);
     }
 
     fn guest(&mut self, now: Time, table: &Arc<Table>) {
@@ -280,7 +273,7 @@ impl MemberClient {
             self.add_guest(table, &mut batch);
         }
         let added = if self.random.chance(800_000) { batch.commit() } else { batch.rollback() };
-        self.added(added);
+        self.evidence.added(added);
         self.submit(now, batch, Purpose::Transaction);
     }
 
@@ -289,7 +282,7 @@ impl MemberClient {
         let mut batch = Batch::new();
         let add = [(BADGE, Assignment::Add(ValueRef::Int(1)))];
         let added = batch.update(table, &counter, &add, Expectation::Any);
-        self.added(added);
+        self.evidence.added(added);
         self.submit(now, batch, Purpose::Count(counter));
     }
 
@@ -299,7 +292,7 @@ impl MemberClient {
         let index = if by_seat { BY_SEAT } else { BY_BADGE };
         let mut lookup = match Lookup::new(table, index, lock) {
             Ok(lookup) => lookup,
-            Err(error) => return self.added::<()>(Err(error)),
+            Err(error) => return self.evidence.added::<()>(Err(error)),
         };
         lookup.planted_bug = self.planted_bug;
         let count = if lock.is_some() { 1 } else { self.random.between(1, 3) };
@@ -315,7 +308,7 @@ impl MemberClient {
                 Wanted::Badge(badge) => lookup.add(&badge),
                 Wanted::Seat(seat) => lookup.add(&[ValueRef::from("blue"), ValueRef::Int(seat)]),
             };
-            self.added(added);
+            self.evidence.added(added);
             wanted.push(want);
         }
         let tries = self.random.below(3) as u32;
@@ -344,7 +337,7 @@ impl MemberClient {
                 }
                 batch.transaction = search.handle;
             }
-            Err(error) => return self.added::<()>(Err(error)),
+            Err(error) => return self.evidence.added::<()>(Err(error)),
         }
         self.submit(now, batch, Purpose::Search(search));
     }
@@ -353,7 +346,7 @@ impl MemberClient {
         match search.lookup.take(batch) {
             Ok(()) => self.step(now, search),
             Err(error) => {
-                self.judge(&error);
+                self.evidence.judge(&error, is_wrong_here);
                 if let Some(handle) = search.handle.take() {
                     self.core.forget(now, handle);
                 }
@@ -412,7 +405,7 @@ impl MemberClient {
         let mut batch = Batch::new();
         batch.transaction = Some(handle);
         let added = batch.read_locked(table, &receiver, Lock::Exclusive);
-        self.added(added);
+        self.evidence.added(added);
         self.submit(now, batch, Purpose::Receiver(Passing { handle, token, holder, receiver }));
     }
 
@@ -430,28 +423,16 @@ impl MemberClient {
             1 => batch.upsert(table, &member(holder, None, None), Expectation::Any),
             _ => batch.update(table, &holder, &[(BADGE, Assignment::SetNull)], Expectation::Any),
         };
-        self.added(leaves);
+        self.evidence.added(leaves);
         let added = batch.upsert(table, &member(receiver, Some(token), None), Expectation::Any);
-        self.added(added);
+        self.evidence.added(added);
         if theirs.is_some() {
             let added = batch.upsert(table, &member(holder, theirs, None), Expectation::Any);
-            self.added(added);
+            self.evidence.added(added);
         }
         let added = if self.random.chance(850_000) { batch.commit() } else { batch.rollback() };
-        self.added(added);
+        self.evidence.added(added);
         self.submit(now, batch, Purpose::Transaction);
-    }
-
-    fn judge(&mut self, error: &Error) {
-        let Some(code) = error.error_code() else {
-            return self.evidence.violate(Violation::new("errors have known codes", error.to_string()));
-        };
-        self.evidence.error(code);
-        let impossible =
-            is_never_right(code) || matches!(code, ErrorCode::HiddenTable | ErrorCode::IndexNotFound);
-        if impossible {
-            self.evidence.violate(Violation::new("errors have a reason", error.to_string()));
-        }
     }
 
     fn collect_answers(&mut self, now: Time) {
@@ -474,7 +455,7 @@ impl MemberClient {
             match batch.reply(index) {
                 Ok(_) => {}
                 Err(error) => {
-                    self.judge(&error);
+                    self.evidence.judge(&error, is_wrong_here);
                     failed = true;
                 }
             }
@@ -542,6 +523,11 @@ impl MemberClient {
     }
 }
 
+/// Whether no operation of this client can rightly end with this error.
+fn is_wrong_here(code: ErrorCode) -> bool {
+    matches!(code, ErrorCode::HiddenTable | ErrorCode::IndexNotFound)
+}
+
 impl Client for MemberClient {
     fn evidence(&mut self) -> &mut Evidence {
         &mut self.evidence
@@ -551,18 +537,8 @@ impl Client for MemberClient {
         self.mode = mode;
     }
 
-    fn change_dictionary(&mut self, _change: Change) {}
-
-    fn has_schema_change(&self) -> bool {
-        false
-    }
-
-    fn expect_lasting(&mut self, _tables: Vec<u32>) {}
-
     fn active_tables(&self) -> Vec<u32> {
-        let tables = self.core.tables().iter();
-        let registers = tables.filter(|table| !OTHER_TABLES.contains(&table.name()));
-        registers.map(|table| table.id()).collect()
+        register_tables(&self.core).map(|table| table.id()).collect()
     }
 
     fn is_idle(&self) -> bool {
