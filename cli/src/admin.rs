@@ -28,6 +28,10 @@ pub enum AdminCommand {
     Drop(row::DropArguments),
     /// Add a column to a table, while it is used
     AddColumn(schema::AddColumnArguments),
+    /// Create an ordered index of a table, while it is used
+    CreateIndex(schema::CreateIndexArguments),
+    /// Drop an index of a table
+    DropIndex(schema::DropIndexArguments),
 }
 
 /// Options of `duet admin status` and `duet admin tables`.
@@ -59,6 +63,8 @@ pub fn run(command: &AdminCommand) -> Result<()> {
             AdminCommand::Get(arguments) => row::get(arguments).await?,
             AdminCommand::Drop(arguments) => row::drop_table(arguments).await?,
             AdminCommand::AddColumn(arguments) => schema::add_column(arguments).await?,
+            AdminCommand::CreateIndex(arguments) => schema::create_index(arguments).await?,
+            AdminCommand::DropIndex(arguments) => schema::drop_index(arguments).await?,
             AdminCommand::Tables(arguments) => {
                 let client = arguments.connection.open(TIMEOUT).await?;
                 let tables = client.tables().await?;

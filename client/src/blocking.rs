@@ -485,6 +485,38 @@ impl Client {
     pub fn add_column(&mut self, table: &Table, column: &Column) -> Result<Table> {
         let job = self.core.add_column(self.now(), 0, table, column);
         self.job(job)?;
+        self.changed_table(table)
+    }
+
+    /// Creates an ordered index; see [`crate::Client::create_index`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn create_index(
+        &mut self,
+        table: &Table,
+        name: &str,
+        columns: &[&str],
+        within: Duration,
+    ) -> Result<Table> {
+        let timeout = Nanoseconds::try_from(within.as_nanos()).unwrap_or(Nanoseconds::MAX);
+        let job = self.core.create_index(self.now(), timeout.max(1), table, name, columns);
+        self.job(job)?;
+        self.changed_table(table)
+    }
+
+    /// Drops an index; see [`crate::Client::drop_index`].
+    ///
+    /// # Errors
+    /// As there.
+    pub fn drop_index(&mut self, table: &Table, name: &str) -> Result<Table> {
+        let job = self.core.drop_index(self.now(), 0, table, name);
+        self.job(job)?;
+        self.changed_table(table)
+    }
+
+    /// The newest form of a table.
+    fn changed_table(&self, table: &Table) -> Result<Table> {
         self.core
             .table(table.database(), table.name())
             .ok_or_else(|| Error::new(ErrorCode::TableNotFound, table.name()))

@@ -335,6 +335,36 @@ impl Client {
         self.table(&format!("{}.{}", table.database(), table.name())).await
     }
 
+    /// Creates an ordered index of a table, which goes on being read and written meanwhile. The table with the index, when
+    /// all rows are in it. `within` bounds the wait; building goes on without anybody waiting.
+    ///
+    /// # Errors
+    /// The codes of an index that cannot be; `IndexGivenUp` when a node has no memory for it;
+    /// `DeadlineExceeded` when the time did not suffice.
+    pub async fn create_index(
+        &self,
+        table: &Table,
+        name: &str,
+        columns: &[&str],
+        within: Duration,
+    ) -> Result<Table> {
+        let columns = columns.iter().map(|column| (*column).to_owned()).collect();
+        let (table, name) = (Table::clone(table), name.to_owned());
+        let full_name = format!("{}.{}", table.database(), table.name());
+        self.shared().job(JobRequest::CreateIndex { table, name, columns, within }).await?;
+        self.table(&full_name).await
+    }
+
+    /// Drops an index of a table. Scans of it that are under way end in `IndexNotFound`.
+    ///
+    /// # Errors
+    /// `IndexNotFound`; or no leading management node could be reached in time.
+    pub async fn drop_index(&self, table: &Table, name: &str) -> Result<Table> {
+        let request = JobRequest::DropIndex { table: Table::clone(table), name: name.to_owned() };
+        self.shared().job(request).await?;
+        self.table(&format!("{}.{}", table.database(), table.name())).await
+    }
+
     /// Drops a table, `database.table`, with all its rows.
     ///
     /// # Errors

@@ -8,6 +8,7 @@ use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 use tokio::sync::oneshot;
 
 /// Batches kept for the next operations.
@@ -64,6 +65,8 @@ impl Waiter {
 pub(crate) enum JobRequest {
     CreateTable(Box<TableDefinition>),
     AddColumn { table: Table, column: Box<Column> },
+    CreateIndex { table: Table, name: String, columns: Vec<String>, within: Duration },
+    DropIndex { table: Table, name: String },
     DropTable { database: String, name: String },
     Status,
     Refresh,

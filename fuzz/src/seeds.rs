@@ -259,7 +259,13 @@ fn records() -> Vec<Seed> {
             table: 1,
             version: 4,
         }],
-        finished: vec![FinishedRequest { request: [5; 16], table: 2, state_version: 3 }],
+        finished: vec![FinishedRequest {
+            request: [5; 16],
+            table: 2,
+            state_version: 3,
+            code: 0,
+            detail: String::new(),
+        }],
     };
     let status = ClusterStatus {
         state: state.clone(),

@@ -88,6 +88,8 @@ error_codes! {
     InvalidScan = 26, fatal;
     #[doc = "A sum of a scan has more digits than a sum may have."]
     SumOverflow = 27, fatal;
+    #[doc = "The index was given up while it was built: a data node has no memory for its entries."]
+    IndexGivenUp = 28, fatal;
 
     #[doc = "This node is not the primary of the row and cannot reach it; use the newer map."]
     StaleMap = 30, retry;

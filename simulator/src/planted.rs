@@ -22,6 +22,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "a look-up believes at once that there is no row",
     "an update of an indexed column leaves the entry of the row before",
     "a range goes on behind the wrong key",
+    "what is on its way is not entered into an index that is being built",
 ];
 
 /// The list as it is shown on the command line.

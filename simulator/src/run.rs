@@ -279,19 +279,27 @@ impl Run {
         })
     }
 
-    /// Creates a table while traffic runs, or drops the one created last.
+    /// Creates an index or a table while traffic runs, or drops the one created last.
     fn change_schema(&mut self, changes: &mut u32) {
         let number = *changes;
         if self.clients().any(|client| client.has_schema_change()) {
             return;
         }
+        let tables = self.world.plan.workload.tables;
         let client = self.world.identity_random.below(u64::from(self.world.plan.everyone()));
         let Some(client) = self.clients().nth(client as usize) else { return };
-        let name = format!("passing_{}", number / 2);
-        client.change_dictionary(if number.is_multiple_of(2) {
-            Change::Create { name, shape: Shape::of(number / 2) }
-        } else {
-            Change::Drop { name }
+        let name = format!("passing_{}", number / 4);
+        // On the counter, which most writes change; on the padding and the counter where the key has two columns.
+        let table = format!("table_{}", number / 4 % tables);
+        let columns = match Shape::of(number / 4 % tables) {
+            Shape::Single => vec![2],
+            Shape::Composite => vec![4, 3],
+        };
+        client.change_dictionary(match number % 4 {
+            0 => Change::Index { table, columns: Some(columns) },
+            1 => Change::Create { name, shape: Shape::of(number / 4) },
+            2 => Change::Index { table, columns: None },
+            _ => Change::Drop { name },
         });
         *changes += 1;
     }

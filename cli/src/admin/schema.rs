@@ -1,4 +1,4 @@
-//! `duet admin add-column`: changes of tables that exist, while they are used.
+//! `duet admin add-column`, `create-index` and `drop-index`: changes of tables that exist, while they are used.
 
 use super::TIMEOUT;
 use crate::connection::Connection;
@@ -7,6 +7,7 @@ use crate::import::definition::TableName;
 use crate::output::say;
 use anyhow::{Context, Result, bail};
 use duet_client::{Column, ColumnType};
+use std::time::Duration;
 
 /// Options of `duet admin add-column`.
 #[derive(Clone, Debug, clap::Args)]
@@ -47,6 +48,64 @@ pub async fn add_column(arguments: &AddColumnArguments) -> Result<()> {
     let table = client.table(&arguments.table.to_string()).await?;
     let table = client.add_column(&table, column).await?;
     say(format_args!("added column {} to table {}.{}", arguments.column, table.database(), table.name()))
+}
+
+/// Options of `duet admin create-index`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct CreateIndexArguments {
+    /// Table that gets the index
+    #[arg(value_name = "[DATABASE.]TABLE")]
+    pub table: TableName,
+    /// Name of the index
+    #[arg(value_name = "INDEX")]
+    pub index: String,
+    /// Its columns, in the order in which they are compared
+    #[arg(value_name = "COLUMN[,COLUMN…]", value_delimiter = ',', required = true)]
+    pub columns: Vec<String>,
+    /// Seconds to wait until all rows are in the index
+    #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
+    pub within: u64,
+    /// Where the cluster is
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Options of `duet admin drop-index`.
+#[derive(Clone, Debug, clap::Args)]
+pub struct DropIndexArguments {
+    /// Table of the index
+    #[arg(value_name = "[DATABASE.]TABLE")]
+    pub table: TableName,
+    /// Name of the index
+    #[arg(value_name = "INDEX")]
+    pub index: String,
+    /// Where the cluster is
+    #[command(flatten)]
+    pub connection: Connection,
+}
+
+/// Creates an ordered index of a table, and waits until it can be used.
+///
+/// # Errors
+/// There is no such table or column, a node has no memory for the index, or no node answers.
+pub async fn create_index(arguments: &CreateIndexArguments) -> Result<()> {
+    let client = arguments.connection.open(TIMEOUT).await?;
+    let table = client.table(&arguments.table.to_string()).await?;
+    let columns: Vec<&str> = arguments.columns.iter().map(String::as_str).collect();
+    let within = Duration::from_secs(arguments.within);
+    client.create_index(&table, &arguments.index, &columns, within).await?;
+    say(format_args!("created index {} of table {}", arguments.index, arguments.table))
+}
+
+/// Drops an index of a table.
+///
+/// # Errors
+/// There is no such table or index, or no node answers.
+pub async fn drop_index(arguments: &DropIndexArguments) -> Result<()> {
+    let client = arguments.connection.open(TIMEOUT).await?;
+    let table = client.table(&arguments.table.to_string()).await?;
+    client.drop_index(&table, &arguments.index).await?;
+    say(format_args!("dropped index {} of table {}", arguments.index, arguments.table))
 }
 
 /// Reads a type as [`ColumnType`] is displayed, in any case of letters.

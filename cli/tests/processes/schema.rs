@@ -4,6 +4,7 @@ use crate::cluster::Cluster;
 use duet_client::{Batch, Client, Column, ColumnType, ErrorCode, Expectation, Row, TableDefinition, Value};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 /// Rows before the change.
@@ -131,5 +132,79 @@ fn columns_are_added_while_clients_write() {
         client.drop_table("test.players").await.expect("dropped");
         let gone = client.add_column(&new, Column::new("rank", ColumnType::Int).nullable()).await;
         assert!(gone.expect_err("refused").is(ErrorCode::TableNotFound));
+    });
+}
+
+#[test]
+fn indexes_are_created_and_dropped_while_clients_write() {
+    let cluster = Cluster::start(1);
+    runtime().block_on(async {
+        let client = Client::connect(&cluster.management_addresses).await.expect("connected");
+        let table = client.create_table(players()).await.expect("created");
+        fill(&client, &table).await;
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
+                let (client, table) = (client.clone(), table.clone());
+                tokio::spawn(async move {
+                    let mut id = writer;
+                    while !stop.load(Ordering::Relaxed) {
+                        client.increment(&table, id, "score", 1).await.expect("goes on");
+                        if id % 5 == 0 {
+                            // Rows come and go while the index is built.
+                            client.delete(&table, id).await.expect("there");
+                            let row = [Value::from(id), Value::from(1)];
+                            client.insert(&table, row).await.expect("gone");
+                        }
+                        written.fetch_add(1, Ordering::Relaxed);
+                        id = (id + 4) % ROWS;
+                    }
+                })
+            })
+            .collect();
+        while written.load(Ordering::Relaxed) < 50 {
+            tokio::task::yield_now().await;
+        }
+        let within = Duration::from_secs(60);
+        for _ in 0..3 {
+            let indexed = client.create_index(&table, "by_score", &["score"], within).await.expect("built");
+            let before = written.load(Ordering::Relaxed);
+            while written.load(Ordering::Relaxed) < before + 20 {
+                tokio::task::yield_now().await;
+            }
+            let again = client.create_index(&table, "by_score", &["score"], within).await;
+            assert!(again.expect_err("refused").is(ErrorCode::InvalidSchema));
+            let mut rows = client.range(&indexed).index("by_score");
+            let mut count = 0;
+            while let Some(row) = rows.next().await.expect("scanned") {
+                assert!(row.get::<i64>("score").expect("there") >= 0);
+                count += 1;
+            }
+            assert!(count > 0);
+            let dropped = client.drop_index(&indexed, "by_score").await.expect("dropped");
+            assert!(dropped.definition().indexes.is_empty());
+            let error = client.drop_index(&indexed, "by_score").await.expect_err("refused");
+            assert!(error.is(ErrorCode::IndexNotFound), "{error}");
+        }
+        let indexed = client.create_index(&table, "by_score", &["score"], within).await.expect("built");
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.await.expect("no error");
+        }
+        let mut scan = client.scan(&table);
+        let mut expected = Vec::new();
+        while let Some(row) = scan.next().await.expect("scanned") {
+            expected.push((row.get::<i64>("score").expect("there"), row.get::<i32>("id").expect("there")));
+        }
+        expected.sort_unstable();
+        let mut rows = client.range(&indexed).index("by_score").ordered();
+        let mut found = Vec::new();
+        while let Some(row) = rows.next().await.expect("scanned") {
+            found.push((row.get::<i64>("score").expect("there"), row.get::<i32>("id").expect("there")));
+        }
+        assert_eq!(found, expected, "the index is the table in another order");
+        let unknown = client.create_index(&table, "by_rank", &["rank"], within).await;
+        assert!(unknown.expect_err("refused").is(ErrorCode::InvalidRequest));
     });
 }

@@ -7,7 +7,7 @@ use crate::wire::Wire;
 use crate::{Error, Table};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::record::{ClusterStatus, TableChange};
-use duet_protocol::schema::{self, Column, TableDefinition};
+use duet_protocol::schema::{self, Column, IndexDefinition, IndexKind, TableDefinition};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{
     ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
@@ -290,6 +290,37 @@ impl ClientCore {
             return self.failed_job(error.into());
         }
         let change = TableChange::AddColumn(column.clone());
+        self.change_table(now, timeout, table.database(), table.name(), &change)
+    }
+
+    /// Creates an ordered index of a table on these columns. The job ends when the rows that exist are entered and scans can
+    /// use it.
+    pub fn create_index(
+        &mut self,
+        now: Nanoseconds,
+        timeout: Nanoseconds,
+        table: &Table,
+        name: &str,
+        columns: &[&str],
+    ) -> JobId {
+        let columns = columns.iter().map(|column| table.column(column)).collect::<Result<Vec<u16>, Error>>();
+        let columns = match columns {
+            Ok(columns) => columns,
+            Err(error) => return self.failed_job(error),
+        };
+        let index = IndexDefinition { name: name.to_owned(), kind: IndexKind::Ordered, columns };
+        let mut changed = table.definition().clone();
+        changed.indexes.push(index.clone());
+        if let Err(error) = changed.validate() {
+            return self.failed_job(error.into());
+        }
+        let change = TableChange::CreateIndex(index);
+        self.change_table(now, timeout, table.database(), table.name(), &change)
+    }
+
+    /// Drops an index of a table.
+    pub fn drop_index(&mut self, now: Nanoseconds, timeout: Nanoseconds, table: &Table, name: &str) -> JobId {
+        let change = TableChange::DropIndex(name.to_owned());
         self.change_table(now, timeout, table.database(), table.name(), &change)
     }
 

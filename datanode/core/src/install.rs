@@ -86,6 +86,7 @@ impl Kernel {
             Part::Coordinator(_) => false,
         };
         self.ldm.install(&self.map, &removed, owns, lane_of);
+        self.ldm.begin_builds(&self.map, self.configuration.planted_bug);
         self.update_drained();
         self.membership.report_soon();
     }
@@ -166,7 +167,7 @@ impl Kernel {
         let dropping = self.map.tables.iter().enumerate().filter_map(|(slot, table)| {
             table.as_ref().filter(|table| table.state == TableState::Dropping).map(|_| slot)
         });
-        if !self.ldm.has_pending(dropping) {
+        if !self.ldm.has_pending(dropping) && !self.ldm.is_building() {
             self.drained_version = version;
             self.membership.report_soon();
             if let (Part::Data(manager), Some(split)) = (self.part, &mut self.split) {

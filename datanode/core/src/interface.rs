@@ -155,6 +155,8 @@ counters! {
     prepared,
     #[doc = "Outcome records kept now."]
     outcomes,
+    #[doc = "Ordered indexes of fragments that were given up because there was no memory to build them, now."]
+    failed_indexes,
     #[doc = "Rows of all replicas now."]
     rows,
     #[doc = "Bytes taken from the memory budget now."]

@@ -173,6 +173,7 @@ impl Membership {
             memory_used: counters.memory_used_bytes.into(),
             memory_limit: counters.memory_limit_bytes.into(),
             rows: counters.rows.into(),
+            failed_indexes: counters.failed_indexes.into(),
             epoch: counters.epoch.into(),
             closed_epoch: counters.closed_epoch.into(),
         };

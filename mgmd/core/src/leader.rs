@@ -5,6 +5,7 @@ use crate::consensus::Consensus;
 use crate::interface::Nanoseconds;
 use crate::machine::Machine;
 use crate::node::{ManagementNode, Report, is_fresh};
+use duet_protocol::error::ErrorCode;
 use duet_protocol::record::{JobKind, JobStage, ManagementCommand, ManagementRecord};
 
 /// A check that got no answer is asked again after this time.
@@ -21,6 +22,8 @@ pub(crate) struct Duties {
     pub(crate) view_proposed: bool,
     /// Stages of jobs that were proposed to be over.
     advanced: Vec<([u8; 16], JobStage)>,
+    /// Jobs that were proposed to be given up.
+    aborted: Vec<[u8; 16]>,
     /// Management nodes.
     management: Vec<ManagementRecord>,
 }
@@ -74,18 +77,18 @@ impl ManagementNode {
             .filter(|job| !self.duties.advanced.contains(&(job.request, job.stage)))
             .filter(|job| {
                 self.all_members_report(|report| match (job.kind, job.stage) {
-                    (JobKind::DropTable, JobStage::Preparing) => {
+                    (JobKind::DropTable | JobKind::CreateIndex { .. }, JobStage::Preparing) => {
                         report.body.drained_version.get() >= job.version
                     }
-                    (JobKind::CreateTable | JobKind::AddColumn, _)
-                    | (JobKind::DropTable, JobStage::Completing) => {
+                    (JobKind::CreateTable | JobKind::AddColumn | JobKind::DropIndex { .. }, _)
+                    | (JobKind::DropTable | JobKind::CreateIndex { .. }, JobStage::Completing) => {
                         report.body.state_version.get() >= job.version
                     }
                 })
             })
             .map(|job| (job.request, job.stage))
             .collect();
-        let mut proposed = false;
+        let mut proposed = self.abort_jobs();
         for (request, stage) in due {
             if self.propose(&ManagementCommand::AdvanceJob { request, stage }) {
                 self.duties.advanced.push((request, stage));
@@ -94,6 +97,32 @@ impl ManagementNode {
         }
         let machine = &self.machine;
         self.duties.advanced.retain(|(request, _)| machine.job(request).is_some());
+        proposed
+    }
+
+    /// Gives up the index that a member has no memory for.
+    fn abort_jobs(&mut self) -> bool {
+        let mut jobs = self.machine.jobs().iter().filter(|job| {
+            matches!(job.kind, JobKind::CreateIndex { .. })
+                && job.stage == JobStage::Preparing
+                && !self.duties.aborted.contains(&job.request)
+        });
+        let Some(job) = jobs.next() else { return false };
+        let mut members = self.machine.state().view.groups.iter().flat_map(|group| &group.members);
+        let failed = members.find(|member| {
+            self.report(member.node).is_some_and(|report| {
+                report.instance == member.instance()
+                    && report.body.state_version.get() >= job.version
+                    && report.body.failed_indexes.get() > 0
+            })
+        });
+        let Some(failed) = failed else { return false };
+        let (request, code) = (job.request, ErrorCode::IndexGivenUp as u16);
+        let detail = format!("node {} has no memory left for it", failed.node);
+        let proposed = self.propose(&ManagementCommand::AbortJob { request, code, detail });
+        if proposed {
+            self.duties.aborted = vec![request];
+        }
         proposed
     }
 

@@ -154,6 +154,10 @@ impl Machine {
                 job_outcome(request, result)
             }
             ManagementCommand::AdvanceJob { request, stage } => self.advance_job(&request, stage),
+            ManagementCommand::AbortJob { request, code, detail } => {
+                self.abort_job(&request, code, detail);
+                Applied::Other
+            }
             ManagementCommand::SetManagement { management } => {
                 if self.content.state.management != management {
                     self.content.state.management = management;
@@ -276,7 +280,8 @@ impl Machine {
 
     pub(crate) fn start_job(&mut self, request: [u8; 16], kind: JobKind, table: u32) {
         let version = self.content.state.version;
-        self.content.jobs.push(SchemaJob { request, kind, stage: JobStage::Preparing, table, version });
+        let (stage, code, detail) = (JobStage::Preparing, 0, String::new());
+        self.content.jobs.push(SchemaJob { request, kind, stage, table, version, code, detail });
     }
 
     fn advance_job(&mut self, request: &[u8; 16], stage: JobStage) -> Applied {
@@ -303,7 +308,7 @@ impl Machine {
                         tables
                             .retain(|candidate| candidate.id != table && candidate.hidden_of != Some(table));
                     }
-                    JobKind::AddColumn => {}
+                    JobKind::AddColumn | JobKind::CreateIndex { .. } | JobKind::DropIndex { .. } => {}
                 }
                 content.state.version += 1;
                 job.stage = JobStage::Completing;
@@ -312,8 +317,13 @@ impl Machine {
             }
             JobStage::Completing => {
                 let job = content.jobs.remove(position);
-                let finished =
-                    FinishedRequest { request: *request, table: job.table, state_version: job.version };
+                let finished = FinishedRequest {
+                    request: *request,
+                    table: job.table,
+                    state_version: job.version,
+                    code: job.code,
+                    detail: job.detail,
+                };
                 if content.finished.len() >= MAX_FINISHED {
                     content.finished.remove(0);
                 }

@@ -353,6 +353,18 @@ impl ManagementNode {
         request_id: u64,
         result: Result<&FinishedRequest, (ErrorCode, &str)>,
     ) {
+        let given_up = |finished: &FinishedRequest| {
+            Some((
+                ErrorCode::from_number(finished.code).unwrap_or(ErrorCode::Internal),
+                finished.detail.clone(),
+            ))
+            .filter(|_| finished.code != 0)
+        };
+        let failure = result.ok().and_then(given_up);
+        let result = match &failure {
+            Some((code, detail)) => Err((*code, detail.as_str())),
+            None => result,
+        };
         let (body, detail) = match result {
             Ok(finished) => {
                 let body = DictionaryChanged {

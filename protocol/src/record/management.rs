@@ -2,7 +2,7 @@
 
 use crate::error::ErrorCode;
 use crate::record::{ClusterState, ManagementRecord, RecordKind, decode, encode};
-use crate::schema::{Column, TableDefinition};
+use crate::schema::{Column, IndexDefinition, TableDefinition};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ManagementCommand`] record.
@@ -69,6 +69,15 @@ pub enum ManagementCommand {
         /// The stage that is over.
         stage: JobStage,
     },
+    /// A job cannot be carried out: what it began is taken back.
+    AbortJob {
+        /// The job's request.
+        request: [u8; 16],
+        /// Number of the [`ErrorCode`].
+        code: u16,
+        /// What exactly.
+        detail: String,
+    },
     /// The management nodes have changed.
     SetManagement {
         /// All of them in order of their ids.
@@ -99,6 +108,10 @@ impl ManagementCommand {
 pub enum TableChange {
     /// Adds a column at the end.
     AddColumn(Column),
+    /// Creates an ordered index.
+    CreateIndex(IndexDefinition),
+    /// Drops the index of this name.
+    DropIndex(String),
 }
 
 impl TableChange {
@@ -128,6 +141,16 @@ pub enum JobKind {
     DropTable,
     /// It adds a column to a table.
     AddColumn,
+    /// It creates an index of a table.
+    CreateIndex {
+        /// Number of the index.
+        index: u32,
+    },
+    /// It drops an index of a table.
+    DropIndex {
+        /// Number of the index.
+        index: u32,
+    },
 }
 
 /// What a schema job waits for.
@@ -153,6 +176,10 @@ pub struct SchemaJob {
     pub table: u32,
     /// Version of the cluster state that all members must report.
     pub version: u64,
+    /// Number of the [`ErrorCode`] for which it was given up, 0 while it is carried out.
+    pub code: u16,
+    /// What exactly.
+    pub detail: String,
 }
 
 /// A schema change that has ended, kept so that a repeated request is answered and not applied again.
@@ -164,6 +191,10 @@ pub struct FinishedRequest {
     pub table: u32,
     /// Version of the cluster state that shows the change.
     pub state_version: u64,
+    /// Number of the [`ErrorCode`] for which it was given up, 0 when it was carried out.
+    pub code: u16,
+    /// What exactly.
+    pub detail: String,
 }
 
 /// The whole state that the management nodes replicate.

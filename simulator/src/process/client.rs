@@ -1,9 +1,11 @@
 //! What a run wants of its clients, whether they run the client's core or speak the protocol themselves.
 
 use crate::history::{History, Violation};
-use crate::workload::{DATABASE, OTHER_TABLES, Shape};
+use crate::workload::{DATABASE, OTHER_TABLES, PASSING_INDEX, Shape};
 use duet_client_core::{ClientCore, Error, Table};
 use duet_protocol::error::ErrorCode;
+use duet_protocol::record::TableChange;
+use duet_protocol::schema::{IndexDefinition, IndexKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
@@ -33,6 +35,39 @@ pub enum Change {
         /// Name.
         name: String,
     },
+    /// Create an index of a table, or drop the one that was created so.
+    Index {
+        /// Name of the table.
+        table: String,
+        /// Its columns; none to drop it.
+        columns: Option<Vec<u16>>,
+    },
+}
+
+impl Change {
+    /// The change of a table that exists, as management nodes want it.
+    pub fn of_table(columns: Option<&Vec<u16>>) -> TableChange {
+        match columns {
+            Some(columns) => TableChange::CreateIndex(IndexDefinition {
+                name: PASSING_INDEX.to_owned(),
+                kind: IndexKind::Ordered,
+                columns: columns.clone(),
+            }),
+            None => TableChange::DropIndex(PASSING_INDEX.to_owned()),
+        }
+    }
+
+    /// Whether an error says that the change was made already, or cannot be made.
+    pub fn is_settled_by(&self, code: Option<ErrorCode>) -> bool {
+        match self {
+            Change::Create { .. } => code == Some(ErrorCode::TableExists),
+            Change::Drop { .. } => code == Some(ErrorCode::TableNotFound),
+            Change::Index { columns: Some(_), .. } => {
+                matches!(code, Some(ErrorCode::InvalidSchema | ErrorCode::IndexGivenUp))
+            }
+            Change::Index { columns: None, .. } => code == Some(ErrorCode::IndexNotFound),
+        }
+    }
 }
 
 /// What a client has seen.

@@ -371,9 +371,8 @@ impl CoreClient {
             let Some((_, change)) = self.change.take_if(|(job, _)| *job == id) else { continue };
             let Err(error) = result else { continue };
             // Asked again after a time-out it is another request, and the first one may have done the work.
-            let done = match (&change, error.error_code()) {
-                (Change::Create { .. }, Some(ErrorCode::TableExists))
-                | (Change::Drop { .. }, Some(ErrorCode::TableNotFound)) => true,
+            let done = match error.error_code() {
+                code if change.is_settled_by(code) => true,
                 _ if error.retryable => false,
                 _ => {
                     let detail = format!("{change:?}: {error}");
@@ -397,6 +396,10 @@ impl CoreClient {
                     self.core.create_table(now, CHANGE_WITHIN, &shape.definition(name))
                 }
                 Change::Drop { name } => self.core.drop_table(now, CHANGE_WITHIN, DATABASE, name),
+                Change::Index { table, columns } => {
+                    let change = Change::of_table(columns.as_ref());
+                    self.core.change_table(now, CHANGE_WITHIN, DATABASE, table, &change)
+                }
             };
             self.change = Some((id, change));
         }

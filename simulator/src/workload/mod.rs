@@ -17,7 +17,7 @@ pub use member_table::{
     BADGE, BY_BADGE, BY_SEAT, COUNTERS, FIRST_COUNTER, FIRST_GUEST, GUEST_BADGES, GUESTS, HOLDERS, MEMBERS,
     TOKENS, counter_badge, first_members, member, member_definition,
 };
-pub use register_table::{Content, DATABASE, KeyBound, RegisterTable, Shape};
+pub use register_table::{Content, DATABASE, KeyBound, PASSING_INDEX, RegisterTable, Shape};
 pub use registry::{WORKLOADS, Workload, workload};
 
 /// Tables of their own workloads: not those of the registers.

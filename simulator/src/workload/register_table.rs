@@ -5,10 +5,13 @@ use duet_protocol::ids::RowVersion;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::row::{RowError, RowView};
 use duet_protocol::scan_program::{Comparison, Filter};
-use duet_protocol::schema::{ColumnType, IndexKind, TableDefinition, TableIndex};
+use duet_protocol::schema::{ColumnType, IndexKind, IndexState, TableDefinition, TableIndex};
 use duet_protocol::update::{Assignment, encode_update, update_result_value};
 use duet_protocol::value::{Value, ValueRef};
 use std::borrow::Cow;
+
+/// Name of the index that comes and goes while traffic runs; no client scans it.
+pub const PASSING_INDEX: &str = "passing";
 
 /// Database of all tables of a run.
 pub const DATABASE: &str = "simulation";
@@ -132,8 +135,11 @@ impl RegisterTable {
             _ => Shape::Composite,
         };
         let layout = TableLayout::new(definition).expect("the cluster holds valid definitions");
-        let ordered =
-            definition.indexes.iter().zip(indexes).filter(|(index, _)| index.kind == IndexKind::Ordered);
+        let ordered = definition.indexes.iter().zip(indexes).filter(|(index, known)| {
+            index.kind == IndexKind::Ordered
+                && known.state == IndexState::Public
+                && index.name != PASSING_INDEX
+        });
         let indexes = ordered.map(|(index, known)| (known.id, index.columns.clone())).collect();
         RegisterTable { id, version, shape, layout, indexes }
     }

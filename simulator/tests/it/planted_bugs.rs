@@ -101,3 +101,8 @@ fn an_index_entry_that_is_left_behind_is_found() {
 fn a_range_that_goes_on_behind_the_wrong_key_is_found() {
     is_found(19);
 }
+
+#[test]
+fn an_index_that_misses_what_was_on_its_way_is_found() {
+    is_found(20);
+}

@@ -117,6 +117,15 @@ impl LockTable {
         &mut self.locks[number as usize]
     }
 
+    /// The images that rows of a table in a partition are to be, each with the row of the lock.
+    pub fn images(&self, partition: u16, table: usize) -> impl Iterator<Item = (RowHandle, RowHandle)> {
+        let here = move |lock: &&RowLock| lock.place.partition == partition && lock.place.table == table;
+        self.locks.iter().filter(here).filter_map(|lock| match lock.change {
+            Change::Put(image) => Some((lock.row, image)),
+            Change::None | Change::Delete => None,
+        })
+    }
+
     /// Forgets a lock that nobody holds or waits for.
     pub fn remove(&mut self, number: u32) {
         debug_assert!(self.locks[number as usize].waiting.is_empty(), "nobody waits for a lock that is gone");

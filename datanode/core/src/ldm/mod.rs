@@ -1,6 +1,7 @@
 //! The local data manager: owner of the rows of its fragments. It answers committed reads and scans, leads the
 //! one-pass writes of its primary fragments and applies those of its backup fragments.
 
+mod build;
 pub mod chain;
 pub mod fragment;
 pub mod journal;
@@ -24,7 +25,7 @@ use crate::coordinator::GROUP;
 use crate::interface::NodeCounters;
 use crate::map::{ClusterMap, Role};
 use crate::outbox::{Outbox, ReplyTo};
-use duet_memory::{Arena, ArenaOptions, MemoryBudget, Probe};
+use duet_memory::{Arena, ArenaOptions, MemoryBudget, OrderedIndex, Probe};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
@@ -114,6 +115,10 @@ pub struct LocalDataManager {
     prepared: PreparedTransactions,
     /// Dropped tables that are being freed.
     clearing: Vec<StoredTable>,
+    /// Nodes of ordered indexes that are gone.
+    clearing_indexes: Vec<OrderedIndex>,
+    /// Whether an index is being built, or was given up.
+    building: bool,
     /// Writes on their way, by table slot.
     pending_of_table: Vec<u32>,
     pending: u64,
@@ -150,6 +155,8 @@ impl LocalDataManager {
             participants: Participants::default(),
             prepared: PreparedTransactions::default(),
             clearing: Vec::new(),
+            clearing_indexes: Vec::new(),
+            building: false,
             pending_of_table: Vec::new(),
             pending: 0,
             accept_due: Vec::new(),
@@ -272,12 +279,16 @@ impl LocalDataManager {
 
     /// Whether there is background work: rows to free, or requests that wait, to be reported or refused.
     pub fn has_background_work(&self) -> bool {
-        !self.clearing.is_empty() || self.queue.len() > 0
+        !self.clearing.is_empty()
+            || !self.clearing_indexes.is_empty()
+            || self.is_building()
+            || self.queue.len() > 0
     }
 
     /// Background work in bounded slices: frees dropped tables, tells who waits for whom.
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.report_waits(context);
+        self.build_slice(context);
         if let Some(table) = self.clearing.last_mut()
             && table.clear_step(&mut self.arena, CLEAR_ROWS_PER_TURN)
         {
@@ -304,6 +315,7 @@ impl LocalDataManager {
         counters.row_locks = self.locks.len() as u64;
         counters.participants = self.participants.len() as u64;
         counters.prepared = self.prepared.len() as u64;
+        counters.failed_indexes = self.failed_indexes();
         let fragments = || self.fragments.iter().flatten();
         counters.outcomes = fragments().map(|fragment| fragment.outcomes.len() as u64).sum();
         counters.rows = fragments().flat_map(|fragment| &fragment.tables).map(|table| table.rows.len()).sum();

@@ -56,6 +56,19 @@ impl PreparedTransactions {
         self.transactions.len()
     }
 
+    /// The images that are prepared for rows of a table in a partition, each with the committed row or null.
+    pub(super) fn images(
+        &self,
+        partition: u16,
+        table: usize,
+    ) -> impl Iterator<Item = (RowHandle, RowHandle)> {
+        let here = move |key: &(TransactionId, u16)| key.1 == partition;
+        let open = self.transactions.iter().filter(move |(key, _)| here(key));
+        open.flat_map(|(_, found)| &found.rows)
+            .filter(move |row| row.table == table && !row.image.is_null())
+            .map(|row| (row.row, row.image))
+    }
+
     fn recycle(&mut self, mut rows: Vec<PreparedRow>) {
         if self.spare.len() < 64 {
             rows.clear();

@@ -12,6 +12,7 @@
 //! touches no ordered index, neither when it is entered nor, as long as the row keeps its size, when it is put, because the
 //! image is then copied to where the row is.
 
+use crate::ldm::build::Building;
 use crate::map::{LocalIndex, LocalTable};
 use duet_memory::{
     Arena, HashIndex, InsertError, OrderedIndex, OutOfMemory, Position, Priority, RowHandle, RowKeys,
@@ -19,6 +20,7 @@ use duet_memory::{
 use duet_protocol::hash::key_hash;
 use duet_protocol::key::IndexLayout;
 use duet_protocol::row::RowView;
+use duet_protocol::schema::IndexState;
 use std::cell::RefCell;
 use std::sync::Arc;
 
@@ -38,6 +40,8 @@ pub struct StoredIndex {
     pub id: u32,
     layout: Arc<IndexLayout>,
     tree: OrderedIndex,
+    /// While it is being built.
+    pub(super) building: Option<Building>,
     /// Buffers for keys that are being compared.
     spare: RefCell<Vec<Vec<u8>>>,
 }
@@ -81,7 +85,23 @@ impl RowKeys for IndexKeys<'_> {
 impl StoredIndex {
     fn new(index: &LocalIndex) -> StoredIndex {
         let spare = RefCell::default();
-        StoredIndex { id: index.id, layout: Arc::clone(&index.layout), tree: OrderedIndex::unique(), spare }
+        let (id, layout) = (index.id, Arc::clone(&index.layout));
+        StoredIndex { id, layout, tree: OrderedIndex::unique(), building: None, spare }
+    }
+
+    /// Its nodes, of an index that is gone.
+    pub(super) fn into_tree(self) -> OrderedIndex {
+        self.tree
+    }
+
+    /// There is no memory for it: it is empty from now on. Its nodes until now.
+    pub(super) fn give_up(&mut self) -> OrderedIndex {
+        self.building = Some(Building::GivenUp);
+        std::mem::replace(&mut self.tree, OrderedIndex::unique())
+    }
+
+    fn is_given_up(&self) -> bool {
+        self.building == Some(Building::GivenUp)
     }
 
     /// Number of entries.
@@ -116,7 +136,13 @@ impl StoredIndex {
     }
 
     /// Whether two images of a row have the same key.
-    fn is_same(&self, arena: &Arena, table: &LocalTable, left: RowHandle, right: RowHandle) -> bool {
+    pub(super) fn is_same(
+        &self,
+        arena: &Arena,
+        table: &LocalTable,
+        left: RowHandle,
+        right: RowHandle,
+    ) -> bool {
         if self.layout.is_primary() {
             return true;
         }
@@ -128,7 +154,15 @@ impl StoredIndex {
         is_same
     }
 
-    fn insert(&mut self, arena: &mut Arena, table: &LocalTable, row: RowHandle) -> Result<(), OutOfMemory> {
+    pub(super) fn insert(
+        &mut self,
+        arena: &mut Arena,
+        table: &LocalTable,
+        row: RowHandle,
+    ) -> Result<(), OutOfMemory> {
+        if self.is_given_up() {
+            return Ok(());
+        }
         let keys = IndexKeys { table, index: &self.layout, spare: &self.spare };
         let key = keys.key(arena, row);
         let inserted = self.tree.insert(arena, &keys, &key, row, Priority::Normal);
@@ -136,6 +170,8 @@ impl StoredIndex {
         match inserted {
             Ok(()) => Ok(()),
             Err(InsertError::OutOfMemory(error)) => Err(error),
+            // A row that was written since the building began is entered already.
+            Err(InsertError::Duplicate(other)) if other == row && self.building.is_some() => Ok(()),
             Err(InsertError::Duplicate(other)) => {
                 unreachable!("index {}: the key of {row:?} is that of {other:?}", self.id)
             }
@@ -150,7 +186,7 @@ impl StoredIndex {
         let key = keys.key(arena, row);
         let removed = self.tree.remove(arena, &keys, &key, row);
         keys.give_back(key);
-        assert!(removed, "index {}: {row:?} has an entry", self.id);
+        assert!(removed || self.building.is_some(), "index {}: {row:?} has an entry", self.id);
     }
 
     fn replace(&mut self, arena: &mut Arena, table: &LocalTable, old: RowHandle, new: RowHandle) {
@@ -158,7 +194,8 @@ impl StoredIndex {
         let key = keys.key(arena, new);
         let replaced = self.tree.replace(arena, &keys, &key, old, new, Priority::Normal);
         keys.give_back(key);
-        assert!(replaced.is_ok_and(|there| there), "index {}: {old:?} has an entry", self.id);
+        let there = replaced.is_ok_and(|there| there);
+        assert!(there || self.building.is_some(), "index {}: {old:?} has an entry", self.id);
     }
 }
 
@@ -172,7 +209,10 @@ impl StoredTable {
     pub fn ensure_indexes(&mut self, indexes: &[LocalIndex]) {
         for index in indexes {
             if !self.ordered.iter().any(|stored| stored.id == index.id) {
-                self.ordered.push(StoredIndex::new(index));
+                let mut new = StoredIndex::new(index);
+                let is_built = index.state != IndexState::WriteOnly && self.rows.is_empty();
+                new.building = (!is_built).then_some(Building::New);
+                self.ordered.push(new);
             }
         }
     }
@@ -372,7 +412,7 @@ impl StoredTable {
             cursor = self.rows.scan_step(arena, position, |row| rows.push(row));
         }
         let mut faults = Vec::new();
-        for index in &self.ordered {
+        for index in self.ordered.iter().filter(|index| index.building.is_none()) {
             let key = |row| index.with_key(arena, table, row, <[u8]>::to_vec);
             let mut expected: Vec<(Vec<u8>, RowHandle)> = rows.iter().map(|row| (key(*row), *row)).collect();
             expected.sort_unstable();

@@ -95,6 +95,9 @@ pub struct FakeDataNode {
     pub install_up_to: u64,
     /// What it registers with.
     pub data_parts: u32,
+    /// Whether it builds indexes.
+    pub builds: bool,
+    pub failed_indexes: u64,
     pub registered_at: Nanoseconds,
 }
 
@@ -553,7 +556,11 @@ impl Cluster {
     }
 
     pub fn request_column(&mut self, client: OutsiderId, request: u8, name: &str, column: Column) {
-        let record = TableChange::AddColumn(column).to_record().expect("encodes");
+        self.request_change(client, request, name, &TableChange::AddColumn(column));
+    }
+
+    pub fn request_change(&mut self, client: OutsiderId, request: u8, name: &str, change: &TableChange) {
+        let record = change.to_record().expect("encodes");
         let body = ChangeDictionary {
             kind: KIND_CHANGE_TABLE.into(),
             request: [request; 16],
@@ -619,6 +626,8 @@ impl FakeDataNode {
             alive: true,
             install_up_to: u64::MAX,
             data_parts: 1,
+            builds: true,
+            failed_indexes: 0,
             registered_at: 0,
         }
     }
@@ -678,7 +687,8 @@ impl FakeDataNode {
             node: self.node.into(),
             incarnation: self.incarnation.into(),
             state_version: self.state.version.into(),
-            drained_version: self.state.version.into(),
+            drained_version: if self.builds { self.state.version } else { 0 }.into(),
+            failed_indexes: self.failed_indexes.into(),
             view: self.state.view.number.into(),
             serving: u64::from(self.state.view.number > 0).into(),
             rows: 5.into(),

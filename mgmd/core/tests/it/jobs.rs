@@ -2,6 +2,7 @@
 
 use crate::harness::{Cluster, table};
 use duet_protocol::error::ErrorCode;
+use duet_protocol::record::TableChange;
 use duet_protocol::schema::{
     Column, ColumnType, IndexDefinition, IndexKind, IndexState, TableIndex, TableState,
 };
@@ -314,4 +315,57 @@ fn a_column_is_added_when_every_member_knows_of_it() {
     cluster.request_column(client, 7, "orders", Column::new("x", ColumnType::Int).default_value(1));
     cluster.wait_changed(client).expect("added");
     assert_eq!(table(&cluster, next).older_columns, [2, 3]);
+}
+
+fn by_price(kind: IndexKind) -> TableChange {
+    TableChange::CreateIndex(IndexDefinition { name: "by_price".into(), kind, columns: vec![1] })
+}
+
+#[test]
+fn an_index_is_public_when_every_member_has_built_it() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    cluster.wait_changed(client).expect("created");
+    cluster.data_nodes[1].builds = false;
+    cluster.request_change(client, 2, "orders", &by_price(IndexKind::Ordered));
+    cluster.run(1_000);
+    let index = |state| [TableIndex { id: 1, state, hidden_table: None }];
+    assert_eq!(cluster.state(0).tables[0].indexes, index(IndexState::WriteOnly));
+    cluster.request_change(client, 3, "orders", &TableChange::DropIndex("by_price".to_owned()));
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::SchemaChangeUnderway));
+    cluster.data_nodes[1].builds = true;
+    cluster.wait_changed(client).expect("built");
+    assert_eq!(cluster.state(0).tables[0].indexes, index(IndexState::Public));
+    assert_eq!(cluster.state(0).tables[0].version, 1, "indexes have no versions");
+
+    cluster.request_change(client, 4, "orders", &by_price(IndexKind::Ordered));
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::InvalidSchema), "the name is taken");
+    cluster.request_change(client, 5, "orders", &TableChange::DropIndex("BY_PRICE".to_owned()));
+    cluster.wait_changed(client).expect("dropped");
+    let table = &cluster.state(0).tables[0];
+    assert!(table.indexes.is_empty() && table.definition.indexes.is_empty());
+    cluster.request_change(client, 6, "orders", &TableChange::DropIndex("by_price".to_owned()));
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::IndexNotFound));
+}
+
+#[test]
+fn an_index_that_a_member_has_no_memory_for_is_given_up() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    cluster.wait_changed(client).expect("created");
+    cluster.data_nodes[1].builds = false;
+    cluster.data_nodes[1].failed_indexes = 1;
+    cluster.request_change(client, 2, "orders", &by_price(IndexKind::Ordered));
+    cluster.run(100);
+    cluster.data_nodes[1].failed_indexes = 0;
+    cluster.data_nodes[1].builds = true;
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::IndexGivenUp));
+    let table = &cluster.state(0).tables[0];
+    assert!(table.indexes.is_empty() && table.definition.indexes.is_empty());
+    cluster.request_change(client, 2, "orders", &by_price(IndexKind::Ordered));
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::IndexGivenUp), "the same answer again");
+    cluster.request_change(client, 3, "orders", &by_price(IndexKind::Ordered));
+    cluster.wait_changed(client).expect("built");
 }

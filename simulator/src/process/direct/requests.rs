@@ -11,7 +11,9 @@ use crate::workload::DATABASE;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::RowVersion;
 use duet_protocol::record::ClusterState;
-use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
+use duet_protocol::signal::change_dictionary::{
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+};
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::error_reply::ErrorReply;
@@ -133,6 +135,7 @@ impl DirectClient {
         let peer = management[job.asked as usize % management.len()];
         job.asked += 1;
         job.live = true;
+        let mut second = Vec::new();
         let (kind, section) = match &job.change {
             Change::Create { name, shape } => {
                 let definition = shape.definition(name);
@@ -140,11 +143,15 @@ impl DirectClient {
                 (KIND_CREATE_TABLE, record)
             }
             Change::Drop { name } => (KIND_DROP_TABLE, format!("{DATABASE}.{name}").into_bytes()),
+            Change::Index { table, columns } => {
+                second = Change::of_table(columns.as_ref()).to_record().expect("changes are small");
+                (KIND_CHANGE_TABLE, format!("{DATABASE}.{table}").into_bytes())
+            }
         };
         let body =
             ChangeDictionary { kind: kind.into(), request: job.request, ..ChangeDictionary::default() };
         let id = self.request(peer, About::Job);
-        self.push(peer, id, &body, Sections::one(&section));
+        self.push(peer, id, &body, Sections::two(&section, &second));
     }
 
     /// Looks at every operation that is due.
@@ -536,6 +543,9 @@ impl DirectClient {
                 self.fetch_at = now;
             }
             (_, Some(code)) if code.is_retryable() => self.failed(now, About::Job, Some(code)),
+            (_, code) if self.jobs.current().is_some_and(|job| is_settled(&job.change, code)) => {
+                self.jobs.finish();
+            }
             (number, _) => {
                 let job = self.jobs.finish();
                 let detail = format!("{job:?} was refused with error {number}");
@@ -727,4 +737,9 @@ impl DirectClient {
         }
         true
     }
+}
+
+/// Whether a refusal ends the change of an index. Changes of tables are asked for under one identity, and so never refused.
+fn is_settled(change: &Change, code: Option<ErrorCode>) -> bool {
+    matches!(change, Change::Index { .. }) && change.is_settled_by(code)
 }
