@@ -258,6 +258,8 @@ fn records() -> Vec<Seed> {
             stage: JobStage::Completing,
             table: 1,
             version: 4,
+            code: 0,
+            detail: String::new(),
         }],
         finished: vec![FinishedRequest {
             request: [5; 16],

@@ -234,7 +234,7 @@ impl Plan {
             plan.partitions = 0;
         }
         // With less memory the accounts themselves may not fit.
-        if random.chance(700_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 1 << 20) {
+        if random.chance(700_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 2 << 20) {
             plan.bankers = random.between(1, 3) as u32;
         }
         plan.accounts = *random.pick(&[2, 3, 6, 12]);
