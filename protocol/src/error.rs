@@ -50,6 +50,8 @@ error_codes! {
     VersionMismatch = 3, fatal;
     #[doc = "Another row has the same values in the columns of a unique index."]
     UniqueViolation = 4, fatal;
+    #[doc = "The row holds a newer value than the one that the update advances to."]
+    StoredIsNewer = 5, fatal;
 
     #[doc = "There is no table with this id or name."]
     TableNotFound = 10, fatal;

@@ -19,9 +19,11 @@
 //! | 164 | `NotNumeric` | an update adds to a column that holds no numbers |
 //! | 165 | `AddOverflow` | the sum does not fit the column |
 //! | 166 | `DuplicateAssignment` | an update assigns to a column twice |
+//! | 167 | `StoredIsNewer` | an update would advance a column to less than it holds |
 
 use std::sync::Arc;
 
+use crate::error::ErrorCode;
 use crate::schema::{ColumnType, MAX_KEY_BYTES, MAX_VALUE_BYTES};
 
 /// What is wrong with a value, key, row or update; the table in the module documentation lists the codes.
@@ -155,9 +157,24 @@ pub enum RowError {
         /// Name of the column.
         column: Arc<str>,
     },
+    /// An update would advance a column to less than it holds.
+    #[error("column '{column}' holds more than the value that it should advance to")]
+    StoredIsNewer {
+        /// Name of the column.
+        column: Arc<str>,
+    },
 }
 
 impl RowError {
+    /// The error of the cluster that an update ends with when it cannot be applied because of this.
+    #[must_use]
+    pub const fn refusal(&self) -> ErrorCode {
+        match self {
+            Self::StoredIsNewer { .. } => ErrorCode::StoredIsNewer,
+            _ => ErrorCode::InvalidUpdate,
+        }
+    }
+
     /// Stable number of the error, 150–199.
     #[must_use]
     pub const fn code(&self) -> u16 {
@@ -179,6 +196,7 @@ impl RowError {
             Self::NotNumeric { .. } => 164,
             Self::AddOverflow { .. } => 165,
             Self::DuplicateAssignment { .. } => 166,
+            Self::StoredIsNewer { .. } => 167,
         }
     }
 }

@@ -73,7 +73,8 @@ pub fn update_result_value(layout: &TableLayout, index: u16, result: &[u8]) -> R
 /// only so far that nothing is read outside it.
 ///
 /// # Errors
-/// When the program or the image is malformed, a sum does not fit its column, or the row grows too large.
+/// When the program or the image is malformed, a sum does not fit its column, a stored value is larger than the one that it should
+/// advance to, or the row grows too large.
 pub fn apply_update(
     layout: &TableLayout,
     current: &[u8],
@@ -114,7 +115,7 @@ fn append_updated(
                 changes_variable = true;
                 match step.action {
                     Action::SetNull => set_null(image, null_bit),
-                    Action::Set(_) | Action::Add(_) => clear_null(image, null_bit),
+                    Action::Set(_) | Action::Add(_) | Action::Advance(_) => clear_null(image, null_bit),
                 }
             }
             Place::Key { .. } => unreachable!("programs that assign to key columns are refused"),
@@ -147,6 +148,15 @@ fn assign_fixed(
             image[slot].fill(0);
             Ok(None)
         }
+        Action::Advance(bytes) => {
+            let codec = &step.column.codec;
+            if !is_null(image, null_bit) && is_larger(codec.form, &image[slot.clone()], bytes) {
+                return Err(RowError::StoredIsNewer { column: codec.name.clone() });
+            }
+            clear_null(image, null_bit);
+            image[slot].copy_from_slice(bytes);
+            Ok(None)
+        }
         Action::Add(_) if is_null(image, null_bit) => Ok(Some(UpdateResult::default())),
         Action::Add(addend) => {
             let codec = &step.column.codec;
@@ -159,6 +169,15 @@ fn assign_fixed(
             sum.overwrite(&mut image[slot]);
             Ok(Some(UpdateResult::of(sum)))
         }
+    }
+}
+
+/// Whether the stored whole number is larger than the new one.
+fn is_larger(form: Form, stored: &[u8], new: &[u8]) -> bool {
+    match (Cell::read(form, stored), Cell::read(form, new)) {
+        (Some(Cell::Signed(stored)), Some(Cell::Signed(new))) => stored > new,
+        (Some(Cell::Unsigned(stored)), Some(Cell::Unsigned(new))) => stored > new,
+        _ => false,
     }
 }
 
@@ -209,7 +228,7 @@ fn append_variable_parts(
         let bytes = match change {
             Some(step) => match step?.action {
                 Action::Set(bytes) => bytes,
-                Action::SetNull | Action::Add(_) => &[],
+                Action::SetNull | Action::Add(_) | Action::Advance(_) => &[],
             },
             None => layout
                 .variable_part(current, part)

@@ -14,6 +14,7 @@
 //! | 0 set | the value as it lies in a value image |
 //! | 1 set NULL | none |
 //! | 2 add | integer columns: an `i64`; FLOAT and DOUBLE: an `f64`; DECIMAL: as it lies in a value image |
+//! | 3 advance | integer, DATE, DATETIME and TIMESTAMP columns: the value as it lies in a value image |
 //!
 //! The empty program is legal and changes nothing. All assignments see the row as it was before.
 
@@ -37,4 +38,8 @@ pub enum Assignment<'v> {
     /// Adds to a number. What is added to an integer column must fit an `i64`; it may be negative
     /// for unsigned columns. NULL stays NULL.
     Add(ValueRef<'v>),
+    /// Gives the column this value unless the stored one is larger: then the update as a whole is refused, and the row stays
+    /// as it is. NULL counts as smallest. For columns of whole numbers, dates and times; it keeps an older event from
+    /// overwriting a newer one.
+    Advance(ValueRef<'v>),
 }

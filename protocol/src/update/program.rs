@@ -11,6 +11,7 @@ const HEADER_BYTES: usize = 8;
 const ACTION_SET: u8 = 0;
 const ACTION_SET_NULL: u8 = 1;
 const ACTION_ADD: u8 = 2;
+const ACTION_ADVANCE: u8 = 3;
 
 /// What is added to a column: exact for integers and decimals.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -27,6 +28,8 @@ pub(super) enum Action<'p> {
     Set(&'p [u8]),
     SetNull,
     Add(Addend),
+    /// The bytes of a legal cell of the column, set unless the stored one is larger.
+    Advance(&'p [u8]),
 }
 
 /// One assignment of a program.
@@ -101,6 +104,14 @@ fn append_assignment(
             append_addend(codec, value, program)?;
             ACTION_ADD
         }
+        Assignment::Advance(_) if !can_advance(codec) => return Err(not_numeric(codec)),
+        Assignment::Advance(value) => match codec.cell_of(value)? {
+            Some(cell) => {
+                cell.append(codec.form, program);
+                ACTION_ADVANCE
+            }
+            None => return Err(codec.wrong_type(value)),
+        },
     };
     let payload_bytes = (program.len() - start - HEADER_BYTES) as u32;
     program[start + 2] = action;
@@ -219,6 +230,11 @@ fn read_action<'p>(codec: &ColumnCodec, action: u8, payload: &'p [u8]) -> Result
                 }
             }
         }
+        ACTION_ADVANCE if !can_advance(codec) => Err(not_numeric(codec)),
+        ACTION_ADVANCE => {
+            codec.check_cell(Cell::read(codec.form, payload).ok_or(WRONG_LENGTH)?)?;
+            Ok(Action::Advance(payload))
+        }
         _ => Err(RowError::MalformedUpdate { reason: "an action is unknown" }),
     }
 }
@@ -230,6 +246,11 @@ fn value_column(layout: &TableLayout, index: u16) -> Result<&ColumnLayout, RowEr
         Place::Key { .. } => Err(RowError::KeyColumnUpdate { column: column.codec.name.clone() }),
         Place::Fixed { .. } | Place::Variable { .. } => Ok(column),
     }
+}
+
+/// Whole numbers, dates and times have an order that everybody agrees on.
+fn can_advance(codec: &ColumnCodec) -> bool {
+    matches!(codec.form, Form::Signed { .. } | Form::Unsigned { .. })
 }
 
 fn not_numeric(codec: &ColumnCodec) -> RowError {

@@ -280,7 +280,7 @@ fn malformed_programs_are_refused() {
     assert_eq!(code(&[add, add].concat()), 162, "twice");
     assert_eq!(code(&set_name[..8]), 162, "truncated payload");
     assert_eq!(code(&set_name[..5]), 162, "truncated header");
-    assert_eq!(code(&[2, 0, 3, 0, 0, 0, 0, 0]), 162, "unknown action");
+    assert_eq!(code(&[2, 0, 4, 0, 0, 0, 0, 0]), 162, "unknown action");
     assert_eq!(code(&[2, 0, 0, 1, 1, 0, 0, 0, b'a']), 162, "reserved byte");
     assert_eq!(code(&[2, 0, 1, 0, 1, 0, 0, 0, b'a']), 162, "NULL with payload");
     assert_eq!(code(&[2, 0, 0, 0, 1, 0, 0, 0, 0xff]), 156, "not UTF-8");
@@ -307,4 +307,50 @@ fn a_row_cannot_grow_beyond_the_limit() {
     let mut out = Vec::new();
     assert_eq!(apply_update(&layout, &image, &program, &mut out).unwrap_err().code(), 158);
     assert!(out.is_empty());
+}
+
+#[test]
+fn advancing_never_goes_back() {
+    let definition = TableDefinition::builder("main", "t")
+        .required("id", ColumnType::Int)
+        .nullable("at", ColumnType::Timestamp)
+        .nullable("name", ColumnType::Varchar { characters: 8 })
+        .nullable("share", ColumnType::Double)
+        .nullable("number", ColumnType::BigIntUnsigned)
+        .primary_key(["id"])
+        .build()
+        .expect("valid");
+    let layout = TableLayout::new(&definition).expect("valid");
+    let (mut key, mut image) = (Vec::new(), Vec::new());
+    let row = [Value::Int(1), Value::Null, "old".into(), Value::Null, Value::UInt(u64::MAX)];
+    layout.encode_row(&row, &mut key, &mut image).expect("fits");
+    let apply = |image: &[u8], at: i64, name: &'static str| {
+        let mut program = Vec::new();
+        let changes = [(1, Assignment::Advance(ValueRef::Timestamp(at))), (2, Assignment::Set(name.into()))];
+        encode_update(&layout, &changes, &mut program).expect("fits");
+        validate_update(&layout, &program).expect("valid");
+        let mut out = vec![7];
+        apply_update(&layout, image, &program, &mut out).map(|_| out.split_off(1)).map_err(|error| {
+            assert_eq!(out, [7], "a refused update leaves nothing behind");
+            (error.code(), error.refusal())
+        })
+    };
+    let name = |image: &[u8]| RowView::new(&layout, &key, image).column(2).expect("there").to_value();
+    let first = apply(&image, -5, "first").expect("NULL is least");
+    let same = apply(&first, -5, "same").expect("an equal time may write again");
+    assert_eq!(name(&same), "same".into());
+    let refused = apply(&same, -6, "older").expect_err("older");
+    assert_eq!(refused, (167, crate::error::ErrorCode::StoredIsNewer));
+    assert_eq!(name(&apply(&same, 3, "newer").expect("newer")), "newer".into());
+
+    let encode = |index, value: ValueRef<'static>| {
+        let mut program = Vec::new();
+        encode_update(&layout, &[(index, Assignment::Advance(value))], &mut program).map(|()| program)
+    };
+    let program = encode(4, ValueRef::UInt(7)).expect("fits");
+    let error = apply_update(&layout, &image, &program, &mut Vec::new()).expect_err("unsigned are unsigned");
+    assert_eq!(error.code(), 167);
+    assert_eq!(encode(2, "x".into()).expect_err("text has no such order").code(), 164);
+    assert_eq!(encode(3, ValueRef::Double(1.0)).expect_err("nor have floats").code(), 164);
+    assert_eq!(encode(1, ValueRef::Null).expect_err("NULL is no time").code(), 152);
 }

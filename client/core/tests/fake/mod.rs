@@ -467,7 +467,7 @@ impl FakeCluster {
                         result_bytes = sum.as_bytes().len() as u8;
                         result[..sum.as_bytes().len()].copy_from_slice(sum.as_bytes());
                     }
-                    Err(_) => return error(out, id, ErrorCode::InvalidUpdate, node),
+                    Err(refused) => return error(out, id, refused.refusal(), node),
                 }
                 self.rows.insert(place, (version, image));
             }

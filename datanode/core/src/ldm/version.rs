@@ -69,7 +69,7 @@ impl RowChange<'_> {
                     table.image_for(stored.image, stored.table_version, table_version, scratch);
                 image.clear();
                 let result = apply_update(layouts.of_row(table_version), current, program, image)
-                    .map_err(|error| refusal(ErrorCode::InvalidUpdate, &error))?;
+                    .map_err(|error| refusal(error.refusal(), &error))?;
                 Ok(Made { built: true, table_version, result })
             }
         }

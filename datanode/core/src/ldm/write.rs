@@ -89,7 +89,14 @@ impl LocalDataManager {
         if matches!(started, Ok(Started::NeedsTwoPhases)) {
             self.hand_to_coordinator(context, job);
         } else if let Err((code, detail)) = started {
-            if matches!(code, ErrorCode::RowNotFound | ErrorCode::DuplicateKey | ErrorCode::VersionMismatch) {
+            let of_row = matches!(
+                code,
+                ErrorCode::RowNotFound
+                    | ErrorCode::DuplicateKey
+                    | ErrorCode::VersionMismatch
+                    | ErrorCode::StoredIsNewer
+            );
+            if of_row {
                 context.counters.writes_refused += 1;
                 let answer = WriteReply { code: (code as u16).into(), ..WriteReply::default() };
                 context.out.reply(job.reply, &answer, Sections::none());
