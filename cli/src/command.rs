@@ -1,6 +1,6 @@
 //! Command line, logs and exit codes.
 
-use crate::{admin, demo, import, output};
+use crate::{admin, demo, features, import, output};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -48,6 +48,8 @@ enum Command {
     Mgmd(Box<duet_mgmd::Arguments>),
     /// Run a data node: serves partitions from memory
     Datanode(Box<duet_datanode::Arguments>),
+    /// Serve feature vectors over HTTP, and load feature groups
+    Features(Box<features::Arguments>),
     /// Measure speed, beside other stores on the same machine
     #[command(subcommand)]
     Bench(duet_bench::BenchCommand),
@@ -60,6 +62,7 @@ impl Command {
     fn default_filter(&self) -> &'static str {
         match self {
             Command::Mgmd(_) | Command::Datanode(_) => "info",
+            Command::Features(arguments) => arguments.default_filter(),
             Command::Demo(_)
             | Command::Import(_)
             | Command::Admin(_)
@@ -83,6 +86,10 @@ pub fn main() -> ExitCode {
         Command::Admin(command) => admin::run(&command).map(done),
         Command::Mgmd(arguments) => duet_mgmd::run(*arguments).map(done),
         Command::Datanode(arguments) => duet_datanode::run(&arguments).map(done),
+        Command::Features(arguments) => features::run(&arguments).map(|complete| match complete {
+            true => ExitCode::SUCCESS,
+            false => ExitCode::from(ROWS_LEFT_OUT),
+        }),
         Command::Bench(command) => duet_bench::run(&command, &output::say).map(done),
         Command::Sim(arguments) => duet_simulator::run(&arguments).map(|clean| match clean {
             true => ExitCode::SUCCESS,

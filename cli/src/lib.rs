@@ -4,6 +4,7 @@ pub mod admin;
 mod command;
 pub mod connection;
 pub mod demo;
+pub mod features;
 pub mod import;
 mod output;
 mod progress;

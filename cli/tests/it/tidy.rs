@@ -15,6 +15,7 @@ const CRATES: &[&str] = &[
     "client/core",
     "client/derive",
     "client",
+    "featurestore",
     "simulator",
     "sysbench-harness",
     "cli",

@@ -1,0 +1,154 @@
+//! Times as text, and the clock.
+
+use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days, days_from_civil};
+use std::io::Write;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+/// Whole numbers above this are milliseconds, others seconds: an event time of type `bigint` does not say which.
+const LARGEST_SECONDS: i64 = 99_999_999_999;
+
+/// Microseconds since 1970-01-01 UTC.
+pub fn now_microseconds() -> i64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
+}
+
+/// An event time of type `bigint`, seconds or milliseconds, in microseconds.
+pub fn of_number(number: i64) -> i64 {
+    let factor = if number.unsigned_abs() <= LARGEST_SECONDS.unsigned_abs() { 1_000_000 } else { 1_000 };
+    number.saturating_mul(factor)
+}
+
+/// Days since 1970-01-01 of `YYYY-MM-DD`.
+pub fn parse_date(text: &str) -> Option<i32> {
+    let bytes = text.as_bytes();
+    if bytes.len() != 10 || bytes[4] != b'-' || bytes[7] != b'-' {
+        return None;
+    }
+    let year = digits(&bytes[..4])?;
+    if year == 0 {
+        return None;
+    }
+    days_from_civil(year as i32, digits(&bytes[5..7])?, digits(&bytes[8..])?)
+}
+
+/// Microseconds of `YYYY-MM-DD`, `YYYY-MM-DD HH:MM[:SS[.ffffff]]`, with `T` or a space, and an offset from UTC or none.
+pub fn parse_timestamp(text: &str) -> Option<i64> {
+    let date = i64::from(parse_date(text.get(..10)?)?) * MICROSECONDS_PER_DAY;
+    let rest = &text[10..];
+    if rest.is_empty() {
+        return Some(date);
+    }
+    let rest = rest.strip_prefix(['T', 't', ' '])?;
+    let (clock, offset) = match rest.find(['Z', 'z', '+', '-']) {
+        Some(at) => (&rest[..at], parse_offset(&rest[at..])?),
+        None => (rest, 0),
+    };
+    let (clock, fraction) = match clock.split_once('.') {
+        Some((clock, fraction)) => (clock, parse_fraction(fraction)?),
+        None => (clock, 0),
+    };
+    let clock = clock.as_bytes();
+    let seconds = match clock.len() {
+        5 => 0,
+        8 if clock[5] == b':' => digits(&clock[6..])?,
+        _ => return None,
+    };
+    let (hours, minutes) = (digits(&clock[..2])?, digits(&clock[3..5])?);
+    if clock[2] != b':' || hours > 23 || minutes > 59 || seconds > 59 {
+        return None;
+    }
+    let seconds = i64::from(hours * 3_600 + minutes * 60 + seconds);
+    Some(date + seconds * 1_000_000 + fraction - offset)
+}
+
+/// Microseconds east of UTC of `Z` or `+HH[:]MM`.
+fn parse_offset(text: &str) -> Option<i64> {
+    if text.eq_ignore_ascii_case("z") {
+        return Some(0);
+    }
+    let (sign, rest) = match text.as_bytes().split_first()? {
+        (b'+', rest) => (1, rest),
+        (b'-', rest) => (-1, rest),
+        _ => return None,
+    };
+    let minutes = match rest.len() {
+        2 => 0,
+        4 => digits(&rest[2..])?,
+        5 if rest[2] == b':' => digits(&rest[3..])?,
+        _ => return None,
+    };
+    let hours = digits(&rest[..2])?;
+    (hours <= 15 && minutes <= 59).then(|| sign * i64::from(hours * 3_600 + minutes * 60) * 1_000_000)
+}
+
+/// Microseconds of up to nine digits behind the point; what is finer is cut off.
+fn parse_fraction(text: &str) -> Option<i64> {
+    if text.is_empty() || text.len() > 9 {
+        return None;
+    }
+    let value = digits(text.as_bytes())?;
+    let scale = 10_i64.pow(text.len().abs_diff(6) as u32);
+    Some(if text.len() <= 6 { i64::from(value) * scale } else { i64::from(value) / scale })
+}
+
+fn digits(bytes: &[u8]) -> Option<u32> {
+    bytes
+        .iter()
+        .try_fold(0_u32, |number, byte| byte.is_ascii_digit().then(|| number * 10 + u32::from(byte - b'0')))
+}
+
+/// Appends `YYYY-MM-DD`.
+pub fn write_date(out: &mut Vec<u8>, days: i64) {
+    let (year, month, day) = civil_from_days(days);
+    // Writing to memory cannot fail.
+    let _ = write!(out, "{year:04}-{month:02}-{day:02}");
+}
+
+/// Appends `YYYY-MM-DD HH:MM:SS`, with three or six digits behind the point when they are not zero; `separator` is between
+/// date and time.
+pub fn write_timestamp(out: &mut Vec<u8>, microseconds: i64, separator: char) {
+    write_date(out, microseconds.div_euclid(MICROSECONDS_PER_DAY));
+    let clock = microseconds.rem_euclid(MICROSECONDS_PER_DAY);
+    let seconds = clock / 1_000_000;
+    let _ = write!(out, "{separator}{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
+    let _ = match clock % 1_000_000 {
+        0 => Ok(()),
+        fraction if fraction % 1_000 == 0 => write!(out, ".{:03}", fraction / 1_000),
+        fraction => write!(out, ".{fraction:06}"),
+    };
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times_are_read_and_written() {
+        let text = |microseconds, separator| {
+            let mut out = Vec::new();
+            write_timestamp(&mut out, microseconds, separator);
+            String::from_utf8(out).expect("text")
+        };
+        for (given, read) in [
+            ("2024-01-02", "2024-01-02 00:00:00"),
+            ("2024-01-02 03:04:05", "2024-01-02 03:04:05"),
+            ("2024-01-02T03:04:05.25Z", "2024-01-02 03:04:05.250"),
+            ("2024-01-02T03:04:05.123456789+01:30", "2024-01-02 01:34:05.123456"),
+            ("1969-12-31 23:59-0100", "1970-01-01 00:59:00"),
+        ] {
+            assert_eq!(parse_timestamp(given).map(|time| text(time, ' ')).as_deref(), Some(read), "{given}");
+        }
+        assert_eq!(text(0, 'T'), "1970-01-01T00:00:00");
+        for wrong in
+            ["", "2024-02-30", "2024-1-2", "0000-01-01", "2024-01-02 25:00:00", "2024-01-02 03:04:05.", "x"]
+        {
+            assert_eq!(parse_timestamp(wrong), None, "{wrong}");
+        }
+        assert_eq!(
+            (of_number(1_700_000_000), of_number(1_700_000_000_000)),
+            (1_700_000_000_000_000, 1_700_000_000_000_000)
+        );
+        let _ = of_number(i64::MIN);
+    }
+}
