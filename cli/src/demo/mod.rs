@@ -1,6 +1,7 @@
 //! `duet demo`: a cluster of processes on this machine that serves real rows.
 
 pub mod data;
+mod features;
 mod lookups;
 mod verify;
 
@@ -165,10 +166,12 @@ async fn serve(arguments: &Arguments, cluster: &mut LocalCluster) -> Result<()> 
     say(format_args!("{}", summary(&served, &looked_up)))?;
     ensure!(wrong == 0, "{} rows are not as they should be", count_text(wrong));
     say(format_args!("every row was read back by its key and is equal to its source in every column"))?;
+    let features = features::build(&client, arguments.check).await.context("the demo's feature store")?;
+    tell_features(&features)?;
     if arguments.check {
         return Ok(());
     }
-    say(format_args!("{}", farewell(cluster, &management)))?;
+    say(format_args!("{}", farewell(cluster, &management, &features)))?;
     watch(cluster).await;
     Ok(())
 }
@@ -277,8 +280,23 @@ fn summary(served: &[Served], looked_up: &[Lookups]) -> String {
     format!("\n{tables}\n{lookups}")
 }
 
-fn farewell(cluster: &LocalCluster, management: &str) -> String {
+fn tell_features(served: &features::Served) -> Result<()> {
+    let groups = served.groups.iter().map(|(name, rows)| format!("{name} ({})", count_text(*rows)));
+    let groups: Vec<String> = groups.collect();
+    say(format_args!("feature groups {}; feature view {}", groups.join(", "), features::view_name()))?;
+    if served.equal > 0 {
+        say(format_args!(
+            "the feature vectors of {} flights are equal to their sources; {} flights have no tail number",
+            count_text(served.equal),
+            count_text(served.without_key)
+        ))?;
+    }
+    Ok(())
+}
+
+fn farewell(cluster: &LocalCluster, management: &str, features: &features::Served) -> String {
     let program = program();
+    let curl = features::curl(features);
     let mut endpoints = text_table(&["process", "clients and tools", "metrics"]);
     for node in cluster.management().iter().chain(cluster.data_nodes()) {
         let metrics = node.metrics().map_or("-".to_owned(), |address| format!("http://{address}/metrics"));
@@ -290,7 +308,8 @@ fn farewell(cluster: &LocalCluster, management: &str) -> String {
          Try in another terminal:\n\
          \x20 {program} admin status --connect {management}\n\
          \x20 {program} admin tables --connect {management}\n\
-         \x20 {program} import FILE.csv --table mine --key id --connect {management}\n\n\
+         \x20 {program} import FILE.csv --table mine --key id --connect {management}\n\
+         \x20 {curl}\n\n\
          Or in Rust:\n\
          \x20 let client = duet_client::Client::connect(\"{management}\").await?;\n\
          \x20 let planes = client.table(\"{DEMO_DATABASE}.planes\").await?;\n\

@@ -29,7 +29,7 @@ pub struct Verified {
 }
 
 /// Whether a column holds the expected value. Integers are equal by number, whether signed or not.
-fn same(expected: &Value, found: &ValueRef<'_>) -> bool {
+pub fn same(expected: &Value, found: &ValueRef<'_>) -> bool {
     match (expected, found) {
         (Value::Int(expected), ValueRef::UInt(found)) => u64::try_from(*expected) == Ok(*found),
         (Value::UInt(expected), ValueRef::Int(found)) => i64::try_from(*expected) == Ok(*found),

@@ -2,12 +2,13 @@
 
 use super::{TIMEOUT, open};
 use crate::connection::{Connection, block_on};
+use crate::import::cell::Cell;
 use crate::import::definition::{TableName, profile};
 use crate::import::source::{Batch, Source};
 use crate::output::say;
 use crate::progress::{count_text, rows_bar};
 use anyhow::{Context, Result, ensure};
-use duet_client::Value;
+use duet_client::{ColumnType, Value};
 use duet_featurestore::{
     Feature, FeatureStore, FeatureType, GroupDefinition, GroupWriter, Reason, RowOutcome, Versioned,
 };
@@ -38,8 +39,8 @@ pub struct Arguments {
     #[arg(long, value_name = "STORE.NAME")]
     group: TableName,
     /// Version of the group
-    #[arg(long, default_value_t = 1)]
-    version: i32,
+    #[arg(long, value_name = "VERSION", default_value_t = 1)]
+    group_version: i32,
     /// Columns of the primary key, separated by commas; for a group that does not exist yet
     #[arg(long, value_name = "COLUMNS", value_delimiter = ',')]
     key: Vec<String>,
@@ -140,7 +141,7 @@ pub fn run(arguments: &Arguments) -> Result<bool> {
 
 /// The group, created from what the first file holds when there is none.
 async fn open_group(store: &FeatureStore, arguments: &Arguments, sources: &[Source]) -> Result<GroupWriter> {
-    let name = Versioned::new(&arguments.group.database, &arguments.group.table, arguments.version);
+    let name = Versioned::new(&arguments.group.database, &arguments.group.table, arguments.group_version);
     match store.writer(&name).await {
         Err(error) if matches!(error.reason, Reason::GroupMissing | Reason::StoreMissing) => {}
         opened => return Ok(opened?),
@@ -166,6 +167,18 @@ async fn open_group(store: &FeatureStore, arguments: &Arguments, sources: &[Sour
     store.create_group(&definition).await?;
     say(format_args!("created feature group {name}"))?;
     Ok(store.writer(&name).await?)
+}
+
+/// The value of a cell. Event times are instants: a time without zone is taken as UTC.
+fn value_of(cell: &Cell<'_>, column: ColumnType) -> Result<Value, std::borrow::Cow<'static, str>> {
+    match cell.to_value(column) {
+        Ok(Value::DateTime(time)) if column == ColumnType::Timestamp => Ok(Value::Timestamp(time)),
+        Err(reason) if column == ColumnType::Timestamp => match cell.to_value(ColumnType::DateTime) {
+            Ok(Value::DateTime(time)) => Ok(Value::Timestamp(time)),
+            Ok(_) | Err(_) => Err(reason),
+        },
+        value => value,
+    }
 }
 
 /// One file on its way.
@@ -288,7 +301,7 @@ impl<'i> Ingestion<'i> {
                 None => {
                     let value = |(index, column): (usize, &u16)| {
                         let column = &definition.columns[usize::from(*column)];
-                        let value = batch.cell(index, row).to_value(column.column_type);
+                        let value = value_of(&batch.cell(index, row), column.column_type);
                         value.map_err(|reason| format!("column '{}': {reason}", column.name))
                     };
                     self.columns.iter().enumerate().map(value).collect::<Result<Vec<Value>, String>>()

@@ -5,7 +5,8 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Crates of ours that do input or output, own threads or read clocks.
-const TALKING: &[&str] = &["duet", "duet-bench", "duet-client", "duet-datanode", "duet-mgmd", "duet-runtime"];
+const TALKING: &[&str] =
+    &["duet", "duet-bench", "duet-client", "duet-datanode", "duet-featurestore", "duet-mgmd", "duet-runtime"];
 /// Crates of others that do.
 const FOREIGN_TALKING: &[&str] =
     &["async-io", "core_affinity", "io-uring", "mio", "nix", "polling", "rustix", "smol", "socket2", "tokio"];

@@ -4,6 +4,8 @@ mod bad_input;
 mod client;
 mod cluster;
 mod crowd;
+mod features;
+mod http;
 mod life;
 mod scans;
 mod schema;

@@ -32,6 +32,8 @@ use tokio::sync::Semaphore;
 
 /// Longest time that the body of a request may take to arrive; streams may take longer as long as something comes.
 const BODY_PATIENCE: Duration = Duration::from_secs(30);
+/// Time that requests under way have once the server is told to end.
+const LAST_REQUESTS: Duration = Duration::from_secs(10);
 /// Tells how many rows of a batch failed.
 const FAILURES: HeaderName = HeaderName::from_static("x-duet-failures");
 
@@ -108,10 +110,24 @@ pub async fn serve(
         };
         servers.spawn(async move { axum::serve(listener, router).with_graceful_shutdown(ended).await });
     }
-    while let Some(server) = servers.join_next().await {
-        server.map_err(std::io::Error::other)??;
+    let mut told = receiver;
+    loop {
+        tokio::select! {
+            server = servers.join_next() => match server {
+                Some(server) => server.map_err(std::io::Error::other)??,
+                None => return Ok(()),
+            },
+            // A stream may go on for as long as its sender wishes.
+            () = late(&mut told) => return Ok(()),
+        }
     }
-    Ok(())
+}
+
+/// Completes a while after the server was told to end.
+async fn late(told: &mut tokio::sync::watch::Receiver<bool>) {
+    // The sender goes only after it has told.
+    let _ = told.wait_for(|ended| *ended).await;
+    tokio::time::sleep(LAST_REQUESTS).await;
 }
 
 async fn dispatch(State(app): State<Arc<App>>, request: Request) -> Response {

@@ -1,0 +1,158 @@
+//! The library: snapshots, times to live, deletes, definitions.
+
+use crate::cluster::Cluster;
+use duet_client::{Client, Value};
+use duet_featurestore::{
+    Feature, FeatureStore, FeatureValue, GroupDefinition, GroupStatus, ReadOptions, Reason, RowOutcome,
+    Versioned, ViewDefinition, ViewFeature, ViewSource, time,
+};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+fn definition(name: &str, ttl_seconds: Option<u64>) -> GroupDefinition {
+    let feature = |name, kind| Feature::new(name, kind).expect("a type");
+    GroupDefinition {
+        store: "shop".to_owned(),
+        name: name.to_owned(),
+        version: 1,
+        primary_key: vec!["id".to_owned()],
+        event_time: Some("at".to_owned()),
+        ttl_seconds,
+        features: vec![feature("id", "bigint"), feature("at", "timestamp"), feature("x", "bigint")],
+    }
+}
+
+fn view(groups: &[&str]) -> ViewDefinition {
+    let sources =
+        groups.iter().map(|group| ViewSource::new(group, 1).prefixed(&format!("{group}_")).keyed("id", "id"));
+    ViewDefinition {
+        store: "shop".to_owned(),
+        name: "both".to_owned(),
+        version: 1,
+        sources: sources.collect(),
+        features: (0..groups.len()).map(|source| ViewFeature::new(source, "x")).collect(),
+    }
+}
+
+fn runtime() -> tokio::runtime::Runtime {
+    tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build().expect("a runtime")
+}
+
+#[test]
+fn definitions_are_kept_and_changes_need_versions() {
+    let cluster = Cluster::start(1);
+    runtime().block_on(async {
+        let client = || Client::connect(&cluster.nodes[0].listen);
+        let store = FeatureStore::open(client().await.expect("connected")).await.expect("open");
+        let one = definition("one", None);
+        // Several may create the same; there is one.
+        let other = FeatureStore::open(client().await.expect("connected")).await.expect("open");
+        let (first, second) = tokio::join!(store.create_group(&one), other.create_group(&one));
+        assert_eq!(first.expect("created").id, second.expect("the same").id);
+        let changed = GroupDefinition { ttl_seconds: Some(5), ..one.clone() };
+        assert_eq!(store.create_group(&changed).await.expect_err("refused").reason, Reason::Exists);
+        let name = one.versioned();
+        let more = |name, kind| [Feature::new(name, kind).expect("a type")];
+        store.add_features(&name, &more("x", "bigint")).await.expect("it is there");
+        for (feature, kind) in [("x", "double"), ("y", "double")] {
+            let error = store.add_features(&name, &more(feature, kind)).await.expect_err("refused");
+            assert_eq!(error.reason, Reason::SchemaChange, "{error}");
+        }
+        let both = view(&["one"]);
+        store.create_view(&both).await.expect("created");
+        other.create_view(&both).await.expect("the same");
+        let missing = ViewDefinition { name: "third".to_owned(), ..view(&["one", "two"]) };
+        assert_eq!(store.create_view(&missing).await.expect_err("refused").reason, Reason::GroupMissing);
+        assert_eq!(store.drop_group(&name).await.expect_err("refused").reason, Reason::InUse);
+        other.drop_view(&both.versioned()).await.expect("dropped");
+        store.drop_group(&name).await.expect("dropped");
+        assert_eq!(store.group(&name).await.expect_err("gone").reason, Reason::StoreMissing);
+        assert!(store.groups(None).await.expect("read").is_empty());
+        assert!(store.create_group(&one).await.expect("again").id > 1, "identities are not used again");
+    });
+}
+
+#[test]
+fn rows_grow_old_and_can_be_deleted() {
+    let cluster = Cluster::start(1);
+    runtime().block_on(async {
+        let client = Client::connect(&cluster.nodes[0].listen).await.expect("connected");
+        let store = FeatureStore::open(client).await.expect("open");
+        store.create_group(&definition("short", Some(3_600))).await.expect("created");
+        store.create_group(&definition("long", None)).await.expect("created");
+        store.create_view(&view(&["short", "long"])).await.expect("created");
+        let now = time::now_microseconds();
+        for group in ["short", "long"] {
+            let writer = store.writer(&Versioned::new("shop", group, 1)).await.expect("there");
+            let columns = writer.columns(["id", "at", "x"]).expect("columns");
+            let row = |id: i64, at: i64| vec![id.into(), Value::Timestamp(at), id.into()];
+            let rows = [row(1, now), row(2, now - 3_601_000_000), row(3, now)];
+            assert_eq!(writer.upsert(&columns, &rows).await.expect("written").written(), 3);
+            let gone = writer.delete(&[vec![3.into()], vec![4.into()]]).await.expect("deleted");
+            assert_eq!(gone.outcomes, [RowOutcome::Written, RowOutcome::NotFound]);
+        }
+        let view = store.prepare(&Versioned::new("shop", "both", 1)).await.expect("there");
+        let keys: Vec<Vec<Value>> =
+            (1..=3_i64).map(|id| vec![id.into()]).chain([vec![Value::Null]]).collect();
+        let keys = || keys.iter().map(Vec::as_slice);
+        let vectors = view.get_many(keys(), &ReadOptions::default()).await.expect("read");
+        let first = vectors.vector(0).expect("a vector");
+        assert_eq!((first.is_complete(), first.values()), (true, vec![1.into(), 1.into()]));
+        assert_eq!(first.event_time(0), Some(now));
+        let second = vectors.vector(1).expect("a vector");
+        assert_eq!(second.status(0), &GroupStatus::OutsideMaxAge);
+        assert_eq!(second.value(0), FeatureValue::OutsideMaxAge);
+        assert_eq!(second.values(), [Value::Null, 2.into()]);
+        assert_eq!(vectors.vector(2).expect("a vector").value(1), FeatureValue::NotFound);
+        assert!(vectors.vector(3).is_none() && vectors.error(3).is_some_and(|error| error.code() == 12));
+        let options = ReadOptions { ignore_ttl: true, consistent: true };
+        let vectors = view.get_many(keys(), &options).await.expect("read");
+        assert_eq!(vectors.vector(1).expect("a vector").values(), [2.into(), 2.into()]);
+    });
+}
+
+/// Transactions write the same number to both groups; a vector with two numbers was read in the middle of one.
+#[test]
+fn consistent_vectors_show_no_half_of_a_transaction() {
+    let cluster = Cluster::start(1);
+    runtime().block_on(async {
+        let client = Client::connect(&cluster.nodes[0].listen).await.expect("connected");
+        let store = FeatureStore::open(client.clone()).await.expect("open");
+        let mut tables = Vec::new();
+        for group in ["one", "two"] {
+            tables.push(store.create_group(&definition(group, None)).await.expect("created").table);
+        }
+        store.create_view(&view(&["one", "two"])).await.expect("created");
+        let view = store.prepare(&Versioned::new("shop", "both", 1)).await.expect("there");
+        let ended = Arc::new(AtomicBool::new(false));
+        let writer = {
+            let ended = Arc::clone(&ended);
+            tokio::spawn(async move {
+                let tables = &tables;
+                let mut number = 0_i64;
+                while !ended.load(Ordering::Relaxed) {
+                    number += 1;
+                    let written = client.transaction(|transaction| async move {
+                        for table in tables {
+                            let row = [1_i64.into(), Value::Timestamp(number), number.into()];
+                            transaction.upsert(table, row).await?;
+                        }
+                        Ok(())
+                    });
+                    written.await.expect("written");
+                }
+                number
+            })
+        };
+        let options = ReadOptions { consistent: true, ..ReadOptions::default() };
+        let mut last = Value::Null;
+        for _ in 0..300 {
+            let vectors = view.get(&[1_i64.into()], &options).await.expect("read");
+            let values = vectors.vector(0).expect("a vector").values();
+            assert_eq!(values[0], values[1]);
+            last = values[0].clone();
+        }
+        ended.store(true, Ordering::Relaxed);
+        assert!(writer.await.expect("no panic") > 1 && last != Value::Null);
+    });
+}
