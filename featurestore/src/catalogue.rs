@@ -2,7 +2,9 @@
 
 use crate::view::PreparedView;
 use crate::{Feature, FeatureError, GroupDefinition, GroupWriter, Reason, Result, Versioned, ViewDefinition};
-use duet_client::{Client, ColumnType, ErrorCode, Json, Row, RowVersion, Table, TableDefinition, col};
+use duet_client::{
+    Assignment, Client, Column, ColumnType, ErrorCode, Json, Row, RowVersion, Table, TableDefinition, col,
+};
 use std::time::Duration;
 
 /// Database of the tables that hold definitions, API keys and the progress of ingestions.
@@ -87,6 +89,26 @@ fn as_json<T: serde::Serialize>(definition: &T) -> Result<duet_client::Value> {
     Ok(duet_client::Value::Json(text))
 }
 
+/// Adds the features that a group does not have yet.
+fn add_missing(definition: &mut GroupDefinition, features: &[Feature]) -> Result<()> {
+    for feature in features {
+        match definition.feature(&feature.name) {
+            Some(known) if known.feature_type != feature.feature_type => {
+                let message = format!(
+                    "feature '{}' of {} is {}; another type needs a new version",
+                    feature.name,
+                    definition.versioned(),
+                    known.feature_type
+                );
+                return Err(FeatureError::new(Reason::SchemaChange, message));
+            }
+            Some(_) => {}
+            None => definition.features.push(feature.clone()),
+        }
+    }
+    Ok(())
+}
+
 impl FeatureStore {
     /// The feature store of the client's cluster; its tables are created when there are none.
     ///
@@ -164,40 +186,76 @@ impl FeatureStore {
     async fn group_of(&self, row: &Row) -> Result<Group> {
         let definition: GroupDefinition = definition_of(row)?;
         let name = format!("{}.{}", definition.store, definition.table_name());
-        let table = self.client.table(&name).await?;
+        let mut table = self.client.table(&name).await?;
+        let lacks = |feature: &Feature| table.definition().column_index(&feature.name).is_none();
+        if definition.features.iter().any(lacks) {
+            // Another client has added features.
+            table = self.newest_table(&definition.store, &definition.table_name()).await?;
+        }
         Ok(Group { id: row.get("id")?, definition, table })
     }
 
-    /// Adds features to a group without a new version: they are NULL in the rows that there are.
+    /// Adds features to a group without a new version: they are NULL in the rows that there are. The columns come first, so
+    /// that whoever knows of a feature finds its column.
     ///
     /// # Errors
-    /// `SchemaChange` when a feature of that name exists with another type, and, until tables can be altered, when one is
-    /// new: the cluster cannot add columns to a table yet.
+    /// `SchemaChange` when a feature of that name exists with another type; `InvalidDefinition`; `GroupMissing`.
     pub async fn add_features(&self, name: &Versioned, features: &[Feature]) -> Result<Group> {
         let group = self.group(name).await?;
-        let mut missing = Vec::new();
+        let mut definition = group.definition.clone();
+        add_missing(&mut definition, features)?;
+        definition.table()?;
+        let mut table = group.table;
         for feature in features {
-            match group.definition.feature(&feature.name) {
-                Some(known) if known.feature_type != feature.feature_type => {
-                    let message = format!(
-                        "feature '{}' of {name} is {}; another type needs a new version",
-                        feature.name, known.feature_type
-                    );
-                    return Err(FeatureError::new(Reason::SchemaChange, message));
-                }
-                Some(_) => {}
-                None => missing.push(feature.name.as_str()),
-            }
+            table = self.add_column(&table, feature).await?;
         }
-        if missing.is_empty() {
-            return Ok(group);
+        let groups = &self.groups;
+        let stored = self.client.transaction(|transaction| async move {
+            let key = || (name.store.clone(), name.name.clone(), name.version);
+            let Some(row) = transaction.get_for_update(groups, key()).await? else {
+                return Ok(Err(FeatureError::new(Reason::GroupMissing, name.to_string())));
+            };
+            let changed = definition_of::<GroupDefinition>(&row).and_then(|mut definition| {
+                add_missing(&mut definition, features)?;
+                as_json(&definition)
+            });
+            let text = match changed {
+                Ok(text) => text,
+                Err(error) => return Ok(Err(error)),
+            };
+            let set = [("definition", Assignment::Set((&text).into()))];
+            transaction.update(groups, key(), &set).await?;
+            Ok(Ok(()))
+        });
+        stored.await??;
+        self.group(name).await
+    }
+
+    /// The table with the feature's column, which somebody may have added already.
+    async fn add_column(&self, table: &Table, feature: &Feature) -> Result<Table> {
+        let known = |table: &Table| {
+            let column = table.definition().column_index(&feature.name)?;
+            Some(table.definition().columns[usize::from(column)].column_type)
+        };
+        let wanted = feature.feature_type.column_type();
+        if known(table) == Some(wanted) {
+            return Ok(Table::clone(table));
         }
-        let message = format!(
-            "this cluster cannot add columns to a table yet ({}); create version {} of the group",
-            missing.join(", "),
-            name.version + 1
-        );
-        Err(FeatureError::new(Reason::SchemaChange, message))
+        let column = Column::new(&feature.name, wanted).nullable();
+        let error = match self.client.add_column(table, column).await {
+            Ok(table) => return Ok(table),
+            Err(error) => error,
+        };
+        let table = self.newest_table(table.database(), table.name()).await?;
+        if known(&table) == Some(wanted) { Ok(table) } else { Err(error.into()) }
+    }
+
+    /// A table after the newest map was fetched.
+    async fn newest_table(&self, database: &str, name: &str) -> Result<Table> {
+        let tables = self.client.tables().await?;
+        let found = tables.into_iter().find(|table| table.database() == database && table.name() == name);
+        let none = || FeatureError::new(Reason::GroupMissing, format!("there is no table {database}.{name}"));
+        found.ok_or_else(none)
     }
 
     async fn find(&self, table: &Table, name: &Versioned) -> Result<Option<(RowVersion, Row)>> {

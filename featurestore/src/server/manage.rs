@@ -5,7 +5,7 @@ use super::hopsworks::check_count;
 use super::rows::{report_answer, write_objects};
 use super::{App, parse};
 use crate::json::read_value;
-use crate::{FeatureError, GroupDefinition, Reason, Result, RowOutcome, Versioned, ViewDefinition};
+use crate::{Feature, FeatureError, GroupDefinition, Reason, Result, RowOutcome, Versioned, ViewDefinition};
 use duet_client::Value;
 use serde::Deserialize;
 use serde_json::{Map, Value as Json, json};
@@ -45,6 +45,19 @@ pub(super) async fn create_view(app: &App, bytes: &[u8]) -> Result<Answer> {
     let keys: Vec<&str> = view.keys().iter().map(|key| key.name.as_str()).collect();
     let features: Vec<&str> = view.features().iter().map(|feature| feature.name.as_str()).collect();
     Ok(answer(&json!({ "servingKeys": keys, "features": features })))
+}
+
+#[derive(Deserialize)]
+struct FeaturesRequest {
+    features: Vec<Feature>,
+}
+
+/// `POST /feature_groups/{store}/{name}/{version}/features`
+pub(super) async fn add_features(app: &App, name: &Versioned, bytes: &[u8]) -> Result<Answer> {
+    let request: FeaturesRequest = definition(bytes)?;
+    let group = app.store.add_features(name, &request.features).await?;
+    app.views.forget();
+    Ok(answer(&json!(group.definition)))
 }
 
 /// `DELETE /feature_groups/{store}/{name}/{version}`

@@ -189,6 +189,7 @@ async fn answer(app: &Arc<App>, route: Route, headers: &HeaderMap, body: Body) -
         Route::Views => manage::views(app).await,
         Route::CreateView => manage::create_view(app, &bytes).await,
         Route::DropView(view) => manage::drop_view(app, &view).await,
+        Route::AddFeatures(group) => manage::add_features(app, &group, &bytes).await,
         Route::Rows(group) => manage::upsert(app, &group, &bytes).await,
         Route::DeleteRows(group) => manage::delete(app, &group, &bytes).await,
         Route::Health | Route::Metrics | Route::OpenApi | Route::Stream(_) => {

@@ -71,6 +71,12 @@ fn endpoints() -> Vec<(&'static str, &'static str, &'static str, Value)> {
                 {"name": "at", "type": "timestamp"}, {"name": "x", "type": "double"}]}),
         ),
         ("delete", "/feature_groups/{store}/{name}/{version}", "Drops a feature group.", Value::Null),
+        (
+            "post",
+            "/feature_groups/{store}/{name}/{version}/features",
+            "Adds features without a new version.",
+            json!({"features": [{"name": "y", "type": "double"}]}),
+        ),
         ("post", "/feature_groups/{store}/{name}/{version}/rows", "Writes rows, whole or in part.", rows),
         (
             "post",

@@ -21,6 +21,7 @@ pub(crate) enum Route {
     CreateGroup,
     DropGroup(Versioned),
     Rows(Versioned),
+    AddFeatures(Versioned),
     DeleteRows(Versioned),
     Stream(Versioned),
     Views,
@@ -59,6 +60,9 @@ impl Route {
             ("POST", ["feature_groups", store, name, version, "rows"]) => {
                 Route::Rows(versioned(store, name, version)?)
             }
+            ("POST", ["feature_groups", store, name, version, "features"]) => {
+                Route::AddFeatures(versioned(store, name, version)?)
+            }
             ("POST", ["feature_groups", store, name, version, "delete"]) => {
                 Route::DeleteRows(versioned(store, name, version)?)
             }
@@ -92,7 +96,9 @@ impl Route {
             Route::OnlineFeatures => "/get-online-features",
             Route::Push => "/push",
             Route::WriteToOnlineStore => "/write-to-online-store",
-            Route::Groups | Route::CreateGroup | Route::DropGroup(_) => "/feature_groups",
+            Route::Groups | Route::CreateGroup | Route::AddFeatures(_) | Route::DropGroup(_) => {
+                "/feature_groups"
+            }
             Route::Rows(_) => "/feature_groups/rows",
             Route::DeleteRows(_) => "/feature_groups/delete",
             Route::Stream(_) => "/feature_groups/stream",

@@ -54,10 +54,23 @@ fn definitions_are_kept_and_changes_need_versions() {
         let name = one.versioned();
         let more = |name, kind| [Feature::new(name, kind).expect("a type")];
         store.add_features(&name, &more("x", "bigint")).await.expect("it is there");
-        for (feature, kind) in [("x", "double"), ("y", "double")] {
-            let error = store.add_features(&name, &more(feature, kind)).await.expect_err("refused");
-            assert_eq!(error.reason, Reason::SchemaChange, "{error}");
-        }
+        let error = store.add_features(&name, &more("x", "double")).await.expect_err("refused");
+        assert_eq!(error.reason, Reason::SchemaChange, "{error}");
+        let error = store.add_features(&name, &more("No", "double")).await.expect_err("refused");
+        assert_eq!(error.reason, Reason::InvalidDefinition, "{error}");
+        let with_rows = store.writer(&name).await.expect("there");
+        let columns = with_rows.columns(["id", "at", "x"]).expect("columns");
+        let row = vec![1_i64.into(), Value::Timestamp(5), 7_i64.into()];
+        with_rows.upsert(&columns, &[row]).await.expect("written");
+        let extended = store.add_features(&name, &more("y", "double")).await.expect("added");
+        assert_eq!(extended.definition.features.len(), 4);
+        // Another client, which knows the old table, finds the column, and the row's other columns as they were.
+        let writer = other.writer(&name).await.expect("there");
+        let columns = writer.columns(["id", "at", "y"]).expect("columns");
+        let row = vec![1_i64.into(), Value::Timestamp(6), 0.5.into()];
+        assert_eq!(writer.upsert(&columns, &[row]).await.expect("written").written(), 1);
+        let row = store.client().get(&extended.table, 1_i64).await.expect("read").expect("there");
+        assert_eq!(row.values()[2..], [7_i64.into(), Value::Double(0.5)]);
         let both = view(&["one"]);
         store.create_view(&both).await.expect("created");
         other.create_view(&both).await.expect("the same");

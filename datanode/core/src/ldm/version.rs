@@ -43,7 +43,7 @@ impl RowChange<'_> {
     /// Makes the after-image of a row for a request of version `named`, in `image` where it is not the request's own.
     ///
     /// # Errors
-    /// `InvalidRow` or `InvalidUpdate` when the row would not be one of the table.
+    /// `InvalidRow` or `InvalidUpdate` when the row would not be one of the table; `StoredIsNewer`.
     #[inline]
     pub(super) fn apply(
         self,
