@@ -1,6 +1,7 @@
 //! The `duet` command itself, with real processes.
 
-use std::io::{BufRead, BufReader, Read};
+use std::io::{BufRead, BufReader, Read, Write};
+use std::net::TcpStream;
 use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::process::{Child, Command, Output, Stdio};
@@ -17,10 +18,11 @@ fn text(bytes: &[u8]) -> String {
     String::from_utf8_lossy(bytes).into_owned()
 }
 
-/// A demo that stays, and where its management node listens.
+/// A demo that stays, where its management node listens, and the request of a feature vector that it proposes.
 struct Demo {
     child: Child,
     management: String,
+    curl: String,
 }
 
 impl Demo {
@@ -32,17 +34,21 @@ impl Demo {
             .spawn()
             .expect("duet runs");
         let output = BufReader::new(child.stdout.take().expect("its output"));
-        let mut management = None;
+        let (mut management, mut curl) = (None, None);
         for line in output.lines() {
             let line = line.expect("UTF-8");
             if let Some((_, address)) = line.split_once("duet admin status --connect ") {
                 management = Some(address.trim().to_owned());
             }
+            if line.trim().starts_with("curl ") {
+                curl = Some(line.trim().to_owned());
+            }
             if line.contains("ctrl-C ends the demo") {
                 break;
             }
         }
-        Demo { child, management: management.expect("the demo names its address") }
+        let management = management.expect("the demo names its address");
+        Demo { child, management, curl: curl.expect("the demo proposes a request") }
     }
 
     fn tool(&self, arguments: &[&str]) -> Output {
@@ -82,6 +88,21 @@ fn runs(process: u32) -> bool {
     !matches!(status.rsplit(") ").next().and_then(|rest| rest.chars().next()), Some('Z' | 'X') | None)
 }
 
+/// The answer to `curl -s http://ADDRESS/PATH -d 'BODY'`.
+fn answer_to_curl(line: &str) -> String {
+    let (url, body) = line.split_once(" -d '").expect("a body");
+    let url = url.strip_prefix("curl -s http://").expect("a URL");
+    let (address, path) = url.split_once('/').expect("a path");
+    let body = body.strip_suffix('\'').expect("a quote");
+    let mut stream = TcpStream::connect(address).expect("the feature server listens");
+    stream.set_read_timeout(Some(PATIENCE)).expect("a timeout");
+    let head = format!("POST /{path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n");
+    write!(stream, "{head}Content-Length: {}\r\n\r\n{body}", body.len()).expect("sent");
+    let mut answer = String::new();
+    stream.read_to_string(&mut answer).expect("an answer");
+    answer
+}
+
 #[test]
 fn the_demo_serves_tools_and_leaves_nothing_behind() {
     let mut demo = Demo::start();
@@ -92,7 +113,12 @@ fn the_demo_serves_tools_and_leaves_nothing_behind() {
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
     let rows: u64 =
         status["data_nodes"].as_array().expect("nodes").iter().filter_map(|n| n["rows"].as_u64()).sum();
-    assert_eq!(rows, 2 * (16 + 1_458 + 3_322 + 26_115 + 336_776));
+    let tables = 16 + 1_458 + 3_322 + 26_115 + 336_776;
+    // Four feature groups; four definitions of groups, one of a view, and a counter.
+    let features = (1_458 + 3_322 + 26_115 + 16) + (4 + 1 + 1);
+    assert_eq!(rows, 2 * (tables + features));
+    let vector = answer_to_curl(&demo.curl);
+    assert!(vector.contains("\"BOEING\"") && vector.contains("\"COMPLETE\""), "{vector}");
     assert!(text(&demo.tool(&["admin", "status"]).stdout).contains("view 1"));
     // A reader that has seen enough is no error.
     let mut impatient = Command::new(env!("CARGO_BIN_EXE_duet"));
