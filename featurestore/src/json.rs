@@ -219,25 +219,25 @@ mod tests {
     use super::*;
     use serde_json::json;
 
-    fn text(value: Value) -> String {
+    fn text(value: &Value) -> String {
         let mut out = Vec::new();
-        write_value(&mut out, &ValueRef::from(&value));
+        write_value(&mut out, &ValueRef::from(value));
         String::from_utf8(out).expect("UTF-8")
     }
 
     #[test]
     fn values_are_written_as_users_expect_them() {
-        assert_eq!(text(Value::Null), "null");
-        assert_eq!(text(Value::Int(-36)), "-36");
-        assert_eq!(text(Value::Double(0.115)), "0.115");
-        assert_eq!(text(Value::Float(1.5)), "1.5");
-        assert_eq!(text(Value::Double(f64::NAN)), "null");
-        assert_eq!(text(Value::Decimal { unscaled: -1250, scale: 2 }), "-12.50");
-        assert_eq!(text(Value::Bytes(b"duet".to_vec())), "\"ZHVldA==\"");
-        assert_eq!(text(Value::Date(19_016)), "\"2022-01-24\"");
-        assert_eq!(text(Value::Timestamp(1_643_000_645_123_000)), "\"2022-01-24 05:04:05.123\"");
-        assert_eq!(text(Value::Vector(vec![1.0, -2.5])), "[1.0,-2.5]");
-        assert_eq!(text("a\"\\\n\u{1}é".into()), "\"a\\\"\\\\\\n\\u0001é\"");
+        assert_eq!(text(&Value::Null), "null");
+        assert_eq!(text(&Value::Int(-36)), "-36");
+        assert_eq!(text(&Value::Double(0.115)), "0.115");
+        assert_eq!(text(&Value::Float(1.5)), "1.5");
+        assert_eq!(text(&Value::Double(f64::NAN)), "null");
+        assert_eq!(text(&Value::Decimal { unscaled: -1250, scale: 2 }), "-12.50");
+        assert_eq!(text(&Value::Bytes(b"duet".to_vec())), "\"ZHVldA==\"");
+        assert_eq!(text(&Value::Date(19_016)), "\"2022-01-24\"");
+        assert_eq!(text(&Value::Timestamp(1_643_000_645_123_000)), "\"2022-01-24 05:04:05.123\"");
+        assert_eq!(text(&Value::Vector(vec![1.0, -2.5])), "[1.0,-2.5]");
+        assert_eq!(text(&"a\"\\\n\u{1}é".into()), "\"a\\\"\\\\\\n\\u0001é\"");
     }
 
     #[test]
@@ -255,7 +255,7 @@ mod tests {
             (ColumnType::Blob, Value::Bytes(vec![0, 255])),
             (ColumnType::Vector { dimensions: 2 }, Value::Vector(vec![0.1, 2.0])),
         ] {
-            let json: serde_json::Value = serde_json::from_str(&text(value.clone())).expect("JSON");
+            let json: serde_json::Value = serde_json::from_str(&text(&value)).expect("JSON");
             let read = read_value("x", column, &json).expect("fits");
             // Small unsigned numbers come back signed; the column takes both.
             assert!(read == value || matches!(read, Value::Int(_)), "{read:?}");

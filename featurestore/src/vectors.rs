@@ -107,7 +107,7 @@ impl Vectors {
         match batch.reply(index) {
             Ok(Reply::Row { row, .. }) => {
                 let event_time =
-                    group.event_time.and_then(|column| event_time_of(row.column(column.into()).ok()?));
+                    group.event_time.and_then(|column| event_time_of(&row.column(column.into()).ok()?));
                 let limit = group.ttl.filter(|_| !self.ignore_ttl);
                 let gone = |ttl| event_time.is_some_and(|time: i64| time.saturating_add(ttl) < self.now);
                 let status = match limit {
@@ -179,11 +179,11 @@ impl Vector<'_> {
 }
 
 /// An event time in microseconds since 1970-01-01 UTC; a date is its first moment.
-pub(crate) fn event_time_of(value: ValueRef<'_>) -> Option<i64> {
+pub(crate) fn event_time_of(value: &ValueRef<'_>) -> Option<i64> {
     match value {
-        ValueRef::Timestamp(time) | ValueRef::DateTime(time) => Some(time),
-        ValueRef::Date(days) => Some(i64::from(days) * duet_protocol::value::MICROSECONDS_PER_DAY),
-        ValueRef::Int(number) => Some(time::of_number(number)),
+        ValueRef::Timestamp(time) | ValueRef::DateTime(time) => Some(*time),
+        ValueRef::Date(days) => Some(i64::from(*days) * duet_protocol::value::MICROSECONDS_PER_DAY),
+        ValueRef::Int(number) => Some(time::of_number(*number)),
         _ => None,
     }
 }

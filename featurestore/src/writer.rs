@@ -171,7 +171,7 @@ impl GroupWriter {
         let event_time = match self.event_time {
             None => None,
             Some(column) => {
-                let time = value(column).and_then(|value| event_time_of(ValueRef::from(value)));
+                let time = value(column).and_then(|value| event_time_of(&ValueRef::from(value)));
                 let name = &definition.columns[usize::from(column)].name;
                 let missing =
                     || FeatureError::new(Reason::WrongValue, format!("the event time '{name}' is null"));
