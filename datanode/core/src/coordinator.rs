@@ -16,7 +16,7 @@ use duet_protocol::signal::resolve::Resolve;
 use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
 use duet_protocol::signal::session_opened::SessionOpened;
 use duet_protocol::signal::write::{
-    OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT, Write,
+    FLAG_EXPECT_VERSION, OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT, Write,
 };
 use duet_protocol::signal::{Sections, SignalType, SignalView};
 use duet_protocol::update::validate_update;
@@ -405,6 +405,10 @@ fn check_write<'m>(
     let row_error = |code, error: duet_protocol::row::RowError| Route::Refused(code, error.to_string());
     layout.validate_key(signal.section(0)).map_err(|error| row_error(ErrorCode::InvalidKey, error))?;
     let value = signal.section(1);
+    // Those of the coordinators' own operations are among them.
+    if write.flags & !FLAG_EXPECT_VERSION != 0 {
+        return Err(Route::Refused(ErrorCode::InvalidRequest, "unknown flags".into()));
+    }
     match write.operation {
         OPERATION_INSERT | OPERATION_UPSERT => {
             layout.validate_value(value).map_err(|error| row_error(ErrorCode::InvalidRow, error))?;

@@ -42,6 +42,18 @@ fn user(id: i64, badge: Option<i64>, email: Option<&str>) -> (Vec<u8>, Vec<u8>) 
     (key, value)
 }
 
+/// The index with this hidden table.
+fn index_of(table: u32) -> UniqueLayout {
+    let definition = users_definition();
+    UniqueLayout::new(&definition, &definition.indexes[(table - BY_BADGE) as usize]).expect("valid")
+}
+
+fn entry_key(table: u32, values: &[Value]) -> Vec<u8> {
+    let mut key = Vec::new();
+    index_of(table).entries().encode_key(values, &mut key).expect("fits");
+    key
+}
+
 fn set_badge(badge: i64) -> Vec<u8> {
     program(&[(1, Assignment::Set(ValueRef::Int(badge)))])
 }
@@ -119,11 +131,7 @@ impl Users {
 
     /// The primary key that an entry names.
     fn entry(&mut self, table: u32, values: &[Value]) -> Option<Vec<u8>> {
-        let definition = users_definition();
-        let index = &definition.indexes[(table - BY_BADGE) as usize];
-        let layout = UniqueLayout::new(&definition, index).expect("valid");
-        let mut key = Vec::new();
-        layout.entries().encode_key(values, &mut key).expect("fits");
+        let (layout, key) = (index_of(table), entry_key(table, values));
         let body = Read { table: table.into(), table_version: 1.into(), flags: 0.into() };
         let node = self.leader(&key);
         let link = self.network.client_link(node);
@@ -427,6 +435,14 @@ fn clients_do_not_write_entries_nor_borrow_the_ways_of_coordinators() {
         users.roll_back(id);
         users.answers();
     }
+    for flags in [2, 4, 8, 16, 128] {
+        let (key, value) = user(20, Some(20), None);
+        let body = Write { flags, ..write_body(OPERATION_INSERT, users.client.transaction()) };
+        let answer = users.network.ask(node, link, &body, Sections::two(&key, &value));
+        assert_eq!(code(&answer), ErrorCode::InvalidRequest as u16, "flags {flags} of a single write");
+    }
+    assert_eq!((users.badge(20), users.insert(20, Some(20), None)), (None, 0));
+    assert_eq!(users.badge(20), Some(20));
     // Two coordinators with one id: the second is refused and does not disturb the first.
     let id = users.client.transaction();
     users.operate(id, 1, OPERATION_READ_SHARED, 0, &user(1, None, None).0, &[]);
