@@ -511,8 +511,9 @@ impl LocalDataManager {
                 self.accepted(context, partition, position);
             }
         }
+        // A late copy of the write must not make it untrue, and one that waits for the row comes behind the fence.
         if let Some(reply) = resolver {
-            resolve::answer(context, reply, OutcomeState::Aborted, RowVersion::default(), 0, [0; 16]);
+            self.fence(context, reply, 0, partition, transaction);
         }
         self.release_locks(context, number, &mut locks);
         self.participants.get_mut(number).locks = locks;

@@ -17,7 +17,9 @@ impl LocalDataManager {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let outcome = match fragment.outcomes.known(transaction, context.epoch) {
-            Known::New => return self.fence(context, reply, body, partition, transaction),
+            Known::New => {
+                return self.fence(context, reply, body.resolved_below.get(), partition, transaction);
+            }
             Known::Recorded(outcome) => outcome,
             other => return refuse_id(context, reply, other),
         };
@@ -37,16 +39,17 @@ impl LocalDataManager {
         }
     }
 
-    fn fence(
+    /// Makes sure that a transaction without a record never happens, then says so.
+    pub(super) fn fence(
         &mut self,
         context: &mut Context<'_>,
         reply: ReplyTo,
-        body: &Resolve,
+        resolved_below: u64,
         partition: u16,
         transaction: TransactionId,
     ) {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
-        let resolved_below = body.resolved_below.get().min(transaction.seq);
+        let resolved_below = resolved_below.min(transaction.seq);
         if let Err((code, detail)) = admit(context, fragment, Some((transaction.session, resolved_below))) {
             context.out.error(reply, code, &detail);
             return;

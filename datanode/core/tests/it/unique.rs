@@ -12,6 +12,8 @@ use duet_protocol::signal::operate::{FLAG_IGNORE_EXISTING, OPERATION_READ_SHARED
 use duet_protocol::signal::operate_reply::{FLAG_IGNORED, OperateReply};
 use duet_protocol::signal::read::Read;
 use duet_protocol::signal::read_reply::ReadReply;
+use duet_protocol::signal::resolve::Resolve;
+use duet_protocol::signal::resolve_reply::{OUTCOME_ABORTED, ResolveReply};
 use duet_protocol::signal::rollback_transaction::RollbackTransaction;
 use duet_protocol::signal::write::{
     FLAG_EXPECT_VERSION, OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT, Write,
@@ -458,5 +460,46 @@ fn clients_do_not_write_entries_nor_borrow_the_ways_of_coordinators() {
     users.commit(id, &user(1, None, None).0);
     users.answers();
     assert_eq!((users.badge(3), users.badge(4)), (None, Some(1)));
+    users.assert_clean();
+}
+
+#[test]
+fn what_a_resolve_has_told_stays_true_for_a_late_copy_of_the_write() {
+    let mut users = Users::new();
+    // Node 0 leads the row and its entry, and cannot prepare them: their backup does not answer.
+    let led = (0..).find(|id| users.leader(&user(*id, None, None).0) == 0).expect("some");
+    let badge = (0..).find(|badge| users.leader(&entry_key(BY_BADGE, &[Value::Int(*badge)])) == 0);
+    let badge = badge.expect("some");
+    let (key, value) = user(led, Some(badge), None);
+    let id = users.client.transaction();
+    let (node, link) = (users.client.node, users.client.link);
+    let body = write_body(OPERATION_INSERT, id);
+    let ends = Resolve {
+        session: id.session.into(),
+        seq: id.seq.into(),
+        partition_hash: key_hash(&key).into(),
+        resolved_below: 0.into(),
+    };
+    let other = users.network.client_link(0);
+    users.network.paused[1] = true;
+    users.network.send(node, link, 1, &body, Sections::two(&key, &value));
+    users.network.settle();
+    users.network.send(0, other, 2, &ends, Sections::none());
+    for _ in 0..8 {
+        users.network.settle();
+    }
+    users.network.take(node, link);
+    let mut told = users.network.take(0, other);
+    users.network.paused[1] = false;
+    users.network.settle();
+    told.extend(users.network.take(0, other));
+    assert_eq!(told.len(), 1, "{told:?}");
+    if told[0].signal_type != SignalType::ResolveReply {
+        told = vec![users.network.ask(0, other, &ends, Sections::none())];
+    }
+    assert_eq!(told[0].body::<ResolveReply>().outcome.get(), OUTCOME_ABORTED);
+    let late = users.write_as(id, OPERATION_INSERT, &key, &value);
+    assert_eq!(code(&late), ErrorCode::Aborted as u16, "it was told that nothing happened");
+    assert_eq!(users.badge(badge), None);
     users.assert_clean();
 }
