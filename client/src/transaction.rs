@@ -71,7 +71,8 @@ impl Transaction {
         Ok(pooled)
     }
 
-    /// Reads a row without a lock: the transaction's own change of it, or what is committed. It never waits.
+    /// Reads a row without a lock: the transaction's own change of it, or what is committed. It waits for nothing but the
+    /// transaction's own operations on the row before it.
     ///
     /// # Errors
     /// When the key does not fit the table, or the transaction has failed.

@@ -86,7 +86,9 @@ impl LocalDataManager {
         let (place, _) = self.place_of(context, signal, body)?;
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let unlocked = context.planted_bug == 10 && body.operation == OPERATION_READ_SHARED;
-        if body.operation == OPERATION_READ || unlocked {
+        let reads =
+            body.operation == OPERATION_READ && !self.waits_itself(&place, transaction, signal.section(0));
+        if reads || unlocked {
             let mut done = self.read_unlocked(&place, transaction, signal.section(0));
             done.read_as = (place.table, body.table_version.get());
             self.tell(context, &coordinator, body.number.get(), Ok(done));
@@ -99,8 +101,7 @@ impl LocalDataManager {
         if self.participants.get(participant).state != State::Locked {
             return Err((ErrorCode::InvalidRequest, "the transaction is being committed".to_owned()));
         }
-        let exclusive = body.operation != OPERATION_READ_SHARED;
-        match self.acquire(participant, &place, signal, exclusive) {
+        match self.acquire(participant, &place, signal, is_exclusive(body)) {
             Acquired::Lock(lock) => Ok(Some((participant, lock))),
             Acquired::Waits => Ok(None),
             Acquired::Refused(code) => Err((code, String::new())),
@@ -126,8 +127,7 @@ impl LocalDataManager {
                 return None;
             }
         };
-        let exclusive = body.operation != OPERATION_READ_SHARED;
-        match self.acquire(participant, &place, signal, exclusive) {
+        match self.acquire(participant, &place, signal, is_exclusive(body)) {
             Acquired::Lock(lock) => {
                 self.execute_locked(context, participant, lock, signal, body);
                 Some(lock)
@@ -189,7 +189,12 @@ impl LocalDataManager {
             && state != row_state::COMMITTED
         {
             let older = self.arena.row(row).older();
-            if matches!(state, row_state::HELD | row_state::HELD_ABSENT)
+            let is_held = matches!(state, row_state::HELD | row_state::HELD_ABSENT);
+            // What a transaction does to one row happens in order, so nothing overtakes what waits already.
+            let follows = !self.participants.get(participant).waiting.is_empty()
+                && self.queue.has_participant(queue_of(fragment, &mut self.locks, state, older), participant);
+            if is_held
+                && !follows
                 && let Some(lock) =
                     join(&mut self.locks, &mut self.participants, participant, older.to_u32(), exclusive)
             {
@@ -199,8 +204,7 @@ impl LocalDataManager {
             let (partition, table, hash) = (place.partition, place.table, place.hash);
             let wish = Wish { signal: signal.bytes(), asker, partition, table, hash };
             let holds = self.participants.get(participant).locks.contains(&older.to_u32());
-            let upgrades = holds && matches!(state, row_state::HELD | row_state::HELD_ABSENT);
-            let turn = if upgrades { Turn::First } else { Turn::WithOwn };
+            let turn = if holds && is_held { Turn::First } else { Turn::WithOwn };
             let ends = queue_of(fragment, &mut self.locks, state, older);
             return match self.queue.push(ends, &wish, turn) {
                 Some(queued) => {
@@ -238,6 +242,20 @@ impl LocalDataManager {
         self.participants.get_mut(participant).locks.push(lock);
         self.pending_of_table[place.table] += 1;
         Acquired::Lock(lock)
+    }
+
+    /// Whether earlier operations of the transaction wait for this row.
+    fn waits_itself(&mut self, place: &Place, transaction: TransactionId, key: &[u8]) -> bool {
+        let participant = self.participants.find(transaction, place.partition);
+        let waiting = |number: &u32| !self.participants.get(*number).waiting.is_empty();
+        let Some(participant) = participant.filter(waiting) else { return false };
+        let Some(fragment) = &mut self.fragments[usize::from(place.partition)] else { return false };
+        let Some(row) = fragment.tables[place.table].rows.find(&self.arena, place.hash, key) else {
+            return false;
+        };
+        let (state, older) = (self.arena.row(row).state(), self.arena.row(row).older());
+        state != row_state::COMMITTED
+            && self.queue.has_participant(queue_of(fragment, &mut self.locks, state, older), participant)
     }
 
     /// A holder has left a lock: grants it to those who can have it now, in order; when nobody holds it any more the row
@@ -345,7 +363,7 @@ impl LocalDataManager {
         let plain = |code| (code, String::new());
         let (current, committed) = self.current(lock);
         let mut done = Done { version: self.version_of(committed), ..Done::default() };
-        if matches!(body.operation, OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE) {
+        if matches!(body.operation, OPERATION_READ | OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE) {
             (done.row, done.missing) = (current, current.is_none());
             done.read_as = (self.locks.get(lock).place.table, body.table_version.get());
             return Ok(done);
@@ -683,6 +701,12 @@ impl LocalDataManager {
             add(before);
         }
     }
+}
+
+/// Whether an operation locks its row for its transaction alone. (A read without a lock takes one only where it waits behind
+/// operations of its own transaction, which hold the row then.)
+fn is_exclusive(body: &Operate) -> bool {
+    !matches!(body.operation, OPERATION_READ | OPERATION_READ_SHARED)
 }
 
 /// Takes a lock that is held already, if that can be now.

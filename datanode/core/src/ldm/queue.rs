@@ -50,7 +50,7 @@ pub enum Asker {
 pub enum Turn {
     /// Behind everybody.
     Last,
-    /// Before everybody: it holds the row already and wants more.
+    /// Before everybody but the requests of the same participant: it holds the row already and wants more.
     First,
     /// Behind the requests of the same participant, if it has any there, else last: they are granted together.
     WithOwn,
@@ -141,7 +141,7 @@ impl WaitQueue {
         entry.waiting.hash = hash;
         let before = match turn {
             Turn::Last => ends.last,
-            Turn::First => NONE,
+            Turn::First => self.last_of(ends, asker).unwrap_or(NONE),
             Turn::WithOwn => self.last_of(ends, asker).unwrap_or(ends.last),
         };
         self.link(ends, before, index);
@@ -156,6 +156,11 @@ impl WaitQueue {
             matches!(asker, Asker::Participant { number, .. } if number == wanted)
         };
         self.places(ends).filter(own).last()
+    }
+
+    /// Whether requests of this participant wait in a queue.
+    pub fn has_participant(&self, ends: &QueueEnds, number: u32) -> bool {
+        self.last_of(ends, Asker::Participant { number, exclusive: false }).is_some()
     }
 
     /// Links an entry in behind another one, or as the first.
@@ -310,14 +315,16 @@ mod tests {
         push(&mut pool, b"c", of(1), Turn::WithOwn);
         let last = push(&mut pool, b"d", of(2), Turn::WithOwn);
         push(&mut pool, b"e", of(3), Turn::First);
+        push(&mut pool, b"g", of(3), Turn::First);
+        assert!(pool.has_participant(&ends, 3) && !pool.has_participant(&ends, 4));
         let names = |pool: &WaitQueue, ends: &QueueEnds| {
             pool.places(ends).flat_map(|place| pool.at(place).signal.clone()).collect::<Vec<u8>>()
         };
-        assert_eq!(names(&pool, &ends), b"eacbd");
+        assert_eq!(names(&pool, &ends), b"egacbd");
         pool.remove(&mut ends, write);
         pool.remove(&mut ends, last);
-        assert_eq!(names(&pool, &ends), b"eac");
+        assert_eq!(names(&pool, &ends), b"egac");
         assert!(pool.push(&mut ends, &wish(b"f", WRITE), Turn::Last).is_some());
-        assert_eq!((names(&pool, &ends), ends.count, pool.len()), (b"eacf".to_vec(), 4, 4));
+        assert_eq!((names(&pool, &ends), ends.count, pool.len()), (b"egacf".to_vec(), 5, 5));
     }
 }

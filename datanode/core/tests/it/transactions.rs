@@ -332,6 +332,43 @@ fn shared_locks_are_shared_and_upgraded() {
 }
 
 #[test]
+fn operations_on_one_row_are_executed_in_order_also_when_they_wait() {
+    for upgrade in [true, false] {
+        let (mut network, mut client) = cluster_of(2);
+        let mut other = Session::open(&mut network, 1);
+        let mut first = Open::begin(&mut client);
+        let mut second = Open::begin(&mut other);
+        let held = if upgrade { OPERATION_READ_SHARED } else { OPERATION_READ_EXCLUSIVE };
+        assert_eq!(second.read(&mut network, &other, held, 0), Some(100));
+        if upgrade {
+            assert_eq!(first.read(&mut network, &client, OPERATION_READ_SHARED, 0), Some(100));
+        }
+        for (operation, balance) in [
+            (OPERATION_UPSERT, 5),
+            (OPERATION_READ, 0),
+            (OPERATION_READ_SHARED, 0),
+            (OPERATION_UPDATE, 1),
+            (OPERATION_UPSERT, 8),
+            (OPERATION_READ, 0),
+        ] {
+            first.send(&mut network, &client, operation, 0, 0, balance);
+        }
+        network.deliver();
+        let early = network.take(0, client.link);
+        assert!(early.is_empty(), "all wait for the other transaction: {early:?}");
+        assert_eq!(client.balance(&mut network, 0), Some(100));
+        second.rolls_back(&mut network, &other);
+        network.settle();
+        let answers = network.take(0, client.link);
+        let balances: Vec<_> = [1, 2, 5].iter().map(|answer| balance_of(0, &answers[*answer])).collect();
+        assert_eq!((answers.len(), balances), (6, vec![Some(5), Some(5), Some(8)]));
+        first.commits(&mut network, &client);
+        assert_eq!(client.balance(&mut network, 0), Some(8));
+        assert_clean(&mut network);
+    }
+}
+
+#[test]
 fn circles_of_waiting_transactions_lose_their_youngest() {
     for upgrade in [false, true] {
         let (mut network, mut client) = cluster_of(8);
