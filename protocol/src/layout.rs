@@ -114,6 +114,12 @@ fn end_bytes(definition: &TableDefinition) -> usize {
     if longest <= usize::from(u16::MAX) { 2 } else { 4 }
 }
 
+/// Most bytes that a value of this type takes in a value image.
+pub(crate) fn longest_value(column_type: ColumnType) -> usize {
+    let fixed = Form::of(column_type).fixed_bytes();
+    fixed.unwrap_or_else(|| longest_variable_part(column_type)).min(MAX_VALUE_BYTES)
+}
+
 /// Most variable bytes that a column can take.
 fn longest_variable_part(column_type: ColumnType) -> usize {
     match column_type {

@@ -9,10 +9,10 @@ use super::image::ImageWriter;
 use super::slot::{Reader, Slot};
 use super::{
     HEADER_BYTES, KIND_AGGREGATES, KIND_ROWS, MAX_AGGREGATES, MAX_DEPTH, MAX_FILTER_NODES, MAX_PROGRAM_BYTES,
-    NO_COLUMN, NODE_BYTES, ScanError, VERSION, constant, operation, truth,
+    MAX_REPEATED_BYTES, NO_COLUMN, NODE_BYTES, ScanError, VERSION, constant, operation, truth,
 };
-use crate::layout::TableLayout;
-use crate::schema::MAX_COLUMNS;
+use crate::layout::{TableLayout, longest_value};
+use crate::schema::{ColumnType, MAX_COLUMNS};
 
 const TRUNCATED: ScanError = ScanError::MalformedProgram { reason: "it ends too early" };
 
@@ -27,6 +27,28 @@ pub struct CompiledScan<'p, 'l> {
     pub(super) columns: Option<ImageWriter>,
     /// `None` when rows are wanted.
     pub(super) aggregates: Option<Vec<CompiledAggregate>>,
+}
+
+/// Columns of a result that were named, so that those which are named again can be counted.
+struct Named {
+    columns: [u64; MAX_COLUMNS.div_ceil(64)],
+    repeated_bytes: usize,
+}
+
+impl Named {
+    const NONE: Named = Named { columns: [0; MAX_COLUMNS.div_ceil(64)], repeated_bytes: 0 };
+
+    fn add(&mut self, column: u16, column_type: ColumnType) -> Result<(), ScanError> {
+        let (word, mask) = (&mut self.columns[usize::from(column) / 64], 1 << (column % 64));
+        if *word & mask != 0 {
+            self.repeated_bytes += longest_value(column_type);
+        }
+        *word |= mask;
+        match self.repeated_bytes {
+            0..=MAX_REPEATED_BYTES => Ok(()),
+            _ => Err(ScanError::MalformedProgram { reason: "columns are repeated too often" }),
+        }
+    }
 }
 
 /// Takes fields off the front.
@@ -104,10 +126,11 @@ impl<'p, 'l> CompiledScan<'p, 'l> {
     }
 
     fn read_columns(&mut self, fields: &mut Fields<'p>, count: usize, groups: bool) -> Result<(), ScanError> {
-        let mut columns = Vec::with_capacity(count);
+        let (mut columns, mut named) = (Vec::with_capacity(count), Named::NONE);
         for _ in 0..count {
             let column = fields.number()?;
             let codec = codec_of(self.layout, column)?;
+            named.add(column, codec.column_type)?;
             if groups && !constant::is_comparable(codec.column_type) {
                 return Err(constant::not_comparable(codec));
             }
@@ -120,7 +143,7 @@ impl<'p, 'l> CompiledScan<'p, 'l> {
     }
 
     fn read_aggregates(&mut self, fields: &mut Fields<'p>, count: usize) -> Result<(), ScanError> {
-        let mut aggregates = Vec::with_capacity(count);
+        let (mut aggregates, mut least, mut greatest) = (Vec::with_capacity(count), Named::NONE, Named::NONE);
         for _ in 0..count {
             let [function, zero, c0, c1] = fields.array()?;
             let function = Function::from_number(function)
@@ -131,6 +154,14 @@ impl<'p, 'l> CompiledScan<'p, 'l> {
             let column = Some(u16::from_le_bytes([c0, c1])).filter(|column| *column != NO_COLUMN);
             let aggregate = Aggregate { function, column };
             check_aggregate(self.layout, aggregate)?;
+            let extremes = match function {
+                Function::Minimum => Some(&mut least),
+                Function::Maximum => Some(&mut greatest),
+                Function::Count | Function::Sum => None,
+            };
+            if let (Some(named), Some(column)) = (extremes, column) {
+                named.add(column, codec_of(self.layout, column)?.column_type)?;
+            }
             aggregates.push(CompiledAggregate::new(self.layout, aggregate)?);
         }
         self.aggregates = Some(aggregates);

@@ -77,6 +77,9 @@ pub const MAX_FILTER_NODES: usize = 256;
 pub const MAX_DEPTH: usize = 64;
 /// Most aggregates of a program.
 pub const MAX_AGGREGATES: usize = 64;
+/// Most bytes that columns may add to a result by being named again, so that no row of a result is much larger
+/// than the row that it was made of.
+pub const MAX_REPEATED_BYTES: usize = 6 * crate::schema::MAX_VALUE_BYTES;
 /// Most bytes of the image of a group.
 pub const MAX_GROUP_BYTES: usize = u16::MAX as usize;
 

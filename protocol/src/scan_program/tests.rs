@@ -455,6 +455,27 @@ fn equals(column: u16, value: impl Into<Value>) -> Filter<u16> {
     Filter::Compare { column, comparison: Comparison::Equal, value: value.into() }
 }
 
+/// Whoever names a long column a hundred times would get rows that no frame can carry.
+#[test]
+fn long_columns_are_not_repeated_at_will() {
+    let layout = TableLayout::new(&table()).expect("valid");
+    let of_columns = |columns| ScanProgram { columns, ..ScanProgram::default() };
+    let least = Aggregate { function: Function::Minimum, column: Some(4) };
+    let count = Aggregate { function: Function::Count, column: Some(5) };
+    let of_aggregates = |aggregates| ScanProgram { aggregates: Some(aggregates), ..ScanProgram::default() };
+    for (program, fits) in [
+        (of_columns(vec![5; 7]), true),
+        (of_columns(vec![5; 8]), false),
+        (of_columns([5, 4, 1].repeat(170)), false),
+        (of_columns([0, 1, 2, 3, 4].repeat(100)), true),
+        (of_aggregates(vec![least; 64]), true),
+        (of_aggregates(vec![count; 64]), true),
+    ] {
+        let bytes = bytes_of(&layout, &program);
+        assert_eq!(CompiledScan::new(&layout, &bytes).is_ok(), fits, "{program:?}");
+    }
+}
+
 #[test]
 fn errors_name_the_column() {
     let cases = [
