@@ -25,6 +25,9 @@ impl Drop for Transaction<'_> {
     fn drop(&mut self) {
         let now = self.client.now();
         self.client.core.forget(now, self.handle);
+        // At once: nobody else sends while the program does something else, and the locks would stay.
+        self.client.core.flush(now);
+        self.client.write(now);
     }
 }
 
