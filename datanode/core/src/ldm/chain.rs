@@ -233,6 +233,7 @@ impl LocalDataManager {
 
     /// Ends a burst: tells each primary how far this node has applied its writes.
     pub fn flush(&mut self, context: &mut Context<'_>) {
+        self.scan_work = 0;
         for partition in self.accept_due.drain(..) {
             let Some(fragment) = &mut self.fragments[usize::from(partition)] else { continue };
             fragment.accept_due = false;

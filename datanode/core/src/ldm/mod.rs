@@ -128,6 +128,8 @@ pub struct LocalDataManager {
     /// An image in another version of its table than the one it is stored under.
     older_image: Vec<u8>,
     batch: Vec<u8>,
+    /// Work of scans since the end of the last burst.
+    scan_work: usize,
     /// Epoch that was told as drained: nothing is committed in it or before any more.
     pub drained: u64,
     /// Commits, where somebody wants to know them.
@@ -163,6 +165,7 @@ impl LocalDataManager {
             image: Vec::new(),
             older_image: Vec::new(),
             batch: Vec::new(),
+            scan_work: 0,
             drained: 0,
             journal: None,
             entries: EntryScratch::default(),

@@ -63,7 +63,7 @@ impl Entries<'_> {
 }
 
 impl<'a> Range<'a> {
-    /// Answers the request.
+    /// Answers the request. The work that it took.
     ///
     /// # Errors
     /// When the index cannot be scanned, or a program's aggregates cannot be computed.
@@ -77,7 +77,7 @@ impl<'a> Range<'a> {
         body: &Scan,
         fragment_seq: u64,
         (scratch, batch): (&mut Vec<u8>, &mut Vec<u8>),
-    ) -> Result<(), Refusal> {
+    ) -> Result<usize, Refusal> {
         let index = self.index(body.index.get())?;
         let (from, to) = (signal.section(1), signal.section(2));
         if from.len().max(to.len()) > MAX_BOUND_BYTES {
@@ -92,7 +92,7 @@ impl<'a> Range<'a> {
             count: 0,
         };
         let with_keys = body.flags.get() & FLAG_WITH_KEYS != 0;
-        let (row_count, mut last) = match Aggregation::new(self.program) {
+        let (row_count, work, mut last) = match Aggregation::new(self.program) {
             None => self.rows(arena, index, &mut entries, with_keys, scratch, batch),
             Some(groups) => self.aggregates(arena, &mut entries, groups, batch)?,
         };
@@ -108,7 +108,7 @@ impl<'a> Range<'a> {
             Some(last) => index.with_key(arena, self.versions.table, last, |key| answer(0, key)),
             None => answer(FLAG_DONE, &[]),
         }
-        Ok(())
+        Ok(work)
     }
 
     /// The index with this number, if it can be scanned.
@@ -129,8 +129,8 @@ impl<'a> Range<'a> {
         Ok(stored)
     }
 
-    /// Appends the rows that pass, whole or their result columns. Their number, and the entry up to which they were looked
-    /// at; none at the end of the range.
+    /// Appends the rows that pass, whole or their result columns. Their number, the work that it took, and the entry up to
+    /// which they were looked at; none at the end of the range.
     fn rows(
         &self,
         arena: &Arena,
@@ -139,12 +139,12 @@ impl<'a> Range<'a> {
         with_keys: bool,
         scratch: &mut Vec<u8>,
         batch: &mut Vec<u8>,
-    ) -> (u32, Option<RowHandle>) {
+    ) -> (u32, usize, Option<RowHandle>) {
         let (row_cost, mut image) = (self.program.row_cost(), Vec::new());
         let (mut rows, mut work, mut last) = (0, 0, None);
         while rows < self.limits.rows && batch.len() < self.limits.bytes && work < MAX_WORK {
             last = entries.next(self.limits.rows - rows);
-            let Some(entry) = last else { return (rows, None) };
+            let Some(entry) = last else { return (rows, work, None) };
             let row = arena.row(entry);
             work += row_cost;
             if !row_state::is_visible(row.state()) {
@@ -173,17 +173,17 @@ impl<'a> Range<'a> {
                 }
             }
         }
-        (rows, last)
+        (rows, work, last)
     }
 
-    /// Appends the partial aggregates of the rows that pass, one row for each group.
+    /// Appends the partial aggregates of the rows that pass, one row for each group; as [`Range::rows`].
     fn aggregates<'r>(
         &self,
         arena: &'r Arena,
         entries: &mut Entries<'_>,
         mut groups: Aggregation<'r, 'r>,
         batch: &mut Vec<u8>,
-    ) -> Result<(u32, Option<RowHandle>), Refusal>
+    ) -> Result<(u32, usize, Option<RowHandle>), Refusal>
     where
         'a: 'r,
     {
@@ -212,6 +212,6 @@ impl<'a> Range<'a> {
             let version = RowVersion::default();
             push_row(batch, &ScanRow { version, table_version: 0, key: group, value: values });
         });
-        Ok((rows, last.filter(|_| !ended)))
+        Ok((rows, work, last.filter(|_| !ended)))
     }
 }

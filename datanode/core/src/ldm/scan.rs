@@ -28,6 +28,11 @@ const MAX_STEPS: usize = 4_096;
 /// Most work on rows for one batch, before the last bucket, in units of [`CompiledScan::row_cost`]: 4,096 rows of a small
 /// program, which take less than a millisecond.
 pub(super) const MAX_WORK: usize = 4_096 * 16;
+/// Work of all slices between two ends of bursts, beyond which requests are refused: a frame full of scans that find
+/// nothing must not keep this thread from everything else. Far more than a client asks for at once that reads ahead.
+const MAX_BURST_WORK: usize = 128 * MAX_WORK;
+/// Work of a request besides that of its rows.
+const REQUEST_WORK: usize = MAX_WORK / 256;
 /// Bytes of group columns that cost as much as a node of a filter.
 pub(super) const GROUP_BYTES_PER_WORK: usize = 64;
 
@@ -79,6 +84,11 @@ impl LocalDataManager {
             context.out.error(reply, ErrorCode::ReplyBufferFull, "");
             return;
         }
+        if self.scan_work > MAX_BURST_WORK {
+            context.out.error(reply, ErrorCode::Overloaded, "too many scans at once");
+            return;
+        }
+        self.scan_work += REQUEST_WORK;
         // The table may have been dropped since the coordinator looked.
         let described = context.map.tables.get(table).and_then(Option::as_ref);
         let (Some(described), Some(stored)) = (described, fragment.tables.get(table)) else {
@@ -103,8 +113,9 @@ impl LocalDataManager {
             let range = Range { versions, stored, program: &program, limits };
             let buffers = (&mut self.older_image, &mut self.batch);
             let answer = range.answer(context, &self.arena, reply, signal, body, fragment.seq, buffers);
-            if let Err((code, detail)) = answer {
-                context.out.error(reply, code, &detail);
+            match answer {
+                Ok(work) => self.scan_work += work,
+                Err((code, detail)) => context.out.error(reply, code, &detail),
             }
             return;
         }
@@ -132,6 +143,8 @@ impl LocalDataManager {
         };
         match outcome {
             Ok(slice) => {
+                // Empty buckets are looked at in fractions of the time of a row.
+                self.scan_work += slice.work + slice.steps;
                 let answer = ScanReply {
                     next_cursor: slice.cursor.unwrap_or(0).into(),
                     row_count: slice.rows.into(),

@@ -3,16 +3,17 @@
 use crate::network::{Network, TABLE, definition, layout};
 use crate::requests::Session;
 use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::layout::TableLayout;
 use duet_protocol::row::RowView;
 use duet_protocol::scan_program::{
     Aggregate, Comparison, Filter, Function, Merger, ScanProgram, encode_program,
 };
-use duet_protocol::signal::Sections;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::scan::Scan;
 use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, split_row};
 use duet_protocol::signal::write::OPERATION_INSERT;
+use duet_protocol::signal::{Sections, SignalType};
 use duet_protocol::value::Value;
 
 fn bytes_of(program: &ScanProgram) -> Vec<u8> {
@@ -157,4 +158,30 @@ fn programs_that_do_not_fit_get_a_numbered_error() {
         assert_eq!(answer.body::<ErrorReply>().code.get(), ErrorCode::InvalidScan as u16);
         assert_eq!(String::from_utf8_lossy(answer.view().section(0)), text);
     }
+}
+
+#[test]
+fn a_frame_full_of_scans_does_not_occupy_the_node() {
+    let (mut network, client) = filled(2_000);
+    let program = ScanProgram { filter: Some(balance(Comparison::Equal, 77)), ..ScanProgram::default() };
+    let bytes = bytes_of(&program);
+    let led = network.state.view.partitions.iter().position(|partition| partition.replicas[0] == 1);
+    let body = scan(led.expect("some") as u16, 0, 10);
+    let mut builder = FrameBuilder::new();
+    for request in 1..=8_000 {
+        builder.push(0, request, &body, Sections::one(&bytes));
+    }
+    let frame = builder.seal(&Envelope::default()).expect("open").to_vec();
+    network.raw(0, client.link, &frame);
+    network.settle();
+    let answers = network.take(0, client.link);
+    assert_eq!(answers.len(), 8_000);
+    let refused = answers.iter().filter(|answer| answer.signal_type == SignalType::ErrorReply);
+    let refused: Vec<_> = refused.map(|answer| answer.body::<ErrorReply>().code.get()).collect();
+    assert!(refused.iter().all(|code| *code == ErrorCode::Overloaded as u16), "{refused:?}");
+    // Parts of a node end their bursts more often.
+    let is_split = super::PARTS.is_some();
+    assert!(is_split || (2_000..8_000).contains(&refused.len()), "{}", refused.len());
+    let answer = network.ask(0, client.link, &body, Sections::one(&bytes));
+    assert_eq!(answer.signal_type, SignalType::ScanReply, "the next burst is another one");
 }
