@@ -186,7 +186,7 @@ impl Range {
     pub async fn next_page(&mut self, mut read: impl FnMut(RowVersion, RowView<'_>)) -> Result<bool> {
         let result = self.result()?;
         let Some(merge) = &mut self.merge else { return self.scan.next_page(read).await };
-        let Some(turn) = merge.next(&self.scan.pages).await?.filter(|_| self.scan.left > 0) else {
+        let Some(turn) = merge.next(&mut self.scan.pages).await?.filter(|_| self.scan.left > 0) else {
             return Ok(false);
         };
         self.scan.left -= 1;
@@ -268,7 +268,7 @@ impl Merge {
     }
 
     /// The lane that has the next row, after those without rows have got some; `None` at the end.
-    async fn next(&mut self, pages: &Pages) -> Result<Option<usize>> {
+    async fn next(&mut self, pages: &mut Pages) -> Result<Option<usize>> {
         for lane in &mut self.lanes {
             while lane.page.is_empty()
                 && let Some(pending) = &mut lane.pending

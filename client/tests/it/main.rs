@@ -7,4 +7,5 @@ mod fake;
 mod ranges;
 mod scans;
 mod server;
+mod spawn;
 mod typed;

@@ -12,6 +12,9 @@ use duet_protocol::signal::operate::Operate;
 use duet_protocol::signal::operate_reply::OperateReply;
 use duet_protocol::signal::{Sections, SignalType, SignalView, signals_in};
 
+/// Signals whose rows are fetched together: about as many as a mail has.
+const GROUP: usize = 16;
+
 impl Kernel {
     /// Delivers the mail of the blocks, and what comes of it, until there is none.
     pub(crate) fn deliver_mail(&mut self) {
@@ -25,12 +28,31 @@ impl Kernel {
     }
 
     fn deliver_here(&mut self, mail: &Mail) {
-        for signal in signals_in(&mail.signals) {
-            match mail.to {
-                Address::Fragments { node, lane } => {
-                    self.ldm.transaction_signal(&mut context!(self), node, lane, &signal);
+        match mail.to {
+            Address::Fragments { node, lane } => self.signals_to_fragments(node, lane, &mail.signals),
+            Address::Coordinator { .. } => {
+                for signal in signals_in(&mail.signals) {
+                    self.signal_to_coordinator(&signal);
                 }
-                Address::Coordinator { .. } => self.signal_to_coordinator(&signal),
+            }
+        }
+    }
+
+    /// Signals of a lane for fragments of this node, in groups whose rows are fetched together.
+    fn signals_to_fragments(&mut self, node: u32, lane: u16, signals: &[u8]) {
+        let mut signals = signals_in(signals);
+        let mut group = [None; GROUP];
+        loop {
+            let count = self.ldm.prefetch_rows(&self.map, &mut signals, &mut group);
+            for ahead in group[..count].iter().flatten() {
+                if ahead.signal.signal_type() == SignalType::DeadlockProbe {
+                    self.signal_to_coordinator(&ahead.signal);
+                } else {
+                    self.ldm.transaction_signal(&mut context!(self), node, lane, &ahead.signal);
+                }
+            }
+            if count < GROUP {
+                return;
             }
         }
     }
@@ -67,17 +89,12 @@ impl Kernel {
 
     /// Data part: signals of a coordinator part of this node for a node, in a lane that belongs to this part.
     pub(crate) fn transactions_from_coordinator(&mut self, node: u32, lane: u16, signals: &Section) {
-        let here = node == self.out.identity.sender.node;
+        if node == self.out.identity.sender.node {
+            return self.signals_to_fragments(node, lane, signals);
+        }
         for signal in signals_in(signals) {
-            let for_coordinator = signal.signal_type() == SignalType::DeadlockProbe;
             let handle = Handle::of(&signal);
-            if here && for_coordinator {
-                self.signal_to_coordinator(&signal);
-            } else if here {
-                self.ldm.transaction_signal(&mut context!(self), node, lane, &signal);
-            } else if let (Some(code), Some(body)) =
-                (self.out.unreachable(node, lane), signal.body::<Operate>())
-            {
+            if let (Some(code), Some(body)) = (self.out.unreachable(node, lane), signal.body::<Operate>()) {
                 let me = self.out.identity.sender.node;
                 let answer = OperateReply {
                     number: body.number,

@@ -55,7 +55,7 @@ impl Kernel {
         let mut signals = frame.signals();
         let mut group = [None; GROUP];
         loop {
-            let count = self.ldm.prefetch_prepares(&self.map, &mut signals, &mut group);
+            let count = self.ldm.prefetch_rows(&self.map, &mut signals, &mut group);
             for ahead in group[..count].iter().flatten() {
                 let mut context = context!(self);
                 match ahead.signal.signal_type() {

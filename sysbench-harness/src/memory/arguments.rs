@@ -20,7 +20,7 @@ pub struct MemoryArguments {
     #[arg(long, default_value_t = 4_000_000)]
     pub rows: u64,
     /// Fragments that the rows are spread over, each with an index of its own, in one arena; several are compared. The first one is
-    /// also measured without huge pages.
+    /// also measured without huge pages, and with an ordered index of random keys.
     #[arg(long, value_delimiter = ',', default_value = "1,2,8")]
     pub fragments: Vec<usize>,
     /// Lookups that go through their stages together.
@@ -65,10 +65,11 @@ impl MemoryArguments {
 
     /// What is compared: the first one is what the others are multiples of.
     pub(super) fn configurations(&self) -> Vec<Configuration> {
-        let huge = |&fragments| Configuration { huge_pages: true, fragments };
+        let huge = |&fragments| Configuration { huge_pages: true, fragments, ordered: false };
         let mut all: Vec<Configuration> = self.fragments.iter().map(huge).collect();
         if let Some(first) = all.first().copied() {
             all.insert(1, Configuration { huge_pages: false, ..first });
+            all.push(Configuration { ordered: true, ..first });
         }
         all
     }
@@ -106,10 +107,12 @@ mod tests {
     }
 
     #[test]
-    fn every_number_of_fragments_has_huge_pages_and_the_first_also_small_ones() {
+    fn every_number_of_fragments_has_huge_pages_and_the_first_also_small_ones_and_an_ordered_index() {
         let all = parse("").unwrap().configurations();
-        let all: Vec<_> = all.iter().map(|it| (it.huge_pages, it.fragments)).collect();
-        assert_eq!(all, [(true, 1), (false, 1), (true, 2), (true, 8)]);
+        let all: Vec<_> = all.iter().map(|it| (it.huge_pages, it.fragments, it.ordered)).collect();
+        let expected =
+            [(true, 1, false), (false, 1, false), (true, 2, false), (true, 8, false), (true, 1, true)];
+        assert_eq!(all, expected);
     }
 
     #[test]

@@ -6,6 +6,8 @@ use crate::report::{Asked, Figure};
 /// Rows from which on figures are comparable with what is asked.
 const ASKED_ROWS: u64 = 4_000_000;
 const ASKED_BYTES_PER_ROW: f64 = 145.0;
+/// With an ordered index of random keys.
+const ASKED_ORDERED_BYTES_PER_ROW: f64 = 155.0;
 const ASKED_LOOKUP_NS: f64 = 50.0;
 const ASKED_GROWTH: f64 = 3.0;
 
@@ -25,6 +27,11 @@ pub(super) fn figures(rows: u64, results: &[ConfigurationResult]) -> Vec<Figure>
         Figure::ratio("lookup by itself / in stages", first.single_lookup_ns, first.staged_lookup_ns, None),
     ];
     for other in others {
+        if other.ordered {
+            let name = "memory per row with an ordered index of random keys";
+            figures.push(Figure::new(name, other.bytes_per_row, "bytes", asked(ASKED_ORDERED_BYTES_PER_ROW)));
+            continue;
+        }
         let (name, base) = match other.huge_pages {
             false => ("small pages".to_owned(), "huge pages".to_owned()),
             true => (format!("{} fragments", other.fragments), first.fragments.to_string()),

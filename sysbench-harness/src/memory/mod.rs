@@ -1,6 +1,6 @@
 //! `duet bench memory`: arenas and hash indexes by themselves, without threads and sockets. Bytes per row, inserts while
-//! the index grows and while it does not, lookups in stages and one by one; with and without huge pages, and with the
-//! same rows spread over several fragments.
+//! the index grows and while it does not, lookups in stages and one by one; with and without huge pages, with the
+//! same rows spread over several fragments, and with an ordered index.
 
 mod arguments;
 mod figures;
@@ -148,6 +148,7 @@ fn result(
     ConfigurationResult {
         huge_pages: configuration.huge_pages,
         fragments: configuration.fragments,
+        ordered: configuration.ordered,
         bytes_per_row: subject.bytes_per_row(),
         index_bytes_per_row: subject.index_bytes_per_row(),
         growth_insert_ns: summary(&|round| round.growth_insert_ns),
@@ -192,9 +193,10 @@ mod tests {
         let runs: Vec<MemoryRecord> = read_all(&directory.path().join("memory.jsonl")).unwrap();
         assert_eq!(runs.len(), 1);
         let results = &runs[0].configurations;
-        assert_eq!(results.len(), 3);
+        assert_eq!(results.len(), 4);
         assert!(results.iter().all(|result| result.rounds.len() == 2 && result.staged_lookup_ns > 0.0));
         let tables = std::fs::read_to_string(directory.path().join("memory.md")).unwrap();
         assert_eq!(tables.matches("\n| huge | ").count(), 2, "{tables}");
+        assert_eq!(tables.matches("\n| huge, ordered | ").count(), 1, "{tables}");
     }
 }

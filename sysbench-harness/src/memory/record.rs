@@ -60,9 +60,12 @@ pub struct ConfigurationResult {
     pub huge_pages: bool,
     /// Indexes that the rows are spread over.
     pub fragments: usize,
+    /// Whether each fragment had an ordered index of random keys, too.
+    #[serde(default)]
+    pub ordered: bool,
     /// Bytes of the arena's pages per row in the end.
     pub bytes_per_row: f64,
-    /// Bytes of all buckets per row in the end.
+    /// Bytes of all buckets and nodes per row in the end.
     pub index_bytes_per_row: f64,
     /// Inserts of new keys, which make the index grow.
     pub growth_insert_ns: LatencySummary,

@@ -2,7 +2,10 @@
 
 use crate::workload::{KEY_BYTES, mix64};
 use anyhow::{Context, Result, ensure};
-use duet_memory::{Arena, ArenaOptions, HashIndex, MemoryBudget, Priority, Probe, RowHandle, RowHeader};
+use duet_memory::{
+    Arena, ArenaOptions, HashIndex, MemoryBudget, OrderedIndex, PrimaryKeys, Priority, Probe, RowHandle,
+    RowHeader,
+};
 
 /// Bytes of a row's value as a data node keeps it: five columns of 20 bytes behind a byte of null bits.
 pub(super) const VALUE_BYTES: usize = 101;
@@ -19,6 +22,8 @@ pub struct Configuration {
     pub huge_pages: bool,
     /// Indexes that the rows are spread over.
     pub fragments: usize,
+    /// Whether each fragment also has an ordered index of its keys, which are random numbers then.
+    pub ordered: bool,
 }
 
 /// Rows in an arena, spread over fragments with an index each.
@@ -26,6 +31,8 @@ pub(super) struct Subject {
     budget: MemoryBudget,
     arena: Arena,
     indexes: Vec<HashIndex>,
+    /// None, or as many as there are hash indexes.
+    ordered: Vec<OrderedIndex>,
     value: [u8; VALUE_BYTES],
 }
 
@@ -40,7 +47,15 @@ impl Subject {
         let options = ArenaOptions { huge_pages: configuration.huge_pages, ..ArenaOptions::default() };
         let arena = Arena::new(budget.clone(), options).context("no addresses for an arena")?;
         let indexes = (0..configuration.fragments).map(|_| HashIndex::new(hash_bytes)).collect();
-        Ok(Self { budget, arena, indexes, value: [0x5a; VALUE_BYTES] })
+        let fragments = if configuration.ordered { configuration.fragments } else { 0 };
+        let ordered = (0..fragments).map(|_| OrderedIndex::unique()).collect();
+        Ok(Self { budget, arena, indexes, ordered, value: [0x5a; VALUE_BYTES] })
+    }
+
+    /// The key of a number: itself, or a random number where an ordered index must not profit from their order.
+    #[inline(always)]
+    fn key(&self, number: u64) -> u64 {
+        if self.ordered.is_empty() { number } else { mix64(!number) }
     }
 
     /// The highest bits of a hash take no part in the index, so they choose the fragment.
@@ -49,8 +64,9 @@ impl Subject {
         ((hash >> 48) as usize * self.indexes.len()) >> 16
     }
 
-    /// Adds the row of a key that has none.
-    pub(super) fn insert(&mut self, key: u64) -> Result<()> {
+    /// Adds the row of a number that has none.
+    pub(super) fn insert(&mut self, number: u64) -> Result<()> {
+        let key = self.key(number);
         let hash = mix64(key);
         let fragment = self.fragment(hash);
         let key = key.to_le_bytes();
@@ -58,16 +74,24 @@ impl Subject {
         let header = RowHeader { epoch: 1, sequence: 1, table_version: 1, state: 0, older: RowHandle::NULL };
         let row = self.arena.allocate_row(&header, &key, &self.value, Priority::Normal)?;
         self.indexes[fragment].insert(&mut self.arena, hash, row, Priority::Normal)?;
+        if let Some(ordered) = self.ordered.get_mut(fragment) {
+            ordered.insert(&mut self.arena, &PrimaryKeys, &key, row, Priority::Normal)?;
+        }
         Ok(())
     }
 
-    /// Removes the row of a key.
-    pub(super) fn remove(&mut self, key: u64) -> Result<()> {
+    /// Removes the row of a number.
+    pub(super) fn remove(&mut self, number: u64) -> Result<()> {
+        let key = self.key(number);
         let hash = mix64(key);
         let fragment = self.fragment(hash);
         let row = self.indexes[fragment].find(&self.arena, hash, &key.to_le_bytes());
         let row = row.with_context(|| format!("key {key} has no row"))?;
         ensure!(self.indexes[fragment].remove(&mut self.arena, hash, row), "key {key} is not in its index");
+        if let Some(ordered) = self.ordered.get_mut(fragment) {
+            let is_removed = ordered.remove(&mut self.arena, &PrimaryKeys, &key.to_le_bytes(), row);
+            ensure!(is_removed, "key {key} is not in its ordered index");
+        }
         self.arena.free_versions(row);
         Ok(())
     }
@@ -77,10 +101,11 @@ impl Subject {
         self.budget.used_bytes() as f64 / self.rows().max(1) as f64
     }
 
-    /// Bytes of all buckets per row.
+    /// Bytes of all buckets, and of the nodes of ordered indexes, per row.
     pub(super) fn index_bytes_per_row(&self) -> f64 {
-        let bytes: u64 = self.indexes.iter().map(HashIndex::bytes).sum();
-        bytes as f64 / self.rows().max(1) as f64
+        let hashed: u64 = self.indexes.iter().map(HashIndex::bytes).sum();
+        let ordered: u64 = self.ordered.iter().map(OrderedIndex::bytes).sum();
+        (hashed + ordered) as f64 / self.rows().max(1) as f64
     }
 
     fn rows(&self) -> u64 {
@@ -90,10 +115,11 @@ impl Subject {
     /// Looks up keys one after the other, and copies their values into `reply`.
     #[inline(never)]
     pub(super) fn look_up_one_by_one(&self, keys: &[u64], reply: &mut [u8]) -> Result<()> {
-        for (key, target) in keys.iter().zip(reply.chunks_exact_mut(VALUE_BYTES)) {
-            let hash = mix64(*key);
+        for (number, target) in keys.iter().zip(reply.chunks_exact_mut(VALUE_BYTES)) {
+            let key = self.key(*number);
+            let hash = mix64(key);
             let row = self.indexes[self.fragment(hash)].find(&self.arena, hash, &key.to_le_bytes());
-            self.copy(*key, row, target)?;
+            self.copy(key, row, target)?;
         }
         Ok(())
     }
@@ -106,13 +132,13 @@ impl Subject {
         probes: &mut Vec<(u64, usize, Probe)>,
         reply: &mut [u8],
     ) -> Result<()> {
-        for key in keys {
-            let hash = mix64(*key);
+        for number in keys {
+            let hash = mix64(self.key(*number));
             self.indexes[self.fragment(hash)].prefetch_bucket(&self.arena, hash);
         }
         probes.clear();
-        probes.extend(keys.iter().map(|key| {
-            let hash = mix64(*key);
+        probes.extend(keys.iter().map(|number| {
+            let hash = mix64(self.key(*number));
             let fragment = self.fragment(hash);
             (hash, fragment, self.indexes[fragment].prefetch_row(&self.arena, hash))
         }));
@@ -120,9 +146,10 @@ impl Subject {
             self.indexes[*fragment].prefetch_overflow(&self.arena, *hash, probe);
         }
         let found = keys.iter().zip(probes.iter()).zip(reply.chunks_exact_mut(VALUE_BYTES));
-        for ((key, (hash, fragment, probe)), target) in found {
+        for ((number, (hash, fragment, probe)), target) in found {
+            let key = self.key(*number);
             let index = &self.indexes[*fragment];
-            self.copy(*key, index.find_probed(&self.arena, *hash, &key.to_le_bytes(), *probe), target)?;
+            self.copy(key, index.find_probed(&self.arena, *hash, &key.to_le_bytes(), *probe), target)?;
         }
         Ok(())
     }
@@ -142,8 +169,8 @@ mod tests {
 
     #[test]
     fn both_ways_find_every_row_in_every_fragment() {
-        for fragments in [1, 3, 8] {
-            let configuration = Configuration { huge_pages: false, fragments };
+        for (fragments, ordered) in [(1, false), (3, false), (8, true)] {
+            let configuration = Configuration { huge_pages: false, fragments, ordered };
             let mut subject = Subject::new(configuration, 5_000).unwrap();
             (0..5_000).for_each(|key| subject.insert(key).unwrap());
             subject.remove(7).unwrap();

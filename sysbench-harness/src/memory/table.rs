@@ -23,7 +23,11 @@ const HEADINGS: [&str; 11] = [
 fn cells(result: &ConfigurationResult) -> [String; HEADINGS.len()] {
     let whole = |nanoseconds: u64| grouped(nanoseconds as f64);
     [
-        if result.huge_pages { "huge" } else { "small" }.to_owned(),
+        format!(
+            "{}{}",
+            if result.huge_pages { "huge" } else { "small" },
+            if result.ordered { ", ordered" } else { "" }
+        ),
         result.fragments.to_string(),
         format!("{:.1}", result.bytes_per_row),
         format!("{:.1}", result.index_bytes_per_row),

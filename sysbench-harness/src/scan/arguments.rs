@@ -1,6 +1,6 @@
 //! Options of `duet bench scan`.
 
-use crate::options::{ServerRunArguments, check_rows};
+use crate::options::{ServerRunArguments, check_rows, check_times};
 use anyhow::{Result, ensure};
 
 const MOST_FRAGMENTS: usize = 64;
@@ -17,6 +17,9 @@ pub struct ScanArguments {
     /// Fragments that are read at the same time.
     #[arg(long, default_value_t = 8)]
     pub fragments: usize,
+    /// Seconds per round of reading ranges of 100 rows, in one partition and then in all.
+    #[arg(long, default_value_t = 2.0)]
+    pub seconds: f64,
     /// Rounds, CPUs, and what is recorded.
     #[command(flatten)]
     pub run: ServerRunArguments,
@@ -29,6 +32,7 @@ impl ScanArguments {
         self.run.check()?;
         ensure!((1..=self.rows).contains(&self.groups), "--groups lies between 1 and --rows");
         ensure!(self.groups <= 1_000_000, "--groups is at most 1000000");
+        check_times(self.seconds, 0.0)?;
         let fragments = 1..=MOST_FRAGMENTS;
         ensure!(fragments.contains(&self.fragments), "--fragments lies between 1 and {MOST_FRAGMENTS}");
         Ok(())
@@ -59,6 +63,7 @@ mod tests {
             ("--groups 0", "--groups"),
             ("--rows 10 --groups 11", "--groups"),
             ("--fragments 65", "--fragments"),
+            ("--seconds 0", "--seconds"),
             ("--rounds 0", "--rounds"),
         ] {
             let error = check(text).expect_err(text);

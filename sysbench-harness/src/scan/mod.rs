@@ -3,6 +3,7 @@
 //! against one computed here.
 
 mod arguments;
+mod ranges;
 mod rows;
 
 pub use arguments::ScanArguments;
@@ -16,6 +17,7 @@ use crate::options::{Say, warn_of_debug_build};
 use crate::report::{Asked, Figure, RunHead};
 use anyhow::{Context, Result, ensure};
 use duet_client::{Table, col, count, sum};
+use ranges::{CALLERS, Neighbours, RANGE_ROWS, Ranges};
 use rows::{FEW_GROUPS, Rows, SELECTED_ONE_IN, Total, check};
 use std::collections::HashMap;
 use std::marker::PhantomData;
@@ -33,6 +35,10 @@ const FEW: &str = "count and two sums in 10 groups";
 const MANY: &str = "count and two sums in many groups";
 const SELECTED: &str = "count and two sums of one row in a hundred";
 const TRANSFER: &str = "all rows with all columns";
+
+const OWNED: &str = "ranges of 100 rows in one partition";
+const NEIGHBOURS: &str = "ranges of 100 rows in all partitions";
+const ASKED_RANGE_US: f64 = 12.0;
 
 /// `scan.jsonl`.
 #[derive(Debug, Clone, PartialEq)]
@@ -61,10 +67,12 @@ pub fn run(arguments: &ScanArguments, say: Say<'_>) -> Result<()> {
         let mut show = |done| bar.set_position(done);
         cluster.load(&table, rows.count, |key| rows.row(key), &mut show)?;
         bar.finish_and_clear();
-        let cases = measure(arguments, &cluster, &table, rows)?;
+        let (seconds, seed) = (arguments.seconds, arguments.run.seed);
+        let ranges = Ranges::new(&mut cluster, &table, rows.count, seconds, seed)?;
+        let cases = measure(arguments, &cluster, &table, rows, &ranges)?;
         cluster.check()?;
         let description = format!(
-            "8 + 100 bytes, {} fragments at a time, many groups are {}",
+            "8 + 100 bytes, {} fragments at a time, many groups are {}, {CALLERS} ranges in flight",
             arguments.fragments, arguments.groups
         );
         let parameters =
@@ -89,6 +97,7 @@ fn measure(
     cluster: &BenchCluster,
     table: &Table,
     rows: Rows,
+    ranges: &Ranges,
 ) -> Result<Vec<CaseResult>> {
     let case = |name, group, selected, totals| Case { name, group, selected, totals, rounds: Vec::new() };
     let of_selected = |key| (rows.percent(key) == 0).then_some(0);
@@ -99,6 +108,8 @@ fn measure(
         case(SELECTED, None, true, rows.totals(of_selected)),
     ];
     let mut transfers = Vec::new();
+    let mut range_cases = [(OWNED, Neighbours::OfOwner), (NEIGHBOURS, Neighbours::InAllPartitions)]
+        .map(|(name, neighbours)| (name, neighbours, Vec::new()));
     for round in 1..=arguments.run.rounds {
         for case in &mut cases {
             let place = || format!("{}, round {round}", case.name);
@@ -112,9 +123,17 @@ fn measure(
         let transfer = cluster.measure(|cluster| read_all(arguments, cluster, table, rows));
         bar.finish_and_clear();
         transfers.push(transfer.with_context(|| format!("{TRANSFER}, round {round}"))?);
+        for (name, neighbours, rounds) in &mut range_cases {
+            let bar = progress_bar(name, 1);
+            let measured = cluster.measure(|cluster| ranges.read(cluster, round, *neighbours));
+            bar.finish_and_clear();
+            rounds.push(measured.with_context(|| format!("{name}, round {round}"))?);
+        }
     }
     let results = cases.into_iter().map(|case| CaseResult::new(case.name, "rows", case.rounds));
-    Ok(results.chain([CaseResult::new(TRANSFER, "rows", transfers)]).collect())
+    let results = results.chain([CaseResult::new(TRANSFER, "rows", transfers)]);
+    let ranges = range_cases.into_iter().map(|(name, _, rounds)| CaseResult::new(name, "ranges", rounds));
+    Ok(results.chain(ranges).collect())
 }
 
 /// Aggregates all rows once, and checks the answer.
@@ -187,6 +206,14 @@ fn figures(arguments: &ScanArguments, cases: &[CaseResult]) -> Vec<Figure> {
         let name = format!("data-node CPU per row, {} groups", arguments.groups);
         figures.push(Figure::new(name, many.node_cpu_us, "µs", asked));
     }
+    let asked = comparable.then_some(Asked::AtMost(ASKED_RANGE_US));
+    // One scan of 100 rows; and, for comparison, as many scans of a few rows as there are partitions.
+    for (name, asked) in [(OWNED, asked), (NEIGHBOURS, None)] {
+        if let Some(range) = case(cases, name) {
+            figures.push(Figure::new(format!("data-node CPU, {name}"), range.node_cpu_us, "µs", asked));
+        }
+    }
+    debug_assert_eq!(RANGE_ROWS, 100);
     debug_assert_eq!(FEW_GROUPS, 10);
     debug_assert_eq!(SELECTED_ONE_IN, 100);
     figures

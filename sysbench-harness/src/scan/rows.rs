@@ -75,6 +75,11 @@ impl Rows {
         ]
     }
 
+    /// Whether these are the bytes of the row's last column.
+    pub(super) fn is_padding(key: u64, bytes: &[u8]) -> bool {
+        bytes == [key as u8; PADDING_BYTES as usize]
+    }
+
     /// What every group comes to, computed here.
     pub(super) fn totals(self, group_of: impl Fn(u64) -> Option<u64>) -> HashMap<u64, Total> {
         let mut totals: HashMap<u64, Total> = HashMap::new();

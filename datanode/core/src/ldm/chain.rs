@@ -3,7 +3,6 @@
 //! A backup never locks, waits or answers reads: it applies each write at once, in the order of the positions, which
 //! must be dense.
 
-use crate::coordinator::GROUP;
 use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
 use crate::ldm::planted::{ANY_POSITION, OLD_ENTRIES};
@@ -16,22 +15,25 @@ use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
 use duet_protocol::signal::accept_one::AcceptOne;
 use duet_protocol::signal::chain_refused::ChainRefused;
+use duet_protocol::signal::operate::Operate;
 use duet_protocol::signal::prepare_one::{OPERATION_DELETE, OPERATION_PUT, PrepareOne};
+use duet_protocol::signal::prepare_row::{OPERATION_NONE, PrepareRow};
 use duet_protocol::signal::refuse_one::RefuseOne;
-use duet_protocol::signal::{Sections, SignalView};
+use duet_protocol::signal::{Sections, SignalType, SignalView};
 
-/// A signal of a lane, whose index line and row are being fetched.
+/// A signal for a fragment, whose index line and row are being fetched.
 #[derive(Clone, Copy, Debug)]
 pub struct Ahead<'a> {
     /// The signal.
     pub signal: SignalView<'a>,
-    /// Of a prepare with a table and a fragment that this node knows.
+    /// Of a signal that names a row of a table and a fragment that this node knows.
     place: Option<Place>,
 }
 
-/// Where the row of a prepare is.
+/// Where the row of a signal is.
 #[derive(Clone, Copy, Debug)]
 struct Place {
+    partition: u16,
     /// Slot of the table.
     table: usize,
     /// Hash of the primary key.
@@ -39,42 +41,63 @@ struct Place {
     probe: Option<Probe>,
 }
 
+/// The table of the signal before, with its slot: the next one is mostly for the same.
+type Latest = Option<(u32, usize)>;
+
 impl LocalDataManager {
-    /// Takes the next group of signals of a frame and fetches the index lines and rows that they will touch. The number of
-    /// signals, less than a group at the end of the frame.
-    pub fn prefetch_prepares<'a>(
+    /// Takes the next group of signals and fetches the index lines and rows that they will touch. The number of
+    /// signals, less than a group at the end.
+    pub fn prefetch_rows<'a>(
         &self,
         map: &ClusterMap,
         signals: &mut impl Iterator<Item = SignalView<'a>>,
-        group: &mut [Option<Ahead<'a>>; GROUP],
+        group: &mut [Option<Ahead<'a>>],
     ) -> usize {
         let (mut latest, mut count) = (None, 0);
-        for (place, signal) in group.iter_mut().zip(signals) {
+        for (ahead, signal) in group.iter_mut().zip(signals) {
             count += 1;
-            let ahead = place.insert(Ahead { signal, place: None });
-            let Some(body) = ahead.signal.body::<PrepareOne>() else { continue };
-            let id = body.table.get();
-            let table = match latest {
-                Some((known, slot)) if known == id => Some(slot),
-                _ => map.table(id).map(|(slot, _)| slot),
-            };
-            let fragment = self.fragments.get(usize::from(body.partition.get())).and_then(Option::as_ref);
-            if let (Some(fragment), Some(table)) = (fragment, table) {
-                latest = Some((id, table));
-                let hash = key_hash(ahead.signal.section(0));
-                fragment.tables[table].rows.prefetch_bucket(&self.arena, hash);
-                ahead.place = Some(Place { table, hash, probe: None });
-            }
+            let place = self.prefetch_place(map, &mut latest, &signal);
+            *ahead = Some(Ahead { signal, place });
         }
-        for ahead in group[..count].iter_mut().flatten() {
-            let Some(body) = ahead.signal.body::<PrepareOne>() else { continue };
-            if let (Some(place), Some(fragment)) =
-                (&mut ahead.place, &self.fragments[usize::from(body.partition.get())])
-            {
+        for place in group[..count].iter_mut().flatten().filter_map(|ahead| ahead.place.as_mut()) {
+            if let Some(fragment) = &self.fragments[usize::from(place.partition)] {
                 place.probe = Some(fragment.tables[place.table].rows.prefetch_row(&self.arena, place.hash));
             }
         }
         count
+    }
+
+    /// Where the row of a signal is; its index line is being fetched then.
+    #[inline]
+    fn prefetch_place(
+        &self,
+        map: &ClusterMap,
+        latest: &mut Latest,
+        signal: &SignalView<'_>,
+    ) -> Option<Place> {
+        let (id, partition) = match signal.signal_type() {
+            SignalType::PrepareOne => {
+                signal.body::<PrepareOne>().map(|body| (body.table.get(), Some(body.partition.get())))?
+            }
+            SignalType::PrepareRow => {
+                let body = signal.body::<PrepareRow>().filter(|body| body.operation != OPERATION_NONE)?;
+                (body.table.get(), Some(body.partition.get()))
+            }
+            SignalType::Operate => (signal.body::<Operate>()?.table.get(), None),
+            _ => return None,
+        };
+        let table = match *latest {
+            Some((known, slot)) if known == id => slot,
+            _ => map.table(id)?.0,
+        };
+        *latest = Some((id, table));
+        let key = signal.section(0);
+        let hash = key_hash(key);
+        let partition = partition
+            .unwrap_or_else(|| map.partition_of(map.table_in(table).layout().partition_hash_from(key, hash)));
+        let fragment = self.fragments.get(usize::from(partition))?.as_ref()?;
+        fragment.tables[table].rows.prefetch_bucket(&self.arena, hash);
+        Some(Place { partition, table, hash, probe: None })
     }
 
     /// Applies a write of the primary. Acceptance is told at the end of the burst.
@@ -155,7 +178,7 @@ impl LocalDataManager {
         if context.planted_bug == 1 && body.seq.get().is_multiple_of(64) {
             return Ok(OutcomeState::Committed);
         }
-        let Some(Place { table, hash, probe }) = ahead.place else {
+        let Some(Place { table, hash, probe, .. }) = ahead.place else {
             unreachable!("table {} is used by the primary before every node has it", body.table.get());
         };
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else {
