@@ -36,7 +36,7 @@ enum LogFormat {
 enum Command {
     /// Start a two-replica cluster on this machine, load all flights of a year, verify and measure
     Demo(demo::Arguments),
-    /// Load a Parquet or CSV file into a table
+    /// Load a Parquet, Arrow or CSV file into a table
     ///
     /// Every row is an upsert: a row of the table with the same key is replaced, so that an import can be repeated.
     /// Of rows of the file with the same key the first one counts; the others are reported as left out.

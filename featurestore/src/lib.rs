@@ -7,6 +7,7 @@
 //! one, which the data node decides that holds the row.
 
 pub mod catalogue;
+pub mod columnar;
 mod definition;
 mod error;
 mod feature_type;

@@ -32,7 +32,7 @@ const TOLD: u64 = 20;
 /// Options of `duet features ingest`.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
-    /// Parquet or CSV files with the same columns
+    /// Parquet, Arrow or CSV files with the same columns
     #[arg(value_name = "FILE", required = true)]
     files: Vec<PathBuf>,
     /// Feature group

@@ -35,7 +35,7 @@ impl Arguments {
 
 #[derive(Clone, Debug, Subcommand)]
 enum Tool {
-    /// Load Parquet and CSV files into a feature group
+    /// Load Parquet, Arrow and CSV files into a feature group
     ///
     /// Of rows with the same key that of the newest event time is kept, in the files and in the cluster. It may be repeated
     /// and goes on where an earlier one ended.

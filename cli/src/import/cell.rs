@@ -1,6 +1,8 @@
 //! One value of a file, before the table decides its type.
 
 use super::text;
+use duet_featurestore::columnar::without_loss;
+pub use duet_featurestore::columnar::{EXACT_DOUBLE, is_integer, whole};
 use duet_protocol::schema::ColumnType;
 use duet_protocol::value::{Value, ValueRef};
 use std::borrow::Cow;
@@ -14,21 +16,6 @@ pub enum Cell<'a> {
     Untyped(&'a str),
     /// It cannot be used; the reason is for people.
     Invalid(&'static str),
-}
-
-/// Largest whole number up to which every whole number is a double.
-pub const EXACT_DOUBLE: f64 = 9_007_199_254_740_992.0;
-
-/// The number as an integer, when it is a whole number that a double holds exactly; not for -0.0.
-pub fn whole(number: f64) -> Option<i64> {
-    let is_whole = number.trunc() == number && number.abs() <= EXACT_DOUBLE;
-    (is_whole && !(number == 0.0 && number.is_sign_negative())).then_some(number as i64)
-}
-
-/// Whether columns of this type hold integers.
-pub fn is_integer(column_type: ColumnType) -> bool {
-    column_type.is_numeric()
-        && !matches!(column_type, ColumnType::Float | ColumnType::Double | ColumnType::Decimal { .. })
 }
 
 impl Cell<'_> {
@@ -47,30 +34,9 @@ impl Cell<'_> {
             Cell::Invalid(reason) => Err(Cow::Borrowed(*reason)),
             Cell::Untyped(text) => text::parse(text, column_type)
                 .ok_or_else(|| Cow::Owned(format!("{text:?} is not a value of type {column_type}"))),
-            Cell::Typed(value) => match value {
-                ValueRef::Double(number) if is_integer(column_type) => integer(*number, column_type),
-                ValueRef::Float(number) if is_integer(column_type) => integer((*number).into(), column_type),
-                ValueRef::Float(number) if column_type == ColumnType::Double => {
-                    Ok(Value::Double((*number).into()))
-                }
-                ValueRef::Int(number) if column_type == ColumnType::Double => {
-                    let double = *number as f64;
-                    if double.abs() <= EXACT_DOUBLE {
-                        Ok(Value::Double(double))
-                    } else {
-                        Err(Cow::Owned(format!("{number} is not exact as a {column_type}")))
-                    }
-                }
-                ValueRef::Text(text) if column_type == ColumnType::Json => Ok(Value::Json(text.to_string())),
-                other => Ok(other.to_value()),
-            },
+            Cell::Typed(value) => without_loss(value, column_type),
         }
     }
-}
-
-fn integer(number: f64, column_type: ColumnType) -> Result<Value, Cow<'static, str>> {
-    let value = whole(number).map(Value::Int);
-    value.ok_or_else(|| Cow::Owned(format!("{number} is not a whole number and the column is {column_type}")))
 }
 
 #[cfg(test)]

@@ -1,28 +1,41 @@
-//! Files of rows: Parquet and CSV, read in batches so that memory does not grow with the file.
+//! Files of rows: Parquet, Arrow and CSV, read in batches so that memory does not grow with the file.
 
 use super::cell::Cell;
-use super::columnar::{ArrowBatch, declared};
+use super::columnar::declared;
 use super::csv_input::CsvInput;
 use super::profile::Declared;
 use anyhow::{Context, Result, bail, ensure};
+use arrow::array::RecordBatch;
+use arrow::datatypes::SchemaRef;
+use arrow::error::ArrowError;
+use arrow::ipc::reader::{FileReader, StreamReader};
 use bytes::Bytes;
 use csv::ByteRecord;
+use duet_featurestore::columnar::ArrowBatch;
 use duet_protocol::value::ValueRef;
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ParquetRecordBatchReader, ParquetRecordBatchReaderBuilder,
 };
 use std::fs::File;
+use std::io::{BufReader, Read, Seek};
 use std::path::{Path, PathBuf};
 
 /// Rows that are decoded at a time.
 const BATCH_ROWS: usize = 4096;
+/// The first bytes of an Arrow file; a stream of Arrow begins otherwise.
+const ARROW_FILE: &[u8] = b"ARROW1";
 
 /// Where the bytes of a source are.
 #[derive(Clone, Debug)]
 enum Origin {
     ParquetFile(PathBuf),
     ParquetBytes(Bytes),
-    Csv { path: PathBuf, nulls: Vec<String> },
+    /// A file or a stream of Arrow's interprocess format.
+    Arrow(PathBuf),
+    Csv {
+        path: PathBuf,
+        nulls: Vec<String>,
+    },
 }
 
 /// A file that can be read more than once.
@@ -35,7 +48,8 @@ pub struct Source {
 }
 
 impl Source {
-    /// Opens a file by its ending, `.parquet` or `.csv`. In CSV files the texts in `nulls` mean NULL.
+    /// Opens a file by its ending: `.parquet`, `.csv`, or for Arrow `.arrow`, `.arrows`, `.feather` or `.ipc`, which may hold the
+    /// format of files or that of streams. In CSV files the texts in `nulls` mean NULL.
     ///
     /// # Errors
     /// The file cannot be read, has another ending, no columns, or a column of a type that no table column can hold.
@@ -44,7 +58,8 @@ impl Source {
         let origin = match ending.to_ascii_lowercase().as_str() {
             "parquet" => Origin::ParquetFile(path.to_owned()),
             "csv" => Origin::Csv { path: path.to_owned(), nulls: nulls.to_vec() },
-            _ => bail!("{} is neither a .parquet nor a .csv file", path.display()),
+            "arrow" | "arrows" | "feather" | "ipc" => Origin::Arrow(path.to_owned()),
+            _ => bail!("{} is neither a .parquet nor a .csv nor an .arrow file", path.display()),
         };
         Source::new(origin, path.display().to_string())
     }
@@ -69,6 +84,12 @@ impl Source {
         let metadata = match &self.origin {
             Origin::ParquetFile(path) => ArrowReaderMetadata::load(&File::open(path)?, Default::default())?,
             Origin::ParquetBytes(bytes) => ArrowReaderMetadata::load(bytes, Default::default())?,
+            Origin::Arrow(path) => {
+                for field in ArrowReader::open(path)?.schema().fields() {
+                    self.columns.push((field.name().clone(), declared(field)?));
+                }
+                return Ok(());
+            }
             Origin::Csv { path, .. } => {
                 let mut reader = csv_reader(path)?;
                 for (index, name) in reader.headers()?.iter().enumerate() {
@@ -98,7 +119,7 @@ impl Source {
     /// What the numbers of rows count.
     pub fn unit(&self) -> &'static str {
         match self.origin {
-            Origin::ParquetFile(_) | Origin::ParquetBytes(_) => "row",
+            Origin::ParquetFile(_) | Origin::ParquetBytes(_) | Origin::Arrow(_) => "row",
             Origin::Csv { .. } => "line",
         }
     }
@@ -122,6 +143,7 @@ impl Source {
                 let builder = ParquetRecordBatchReaderBuilder::try_new(bytes.clone())?;
                 Reader::Parquet(builder.with_batch_size(BATCH_ROWS).build()?)
             }
+            Origin::Arrow(path) => Reader::Arrow { reader: ArrowReader::open(path)?, rest: None },
             Origin::Csv { path, nulls } => Reader::Csv { reader: csv_reader(path)?, nulls: nulls.clone() },
         };
         Ok(Batches { reader, name: self.name.clone(), columns: self.columns.len(), next_row: 1 })
@@ -136,7 +158,15 @@ fn csv_reader(path: &Path) -> Result<CsvReader> {
 
 enum Reader {
     Parquet(ParquetRecordBatchReader),
-    Csv { reader: CsvReader, nulls: Vec<String> },
+    Arrow {
+        reader: ArrowReader,
+        /// What is left of a batch, which may be as large as the file.
+        rest: Option<RecordBatch>,
+    },
+    Csv {
+        reader: CsvReader,
+        nulls: Vec<String>,
+    },
 }
 
 /// The batches of a source, in order.
@@ -153,7 +183,11 @@ impl Iterator for Batches {
     fn next(&mut self) -> Option<Result<Batch>> {
         let content = match &mut self.reader {
             Reader::Parquet(reader) => match reader.next()? {
-                Ok(batch) => ArrowBatch::new(&batch).map(Content::Arrow),
+                Ok(batch) => ArrowBatch::new(&batch).map(Content::Arrow).map_err(Into::into),
+                Err(error) => Err(error.into()),
+            },
+            Reader::Arrow { reader, rest } => match slice(reader, rest)? {
+                Ok(batch) => ArrowBatch::new(&batch).map(Content::Arrow).map_err(Into::into),
                 Err(error) => Err(error.into()),
             },
             Reader::Csv { reader, nulls } => read_records(reader).map(|records| Content::Text {
@@ -172,13 +206,74 @@ impl Iterator for Batches {
             Err(error) => {
                 // The errors of CSV files name the line themselves.
                 let place = match self.reader {
-                    Reader::Parquet(_) => format!(" behind row {}", first_row - 1),
+                    Reader::Parquet(_) | Reader::Arrow { .. } => format!(" behind row {}", first_row - 1),
                     Reader::Csv { .. } => String::new(),
                 };
                 Some(Err(error.context(format!("{} cannot be read{place}", self.name))))
             }
         }
     }
+}
+
+/// Both formats of Arrow between processes.
+enum ArrowReader {
+    File(FileReader<BufReader<File>>),
+    Stream(StreamReader<BufReader<File>>),
+}
+
+impl ArrowReader {
+    fn open(path: &Path) -> Result<ArrowReader> {
+        let mut file = BufReader::new(File::open(path)?);
+        let mut first = [0; ARROW_FILE.len()];
+        let is_file = file.read_exact(&mut first).is_ok() && first == ARROW_FILE;
+        file.rewind()?;
+        Ok(match is_file {
+            true => ArrowReader::File(FileReader::try_new(file, None)?),
+            false => ArrowReader::Stream(StreamReader::try_new(file, None)?),
+        })
+    }
+
+    fn schema(&self) -> SchemaRef {
+        match self {
+            ArrowReader::File(reader) => reader.schema(),
+            ArrowReader::Stream(reader) => reader.schema(),
+        }
+    }
+}
+
+impl Iterator for ArrowReader {
+    type Item = Result<RecordBatch, ArrowError>;
+
+    fn next(&mut self) -> Option<Result<RecordBatch, ArrowError>> {
+        match self {
+            ArrowReader::File(reader) => reader.next(),
+            ArrowReader::Stream(reader) => reader.next(),
+        }
+    }
+}
+
+/// The next rows, not more than a batch has.
+fn slice(
+    reader: &mut ArrowReader,
+    rest: &mut Option<RecordBatch>,
+) -> Option<Result<RecordBatch, ArrowError>> {
+    let batch = loop {
+        let batch = match rest.take() {
+            Some(batch) => batch,
+            None => match reader.next()? {
+                Ok(batch) => batch,
+                Err(error) => return Some(Err(error)),
+            },
+        };
+        if batch.num_rows() > 0 {
+            break batch;
+        }
+    };
+    let rows = batch.num_rows().min(BATCH_ROWS);
+    if rows < batch.num_rows() {
+        *rest = Some(batch.slice(rows, batch.num_rows() - rows));
+    }
+    Some(Ok(batch.slice(0, rows)))
 }
 
 fn read_records(reader: &mut CsvReader) -> Result<Vec<ByteRecord>> {
@@ -247,7 +342,7 @@ impl Batch {
     /// The value of a column in a row.
     pub fn cell(&self, column: usize, row: usize) -> Cell<'_> {
         match &self.content {
-            Content::Arrow(batch) => batch.cell(column, row),
+            Content::Arrow(batch) => batch.cell(column, row).map_or_else(Cell::Invalid, Cell::Typed),
             Content::Text { records, nulls, .. } => match records[row].get(column).map(str::from_utf8) {
                 None => Cell::Typed(ValueRef::Null),
                 Some(Err(_)) => Cell::Invalid("the text is not valid UTF-8"),
@@ -321,10 +416,64 @@ mod tests {
     }
 
     #[test]
+    fn arrow_files_and_streams_are_read_in_parts() {
+        use arrow::array::{ArrayRef, Float64Array, Int64Array, StringArray};
+        use arrow::ipc::writer::{FileWriter, StreamWriter};
+        use std::sync::Arc;
+        let rows = BATCH_ROWS as i64 * 2 + 5;
+        let batch = |from: i64, to: i64| {
+            let text = |number: i64| (number % 3 > 0).then(|| format!("n{number}"));
+            let columns: [(&str, ArrayRef); 3] = [
+                ("id", Arc::new(Int64Array::from_iter_values(from..to))),
+                ("x", Arc::new(Float64Array::from_iter_values((from..to).map(|number| number as f64 / 2.0)))),
+                ("name", Arc::new(StringArray::from_iter((from..to).map(text)))),
+            ];
+            RecordBatch::try_from_iter(columns).expect("a batch")
+        };
+        // One large batch, an empty one, and a small one.
+        let batches = [batch(0, rows - 3), batch(0, 0), batch(rows - 3, rows)];
+        let directory = tempfile::tempdir().expect("a directory");
+        let paths = [directory.path().join("rows.feather"), directory.path().join("rows.arrows")];
+        let schema = batches[0].schema();
+        let mut file =
+            FileWriter::try_new(File::create(&paths[0]).expect("a file"), &schema).expect("a writer");
+        let mut stream =
+            StreamWriter::try_new(File::create(&paths[1]).expect("a file"), &schema).expect("a writer");
+        for batch in &batches {
+            file.write(batch).expect("written");
+            stream.write(batch).expect("written");
+        }
+        file.finish().expect("written");
+        stream.finish().expect("written");
+        for path in paths {
+            let source = Source::open(&path, &[]).expect("readable");
+            assert_eq!(source.columns().len(), 3);
+            let mut next = 0;
+            for batch in source.batches().expect("open") {
+                let batch = batch.expect("rows");
+                assert!(batch.rows() <= BATCH_ROWS);
+                for row in 0..batch.rows() {
+                    assert_eq!(batch.row_number(row), next as u64 + 1);
+                    assert_eq!(batch.cell(0, row), Cell::Typed(ValueRef::Int(next)));
+                    assert_eq!(batch.cell(1, row), Cell::Typed(ValueRef::Double(next as f64 / 2.0)));
+                    assert_eq!(batch.cell(2, row).is_null(), next % 3 == 0);
+                    next += 1;
+                }
+            }
+            assert_eq!(next, rows);
+        }
+    }
+
+    #[test]
     fn other_files_are_refused() {
         let directory = tempfile::tempdir().expect("a directory");
         assert!(Source::open(&directory.path().join("missing.csv"), &[]).is_err());
         assert!(Source::open(&directory.path().join("rows.json"), &[]).is_err());
+        let path = directory.path().join("broken.arrow");
+        std::fs::write(&path, b"ARROW1 this is not Arrow").expect("writable");
+        assert!(Source::open(&path, &[]).is_err());
+        std::fs::write(&path, b"nor is this").expect("writable");
+        assert!(Source::open(&path, &[]).is_err());
         let path = directory.path().join("broken.parquet");
         std::fs::write(&path, b"PAR1 this is not Parquet PAR1").expect("writable");
         assert!(Source::open(&path, &[]).is_err());

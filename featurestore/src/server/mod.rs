@@ -1,6 +1,7 @@
 //! The feature server: HTTP and JSON as users of Hopsworks and of Feast know them.
 
 mod answer;
+mod arrow_stream;
 mod cache;
 mod feast;
 mod hopsworks;
@@ -161,7 +162,11 @@ async fn answer(app: &Arc<App>, route: Route, headers: &HeaderMap, body: Body) -
         app.keys.check(&app.store, key).await?;
     }
     if let Route::Stream(group) = route {
-        return stream::stream(app, &group, body).await;
+        let content = headers.get(header::CONTENT_TYPE).map(HeaderValue::as_bytes).unwrap_or_default();
+        return match content.starts_with(arrow_stream::CONTENT_TYPE) {
+            true => arrow_stream::stream(app, &group, body).await,
+            false => stream::stream(app, &group, body).await,
+        };
     }
     let read = axum::body::to_bytes(body, app.options.body_bytes);
     let bytes = match tokio::time::timeout(BODY_PATIENCE, read).await {

@@ -87,7 +87,7 @@ fn endpoints() -> Vec<(&'static str, &'static str, &'static str, Value)> {
         (
             "post",
             "/feature_groups/{store}/{name}/{version}/stream",
-            "Writes rows as they come, one JSON object a line.",
+            "Writes rows as they come, one JSON object a line, or batches of Arrow (application/vnd.apache.arrow.stream).",
             json!({"id": 1, "x": 2.5}),
         ),
         ("get", "/feature_views", "Definitions of all feature views.", Value::Null),

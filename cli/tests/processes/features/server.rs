@@ -3,8 +3,11 @@
 use super::Features;
 use crate::cluster::{run_to_end, wait_for};
 use crate::http::{get, post, request};
-use serde_json::json;
+use arrow::array::{ArrayRef, Float64Array, Int32Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow::ipc::writer::StreamWriter;
+use serde_json::{Value, json};
 use std::process::Command;
+use std::sync::Arc;
 
 #[test]
 fn keys_can_be_revoked_and_limits_hold() {
@@ -56,6 +59,29 @@ fn keys_can_be_revoked_and_limits_hold() {
     assert!(code == Some(1) && error.contains("--api-keys"), "{error}");
 }
 
+/// Users of these numbers with a name, but for every seventh, as a stream of Arrow in two batches.
+fn arrow_stream(ids: std::ops::Range<i64>) -> Vec<u8> {
+    let middle = i64::midpoint(ids.start, ids.end);
+    let batch = |ids: std::ops::Range<i64>| {
+        let name = |id: i64| (id % 7 > 0).then(|| format!("n{id}"));
+        let none: Float64Array = ids.clone().map(|_| None::<f64>).collect();
+        let at = TimestampMillisecondArray::from_iter_values(ids.clone().map(|_| 1_704_240_000_000));
+        let columns: [(&str, ArrayRef); 4] = [
+            ("ID", Arc::new(Int32Array::from_iter_values(ids.clone().map(|id| id as i32)))),
+            ("at", Arc::new(at)),
+            ("x", Arc::new(none)),
+            ("name", Arc::new(StringArray::from_iter(ids.map(name)))),
+        ];
+        RecordBatch::try_from_iter_with_nullable(columns.map(|(name, array)| (name, array, true)))
+            .expect("a batch")
+    };
+    let first = batch(ids.start..middle);
+    let mut writer = StreamWriter::try_new(Vec::new(), &first.schema()).expect("a writer");
+    writer.write(&first).expect("written");
+    writer.write(&batch(middle..ids.end)).expect("written");
+    writer.into_inner().expect("ended")
+}
+
 #[test]
 fn streams_and_files_come_in() {
     let features = Features::start(&[]);
@@ -87,6 +113,25 @@ fn streams_and_files_come_in() {
     assert_eq!(read(70)["x"], 4070.0);
     let count = "duet_features_ingest_freshness_seconds_count{feature_group=\"users\"}";
     assert!(features.metric(count).is_some_and(|count| count >= 1.0));
+
+    // The same rows once more with a newer time, as batches of Arrow.
+    let (body, columns) = (arrow_stream(0..3_000), "application/vnd.apache.arrow.stream");
+    let send = |body: &[u8]| {
+        let head = format!("Content-Type: {columns}\r\n");
+        request(features.address(), "POST", "/feature_groups/shop/users/1/stream", &head, body)
+    };
+    let answer = send(&body);
+    assert_eq!(
+        answer.json(),
+        json!({"written": 3_000, "older": 0, "failures": 0, "errors": []}),
+        "{answer:?}"
+    );
+    assert_eq!(read(2_999), json!({"id": 2_999, "at": "2024-01-03 00:00:00", "x": null, "name": "n2999"}));
+    assert_eq!(read(0)["name"], Value::Null);
+    assert_eq!(read(3_500)["x"], 3_500.0);
+    for broken in [&body[..body.len() / 2], b"nonsense", &body[8..]] {
+        assert!(matches!(send(broken).status, 400 | 413));
+    }
 
     // The same group from a file, and a new one with types of its own.
     let directory = tempfile::tempdir().expect("a directory");
