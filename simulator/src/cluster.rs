@@ -2,7 +2,8 @@
 
 use crate::plan::Plan;
 use crate::process::{
-    AppendClient, BankClient, CoreClient, DataNode, DirectClient, Management, MemberClient, Process,
+    AppendClient, BankClient, CoreClient, DataNode, DirectClient, ExpiringClient, Management, MemberClient,
+    Process,
 };
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::Generator;
@@ -117,6 +118,11 @@ impl World {
             configuration.limits.request_bytes_per_node = 4_000;
         }
         let others = self.plan.everyone() + self.plan.bankers;
+        if let Some(rank) = client.checked_sub(others + self.plan.appenders + self.plan.members) {
+            let think = self.plan.workload.think;
+            let client = ExpiringClient::new(generator.random, rank, think, configuration, self.now());
+            return self.start(number, Process::Expiring(Box::new(client)));
+        }
         if let Some(rank) = client.checked_sub(others + self.plan.appenders) {
             let plan = (self.plan.clerks, self.plan.workload.think, self.plan.planted_bug);
             let member = MemberClient::new(generator.random, rank, plan, configuration, self.now());

@@ -159,6 +159,8 @@ pub struct Plan {
     pub lists: u64,
     /// Clients that move unique values between rows.
     pub members: u32,
+    /// Clients of rows with a time to live.
+    pub expiring: u32,
     /// Lanes between data nodes; 0 leaves their number to the management nodes.
     pub lanes: u16,
     /// Partitions; 0 leaves their number to the management nodes.
@@ -205,6 +207,7 @@ impl Plan {
             direct_clients,
             bankers: 0,
             members: 0,
+            expiring: 0,
             accounts: 0,
             clerks: 0,
             appenders: 0,
@@ -246,12 +249,16 @@ impl Plan {
         if random.chance(500_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 4 << 20) {
             plan.members = random.between(1, 3) as u32;
         }
+        // Drawn last: what was drawn before stays what it was.
+        if random.chance(500_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 4 << 20) {
+            plan.expiring = random.between(1, 2) as u32;
+        }
         plan
     }
 
     /// Number of clients of all kinds.
     pub fn all_clients(&self) -> u32 {
-        self.everyone() + self.bankers + self.appenders + self.members
+        self.everyone() + self.bankers + self.appenders + self.members + self.expiring
     }
 
     /// Number of clients of both kinds.

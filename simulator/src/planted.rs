@@ -23,6 +23,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "an update of an indexed column leaves the entry of the row before",
     "a range goes on behind the wrong key",
     "what is on its way is not entered into an index that is being built",
+    "expired rows are deleted whatever has become of them meanwhile",
 ];
 
 /// The list as it is shown on the command line.

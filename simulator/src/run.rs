@@ -12,6 +12,7 @@ use duet_datanode_core::{NodeCounters, ReplicaDigest, UniqueEntry};
 use duet_protocol::record::ClusterState;
 use std::collections::BTreeMap;
 
+mod expiring;
 mod lists;
 
 /// Time between two looks of the run at the world.
@@ -119,6 +120,7 @@ impl Run {
                 ("replayed", counters.replayed),
                 ("lane frames resent", counters.lane_frames_resent),
                 ("links refused", counters.links_refused),
+                ("rows purged", counters.rows_purged),
                 ("transactions committed", counters.transactions_committed),
                 ("transactions rolled back", counters.transactions_aborted),
                 ("deadlocks", counters.deadlocks),
@@ -312,6 +314,7 @@ impl Run {
         self.wait("everything completes once faults stop", REST_LIMIT, |run| {
             run.clients().all(|client| client.is_idle())
         })?;
+        self.judge_expiring()?;
         self.wait("nothing is left under way", REST_LIMIT, Run::is_at_rest)?;
         self.wait("nothing is leaked", REST_LIMIT, |run| run.leaks().is_empty())?;
         self.epochs_go_on()?;

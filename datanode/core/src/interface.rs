@@ -129,6 +129,8 @@ counters! {
     writes_applied,
     #[doc = "Writes refused by the row (missing, duplicate, version)."]
     writes_refused,
+    #[doc = "Deletes begun of rows past their time to live."]
+    rows_purged,
     #[doc = "Requests answered with an error."]
     errors,
     #[doc = "Requests forwarded to another node."]

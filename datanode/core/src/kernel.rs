@@ -397,6 +397,12 @@ impl Kernel {
         !busy
     }
 
+    /// Tells the clock: microseconds since 1970-01-01 UTC. Rows with a time to live expire by it; call before
+    /// [`Kernel::tick`]. Without it none does.
+    pub fn set_wall_clock(&mut self, microseconds: i64) {
+        self.ldm.set_wall_clock(microseconds);
+    }
+
     /// Timers; call at least every 10 ms, or every 100 ms while [`Kernel::is_calm`].
     pub fn tick(&mut self, now: Nanoseconds) {
         self.refresh_epoch();

@@ -8,6 +8,7 @@ use duet_protocol::record::ClusterState;
 use duet_protocol::row::TableLayouts;
 use duet_protocol::schema::{
     IndexKind, IndexState, PRIMARY_KEY_INDEX, PrimaryKeyOrder, SchemaError, Table, TableIndex, TableState,
+    TimeToLive,
 };
 use duet_protocol::unique::UniqueLayout;
 use rustc_hash::FxHashMap;
@@ -57,6 +58,8 @@ pub struct LocalTable {
     pub layouts: TableLayouts,
     /// Neither with unique indexes nor hidden: writes concern nothing but the row.
     pub is_plain: bool,
+    /// When its rows expire, if they do.
+    pub time_to_live: Option<TimeToLive>,
     /// Whether it holds the entries of a unique index: clients do not write it.
     pub is_hidden: bool,
     /// Unique indexes that writes maintain, in order of their ids.
@@ -119,6 +122,7 @@ impl LocalTable {
             state: table.state,
             layouts,
             is_plain: !table.is_hidden(),
+            time_to_live: table.definition.time_to_live,
             is_hidden: table.is_hidden(),
             unique: Vec::new(),
             orders_columns: ordered.iter().any(|index| !index.layout.is_primary()),

@@ -140,6 +140,10 @@ impl Outbox {
     /// In a part of a node: opens the output of a link that other parts handle.
     #[cold]
     fn open_unknown(&mut self, link: LinkId) {
+        if link.generation == 0 {
+            // Nobody: no link has this generation.
+            return;
+        }
         let known = self.links.get(link.slot as usize).map(|output| output.generation);
         // A link that was closed here stays closed.
         let newer = known.is_none_or(|known| link.is_after(known));

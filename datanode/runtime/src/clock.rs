@@ -11,6 +11,12 @@ pub fn boot_nanoseconds() -> Nanoseconds {
     time.tv_sec as Nanoseconds * 1_000_000_000 + time.tv_nsec as Nanoseconds
 }
 
+/// Microseconds since 1970-01-01 UTC, by which rows expire; 0 when the clock stands before that.
+pub fn wall_microseconds() -> i64 {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    i64::try_from(since.as_micros()).unwrap_or(0)
+}
+
 #[cfg(test)]
 mod tests {
     #[test]

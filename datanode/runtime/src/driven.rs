@@ -1,5 +1,6 @@
 //! What the batch loop drives: the kernel, or a test's stand-in.
 
+use crate::clock::wall_microseconds;
 use crate::mailbox::LoopBell;
 use duet_datanode_core::{CloseReason, Command, Kernel, LinkId, Nanoseconds, NodeCounters, Target};
 use duet_protocol::error::ErrorCode;
@@ -92,6 +93,7 @@ impl Driven for Kernel {
     }
 
     fn tick(&mut self, now: Nanoseconds) {
+        self.set_wall_clock(wall_microseconds());
         Kernel::tick(self, now);
     }
 

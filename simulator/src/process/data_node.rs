@@ -3,6 +3,7 @@
 use crate::network::Link;
 use crate::process::{Core, Order};
 use crate::queue::{MICROSECOND, Time};
+use crate::workload::wall_clock;
 use duet_datanode_core::{CloseReason, Command, LinkId, NodeConfiguration, NodeKernel, Target};
 use duet_protocol::error::ErrorCode;
 
@@ -90,6 +91,7 @@ impl Core for DataNode {
     }
 
     fn tick(&mut self, now: Time) {
+        self.kernel.set_wall_clock(wall_clock(now));
         self.kernel.tick(now);
     }
 

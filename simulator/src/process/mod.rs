@@ -7,6 +7,7 @@ mod client;
 mod core_client;
 mod data_node;
 mod direct;
+mod expiring;
 mod management;
 mod members;
 
@@ -16,6 +17,7 @@ pub use client::{Change, Client, Mode};
 pub use core_client::CoreClient;
 pub use data_node::DataNode;
 pub use direct::{DirectClient, LastScan};
+pub use expiring::ExpiringClient;
 pub use management::Management;
 pub use members::MemberClient;
 
@@ -105,6 +107,8 @@ pub enum Process {
     Append(Box<AppendClient>),
     /// A client that moves unique values between rows.
     Members(Box<MemberClient>),
+    /// A client of rows with a time to live.
+    Expiring(Box<ExpiringClient>),
     /// A client that speaks the protocol itself.
     Direct(Box<DirectClient>),
 }
@@ -119,6 +123,7 @@ impl Process {
             Process::Bank(client) => client.as_mut(),
             Process::Append(client) => client.as_mut(),
             Process::Members(client) => client.as_mut(),
+            Process::Expiring(client) => client.as_mut(),
             Process::Direct(client) => client.as_mut(),
         }
     }
@@ -130,6 +135,7 @@ impl Process {
             Process::Bank(client) => Some(client.as_ref()),
             Process::Append(client) => Some(client.as_ref()),
             Process::Members(client) => Some(client.as_ref()),
+            Process::Expiring(client) => Some(client.as_ref()),
             Process::Direct(client) => Some(client.as_ref()),
             Process::DataNode(_) | Process::Management(_) => None,
         }
@@ -142,6 +148,7 @@ impl Process {
             Process::Bank(client) => Some(client.as_mut()),
             Process::Append(client) => Some(client.as_mut()),
             Process::Members(client) => Some(client.as_mut()),
+            Process::Expiring(client) => Some(client.as_mut()),
             Process::Direct(client) => Some(client.as_mut()),
             Process::DataNode(_) | Process::Management(_) => None,
         }

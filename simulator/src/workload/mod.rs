@@ -1,6 +1,7 @@
 //! What clients do.
 
 mod bank_table;
+mod expiring_table;
 mod generator;
 mod list_table;
 mod member_table;
@@ -11,6 +12,7 @@ pub use bank_table::{
     BANK, BankRow, FIRST_BALANCE, FIRST_SAVINGS, SAVINGS, bank_definition, bank_keys, bank_program,
     bank_values, read_bank,
 };
+pub use expiring_table::{EVENT_TIME, EXPIRING, NUMBER, event_time, expiring_definition, wall_clock};
 pub use generator::{Generator, Intent};
 pub use list_table::{LISTS, LONGEST_LIST, list_bytes, list_definition, list_values, read_list};
 pub use member_table::{
@@ -21,4 +23,4 @@ pub use register_table::{Content, DATABASE, KeyBound, PASSING_INDEX, RegisterTab
 pub use registry::{WORKLOADS, Workload, workload};
 
 /// Tables of their own workloads: not those of the registers.
-pub const OTHER_TABLES: &[&str] = &[BANK, LISTS, MEMBERS];
+pub const OTHER_TABLES: &[&str] = &[BANK, LISTS, MEMBERS, EXPIRING];

@@ -47,6 +47,15 @@ pub const WORKLOADS: &[Workload] = &[
         },
     },
     Workload {
+        name: "expiring",
+        about: "rows with a time to live",
+        choose: |plan| {
+            quiet(plan);
+            plan.expiring = Plan::new(plan.seed, 0).expiring.max(1);
+            plan.memory_bytes.iter_mut().for_each(|bytes| *bytes = (*bytes).max(4 << 20));
+        },
+    },
+    Workload {
         name: "scans",
         about: "scans of tables that change",
         choose: |plan| {
@@ -66,6 +75,7 @@ fn only_registers(plan: &mut Plan) {
     plan.bankers = 0;
     plan.appenders = 0;
     plan.members = 0;
+    plan.expiring = 0;
 }
 
 /// Leaves the single rows only, and few of them: others are to be seen, but a run needs somebody to ask.

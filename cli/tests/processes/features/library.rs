@@ -8,6 +8,10 @@ use duet_featurestore::{
 };
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+/// How long a condition may take; far more than it does.
+const PATIENCE: Duration = Duration::from_secs(60);
 
 fn definition(name: &str, ttl_seconds: Option<u64>) -> GroupDefinition {
     let feature = |name, kind| Feature::new(name, kind).expect("a type");
@@ -91,14 +95,18 @@ fn rows_grow_old_and_can_be_deleted() {
     runtime().block_on(async {
         let client = Client::connect(&cluster.nodes[0].listen).await.expect("connected");
         let store = FeatureStore::open(client).await.expect("open");
-        store.create_group(&definition("short", Some(3_600))).await.expect("created");
+        // Rows whose event time is a number are not purged, and so can be seen to have expired.
+        let mut short = definition("short", Some(3_600));
+        short.features[1] = Feature::new("at", "bigint").expect("a type");
+        store.create_group(&short).await.expect("created");
         store.create_group(&definition("long", None)).await.expect("created");
         store.create_view(&view(&["short", "long"])).await.expect("created");
         let now = time::now_microseconds();
         for group in ["short", "long"] {
             let writer = store.writer(&Versioned::new("shop", group, 1)).await.expect("there");
             let columns = writer.columns(["id", "at", "x"]).expect("columns");
-            let row = |id: i64, at: i64| vec![id.into(), Value::Timestamp(at), id.into()];
+            let at = |at: i64| if group == "short" { Value::Int(at / 1_000) } else { Value::Timestamp(at) };
+            let row = |id: i64, time: i64| vec![id.into(), at(time), id.into()];
             let rows = [row(1, now), row(2, now - 3_601_000_000), row(3, now)];
             assert_eq!(writer.upsert(&columns, &rows).await.expect("written").written(), 3);
             let gone = writer.delete(&[vec![3.into()], vec![4.into()]]).await.expect("deleted");
@@ -111,7 +119,7 @@ fn rows_grow_old_and_can_be_deleted() {
         let vectors = view.get_many(keys(), &ReadOptions::default()).await.expect("read");
         let first = vectors.vector(0).expect("a vector");
         assert_eq!((first.is_complete(), first.values()), (true, vec![1.into(), 1.into()]));
-        assert_eq!(first.event_time(0), Some(now));
+        assert_eq!(first.event_time(1), Some(now));
         let second = vectors.vector(1).expect("a vector");
         assert_eq!(second.status(0), &GroupStatus::OutsideMaxAge);
         assert_eq!(second.value(0), FeatureValue::OutsideMaxAge);
@@ -121,6 +129,34 @@ fn rows_grow_old_and_can_be_deleted() {
         let options = ReadOptions { ignore_ttl: true, consistent: true };
         let vectors = view.get_many(keys(), &options).await.expect("read");
         assert_eq!(vectors.vector(1).expect("a vector").values(), [2.into(), 2.into()]);
+    });
+}
+
+#[test]
+fn expired_rows_are_purged_by_the_data_nodes() {
+    const ROWS: i64 = 3_000;
+    let cluster = Cluster::start(1);
+    runtime().block_on(async {
+        let client = Client::connect(&cluster.nodes[0].listen).await.expect("connected");
+        let store = FeatureStore::open(client.clone()).await.expect("open");
+        let group = store.create_group(&definition("passing", Some(3_600))).await.expect("created");
+        let writer = store.writer(&group.definition.versioned()).await.expect("there");
+        let columns = writer.columns(["id", "at", "x"]).expect("columns");
+        let now = time::now_microseconds();
+        // Every third row has expired.
+        let at = |id: i64| Value::Timestamp(if id % 3 == 0 { now - 3_601_000_000 } else { now });
+        let rows: Vec<Vec<Value>> = (0..ROWS).map(|id| vec![id.into(), at(id), id.into()]).collect();
+        assert_eq!(writer.upsert(&columns, &rows).await.expect("written").written(), rows.len());
+        let deadline = Instant::now() + PATIENCE;
+        let left = loop {
+            let rows = client.scan(&group.table).rows().await.expect("read");
+            if rows.len() as i64 == ROWS * 2 / 3 {
+                break rows;
+            }
+            assert!(Instant::now() < deadline, "{} rows are left", rows.len());
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        };
+        assert!(left.iter().all(|row| row.get::<i64>("id").is_ok_and(|id| id % 3 > 0)));
     });
 }
 

@@ -11,6 +11,7 @@ pub mod outcome;
 pub mod participant;
 mod planted;
 pub mod prepared;
+pub mod purge;
 pub mod queue;
 pub mod range;
 pub mod resolve;
@@ -39,6 +40,7 @@ use lock::LockTable;
 use outcome::OutcomeTable;
 use participant::Participants;
 use prepared::PreparedTransactions;
+use purge::Purge;
 use queue::WaitQueue;
 use stored::StoredTable;
 use unique::EntryScratch;
@@ -119,6 +121,7 @@ pub struct LocalDataManager {
     clearing_indexes: Vec<OrderedIndex>,
     /// Whether an index is being built, or was given up.
     building: bool,
+    purge: Purge,
     /// Writes on their way, by table slot.
     pending_of_table: Vec<u32>,
     pending: u64,
@@ -159,6 +162,7 @@ impl LocalDataManager {
             clearing: Vec::new(),
             clearing_indexes: Vec::new(),
             building: false,
+            purge: Purge::default(),
             pending_of_table: Vec::new(),
             pending: 0,
             accept_due: Vec::new(),
@@ -280,15 +284,16 @@ impl LocalDataManager {
         }
     }
 
-    /// Whether there is background work: rows to free, or requests that wait, to be reported or refused.
+    /// Whether there is background work: rows to free or to look at, or requests that wait, to be reported or refused.
     pub fn has_background_work(&self) -> bool {
         !self.clearing.is_empty()
             || !self.clearing_indexes.is_empty()
             || self.is_building()
             || self.queue.len() > 0
+            || self.is_purging()
     }
 
-    /// Background work in bounded slices: frees dropped tables, tells who waits for whom.
+    /// Background work in bounded slices: frees dropped tables, deletes expired rows, tells who waits for whom.
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.report_waits(context);
         self.build_slice(context);
@@ -297,6 +302,7 @@ impl LocalDataManager {
         {
             self.clearing.pop();
         }
+        self.purge(context);
     }
 
     /// Whether writes on any table in `slots` are on their way.

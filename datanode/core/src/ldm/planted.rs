@@ -10,6 +10,8 @@ pub(super) const SHORT_SHARED_LOCKS: u32 = 13;
 pub(super) const ANY_POSITION: u32 = 14;
 /// An update of an indexed column leaves the entry of the row before.
 pub(super) const OLD_ENTRIES: u32 = 18;
+/// Expired rows are deleted whatever has become of them meanwhile.
+pub(super) const PURGE_WITHOUT_VERSION: u32 = 21;
 /// A range goes on behind the key that follows the last one it came to (counterexample 36).
 pub(super) const WRONG_RESUME: u32 = 19;
 

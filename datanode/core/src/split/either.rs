@@ -101,6 +101,14 @@ impl NodeKernel {
         }
     }
 
+    /// See [`Kernel::set_wall_clock`].
+    pub fn set_wall_clock(&mut self, microseconds: i64) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.set_wall_clock(microseconds),
+            NodeKernel::Split(kernel) => kernel.set_wall_clock(microseconds),
+        }
+    }
+
     /// See [`Kernel::tick`].
     pub fn tick(&mut self, now: Nanoseconds) {
         match self {

@@ -127,6 +127,11 @@ impl SplitKernel {
         self.coordinators[owner].damaged(now, link, code);
     }
 
+    /// See [`Kernel::set_wall_clock`].
+    pub fn set_wall_clock(&mut self, microseconds: i64) {
+        self.managers.iter_mut().for_each(|part| part.set_wall_clock(microseconds));
+    }
+
     /// See [`Kernel::tick`].
     pub fn tick(&mut self, now: Nanoseconds) {
         for part in self.coordinators.iter_mut().chain(&mut self.managers) {

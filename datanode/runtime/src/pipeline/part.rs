@@ -5,6 +5,7 @@ use super::assistant::Assistant;
 use super::inbound::Inbound;
 use super::message::{ToAssistant, ToPart, ToSender};
 use super::outbound::Outbound;
+use crate::clock::wall_microseconds;
 use crate::driven::{Driven, TICK_EVERY};
 use crate::mailbox::LoopBell;
 use duet_datanode_core::{
@@ -378,6 +379,7 @@ impl Driven for PartThread {
             port.kernel.tick(now);
         }
         for port in &mut self.data {
+            port.kernel.set_wall_clock(wall_microseconds());
             port.kernel.tick(now);
         }
     }
