@@ -1,6 +1,7 @@
 //! The subcommands of `duet bench`.
 
 use crate::cases::CaseRecord;
+use crate::features::{self, FeaturesArguments, FeaturesBenchmark};
 use crate::floor::{self, FloorServerOptions};
 use crate::hot::{self, HotArguments, HotBenchmark};
 use crate::keys::{self, KeysArguments};
@@ -31,6 +32,8 @@ pub enum BenchCommand {
     Transactions(TransactionsArguments),
     /// Measure increments of few rows by many clients.
     Hot(HotArguments),
+    /// Measure feature vectors and their ingestion.
+    Features(Box<FeaturesArguments>),
     /// Render tables and plots of all recorded runs.
     Report(ReportArguments),
     /// Run the bare yardstick server.
@@ -59,6 +62,7 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
         BenchCommand::Scan(arguments) => scan::run(arguments, say),
         BenchCommand::Transactions(arguments) => transactions::run(arguments, say),
         BenchCommand::Hot(arguments) => hot::run(arguments, say),
+        BenchCommand::Features(arguments) => features::run(arguments, say),
         BenchCommand::Report(arguments) => {
             let results = Results::new(&arguments.results);
             results.render_tables::<RunRecord>()?;
@@ -68,6 +72,7 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
             results.render_tables::<CaseRecord<ScanBenchmark>>()?;
             results.render_tables::<CaseRecord<TransactionsBenchmark>>()?;
             results.render_tables::<CaseRecord<HotBenchmark>>()?;
+            results.render_tables::<CaseRecord<FeaturesBenchmark>>()?;
             say(format_args!("wrote {}", results.render_report()?.display()))
         }
         BenchCommand::FloorServer(options) => floor::serve(*options, say),

@@ -12,6 +12,7 @@ mod connection;
 pub mod cpu;
 pub mod driver;
 pub mod duet;
+pub mod features;
 pub mod floor;
 pub mod hot;
 pub mod keys;

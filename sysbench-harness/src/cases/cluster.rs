@@ -49,6 +49,16 @@ impl BenchCluster {
         Ok(Self { cluster, runtime, client })
     }
 
+    /// Where the cluster is, for other processes.
+    pub(crate) fn addresses(&self) -> String {
+        addresses(&self.cluster)
+    }
+
+    /// The directory with the logs of its processes.
+    pub(crate) fn directory(&self) -> &std::path::Path {
+        self.cluster.directory()
+    }
+
     /// A client with connections of its own.
     pub(crate) fn another_client(&self) -> Result<Client> {
         self.runtime.block_on(connect(&addresses(&self.cluster)))
