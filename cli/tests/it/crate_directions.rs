@@ -5,8 +5,16 @@ use std::collections::BTreeSet;
 use std::process::Command;
 
 /// Crates of ours that do input or output, own threads or read clocks.
-const TALKING: &[&str] =
-    &["duet", "duet-bench", "duet-client", "duet-datanode", "duet-featurestore", "duet-mgmd", "duet-runtime"];
+const TALKING: &[&str] = &[
+    "duet",
+    "duet-bench",
+    "duet-client",
+    "duet-datanode",
+    "duet-featurestore",
+    "duet-gateway",
+    "duet-mgmd",
+    "duet-runtime",
+];
 /// Crates of others that do.
 const FOREIGN_TALKING: &[&str] =
     &["async-io", "core_affinity", "io-uring", "mio", "nix", "polling", "rustix", "smol", "socket2", "tokio"];
@@ -89,5 +97,15 @@ fn only_the_named_crates_link_raft_and_the_event_loop() {
     }
     for package in ["duet-mgmd", "duet-client"] {
         assert!(!reached(package, false).contains("duet-runtime"), "{package} reaches duet-runtime");
+    }
+}
+
+#[test]
+fn nobody_links_the_gateway() {
+    for package in ["duet", "duet-bench", "duet-featurestore", "duet-simulator"] {
+        let reached = reached(package, false);
+        for forbidden in ["duet-gateway", "sqlparser", "mysql_common", "datafusion"] {
+            assert!(!reached.contains(forbidden), "{package} reaches {forbidden}");
+        }
     }
 }

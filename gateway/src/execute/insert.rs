@@ -1,0 +1,458 @@
+//! INSERT and REPLACE.
+//!
+//! One row goes straight to its primary; more are a transaction of one batch, commit included. Within a transaction of the session,
+//! and wherever rows that exist matter, the rows' keys are looked at first, because an operation that fails in the cluster ends its
+//! transaction there, while in MySQL only the statement fails.
+
+use crate::catalog::{Catalog, Sequence};
+use crate::error::{Result, SqlError};
+use crate::execute::read::{Values, find_unique, read_each};
+use crate::execute::transaction::{OpenTransaction, key_of};
+use crate::expression::{Environment, Expression};
+use crate::plan::{InsertMode, InsertPlan, default_of};
+use crate::value::compare::exact;
+use crate::value::format::text;
+use crate::value::store::{fit, integer_value};
+use duet_client::{
+    Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Key, Lock, Table, Value, ValueRef,
+};
+use rustc_hash::FxHashMap;
+use std::sync::Arc;
+
+/// Writes that are sent at once.
+const CHUNK_WRITES: usize = 1_024;
+
+/// Rows that are to be inserted.
+#[derive(Debug)]
+pub struct NewRows {
+    /// Values of all columns.
+    pub rows: Vec<Values>,
+    /// First number that AUTO_INCREMENT gave out, or 0.
+    pub first_generated: u64,
+}
+
+/// What an INSERT did.
+#[derive(Clone, Debug, Default)]
+pub struct Inserted {
+    /// Rows affected, as MySQL counts them: 1 for a new row, 2 for one that was replaced or changed.
+    pub affected: u64,
+    /// Rows that were there already.
+    pub duplicates: u64,
+    /// Of rows that were left out.
+    pub warnings: Vec<SqlError>,
+}
+
+/// The error of a row that exists.
+pub fn duplicate(table: &Table, index: &str, values: &[Value]) -> SqlError {
+    let shown: Vec<String> = values.iter().map(|value| text(value).chars().take(64).collect()).collect();
+    SqlError::duplicate_entry(format!(
+        "Duplicate entry '{}' for key '{}.{index}'",
+        shown.join("-"),
+        table.name()
+    ))
+}
+
+/// The values of all rows, with defaults and numbers of AUTO_INCREMENT.
+///
+/// # Errors
+/// Those of values that do not fit, and of the sequence.
+pub async fn new_rows(
+    catalog: &Catalog,
+    plan: &InsertPlan,
+    environment: &Environment<'_>,
+) -> Result<NewRows> {
+    let table = &plan.table;
+    let columns = &table.definition().columns;
+    let mut sequence = catalog.sequence(table).await?;
+    let mut defaults: Vec<Option<Value>> = Vec::new();
+    for index in 0..columns.len() {
+        let is_own = |sequence: &Option<Arc<Sequence>>| {
+            sequence.as_ref().is_some_and(|sequence| usize::from(sequence.column) == index)
+        };
+        let needed = !plan.columns.contains(&index) || plan.rows.iter().any(|row| row.contains(&None));
+        let mut default = if is_own(&sequence) { Ok(Value::Null) } else { default_of(table, index) };
+        if default.is_err() && needed {
+            sequence = catalog.sequence_after_all(table).await?;
+            if is_own(&sequence) {
+                default = Ok(Value::Null);
+            }
+        }
+        match default {
+            Ok(value) => defaults.push(Some(value)),
+            Err(error) if !plan.columns.contains(&index) => return Err(error),
+            Err(_) => defaults.push(None),
+        }
+    }
+    let own = sequence.as_ref().map(|sequence| usize::from(sequence.column));
+    let mut rows = Vec::with_capacity(plan.rows.len());
+    let mut missing = 0;
+    let mut greatest = None;
+    for (number, given) in plan.rows.iter().enumerate() {
+        // Where nothing is given the default is kept: values are put into their places.
+        let mut row: Vec<Option<Value>> = defaults.clone();
+        for (column, expression) in plan.columns.iter().zip(given) {
+            let Some(expression) = expression else { continue };
+            let value = evaluated(expression, environment)?;
+            row[*column] = Some(match own == Some(*column) {
+                // NULL and 0 ask for a number.
+                true if value == Value::Null || exact(&value).is_some_and(|(digits, _)| digits == 0) => {
+                    Value::Null
+                }
+                _ => fit(value, &columns[*column], number + 1)?,
+            });
+        }
+        let mut whole = Vec::with_capacity(columns.len());
+        for (index, value) in row.into_iter().enumerate() {
+            whole.push(match value {
+                Some(value) => value,
+                None => default_of(table, index)?,
+            });
+        }
+        if let Some(own) = own {
+            match &whole[own] {
+                Value::Null => missing += 1,
+                value => {
+                    let digits = exact(value).map_or(0, |(digits, _)| digits);
+                    greatest = greatest.max(u64::try_from(digits).ok());
+                }
+            }
+        }
+        rows.push(whole);
+    }
+    let mut first_generated = 0;
+    if let (Some(sequence), Some(own)) = (&sequence, own) {
+        if let Some(greatest) = greatest {
+            catalog.advance(table, sequence, greatest).await?;
+        }
+        if missing > 0 {
+            first_generated = catalog.reserve(table, sequence, missing).await?;
+            let mut next = first_generated;
+            for (number, row) in rows.iter_mut().enumerate() {
+                if row[own] == Value::Null {
+                    let value = integer_value(duet_client::ColumnType::BigIntUnsigned, i128::from(next));
+                    row[own] = fit(value, &columns[own], number + 1)?;
+                    next += 1;
+                }
+            }
+        }
+    }
+    Ok(NewRows { rows, first_generated })
+}
+
+fn evaluated(expression: &Expression, environment: &Environment<'_>) -> Result<Value> {
+    match expression {
+        Expression::Constant(value) => Ok(value.clone()),
+        other => other.evaluate(environment),
+    }
+}
+
+/// Inserts a single row outside of a transaction.
+///
+/// # Errors
+/// 1062 when there is such a row; those of the cluster.
+pub async fn insert_alone(client: &Client, table: &Table, row: &Values) -> Result<Inserted> {
+    let mut batch = Batch::new();
+    batch.insert(table, row)?;
+    client.execute(&mut batch).await?;
+    match batch.written(0) {
+        Ok(_) => Ok(Inserted { affected: 1, ..Inserted::default() }),
+        Err(error) if error.is(ErrorCode::DuplicateKey) => {
+            Err(duplicate(table, "PRIMARY", &key_of(table, row)))
+        }
+        Err(error) if error.is(ErrorCode::UniqueViolation) => Err(unique_violation(table, row)),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Which unique index it was, where the cluster does not say.
+fn unique_violation(table: &Table, row: &Values) -> SqlError {
+    let mut unique = table.definition().indexes.iter().filter(|index| index.kind == IndexKind::Unique);
+    match (unique.next(), unique.next()) {
+        (Some(index), None) => {
+            let values: Vec<Value> =
+                index.columns.iter().map(|column| row[usize::from(*column)].clone()).collect();
+            duplicate(table, &index.name, &values)
+        }
+        _ => SqlError::duplicate_entry(format!("Duplicate entry for a unique key of '{}'", table.name())),
+    }
+}
+
+/// Inserts rows in a transaction of their own that fails as a whole, in one batch with its commit.
+///
+/// # Errors
+/// 1062 when there is such a row; those of the cluster.
+pub async fn insert_together(client: &Client, table: &Table, rows: &[Values]) -> Result<Inserted> {
+    let transaction = client.begin();
+    let mut batch = Batch::new();
+    for row in rows {
+        batch.insert(table, row)?;
+    }
+    batch.commit()?;
+    transaction.execute(&mut batch).await?;
+    let mut first = None;
+    for (index, row) in rows.iter().enumerate() {
+        match batch.written(index) {
+            Ok(_) => {}
+            Err(error) if error.is(ErrorCode::DuplicateKey) => {
+                return Err(duplicate(table, "PRIMARY", &key_of(table, row)));
+            }
+            Err(error) if error.is(ErrorCode::UniqueViolation) => return Err(unique_violation(table, row)),
+            // Said of all operations behind the one that failed.
+            Err(error) if error.is(ErrorCode::TransactionFailed) => first = first.or(Some(error)),
+            Err(error) => return Err(error.into()),
+        }
+    }
+    match (batch.ending(rows.len()), first) {
+        (Ok(ending), None) if ending.committed => {
+            Ok(Inserted { affected: rows.len() as u64, ..Inserted::default() })
+        }
+        (Err(error), _) | (Ok(_), Some(error)) => Err(error.into()),
+        (Ok(_), None) => Err(SqlError::deadlock("the transaction was rolled back")),
+    }
+}
+
+/// A row of the table or of the statement that a new row collides with.
+struct Known {
+    row: Values,
+}
+
+/// Inserts rows within a transaction, doing with rows that exist what the statement says.
+///
+/// # Errors
+/// 1062 when there is such a row and the statement shall fail then; those of the cluster.
+pub async fn insert_within(
+    plan: &InsertPlan,
+    rows: Vec<Values>,
+    environment: &Environment<'_>,
+    transaction: &mut OpenTransaction,
+) -> Result<Inserted> {
+    let table = &plan.table;
+    let has_unique = table.definition().indexes.iter().any(|index| index.kind == IndexKind::Unique);
+    if plan.mode == InsertMode::Fail && !has_unique {
+        return insert_or_undo(table, &rows, transaction).await;
+    }
+    let unique: Vec<_> =
+        table.definition().indexes.iter().filter(|index| index.kind == IndexKind::Unique).collect();
+    let keys: Vec<Vec<Value>> = rows.iter().map(|row| key_of(table, row)).collect();
+    let encoded = |key: &Vec<Value>| -> Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        key.append_to(table.layout(), &mut bytes).map_err(duet_client::Error::from)?;
+        Ok(bytes)
+    };
+    // What is there, by primary key, and by the values of each unique index the primary key.
+    let mut present: FxHashMap<Vec<u8>, Known> = FxHashMap::default();
+    for (key, row) in keys.iter().zip(read_each(transaction, table, &keys, Some(Lock::Exclusive)).await?) {
+        if let Some(row) = row {
+            present.insert(encoded(key)?, Known { row });
+        }
+    }
+    let mut owners: Vec<FxHashMap<Vec<u8>, Vec<Value>>> = vec![FxHashMap::default(); unique.len()];
+    let values_of = |columns: &[u16], row: &Values| -> Option<Vec<Value>> {
+        let values: Vec<Value> = columns.iter().map(|column| row[usize::from(*column)].clone()).collect();
+        (!values.contains(&Value::Null)).then_some(values)
+    };
+    let name_of = |values: &[Value]| {
+        let mut bytes = Vec::new();
+        values.iter().for_each(|value| crate::expression::aggregate::put_distinct(value, &mut bytes));
+        bytes
+    };
+    for (index, owners) in unique.iter().zip(&mut owners) {
+        let wanted: Vec<Vec<Value>> = rows.iter().filter_map(|row| values_of(&index.columns, row)).collect();
+        let found = find_unique(transaction, table, &index.name, &wanted, Some(Lock::Exclusive)).await?;
+        for (values, row) in wanted.iter().zip(found) {
+            if let Some(row) = row {
+                let key = key_of(table, row.values());
+                present.entry(encoded(&key)?).or_insert_with(|| Known { row: row.values().to_vec() });
+                owners.insert(name_of(values), key);
+            }
+        }
+    }
+    let mut writes: Vec<Write> = Vec::with_capacity(rows.len());
+    let mut done = Inserted::default();
+    for (number, (row, key)) in rows.into_iter().zip(keys).enumerate() {
+        // Keys of the rows that this one collides with, and how the first collision is called.
+        let mut others: Vec<Vec<Value>> = Vec::new();
+        let mut collision: Option<SqlError> = None;
+        if present.contains_key(&encoded(&key)?) {
+            collision = Some(duplicate(table, "PRIMARY", &key));
+            others.push(key.clone());
+        }
+        for (index, owners) in unique.iter().zip(&owners) {
+            let Some(values) = values_of(&index.columns, &row) else { continue };
+            if let Some(owner) = owners.get(&name_of(&values)) {
+                collision.get_or_insert_with(|| duplicate(table, &index.name, &values));
+                if !others.contains(owner) {
+                    others.push(owner.clone());
+                }
+            }
+        }
+        let forget = |row: &Values, owners: &mut Vec<FxHashMap<Vec<u8>, Vec<Value>>>| {
+            for (index, owners) in unique.iter().zip(owners) {
+                if let Some(values) = values_of(&index.columns, row) {
+                    owners.remove(&name_of(&values));
+                }
+            }
+        };
+        let remember = |row: &Values, key: &Vec<Value>, owners: &mut Vec<FxHashMap<Vec<u8>, Vec<Value>>>| {
+            for (index, owners) in unique.iter().zip(owners) {
+                if let Some(values) = values_of(&index.columns, row) {
+                    owners.insert(name_of(&values), key.clone());
+                }
+            }
+        };
+        match (collision, &plan.mode) {
+            (None, _) => {
+                remember(&row, &key, &mut owners);
+                present.insert(encoded(&key)?, Known { row: row.clone() });
+                writes.push(Write::Insert(key, row));
+                done.affected += 1;
+            }
+            (Some(error), InsertMode::Fail) => return Err(error),
+            (Some(error), InsertMode::Ignore) => {
+                done.duplicates += 1;
+                done.warnings.push(error);
+            }
+            (Some(_), InsertMode::Replace) => {
+                for other in &others {
+                    if let Some(known) = present.remove(&encoded(other)?) {
+                        forget(&known.row, &mut owners);
+                    }
+                    if *other != key {
+                        writes.push(Write::Delete(other.clone()));
+                    }
+                }
+                remember(&row, &key, &mut owners);
+                present.insert(encoded(&key)?, Known { row: row.clone() });
+                writes.push(Write::Replace(key, row));
+                done.affected += 1 + others.len() as u64;
+                done.duplicates += 1;
+            }
+            (Some(_), InsertMode::Update(assignments)) => {
+                let other = others.swap_remove(0);
+                let bytes = encoded(&other)?;
+                let Some(known) = present.get(&bytes) else { continue };
+                let at = Environment { proposed: &row, ..environment.with_row(&known.row) };
+                let mut changed = known.row.clone();
+                for (column, value) in assignments {
+                    changed[*column] =
+                        fit(value.evaluate(&at)?, &table.definition().columns[*column], number + 1)?;
+                }
+                done.duplicates += 1;
+                if changed == known.row {
+                    continue;
+                }
+                for (index, owners) in unique.iter().zip(&owners) {
+                    if let Some(values) = values_of(&index.columns, &changed)
+                        && values_of(&index.columns, &known.row).as_ref() != Some(&values)
+                    {
+                        // Looked up by the new values, which nobody has looked at yet.
+                        let found = find_unique(
+                            transaction,
+                            table,
+                            &index.name,
+                            std::slice::from_ref(&values),
+                            Some(Lock::Exclusive),
+                        )
+                        .await?;
+                        if owners.contains_key(&name_of(&values)) || found.iter().any(Option::is_some) {
+                            return Err(duplicate(table, &index.name, &values));
+                        }
+                    }
+                }
+                forget(&known.row, &mut owners);
+                remember(&changed, &other, &mut owners);
+                let before = present.insert(bytes, Known { row: changed.clone() });
+                writes.push(Write::Change(other, before.map(|known| known.row).unwrap_or_default(), changed));
+                done.affected += 2;
+            }
+        }
+    }
+    write_all(table, &writes, transaction).await?;
+    Ok(done)
+}
+
+/// Inserts rows that may exist: one that does is left alone and says so, and those of the statement that were inserted are deleted again.
+async fn insert_or_undo(
+    table: &Table,
+    rows: &[Values],
+    transaction: &mut OpenTransaction,
+) -> Result<Inserted> {
+    let mut batch = Batch::new();
+    let mut inserted: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
+    let mut existing = None;
+    for chunk in rows.chunks(CHUNK_WRITES) {
+        batch.clear();
+        for row in chunk {
+            let index = batch.insert(table, row)?;
+            batch.ignore_row(index);
+        }
+        transaction.execute(&mut batch).await?;
+        for (index, row) in chunk.iter().enumerate() {
+            match batch.written(index) {
+                Ok(written) if written.ignored => existing = existing.or(Some(key_of(table, row))),
+                Ok(_) => {
+                    let key = key_of(table, row);
+                    transaction.wrote(table, key.clone())?;
+                    inserted.push(key);
+                }
+                Err(error) => return Err(transaction.fail(error)),
+            }
+        }
+        if existing.is_some() {
+            break;
+        }
+    }
+    let Some(existing) = existing else {
+        return Ok(Inserted { affected: rows.len() as u64, ..Inserted::default() });
+    };
+    let undo: Vec<Write> = inserted.into_iter().map(Write::Delete).collect();
+    write_all(table, &undo, transaction).await?;
+    Err(duplicate(table, "PRIMARY", &existing))
+}
+
+enum Write {
+    Insert(Vec<Value>, Values),
+    Replace(Vec<Value>, Values),
+    Delete(Vec<Value>),
+    /// Key, the row before, the row behind it.
+    Change(Vec<Value>, Values, Values),
+}
+
+/// Deletions are done before what follows them: they may free values of unique indexes.
+async fn write_all(table: &Table, writes: &[Write], transaction: &mut OpenTransaction) -> Result<()> {
+    let mut batch = Batch::new();
+    let together =
+        |one: &Write, next: &Write| !matches!(one, Write::Delete(_)) || matches!(next, Write::Delete(_));
+    for chunk in writes.chunk_by(together).flat_map(|run| run.chunks(CHUNK_WRITES)) {
+        batch.clear();
+        for write in chunk {
+            match write {
+                Write::Insert(_, row) => batch.insert(table, row)?,
+                Write::Replace(_, row) => batch.upsert(table, row, Expectation::Any)?,
+                Write::Delete(key) => batch.delete(table, key, Expectation::Any)?,
+                Write::Change(key, before, behind) => {
+                    let differ = before
+                        .iter()
+                        .zip(behind)
+                        .enumerate()
+                        .filter(|(_, (before, behind))| before != behind);
+                    let set = differ
+                        .map(|(column, (_, value))| (column as u16, Assignment::Set(ValueRef::from(value))));
+                    batch.update(table, key, &set.collect::<Vec<_>>(), Expectation::Any)?
+                }
+            };
+        }
+        transaction.execute(&mut batch).await?;
+        for (index, write) in chunk.iter().enumerate() {
+            if let Err(error) = batch.written(index) {
+                return Err(transaction.fail(error));
+            }
+            let (Write::Insert(key, _)
+            | Write::Replace(key, _)
+            | Write::Delete(key)
+            | Write::Change(key, ..)) = write;
+            transaction.wrote(table, key.clone())?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,7 @@
+//! Statements at work.
+
+pub mod insert;
+pub mod read;
+pub mod select;
+pub mod transaction;
+pub mod write;

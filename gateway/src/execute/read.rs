@@ -1,0 +1,296 @@
+//! Rows of a table by an access path, chunk by chunk, as the transaction sees them.
+
+use crate::error::{Result, SqlError};
+use crate::execute::transaction::{OpenTransaction, key_of};
+use crate::plan::BoundAccess;
+use duet_client::{Batch, Client, Key, Lock, Range, Reply, Row, RowView, Scan, Table, Value};
+use std::collections::VecDeque;
+
+/// Rows that are looked up at once.
+const CHUNK_KEYS: usize = 1_024;
+
+/// A row of a table.
+pub type Values = Vec<Value>;
+
+enum Source {
+    /// Rows that are there already.
+    Ready(Vec<Values>),
+    /// Keys that are looked up, chunk by chunk.
+    Keys {
+        keys: VecDeque<Vec<Value>>,
+    },
+    Range(Box<Range>),
+    Scan(Box<Scan>),
+    End,
+}
+
+/// Rows of a table.
+pub struct Rows {
+    client: Client,
+    table: Table,
+    source: Source,
+    /// Keys that the transaction has written: their rows come last, as the transaction has them.
+    hidden: rustc_hash::FxHashSet<Vec<u8>>,
+    last: Vec<Values>,
+}
+
+fn values_of(view: &RowView<'_>) -> Result<Values> {
+    Ok(view.to_values().map_err(duet_client::Error::from)?)
+}
+
+/// How rows are wanted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Wanted {
+    /// In the order of the index, and whether backwards.
+    pub order: Option<bool>,
+    /// No more than so many.
+    pub limit: Option<u64>,
+}
+
+impl Rows {
+    /// Begins to read. In a transaction keys are read in it, ranges outside of it with what it has written put in their place;
+    /// then their order is not that of the index.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub async fn open(
+        client: &Client,
+        table: &Table,
+        access: BoundAccess,
+        wanted: Wanted,
+        transaction: Option<&mut OpenTransaction>,
+    ) -> Result<Rows> {
+        let mut rows = Rows {
+            client: client.clone(),
+            table: Table::clone(table),
+            source: Source::End,
+            hidden: Default::default(),
+            last: Vec::new(),
+        };
+        match (access, transaction) {
+            (BoundAccess::Keys { index, keys }, Some(transaction)) => {
+                rows.source = Source::Ready(match index {
+                    None => read_keys(transaction, table, &keys, None).await?,
+                    Some(index) => read_unique(transaction, table, &index, &keys).await?,
+                });
+            }
+            (BoundAccess::Keys { index: None, keys }, None) => {
+                rows.source = Source::Keys { keys: keys.into() }
+            }
+            (BoundAccess::Keys { index: Some(index), keys }, None) => {
+                let found = client.get_many_by(table, &index, &keys).await?;
+                rows.source =
+                    Source::Ready(found.into_iter().flatten().map(|row| row.values().to_vec()).collect());
+            }
+            (access, transaction) => {
+                let mut wanted = wanted;
+                if let Some(transaction) = transaction {
+                    transaction.check()?;
+                    if let Some(written) = transaction.written(table) {
+                        rows.hidden = written.keys().cloned().collect();
+                        let keys: Vec<Vec<Value>> = written.values().cloned().collect();
+                        rows.last = read_keys(transaction, table, &keys, None).await?;
+                        wanted.limit = wanted.limit.map(|limit| limit.saturating_add(keys.len() as u64));
+                    }
+                }
+                rows.source = rows.range_or_scan(access, wanted);
+            }
+        }
+        Ok(rows)
+    }
+
+    /// Whether rows that the transaction has written come out of the order of the index.
+    pub fn is_mixed(&self) -> bool {
+        !self.hidden.is_empty()
+    }
+
+    fn range_or_scan(&self, access: BoundAccess, wanted: Wanted) -> Source {
+        match access {
+            BoundAccess::Range { index, low, high } => {
+                let mut range = self.client.range(&self.table);
+                if let Some(index) = index {
+                    range = range.index(&index);
+                }
+                if let Some((values, inclusive)) = low {
+                    range = if inclusive { range.from(values) } else { range.after(values) };
+                }
+                if let Some((values, inclusive)) = high {
+                    range = if inclusive { range.to(values) } else { range.before(values) };
+                }
+                match wanted.order {
+                    Some(true) => range = range.reverse(),
+                    Some(false) => range = range.ordered(),
+                    None => {}
+                }
+                if let Some(limit) = wanted.limit {
+                    range = range.limit(limit);
+                }
+                Source::Range(Box::new(range))
+            }
+            BoundAccess::Full | BoundAccess::Keys { .. } => {
+                let mut scan = self.client.scan(&self.table);
+                if let Some(limit) = wanted.limit {
+                    scan = scan.limit(limit);
+                }
+                Source::Scan(Box::new(scan))
+            }
+        }
+    }
+
+    /// The next rows, maybe none; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub async fn next(&mut self) -> Result<Option<Vec<Values>>> {
+        let mut chunk = Vec::new();
+        let mut failed = None;
+        let more = match &mut self.source {
+            Source::End => return Ok(None),
+            Source::Ready(rows) => {
+                let rows = std::mem::take(rows);
+                self.source = Source::End;
+                return Ok(Some(rows));
+            }
+            Source::Keys { keys } => {
+                let mut batch = Batch::new();
+                for key in keys.drain(..keys.len().min(CHUNK_KEYS)) {
+                    batch.read(&self.table, &key)?;
+                }
+                if batch.is_empty() {
+                    self.source = Source::End;
+                    return Ok(None);
+                }
+                self.client.execute(&mut batch).await?;
+                for index in 0..batch.len() {
+                    if let Some(row) = batch.row(index)? {
+                        chunk.push(values_of(&row)?);
+                    }
+                }
+                return Ok(Some(chunk));
+            }
+            Source::Range(range) => {
+                range
+                    .next_page(|_, view| match values_of(&view) {
+                        Ok(values) => chunk.push(values),
+                        Err(error) => failed = Some(error),
+                    })
+                    .await?
+            }
+            Source::Scan(scan) => {
+                scan.next_page(|_, view| match values_of(&view) {
+                    Ok(values) => chunk.push(values),
+                    Err(error) => failed = Some(error),
+                })
+                .await?
+            }
+        };
+        if let Some(error) = failed {
+            return Err(error);
+        }
+        if !self.hidden.is_empty() {
+            let mut bytes = Vec::new();
+            let mut keep = Vec::with_capacity(chunk.len());
+            for row in chunk {
+                bytes.clear();
+                key_of(&self.table, &row)
+                    .append_to(self.table.layout(), &mut bytes)
+                    .map_err(duet_client::Error::from)?;
+                if !self.hidden.contains(&bytes) {
+                    keep.push(row);
+                }
+            }
+            chunk = keep;
+        }
+        if !more {
+            self.source = Source::End;
+            return Ok(Some(std::mem::take(&mut self.last)));
+        }
+        Ok(Some(chunk))
+    }
+}
+
+/// Rows by their keys within a transaction, locked if `lock` says so. Missing ones are left out.
+///
+/// # Errors
+/// Those of the cluster, which end the transaction.
+pub async fn read_keys(
+    transaction: &mut OpenTransaction,
+    table: &Table,
+    keys: &[Vec<Value>],
+    lock: Option<Lock>,
+) -> Result<Vec<Values>> {
+    let mut rows = Vec::with_capacity(keys.len());
+    for row in read_each(transaction, table, keys, lock).await? {
+        rows.extend(row);
+    }
+    Ok(rows)
+}
+
+/// As [`read_keys`], with `None` for those that are missing.
+///
+/// # Errors
+/// As there.
+pub async fn read_each(
+    transaction: &mut OpenTransaction,
+    table: &Table,
+    keys: &[Vec<Value>],
+    lock: Option<Lock>,
+) -> Result<Vec<Option<Values>>> {
+    let mut rows = Vec::with_capacity(keys.len());
+    let mut batch = Batch::new();
+    for chunk in keys.chunks(CHUNK_KEYS) {
+        batch.clear();
+        for key in chunk {
+            match lock {
+                Some(lock) => batch.read_locked(table, key, lock)?,
+                None => batch.read(table, key)?,
+            };
+        }
+        transaction.execute(&mut batch).await?;
+        for index in 0..batch.len() {
+            match batch.reply(index) {
+                Ok(Reply::Row { row, .. }) => rows.push(Some(values_of(&row)?)),
+                Ok(Reply::NoRow) => rows.push(None),
+                Ok(_) => return Err(SqlError::other("the answer is of another kind than the question")),
+                Err(error) => return Err(transaction.fail(error)),
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Rows by the values of a unique index within a transaction.
+///
+/// # Errors
+/// Those of the cluster, which end the transaction.
+pub async fn read_unique(
+    transaction: &mut OpenTransaction,
+    table: &Table,
+    index: &str,
+    keys: &[Vec<Value>],
+) -> Result<Vec<Values>> {
+    let found = find_unique(transaction, table, index, keys, None).await?;
+    Ok(found.into_iter().flatten().map(|row| row.values().to_vec()).collect())
+}
+
+/// Rows by the values of a unique index within a transaction, with `None` for those that are missing.
+///
+/// # Errors
+/// Those of the cluster, which end the transaction.
+pub async fn find_unique(
+    transaction: &mut OpenTransaction,
+    table: &Table,
+    index: &str,
+    keys: &[Vec<Value>],
+    lock: Option<Lock>,
+) -> Result<Vec<Option<Row>>> {
+    transaction.check()?;
+    let mut rows = Vec::with_capacity(keys.len());
+    for chunk in keys.chunks(CHUNK_KEYS) {
+        match transaction.inner().get_many_by(table, index, chunk, lock).await {
+            Ok(found) => rows.extend(found),
+            Err(error) => return Err(transaction.fail(error)),
+        }
+    }
+    Ok(rows)
+}

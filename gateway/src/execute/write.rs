@@ -1,0 +1,387 @@
+//! UPDATE and DELETE.
+//!
+//! A single row by its primary key is changed in one or two round trips without a transaction: additions and deletions at once, other
+//! changes by compare-and-set on the version that was read, because MySQL tells how many rows a statement has really changed.
+//! Everything else locks its rows in a transaction first.
+
+use crate::error::{Result, SqlError, not_supported};
+use crate::execute::read::{Values, find_unique};
+use crate::execute::select::find_locked;
+use crate::execute::transaction::{OpenTransaction, key_of};
+use crate::expression::{Environment, Expression};
+use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan};
+use crate::value::compare::{exact, order};
+use crate::value::store::fit;
+use duet_client::{
+    Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
+};
+use std::cmp::Ordering;
+
+/// Tries of a compare-and-set before the row is locked instead.
+const TRIES: usize = 8;
+/// Writes that are sent at once.
+const CHUNK_WRITES: usize = 1_024;
+
+/// Rows that a statement found, and those that it changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Rows that the condition is true of.
+    pub matched: u64,
+    /// Rows that are different now.
+    pub changed: u64,
+}
+
+/// What came of trying without a transaction.
+pub enum Attempt {
+    /// It is done.
+    Done(Counts),
+    /// It needs a transaction.
+    NeedsTransaction,
+}
+
+/// The values that assignments give a row: those that differ from what it has.
+fn changes(
+    table: &Table,
+    assignments: &Assignments,
+    row: &[Value],
+    environment: &Environment<'_>,
+    number: usize,
+) -> Result<Vec<(u16, Value)>> {
+    let columns = &table.definition().columns;
+    let at = environment.with_row(row);
+    let mut changed = Vec::new();
+    for (column, expression) in assignments {
+        let value = fit(expression.evaluate(&at)?, &columns[*column], number)?;
+        if value != row[*column] {
+            changed.push((*column as u16, value));
+        }
+    }
+    Ok(changed)
+}
+
+fn as_assignments(changed: &[(u16, Value)]) -> Vec<(u16, Assignment<'_>)> {
+    let mut list: Vec<(u16, Assignment<'_>)> =
+        changed.iter().map(|(column, value)| (*column, Assignment::Set(ValueRef::from(value)))).collect();
+    list.sort_by_key(|(column, _)| *column);
+    list
+}
+
+/// The error of a change that another row's unique values, or a column's range, forbid.
+fn changed_error(table: &Table, error: duet_client::Error) -> SqlError {
+    match error.error_code() {
+        Some(ErrorCode::UniqueViolation) => {
+            SqlError::duplicate_entry(format!("Duplicate entry for a unique key of '{}'", table.name()))
+        }
+        // What is sent is well formed: it is the sum that does not fit.
+        Some(ErrorCode::OutOfRange | ErrorCode::InvalidUpdate) => {
+            SqlError::out_of_range(format!("Out of range value for a column of '{}' at row 1", table.name()))
+        }
+        _ => error.into(),
+    }
+}
+
+/// The additions of an update as the data node makes them; `None` where one is no integer, `Some` empty where all are zero.
+fn bound_additions(
+    additions: &[(usize, bool, &Expression)],
+    environment: &Environment<'_>,
+) -> Result<Option<Vec<(u16, i64)>>> {
+    let mut bound = Vec::with_capacity(additions.len());
+    for (column, subtract, amount) in additions {
+        let value = amount.evaluate(environment)?;
+        let amount = match (&value, exact(&value)) {
+            (Value::Decimal { .. }, _) | (_, None) => return Ok(None),
+            (_, Some((number, _))) => i64::try_from(if *subtract { -number } else { number }).ok(),
+        };
+        let Some(amount) = amount else { return Ok(None) };
+        bound.push((*column as u16, amount));
+    }
+    bound.retain(|(_, amount)| *amount != 0);
+    bound.sort_by_key(|(column, _)| *column);
+    Ok(Some(bound))
+}
+
+fn single_key(access: &BoundAccess) -> Option<Option<&Vec<Value>>> {
+    match access {
+        BoundAccess::Keys { index: None, keys } => match keys.as_slice() {
+            [] => Some(None),
+            [key] => Some(Some(key)),
+            _ => None,
+        },
+        _ => None,
+    }
+}
+
+/// UPDATE of at most one row, outside of a transaction.
+///
+/// # Errors
+/// Those of expressions and of the cluster.
+pub async fn update_alone(
+    client: &Client,
+    plan: &UpdatePlan,
+    environment: &Environment<'_>,
+) -> Result<Attempt> {
+    let table = &plan.table;
+    let access = plan.access.bind(&table.definition().columns, environment)?;
+    let key = match single_key(&access) {
+        Some(None) => return Ok(Attempt::Done(Counts::default())),
+        Some(Some(key)) if plan.limit.is_none() => key,
+        _ => return Ok(Attempt::NeedsTransaction),
+    };
+    if plan.access.exact
+        && let Some(additions) = plan.additions()
+        && let Some(bound) = bound_additions(&additions, environment)?
+        && !bound.is_empty()
+    {
+        let add: Vec<_> =
+            bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))).collect();
+        let mut batch = Batch::new();
+        batch.update(table, key, &add, Expectation::Any)?;
+        client.execute(&mut batch).await?;
+        return match batch.written(0) {
+            Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+            Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
+            Err(error) => Err(changed_error(table, error)),
+        };
+    }
+    for _ in 0..TRIES {
+        let Some(row) = client.get(table, key).await? else { return Ok(Attempt::Done(Counts::default())) };
+        let at = environment.with_row(row.values());
+        if let Some(filter) = &plan.filter
+            && filter.truth(&at)? != Some(true)
+        {
+            return Ok(Attempt::Done(Counts::default()));
+        }
+        let changed = changes(table, &plan.assignments, row.values(), environment, 1)?;
+        if changed.is_empty() {
+            return Ok(Attempt::Done(Counts { matched: 1, changed: 0 }));
+        }
+        let mut batch = Batch::new();
+        batch.update(table, key, &as_assignments(&changed), Expectation::Version(row.version()))?;
+        client.execute(&mut batch).await?;
+        match batch.written(0) {
+            Ok(_) => return Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+            Err(error) if error.is(ErrorCode::VersionMismatch) || error.is(ErrorCode::RowNotFound) => {}
+            Err(error) => return Err(changed_error(table, error)),
+        }
+    }
+    Ok(Attempt::NeedsTransaction)
+}
+
+/// DELETE of at most one row, outside of a transaction.
+///
+/// # Errors
+/// Those of expressions and of the cluster.
+pub async fn delete_alone(
+    client: &Client,
+    plan: &DeletePlan,
+    environment: &Environment<'_>,
+) -> Result<Attempt> {
+    let access = plan.access.bind(&plan.table.definition().columns, environment)?;
+    match single_key(&access) {
+        Some(None) => Ok(Attempt::Done(Counts::default())),
+        Some(Some(key)) if plan.access.exact && plan.limit.is_none() => {
+            match client.delete(&plan.table, key).await {
+                Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+                Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
+                Err(error) => Err(error.into()),
+            }
+        }
+        _ => Ok(Attempt::NeedsTransaction),
+    }
+}
+
+/// Rows in the order of the statement, as many as it wants.
+fn chosen(
+    mut rows: Vec<Values>,
+    order_by: &[(Expression, bool)],
+    limit: Option<&Expression>,
+    environment: &Environment<'_>,
+) -> Result<Vec<Values>> {
+    if !order_by.is_empty() {
+        let mut keyed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let at = environment.with_row(&row);
+            let key = order_by.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
+            keyed.push((key, row));
+        }
+        keyed.sort_by(|(a, _), (b, _)| {
+            let each = a.iter().zip(b).zip(order_by);
+            let mut orders = each.map(|((a, b), (_, down))| if *down { order(b, a) } else { order(a, b) });
+            orders.find(|ordering| *ordering != Ordering::Equal).unwrap_or(Ordering::Equal)
+        });
+        rows = keyed.into_iter().map(|(_, row)| row).collect();
+    }
+    if let Some(limit) = limit {
+        let most = match exact(&limit.evaluate(environment)?) {
+            Some((number, 0)) if number >= 0 => usize::try_from(number).unwrap_or(usize::MAX),
+            _ => return Err(SqlError::wrong_arguments("Incorrect arguments to LIMIT")),
+        };
+        rows.truncate(most);
+    }
+    Ok(rows)
+}
+
+/// UPDATE within a transaction.
+///
+/// # Errors
+/// Those of expressions and of the cluster.
+pub async fn update_within(
+    client: &Client,
+    plan: &UpdatePlan,
+    environment: &Environment<'_>,
+    transaction: &mut OpenTransaction,
+) -> Result<Counts> {
+    let table = &plan.table;
+    let access = plan.access.bind(&table.definition().columns, environment)?;
+    if let Some(None) = single_key(&access) {
+        return Ok(Counts::default());
+    }
+    if let Some(Some(key)) = single_key(&access)
+        && plan.access.exact
+        && let Some(additions) = plan.additions()
+        && let Some(bound) = bound_additions(&additions, environment)?
+        && !bound.is_empty()
+    {
+        let add: Vec<_> =
+            bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))).collect();
+        let mut batch = Batch::new();
+        let index = batch.update(table, key, &add, Expectation::Any)?;
+        batch.ignore_row(index);
+        transaction.execute(&mut batch).await?;
+        return match batch.written(index) {
+            Ok(written) if written.ignored => Ok(Counts::default()),
+            Ok(_) => {
+                transaction.wrote(table, key.clone())?;
+                Ok(Counts { matched: 1, changed: 1 })
+            }
+            Err(error) => {
+                let shown = changed_error(table, error.clone());
+                transaction.fail(error);
+                Err(shown)
+            }
+        };
+    }
+    let rows =
+        find_locked(client, table, access, plan.filter.as_ref(), environment, Lock::Exclusive, transaction)
+            .await?;
+    let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment)?;
+    let mut counts = Counts { matched: rows.len() as u64, changed: 0 };
+    // All new values first: a row that does not fit leaves the transaction as it was.
+    let mut writes = Vec::with_capacity(rows.len());
+    for (number, row) in rows.iter().enumerate() {
+        let changed = changes(table, &plan.assignments, row, environment, number + 1)?;
+        if !changed.is_empty() {
+            writes.push((key_of(table, row), changed, row));
+        }
+    }
+    check_unique_changes(table, &writes, transaction).await?;
+    let mut batch = Batch::new();
+    for chunk in writes.chunks(CHUNK_WRITES) {
+        batch.clear();
+        for (key, changed, _) in chunk {
+            batch.update(table, key, &as_assignments(changed), Expectation::Any)?;
+        }
+        transaction.execute(&mut batch).await?;
+        for (index, (key, ..)) in chunk.iter().enumerate() {
+            if let Err(error) = batch.written(index) {
+                return Err(transaction.fail(error));
+            }
+            transaction.wrote(table, key.clone())?;
+            counts.changed += 1;
+        }
+    }
+    Ok(counts)
+}
+
+type Write<'a> = (Vec<Value>, Vec<(u16, Value)>, &'a Values);
+
+/// Finds out whether changed values of unique indexes belong to other rows, before anything is written: the cluster would roll the whole
+/// transaction back.
+async fn check_unique_changes(
+    table: &Table,
+    writes: &[Write<'_>],
+    transaction: &mut OpenTransaction,
+) -> Result<()> {
+    for index in &table.definition().indexes {
+        if index.kind != IndexKind::Unique {
+            continue;
+        }
+        let mut keys = Vec::new();
+        let mut owners = Vec::new();
+        for (key, changed, row) in writes {
+            if !changed.iter().any(|(column, _)| index.columns.contains(column)) {
+                continue;
+            }
+            let value = |column: &u16| {
+                let new = changed.iter().find(|(changed, _)| changed == column).map(|(_, value)| value);
+                new.unwrap_or(&row[usize::from(*column)]).clone()
+            };
+            let values: Vec<Value> = index.columns.iter().map(value).collect();
+            if !values.contains(&Value::Null) {
+                keys.push(values);
+                owners.push(key);
+            }
+        }
+        if keys.is_empty() {
+            continue;
+        }
+        if writes.len() > 1 {
+            return not_supported("changes of unique columns of several rows in one statement");
+        }
+        let found = find_unique(transaction, table, &index.name, &keys, Some(Lock::Exclusive)).await?;
+        for ((row, values), owner) in found.iter().zip(&keys).zip(owners) {
+            if let Some(row) = row
+                && key_of(table, row.values()) != *owner
+            {
+                return Err(super::insert::duplicate(table, &index.name, values));
+            }
+        }
+    }
+    Ok(())
+}
+
+/// DELETE within a transaction.
+///
+/// # Errors
+/// Those of expressions and of the cluster.
+pub async fn delete_within(
+    client: &Client,
+    plan: &DeletePlan,
+    environment: &Environment<'_>,
+    transaction: &mut OpenTransaction,
+) -> Result<Counts> {
+    let table = &plan.table;
+    let access = plan.access.bind(&table.definition().columns, environment)?;
+    let keys: Vec<Vec<Value>> = match access {
+        BoundAccess::Keys { index: None, keys } if plan.access.exact && plan.limit.is_none() => keys,
+        access => {
+            let filter = plan.filter.as_ref();
+            let rows =
+                find_locked(client, table, access, filter, environment, Lock::Exclusive, transaction).await?;
+            let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment)?;
+            rows.iter().map(|row| key_of(table, row)).collect()
+        }
+    };
+    let mut counts = Counts::default();
+    let mut batch = Batch::new();
+    for chunk in keys.chunks(CHUNK_WRITES) {
+        batch.clear();
+        for key in chunk {
+            let index = batch.delete(table, key, Expectation::Any)?;
+            batch.ignore_row(index);
+        }
+        transaction.execute(&mut batch).await?;
+        for (index, key) in chunk.iter().enumerate() {
+            match batch.written(index) {
+                Ok(written) if written.ignored => {}
+                Ok(_) => {
+                    transaction.wrote(table, key.clone())?;
+                    counts.matched += 1;
+                    counts.changed += 1;
+                }
+                Err(error) => return Err(transaction.fail(error)),
+            }
+        }
+    }
+    Ok(counts)
+}

@@ -1,0 +1,375 @@
+//! Functions of one row.
+
+use super::{Environment, Expression};
+use crate::error::{Result, SqlError};
+use crate::value::arithmetic::{Operator, calculate, negate};
+use crate::value::calendar::parse_moment;
+use crate::value::compare::{compare, moment_of, order};
+use crate::value::format::text;
+use crate::value::number::{power_of_ten, rescale, to_double};
+use crate::wire::handshake::SERVER_VERSION;
+use duet_client::{ColumnType, Value};
+use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days};
+use std::cmp::Ordering;
+
+/// Longest text that a function makes.
+const MAX_TEXT_BYTES: usize = 16 << 20;
+
+macro_rules! functions {
+    ($($(#[doc = $doc:literal])+ $name:ident: $($sql:literal)|+, $least:literal..=$most:literal, $result:expr;)+) => {
+        /// A function.
+        #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+        pub enum Function { $($(#[doc = $doc])+ $name,)+ }
+
+        impl Function {
+            /// The function of this name in upper case, with how many arguments it takes.
+            pub fn named(name: &str) -> Option<(Function, std::ops::RangeInclusive<usize>)> {
+                match name { $($($sql)|+ => Some((Function::$name, $least..=$most)),)+ _ => None }
+            }
+
+            /// The type of its result, where that does not depend on its arguments.
+            pub fn result_type(self) -> ColumnType {
+                match self { $(Function::$name => $result,)+ }
+            }
+        }
+    };
+}
+
+const TEXT: ColumnType = ColumnType::Varchar { characters: 1_024 };
+
+functions! {
+    #[doc = "The statement's beginning, UTC."] Now: "NOW" | "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "UTC_TIMESTAMP" | "SYSDATE", 0..=1, ColumnType::DateTime;
+    #[doc = "Its date."] CurrentDate: "CURDATE" | "CURRENT_DATE" | "UTC_DATE", 0..=0, ColumnType::Date;
+    #[doc = "Its time of day."] CurrentTime: "CURTIME" | "CURRENT_TIME" | "UTC_TIME", 0..=1, ColumnType::Time;
+    #[doc = "Seconds since 1970."] UnixTimestamp: "UNIX_TIMESTAMP", 0..=1, ColumnType::BigInt;
+    #[doc = "The database that is chosen."] Database: "DATABASE" | "SCHEMA", 0..=0, TEXT;
+    #[doc = "The user."] User: "USER" | "CURRENT_USER" | "SESSION_USER" | "SYSTEM_USER", 0..=0, TEXT;
+    #[doc = "The server's version."] Version: "VERSION", 0..=0, TEXT;
+    #[doc = "Number of the connection."] ConnectionId: "CONNECTION_ID", 0..=0, ColumnType::BigIntUnsigned;
+    #[doc = "First number given out by the last INSERT."] LastInsertId: "LAST_INSERT_ID", 0..=0, ColumnType::BigIntUnsigned;
+    #[doc = "Rows that the last statement changed."] RowCount: "ROW_COUNT", 0..=0, ColumnType::BigInt;
+    #[doc = "Rows that the last SELECT found."] FoundRows: "FOUND_ROWS", 0..=0, ColumnType::BigInt;
+    #[doc = "The first argument that is not NULL."] Coalesce: "COALESCE" | "IFNULL" | "NVL", 1..=255, TEXT;
+    #[doc = "NULL where both are equal, else the first."] NullIf: "NULLIF", 2..=2, TEXT;
+    #[doc = "The second argument where the first is true, else the third."] If: "IF", 3..=3, TEXT;
+    #[doc = "Whether it is NULL."] IsNull: "ISNULL", 1..=1, ColumnType::BigInt;
+    #[doc = "Without its sign."] Absolute: "ABS", 1..=1, ColumnType::Double;
+    #[doc = "Rest of a division."] Modulo: "MOD", 2..=2, ColumnType::Double;
+    #[doc = "Rounded down."] Floor: "FLOOR", 1..=1, ColumnType::BigInt;
+    #[doc = "Rounded up."] Ceiling: "CEIL" | "CEILING", 1..=1, ColumnType::BigInt;
+    #[doc = "Rounded."] Round: "ROUND", 1..=2, ColumnType::Double;
+    #[doc = "Minus one, zero or one."] Sign: "SIGN", 1..=1, ColumnType::BigInt;
+    #[doc = "The greatest argument."] Greatest: "GREATEST", 2..=255, TEXT;
+    #[doc = "The least argument."] Least: "LEAST", 2..=255, TEXT;
+    #[doc = "One text behind the other."] Concat: "CONCAT", 1..=255, TEXT;
+    #[doc = "The same with something between them."] ConcatWith: "CONCAT_WS", 2..=255, TEXT;
+    #[doc = "Bytes of a text."] Length: "LENGTH" | "OCTET_LENGTH", 1..=1, ColumnType::BigInt;
+    #[doc = "Characters of a text."] CharLength: "CHAR_LENGTH" | "CHARACTER_LENGTH", 1..=1, ColumnType::BigInt;
+    #[doc = "In upper case."] Upper: "UPPER" | "UCASE", 1..=1, TEXT;
+    #[doc = "In lower case."] Lower: "LOWER" | "LCASE", 1..=1, TEXT;
+    #[doc = "The first characters."] Left: "LEFT", 2..=2, TEXT;
+    #[doc = "The last characters."] Right: "RIGHT", 2..=2, TEXT;
+    #[doc = "Some characters."] Substring: "SUBSTRING" | "SUBSTR" | "MID", 2..=3, TEXT;
+    #[doc = "Without spaces around it."] Trim: "TRIM", 1..=1, TEXT;
+    #[doc = "Without spaces before it."] TrimLeft: "LTRIM", 1..=1, TEXT;
+    #[doc = "Without spaces behind it."] TrimRight: "RTRIM", 1..=1, TEXT;
+    #[doc = "With one text in place of another."] Replace: "REPLACE", 3..=3, TEXT;
+    #[doc = "Several times."] Repeat: "REPEAT", 2..=2, TEXT;
+    #[doc = "Backwards."] Reverse: "REVERSE", 1..=1, TEXT;
+    #[doc = "As hexadecimal digits."] Hex: "HEX", 1..=1, TEXT;
+    #[doc = "Place of a text in another."] Locate: "LOCATE", 2..=2, ColumnType::BigInt;
+    #[doc = "The same with the arguments exchanged."] InString: "INSTR", 2..=2, ColumnType::BigInt;
+    #[doc = "The date of a moment."] Date: "DATE", 1..=1, ColumnType::Date;
+    #[doc = "Its year."] Year: "YEAR", 1..=1, ColumnType::BigInt;
+    #[doc = "Its month."] Month: "MONTH", 1..=1, ColumnType::BigInt;
+    #[doc = "Its day of the month."] Day: "DAY" | "DAYOFMONTH", 1..=1, ColumnType::BigInt;
+    #[doc = "Its hour."] Hour: "HOUR", 1..=1, ColumnType::BigInt;
+    #[doc = "Its minute."] Minute: "MINUTE", 1..=1, ColumnType::BigInt;
+    #[doc = "Its second."] Second: "SECOND", 1..=1, ColumnType::BigInt;
+    #[doc = "Where a date lies among all."] DateDifference: "DATEDIFF", 2..=2, ColumnType::BigInt;
+}
+
+fn int(number: usize) -> Value {
+    Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
+}
+
+fn count(value: &Value) -> usize {
+    let number = to_double(value).unwrap_or(0.0);
+    if number <= 0.0 { 0 } else { number.round_ties_even().min(1e9) as usize }
+}
+
+fn bounded(text: String) -> Result<Value> {
+    match text.len() <= MAX_TEXT_BYTES {
+        true => Ok(Value::Text(text)),
+        false => {
+            Err(SqlError::out_of_memory("Out of memory; the result of a function is longer than 16 MiB"))
+        }
+    }
+}
+
+/// The moment that a value stands for; `None` when it is none.
+fn moment(value: &Value) -> Option<i64> {
+    moment_of(value).or_else(|| match value {
+        Value::Text(text) => parse_moment(text).map(|(moment, _)| moment),
+        Value::Int(_) | Value::UInt(_) => parse_moment(&text(value)).map(|(moment, _)| moment),
+        _ => None,
+    })
+}
+
+/// Microseconds of a day.
+fn clock(value: &Value) -> Option<i64> {
+    match value {
+        Value::Time(time) => Some(time.abs()),
+        other => moment(other).map(|moment| moment.rem_euclid(MICROSECONDS_PER_DAY)),
+    }
+}
+
+/// Calls a function.
+pub(super) fn call(
+    function: Function,
+    arguments: &[Expression],
+    environment: &Environment<'_>,
+) -> Result<Value> {
+    let facts = environment.facts;
+    // Those that do not evaluate all of their arguments.
+    match function {
+        Function::Coalesce => {
+            for argument in arguments {
+                let value = argument.evaluate(environment)?;
+                if value != Value::Null {
+                    return Ok(value);
+                }
+            }
+            return Ok(Value::Null);
+        }
+        Function::If => {
+            let [condition, yes, no] = arguments else { return Ok(Value::Null) };
+            let chosen = if condition.truth(environment)? == Some(true) { yes } else { no };
+            return chosen.evaluate(environment);
+        }
+        _ => {}
+    }
+    let values: Vec<Value> =
+        arguments.iter().map(|argument| argument.evaluate(environment)).collect::<Result<_>>()?;
+    match function {
+        Function::IsNull => return Ok(Value::Int(i64::from(values[0] == Value::Null))),
+        Function::NullIf => {
+            let equal = compare(&values[0], &values[1])? == Some(Ordering::Equal);
+            return Ok(if equal { Value::Null } else { values[0].clone() });
+        }
+        Function::ConcatWith => {
+            if values[0] == Value::Null {
+                return Ok(Value::Null);
+            }
+            let parts: Vec<String> =
+                values[1..].iter().filter(|part| **part != Value::Null).map(text).collect();
+            return bounded(parts.join(&text(&values[0])));
+        }
+        _ => {}
+    }
+    if values.contains(&Value::Null) {
+        return Ok(Value::Null);
+    }
+    let characters = |index: usize| text(&values[index]).chars().collect::<Vec<char>>();
+    let joined = |characters: &[char]| Value::Text(characters.iter().collect());
+    let of_moment =
+        |pick: fn(i64) -> i64| moment(&values[0]).map_or(Value::Null, |moment| Value::Int(pick(moment)));
+    let civil = |moment: i64| civil_from_days(moment.div_euclid(MICROSECONDS_PER_DAY));
+    Ok(match function {
+        Function::Now => Value::DateTime(match values.first() {
+            // Digits of the fraction; none without.
+            Some(digits) if count(digits) > 0 => facts.now,
+            _ => facts.now - facts.now.rem_euclid(1_000_000),
+        }),
+        Function::CurrentDate => Value::Date(facts.now.div_euclid(MICROSECONDS_PER_DAY) as i32),
+        Function::CurrentTime => {
+            let time = facts.now.rem_euclid(MICROSECONDS_PER_DAY);
+            Value::Time(time - time % 1_000_000)
+        }
+        Function::UnixTimestamp => match values.first() {
+            None => Value::Int(facts.now.div_euclid(1_000_000)),
+            Some(value) => {
+                moment(value).map_or(Value::Int(0), |moment| Value::Int(moment.div_euclid(1_000_000).max(0)))
+            }
+        },
+        Function::Database => facts.database.clone().map_or(Value::Null, Value::Text),
+        Function::User => Value::Text(facts.user.clone()),
+        Function::Version => Value::Text(SERVER_VERSION.to_owned()),
+        Function::ConnectionId => Value::UInt(u64::from(facts.connection)),
+        Function::LastInsertId => Value::UInt(facts.last_insert_id),
+        Function::RowCount => Value::Int(facts.row_count),
+        Function::FoundRows => Value::Int(i64::try_from(facts.found_rows).unwrap_or(i64::MAX)),
+        Function::Absolute => match &values[0] {
+            Value::UInt(number) => Value::UInt(*number),
+            value if order(value, &Value::Int(0)) == Ordering::Less => negate(value)?,
+            Value::Text(_) | Value::Bytes(_) | Value::Float(_) => {
+                to_double(&values[0]).map_or(Value::Null, Value::Double)
+            }
+            value => value.clone(),
+        },
+        Function::Modulo => calculate(Operator::Modulo, &values[0], &values[1])?,
+        Function::Sign => Value::Int(order(&values[0], &Value::Int(0)) as i64),
+        Function::Floor | Function::Ceiling => match &values[0] {
+            number @ (Value::Int(_) | Value::UInt(_) | Value::Bool(_)) => number.clone(),
+            Value::Decimal { unscaled, scale } => {
+                let divisor = power_of_ten(*scale).unwrap_or(i128::MAX);
+                let floor = unscaled.div_euclid(divisor);
+                let up = function == Function::Ceiling && unscaled.rem_euclid(divisor) != 0;
+                Value::Decimal { unscaled: floor + i128::from(up), scale: 0 }
+            }
+            other => {
+                let number = to_double(other).unwrap_or(0.0);
+                Value::Double(if function == Function::Floor { number.floor() } else { number.ceil() })
+            }
+        },
+        Function::Round => round(&values[0], values.get(1))?,
+        Function::Greatest | Function::Least => {
+            let wanted = if function == Function::Greatest { Ordering::Greater } else { Ordering::Less };
+            let mut best = &values[0];
+            for value in &values[1..] {
+                if compare(value, best)? == Some(wanted) {
+                    best = value;
+                }
+            }
+            best.clone()
+        }
+        Function::Concat => bounded(values.iter().map(text).collect())?,
+        Function::Length => match &values[0] {
+            Value::Bytes(bytes) => int(bytes.len()),
+            other => int(text(other).len()),
+        },
+        Function::CharLength => match &values[0] {
+            Value::Bytes(bytes) => int(bytes.len()),
+            other => int(text(other).chars().count()),
+        },
+        Function::Upper => {
+            Value::Text(text(&values[0]).chars().map(|c| single(c, c.to_uppercase())).collect())
+        }
+        Function::Lower => {
+            Value::Text(text(&values[0]).chars().map(|c| single(c, c.to_lowercase())).collect())
+        }
+        Function::Left => {
+            let all = characters(0);
+            joined(&all[..count(&values[1]).min(all.len())])
+        }
+        Function::Right => {
+            let all = characters(0);
+            joined(&all[all.len() - count(&values[1]).min(all.len())..])
+        }
+        Function::Substring => {
+            let all = characters(0);
+            let from = to_double(&values[1]).unwrap_or(0.0).round_ties_even();
+            let start = match from {
+                from if from > 0.0 => from.min(1e9) as usize - 1,
+                from if from < 0.0 && -from <= all.len() as f64 => all.len() - (-from) as usize,
+                _ => return Ok(Value::Text(String::new())),
+            };
+            let rest = all.get(start..).unwrap_or_default();
+            let length = values.get(2).map_or(rest.len(), count).min(rest.len());
+            joined(&rest[..length])
+        }
+        Function::Trim => Value::Text(text(&values[0]).trim_matches(' ').to_owned()),
+        Function::TrimLeft => Value::Text(text(&values[0]).trim_start_matches(' ').to_owned()),
+        Function::TrimRight => Value::Text(text(&values[0]).trim_end_matches(' ').to_owned()),
+        Function::Replace => {
+            let (whole, from, to) = (text(&values[0]), text(&values[1]), text(&values[2]));
+            if from.is_empty() {
+                return Ok(Value::Text(whole));
+            }
+            let places = whole.matches(&from).count();
+            if places.saturating_mul(to.len()) > MAX_TEXT_BYTES {
+                return bounded(" ".repeat(MAX_TEXT_BYTES + 1));
+            }
+            bounded(whole.replace(&from, &to))?
+        }
+        Function::Repeat => {
+            let (part, times) = (text(&values[0]), count(&values[1]));
+            match part.len().saturating_mul(times) <= MAX_TEXT_BYTES {
+                true => Value::Text(part.repeat(times)),
+                false => return Ok(Value::Null),
+            }
+        }
+        Function::Reverse => Value::Text(text(&values[0]).chars().rev().collect()),
+        Function::Hex => match &values[0] {
+            Value::Int(number) => Value::Text(format!("{number:X}")),
+            Value::UInt(number) => Value::Text(format!("{number:X}")),
+            Value::Bytes(bytes) => Value::Text(hex(bytes)),
+            other => Value::Text(hex(text(other).as_bytes())),
+        },
+        Function::Locate => place(&text(&values[1]), &text(&values[0])),
+        Function::InString => place(&text(&values[0]), &text(&values[1])),
+        Function::Date => moment(&values[0])
+            .map_or(Value::Null, |moment| Value::Date(moment.div_euclid(MICROSECONDS_PER_DAY) as i32)),
+        Function::Year => of_moment(|moment| civil_from_days(moment.div_euclid(MICROSECONDS_PER_DAY)).0),
+        Function::Month => {
+            moment(&values[0]).map_or(Value::Null, |moment| Value::Int(i64::from(civil(moment).1)))
+        }
+        Function::Day => {
+            moment(&values[0]).map_or(Value::Null, |moment| Value::Int(i64::from(civil(moment).2)))
+        }
+        Function::Hour => clock(&values[0]).map_or(Value::Null, |clock| Value::Int(clock / 3_600_000_000)),
+        Function::Minute => {
+            clock(&values[0]).map_or(Value::Null, |clock| Value::Int(clock / 60_000_000 % 60))
+        }
+        Function::Second => clock(&values[0]).map_or(Value::Null, |clock| Value::Int(clock / 1_000_000 % 60)),
+        Function::DateDifference => match (moment(&values[0]), moment(&values[1])) {
+            (Some(a), Some(b)) => {
+                Value::Int(a.div_euclid(MICROSECONDS_PER_DAY) - b.div_euclid(MICROSECONDS_PER_DAY))
+            }
+            _ => Value::Null,
+        },
+        Function::Coalesce | Function::If | Function::IsNull | Function::NullIf | Function::ConcatWith => {
+            Value::Null
+        }
+    })
+}
+
+/// A character in the other case, where that is one character as well.
+fn single(character: char, mut changed: impl Iterator<Item = char>) -> char {
+    match (changed.next(), changed.next()) {
+        (Some(other), None) => other,
+        _ => character,
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+}
+
+fn place(whole: &str, part: &str) -> Value {
+    whole.find(part).map_or(Value::Int(0), |at| int(whole[..at].chars().count() + 1))
+}
+
+fn round(value: &Value, digits: Option<&Value>) -> Result<Value> {
+    let digits = digits.map_or(0, |digits| to_double(digits).unwrap_or(0.0).clamp(-30.0, 30.0) as i32);
+    match value {
+        Value::Int(_) | Value::UInt(_) | Value::Bool(_) if digits >= 0 => Ok(value.clone()),
+        Value::Decimal { unscaled, scale } if digits >= 0 => {
+            let to = (digits as u8).min(*scale);
+            let rounded = rescale(*unscaled, *scale, to);
+            rounded
+                .map(|unscaled| Value::Decimal { unscaled, scale: to })
+                .ok_or_else(|| SqlError::arithmetic_overflow("DECIMAL value is out of range in 'round'"))
+        }
+        Value::Int(_) | Value::UInt(_) | Value::Bool(_) | Value::Decimal { .. } => {
+            let Some((unscaled, scale)) = crate::value::compare::exact(value) else { return Ok(Value::Null) };
+            // Rounds before the point: as if that many digits were behind it.
+            let places = digits.unsigned_abs() as u8;
+            let whole = rescale(unscaled, scale + places.min(38 - scale.min(38)), 0).unwrap_or(0);
+            let back = power_of_ten(places).and_then(|power| whole.checked_mul(power)).unwrap_or(0);
+            Ok(match value {
+                Value::Int(_) | Value::Bool(_) => {
+                    i64::try_from(back).map_or(Value::Double(back as f64), Value::Int)
+                }
+                Value::UInt(_) => u64::try_from(back).map_or(Value::Double(back as f64), Value::UInt),
+                _ => Value::Decimal { unscaled: back, scale: 0 },
+            })
+        }
+        other => {
+            let number = to_double(other).unwrap_or(0.0);
+            let power = 10_f64.powi(digits);
+            let scaled = number * power;
+            Ok(Value::Double(if scaled.is_finite() { scaled.round_ties_even() / power } else { number }))
+        }
+    }
+}

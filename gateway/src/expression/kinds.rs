@@ -1,0 +1,216 @@
+//! Types of expressions, for the columns of results.
+
+use super::{AggregateCall, AggregateFunction, Expression, Function};
+use crate::value::arithmetic::{Operator, QUOTIENT_DIGITS};
+use crate::value::number::MAX_SCALE;
+use duet_client::{Column, ColumnType, Value};
+
+/// Characters of a text whose length is not known.
+const SOME_CHARACTERS: u32 = 1_024;
+
+/// What types depend on.
+#[derive(Clone, Copy, Debug)]
+pub struct Known<'a> {
+    /// Columns of the table.
+    pub columns: &'a [Column],
+    /// Values of the parameters, if they are known.
+    pub parameters: &'a [Value],
+    /// Aggregates of the statement.
+    pub aggregates: &'a [AggregateCall],
+}
+
+fn of_value(value: &Value) -> Option<ColumnType> {
+    Some(match value {
+        Value::Null => return None,
+        Value::Bool(_) | Value::Int(_) => ColumnType::BigInt,
+        Value::UInt(_) => ColumnType::BigIntUnsigned,
+        Value::Float(_) => ColumnType::Float,
+        Value::Double(_) => ColumnType::Double,
+        Value::Decimal { scale, .. } => ColumnType::Decimal { precision: 38, scale: *scale },
+        Value::Text(text) => ColumnType::Varchar { characters: (text.chars().count() as u32).max(1) },
+        Value::Bytes(bytes) => ColumnType::Varbinary { bytes: (bytes.len() as u32).max(1) },
+        Value::Date(_) => ColumnType::Date,
+        Value::Time(_) => ColumnType::Time,
+        Value::DateTime(_) => ColumnType::DateTime,
+        Value::Timestamp(_) => ColumnType::Timestamp,
+        Value::Json(_) => ColumnType::Json,
+        Value::Vector(floats) => ColumnType::Vector { dimensions: floats.len() as u32 },
+    })
+}
+
+#[derive(Clone, Copy, PartialEq, PartialOrd)]
+enum Class {
+    Integer { unsigned: bool },
+    Decimal { scale: u8 },
+    Double,
+}
+
+fn class(column_type: Option<ColumnType>) -> Class {
+    match column_type {
+        Some(ColumnType::Decimal { scale, .. }) => Class::Decimal { scale },
+        Some(
+            ColumnType::TinyIntUnsigned
+            | ColumnType::SmallIntUnsigned
+            | ColumnType::MediumIntUnsigned
+            | ColumnType::IntUnsigned
+            | ColumnType::BigIntUnsigned,
+        ) => Class::Integer { unsigned: true },
+        None
+        | Some(
+            ColumnType::Boolean
+            | ColumnType::TinyInt
+            | ColumnType::SmallInt
+            | ColumnType::MediumInt
+            | ColumnType::Int
+            | ColumnType::BigInt,
+        ) => Class::Integer { unsigned: false },
+        Some(_) => Class::Double,
+    }
+}
+
+fn arithmetic(operator: Operator, a: Option<ColumnType>, b: Option<ColumnType>) -> ColumnType {
+    let decimal = |scale: u8| ColumnType::Decimal { precision: 38, scale: scale.min(MAX_SCALE) };
+    let scale_of = |class: Class| if let Class::Decimal { scale } = class { scale } else { 0 };
+    match (class(a), class(b)) {
+        (Class::Double, _) | (_, Class::Double) => match operator {
+            Operator::IntegerDivide => ColumnType::BigInt,
+            _ => ColumnType::Double,
+        },
+        (Class::Integer { unsigned: a }, Class::Integer { unsigned: b }) => match operator {
+            Operator::Divide => decimal(QUOTIENT_DIGITS),
+            Operator::Modulo if a => ColumnType::BigIntUnsigned,
+            Operator::Modulo => ColumnType::BigInt,
+            _ if a || b => ColumnType::BigIntUnsigned,
+            _ => ColumnType::BigInt,
+        },
+        (a, b) => match operator {
+            Operator::IntegerDivide => ColumnType::BigInt,
+            Operator::Multiply => decimal(scale_of(a) + scale_of(b)),
+            Operator::Divide => decimal(scale_of(a) + QUOTIENT_DIGITS),
+            Operator::Add | Operator::Subtract | Operator::Modulo => decimal(scale_of(a).max(scale_of(b))),
+        },
+    }
+}
+
+/// A type that holds values of both.
+fn unified(a: Option<ColumnType>, b: Option<ColumnType>) -> Option<ColumnType> {
+    let (Some(one), Some(other)) = (a, b) else { return a.or(b) };
+    if one == other {
+        return Some(one);
+    }
+    let is_number = |column_type| {
+        !matches!(class(Some(column_type)), Class::Double)
+            || matches!(column_type, ColumnType::Double | ColumnType::Float)
+    };
+    if !is_number(one) || !is_number(other) {
+        return Some(ColumnType::Varchar { characters: SOME_CHARACTERS });
+    }
+    Some(match (class(a), class(b)) {
+        (Class::Double, _) | (_, Class::Double) => ColumnType::Double,
+        (Class::Decimal { scale: a }, Class::Decimal { scale: b }) => {
+            ColumnType::Decimal { precision: 38, scale: a.max(b) }
+        }
+        (Class::Decimal { scale }, _) | (_, Class::Decimal { scale }) => {
+            ColumnType::Decimal { precision: 38, scale }
+        }
+        (Class::Integer { unsigned: a }, Class::Integer { unsigned: b }) if a == b => match a {
+            true => ColumnType::BigIntUnsigned,
+            false => ColumnType::BigInt,
+        },
+        (Class::Integer { .. }, Class::Integer { .. }) => ColumnType::Decimal { precision: 20, scale: 0 },
+    })
+}
+
+impl Expression {
+    /// Its type; `None` for what is always NULL.
+    pub fn column_type(&self, known: Known<'_>) -> Option<ColumnType> {
+        let of = |part: &Expression| part.column_type(known);
+        let unify = |parts: &[Expression]| parts.iter().map(of).fold(None, unified);
+        Some(match self {
+            Expression::Constant(value) => return of_value(value),
+            Expression::Parameter(index) => match known.parameters.get(*index) {
+                Some(value) => return of_value(value),
+                None => ColumnType::Varchar { characters: SOME_CHARACTERS },
+            },
+            Expression::Column(index) | Expression::Proposed(index) => {
+                return known.columns.get(*index).map(|column| column.column_type);
+            }
+            Expression::Aggregate(index) => return aggregate(known.aggregates.get(*index)?, known),
+            Expression::SystemVariable(name) => crate::variables::variable_type(name),
+            Expression::UserVariable(_) => ColumnType::Varchar { characters: SOME_CHARACTERS },
+            Expression::Arithmetic(operator, a, b) => arithmetic(*operator, of(a), of(b)),
+            Expression::Negate(a) => arithmetic(Operator::Subtract, Some(ColumnType::BigInt), signed(of(a))),
+            Expression::Compare(..)
+            | Expression::And(..)
+            | Expression::Or(..)
+            | Expression::Xor(..)
+            | Expression::Not(_)
+            | Expression::IsNull(_)
+            | Expression::IsTruth(..)
+            | Expression::In(..)
+            | Expression::Like(..) => ColumnType::BigInt,
+            Expression::Tuple(_) => return None,
+            Expression::Case(cases, otherwise) => {
+                let results = cases.iter().map(|(_, result)| of(result));
+                return unified(results.fold(None, unified), of(otherwise));
+            }
+            Expression::Cast(_, column_type) => *column_type,
+            Expression::Call(function, arguments) => {
+                let first = arguments.first().and_then(of);
+                match function {
+                    Function::Coalesce | Function::Greatest | Function::Least => return unify(arguments),
+                    Function::If => return unify(arguments.get(1..).unwrap_or_default()),
+                    Function::NullIf => return first,
+                    Function::Modulo => arithmetic(Operator::Modulo, first, arguments.get(1).and_then(of)),
+                    Function::Absolute => {
+                        first.filter(|_| class(first) != Class::Double).map_or(ColumnType::Double, widened)
+                    }
+                    Function::Round | Function::Floor | Function::Ceiling => match class(first) {
+                        Class::Double => ColumnType::Double,
+                        Class::Integer { .. } => first.map_or(ColumnType::BigInt, widened),
+                        Class::Decimal { scale } if *function == Function::Round && arguments.len() > 1 => {
+                            ColumnType::Decimal { precision: 38, scale }
+                        }
+                        Class::Decimal { .. } => ColumnType::Decimal { precision: 38, scale: 0 },
+                    },
+                    other => other.result_type(),
+                }
+            }
+        })
+    }
+}
+
+fn signed(column_type: Option<ColumnType>) -> Option<ColumnType> {
+    match class(column_type) {
+        Class::Integer { .. } => Some(ColumnType::BigInt),
+        _ => column_type,
+    }
+}
+
+fn widened(column_type: ColumnType) -> ColumnType {
+    match class(Some(column_type)) {
+        Class::Integer { unsigned: true } => ColumnType::BigIntUnsigned,
+        Class::Integer { unsigned: false } => ColumnType::BigInt,
+        _ => column_type,
+    }
+}
+
+fn aggregate(call: &AggregateCall, known: Known<'_>) -> Option<ColumnType> {
+    let argument = call.argument.as_ref().and_then(|argument| argument.column_type(known));
+    Some(match call.function {
+        AggregateFunction::Count => ColumnType::BigInt,
+        AggregateFunction::Minimum | AggregateFunction::Maximum => return argument,
+        AggregateFunction::Sum => match class(argument) {
+            Class::Double => ColumnType::Double,
+            Class::Integer { .. } => ColumnType::Decimal { precision: 38, scale: 0 },
+            Class::Decimal { scale } => ColumnType::Decimal { precision: 38, scale },
+        },
+        AggregateFunction::Average => match class(argument) {
+            Class::Double => ColumnType::Double,
+            Class::Integer { .. } => ColumnType::Decimal { precision: 38, scale: QUOTIENT_DIGITS },
+            Class::Decimal { scale } => {
+                ColumnType::Decimal { precision: 38, scale: (scale + QUOTIENT_DIGITS).min(MAX_SCALE) }
+            }
+        },
+    })
+}

@@ -1,0 +1,185 @@
+//! Expressions: compiled once per statement from its syntax tree, evaluated per row.
+
+pub mod aggregate;
+mod compile;
+mod evaluate;
+mod functions;
+pub mod kinds;
+
+pub use aggregate::{Accumulator, AggregateCall, AggregateFunction};
+pub use compile::{Scope, compile, literal};
+pub use evaluate::{Environment, Facts};
+pub use functions::Function;
+
+use crate::value::arithmetic::Operator;
+use duet_client::{ColumnType, Value};
+use std::cmp::Ordering;
+
+/// Operators of comparison.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Comparison {
+    /// `=`
+    Equal,
+    /// `<>`
+    NotEqual,
+    /// `<`
+    Less,
+    /// `<=`
+    LessOrEqual,
+    /// `>`
+    Greater,
+    /// `>=`
+    GreaterOrEqual,
+    /// `<=>`: also true of two NULLs, never NULL.
+    NullSafeEqual,
+}
+
+impl Comparison {
+    /// Whether it is true of this order.
+    pub fn holds(self, order: Ordering) -> bool {
+        match self {
+            Comparison::Equal | Comparison::NullSafeEqual => order == Ordering::Equal,
+            Comparison::NotEqual => order != Ordering::Equal,
+            Comparison::Less => order == Ordering::Less,
+            Comparison::LessOrEqual => order != Ordering::Greater,
+            Comparison::Greater => order == Ordering::Greater,
+            Comparison::GreaterOrEqual => order != Ordering::Less,
+        }
+    }
+
+    /// The one that holds with both sides exchanged.
+    #[must_use]
+    pub fn turned(self) -> Comparison {
+        match self {
+            Comparison::Less => Comparison::Greater,
+            Comparison::LessOrEqual => Comparison::GreaterOrEqual,
+            Comparison::Greater => Comparison::Less,
+            Comparison::GreaterOrEqual => Comparison::LessOrEqual,
+            same @ (Comparison::Equal | Comparison::NotEqual | Comparison::NullSafeEqual) => same,
+        }
+    }
+}
+
+/// A compiled expression.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expression {
+    /// A literal.
+    Constant(Value),
+    /// A parameter of a prepared statement, from 0.
+    Parameter(usize),
+    /// A column of the table, by number.
+    Column(usize),
+    /// `VALUES(column)`: what INSERT would have written.
+    Proposed(usize),
+    /// The result of an aggregate, by number.
+    Aggregate(usize),
+    /// `@@name`
+    SystemVariable(String),
+    /// `@name`
+    UserVariable(String),
+    /// `a + b` and the like.
+    Arithmetic(Operator, Box<Expression>, Box<Expression>),
+    /// `-a`
+    Negate(Box<Expression>),
+    /// `a = b` and the like.
+    Compare(Comparison, Box<Expression>, Box<Expression>),
+    /// `a AND b`
+    And(Box<Expression>, Box<Expression>),
+    /// `a OR b`
+    Or(Box<Expression>, Box<Expression>),
+    /// `a XOR b`
+    Xor(Box<Expression>, Box<Expression>),
+    /// `NOT a`
+    Not(Box<Expression>),
+    /// `a IS NULL`
+    IsNull(Box<Expression>),
+    /// `a IS TRUE`, `a IS FALSE`
+    IsTruth(Box<Expression>, bool),
+    /// `a IN (…)`
+    In(Box<Expression>, Vec<Expression>),
+    /// `(a, b)`, in comparisons and IN lists.
+    Tuple(Vec<Expression>),
+    /// `a LIKE pattern` with an escape character.
+    Like(Box<Expression>, Box<Expression>, char),
+    /// `CASE WHEN … THEN … ELSE … END`, already without operand.
+    Case(Vec<(Expression, Expression)>, Box<Expression>),
+    /// A function of this list.
+    Call(Function, Vec<Expression>),
+    /// `CAST(a AS type)`
+    Cast(Box<Expression>, ColumnType),
+}
+
+impl Expression {
+    /// Calls `visit` with this expression and all below it.
+    pub fn walk(&self, visit: &mut impl FnMut(&Expression)) {
+        visit(self);
+        match self {
+            Expression::Constant(_)
+            | Expression::Parameter(_)
+            | Expression::Column(_)
+            | Expression::Proposed(_)
+            | Expression::Aggregate(_)
+            | Expression::SystemVariable(_)
+            | Expression::UserVariable(_) => {}
+            Expression::Negate(a)
+            | Expression::Not(a)
+            | Expression::IsNull(a)
+            | Expression::IsTruth(a, _)
+            | Expression::Cast(a, _) => a.walk(visit),
+            Expression::Arithmetic(_, a, b)
+            | Expression::Compare(_, a, b)
+            | Expression::And(a, b)
+            | Expression::Or(a, b)
+            | Expression::Xor(a, b)
+            | Expression::Like(a, b, _) => {
+                a.walk(visit);
+                b.walk(visit);
+            }
+            Expression::In(a, list) => {
+                a.walk(visit);
+                list.iter().for_each(|item| item.walk(visit));
+            }
+            Expression::Tuple(list) | Expression::Call(_, list) => {
+                list.iter().for_each(|item| item.walk(visit));
+            }
+            Expression::Case(cases, otherwise) => {
+                for (condition, result) in cases {
+                    condition.walk(visit);
+                    result.walk(visit);
+                }
+                otherwise.walk(visit);
+            }
+        }
+    }
+
+    /// Whether its value is the same for all rows of a statement.
+    pub fn is_constant(&self) -> bool {
+        let mut constant = true;
+        self.walk(&mut |part| {
+            constant &= !matches!(
+                part,
+                Expression::Column(_)
+                    | Expression::Proposed(_)
+                    | Expression::Aggregate(_)
+                    | Expression::Tuple(_)
+            );
+        });
+        constant
+    }
+
+    /// The parts of a chain of AND.
+    pub fn conjuncts(&self) -> Vec<&Expression> {
+        let mut parts = Vec::new();
+        let mut pending = vec![self];
+        while let Some(part) = pending.pop() {
+            match part {
+                Expression::And(a, b) => {
+                    pending.push(b);
+                    pending.push(a);
+                }
+                other => parts.push(other),
+            }
+        }
+        parts
+    }
+}

@@ -1,0 +1,47 @@
+//! SQL for the Duet row store, over the MySQL protocol.
+//!
+//! Statements on one table that find their rows by a primary key, a unique key or a range of an ordered index go straight to the native
+//! client, with plans that statements of the same shape share. `docs/sql.md` lists what is supported; everything else ends in MySQL's error
+//! 1235 and a sentence.
+//!
+//! ```text
+//! socket ─ wire ─ connection ─ session ─┬─ parse ─ plan ─ execute ─ duet-client
+//!                                       └─ statements, show ─ catalog ─┘
+//! ```
+
+mod arguments;
+mod catalog;
+mod connection;
+mod error;
+mod execute;
+mod expression;
+mod information;
+mod parse;
+mod plan;
+mod plans;
+mod server;
+mod session;
+mod show;
+mod statements;
+mod value;
+mod variables;
+mod wire;
+
+pub use arguments::Arguments;
+pub use error::SqlError;
+pub use server::{Server, Users};
+
+/// Bytes of the stack of a worker: expressions nest as deeply as a statement's bounds let them.
+const STACK_BYTES: usize = 32 << 20;
+
+/// Runs a gateway until it is told to end.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
+    // On a worker, not on the main thread with its small stack.
+    let arguments = arguments.clone();
+    runtime.block_on(async move { tokio::spawn(async move { server::run(&arguments).await }).await })?
+}

@@ -1,0 +1,307 @@
+//! Text of statements to syntax trees: tokens first, which bound what the parser and everything behind it recurse into, and
+//! of which the literals of data statements are taken out, so that statements of the same shape share a plan.
+
+use crate::error::{Result, SqlError};
+use crate::expression::literal;
+use duet_client::Value;
+use sqlparser::ast::{self, Statement};
+use sqlparser::dialect::MySqlDialect;
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+use std::fmt::Write;
+
+/// Most operators in a row without a comma or a bracket between them: expressions nest as deeply as that.
+const MAX_CHAIN: usize = 1_000;
+/// How deeply brackets nest at most.
+const MAX_DEPTH: usize = 40;
+/// Most tokens of a text: each takes some hundred bytes.
+const MAX_TOKENS: usize = 1_000_000;
+/// Most literals of a statement whose plan is shared.
+const MAX_SHARED_LITERALS: usize = 4_096;
+
+/// A statement of a text, as tokens.
+#[derive(Clone, Debug)]
+pub struct Tokens {
+    tokens: Vec<TokenWithSpan>,
+    /// Parameters, or literals that were taken out.
+    pub parameters: usize,
+    /// Values of the literals that were taken out.
+    pub literals: Vec<Value>,
+    /// The text without these literals; equal for statements that share a plan. Empty when the plan is not shared.
+    pub shape: String,
+}
+
+fn syntax(detail: &str) -> SqlError {
+    SqlError::syntax(format!("You have an error in your SQL syntax; {detail}"))
+}
+
+/// The statements of a text, separated by semicolons.
+///
+/// # Errors
+/// 1064 when it is no SQL; 1436 when it nests too deeply.
+pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
+    if token_count(sql.as_bytes()) > MAX_TOKENS {
+        return Err(SqlError::out_of_memory(
+            "Out of memory: the statement has more than 1,000,000 words and signs",
+        ));
+    }
+    let all = Tokenizer::new(&MySqlDialect {}, sql).tokenize_with_location();
+    let all = all.map_err(|error| syntax(&error.to_string()))?;
+    let mut statements = Vec::new();
+    let mut current = Vec::new();
+    for token in all {
+        match token.token {
+            Token::SemiColon => statements.push(std::mem::take(&mut current)),
+            Token::Whitespace(_) | Token::EOF => {}
+            _ => current.push(token),
+        }
+    }
+    statements.push(current);
+    statements.retain(|statement| !statement.is_empty());
+    statements.into_iter().map(prepared).collect()
+}
+
+/// About how many tokens a text has: quoted texts, words and single signs.
+fn token_count(sql: &[u8]) -> usize {
+    let (mut count, mut at) = (0, 0);
+    while let Some(byte) = sql.get(at).copied() {
+        at += 1;
+        match byte {
+            b'\'' | b'"' | b'`' => {
+                count += 1;
+                while let Some(inner) = sql.get(at).copied() {
+                    at += if inner == b'\\' { 2 } else { 1 };
+                    if inner == byte {
+                        break;
+                    }
+                }
+            }
+            byte if byte.is_ascii_whitespace() => {}
+            byte if byte.is_ascii_alphanumeric() || byte >= 0x80 || byte == b'_' => {
+                count += 1;
+                while sql
+                    .get(at)
+                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80 || *byte == b'_')
+                {
+                    at += 1;
+                }
+            }
+            _ => count += 1,
+        }
+    }
+    count
+}
+
+fn prepared(mut tokens: Vec<TokenWithSpan>) -> Result<Tokens> {
+    check_depth(&tokens)?;
+    let mut parameters = 0;
+    for token in &mut tokens {
+        if let Token::Placeholder(name) = &mut token.token {
+            *name = format!("?{parameters}");
+            parameters += 1;
+        }
+    }
+    Ok(Tokens { tokens, parameters, literals: Vec::new(), shape: String::new() })
+}
+
+fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
+    let mut chains = vec![0_usize];
+    for token in tokens {
+        match &token.token {
+            Token::LParen => chains.push(0),
+            Token::RParen => {
+                if chains.len() > 1 {
+                    chains.pop();
+                }
+            }
+            Token::Comma => {
+                if let Some(chain) = chains.last_mut() {
+                    *chain = 0;
+                }
+            }
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::Placeholder(_) | Token::Period => {}
+            Token::Word(word) if word.keyword == Keyword::NoKeyword => {}
+            _ => {
+                if let Some(chain) = chains.last_mut() {
+                    *chain += 1;
+                }
+            }
+        }
+        if chains.len() > MAX_DEPTH || chains.last().is_some_and(|chain| *chain > MAX_CHAIN) {
+            return Err(SqlError::nested_too_deeply("Thread stack overrun: the statement nests too deeply"));
+        }
+    }
+    Ok(())
+}
+
+/// A keyword of a token.
+fn keyword(token: &Token) -> Keyword {
+    match token {
+        Token::Word(Word { keyword, quote_style: None, .. }) => *keyword,
+        _ => Keyword::NoKeyword,
+    }
+}
+
+/// Whether a literal behind this token is a value and nothing else.
+fn precedes_value(token: &Token) -> bool {
+    match token {
+        Token::Eq
+        | Token::Neq
+        | Token::Lt
+        | Token::Gt
+        | Token::LtEq
+        | Token::GtEq
+        | Token::LParen
+        | Token::Comma
+        | Token::Plus
+        | Token::Minus
+        | Token::Mul
+        | Token::Div
+        | Token::Mod => true,
+        other => matches!(
+            keyword(other),
+            Keyword::BETWEEN | Keyword::AND | Keyword::OR | Keyword::LIKE | Keyword::LIMIT | Keyword::OFFSET
+        ),
+    }
+}
+
+impl Tokens {
+    /// Takes the literals of a data statement out and says its shape, if it is one whose plan can be shared.
+    pub fn share(&mut self) {
+        let first = self.tokens.first().map_or(Keyword::NoKeyword, |token| keyword(&token.token));
+        let is_data = matches!(
+            first,
+            Keyword::SELECT | Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE | Keyword::REPLACE
+        );
+        let odd = |token: &TokenWithSpan| {
+            matches!(keyword(&token.token), Keyword::CAST | Keyword::CONVERT | Keyword::INTERVAL)
+        };
+        if !is_data || self.parameters > 0 || self.tokens.iter().any(odd) {
+            return;
+        }
+        let mut shape = String::new();
+        let mut inside = false;
+        for index in 0..self.tokens.len() {
+            let follows_value = index > 0 && precedes_value(&self.tokens[index - 1].token);
+            let is_last_part = !matches!(
+                self.tokens.get(index + 1).map(|token| &token.token),
+                Some(Token::SingleQuotedString(_) | Token::DoubleQuotedString(_))
+            );
+            let token = &mut self.tokens[index].token;
+            match keyword(token) {
+                Keyword::WHERE | Keyword::VALUES | Keyword::VALUE | Keyword::SET | Keyword::LIMIT => {
+                    inside = true;
+                }
+                Keyword::GROUP | Keyword::ORDER | Keyword::HAVING | Keyword::SELECT => inside = false,
+                _ => {}
+            }
+            if inside && follows_value && is_last_part && self.literals.len() < MAX_SHARED_LITERALS {
+                let value = match token {
+                    Token::Number(text, _) => literal(&ast::Value::Number(text.clone(), false)).ok(),
+                    Token::SingleQuotedString(text) => Some(Value::Text(std::mem::take(text))),
+                    _ => None,
+                };
+                if let Some(value) = value {
+                    *token = Token::Placeholder(format!("?{}", self.literals.len()));
+                    self.literals.push(value);
+                    shape.push_str("? ");
+                    continue;
+                }
+            }
+            // Writing into memory cannot fail.
+            let _ = write!(shape, "{token} ");
+        }
+        self.parameters = self.literals.len();
+        self.shape = shape;
+    }
+
+    /// The syntax tree.
+    ///
+    /// # Errors
+    /// 1064 when the tokens are no statement.
+    pub fn parse(self) -> Result<Statement> {
+        let mut parser = Parser::new(&MySqlDialect {}).with_tokens_with_locations(self.tokens);
+        let failed = |error| match error {
+            ParserError::RecursionLimitExceeded => {
+                SqlError::nested_too_deeply("Thread stack overrun: the statement nests too deeply")
+            }
+            ParserError::TokenizerError(text) | ParserError::ParserError(text) => syntax(&text),
+        };
+        let statement = parser.parse_statement().map_err(failed)?;
+        let rest = parser.peek_token();
+        match rest.token {
+            Token::EOF => Ok(statement),
+            token => Err(syntax(&format!("near '{token}' at line {}", rest.span.start.line))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn one(sql: &str) -> Tokens {
+        let mut all = tokens(sql).expect("tokens");
+        assert_eq!(all.len(), 1);
+        all.remove(0)
+    }
+
+    #[test]
+    fn statements_of_one_shape_share_it() {
+        let mut first = one("SELECT c FROM t WHERE id = 5 AND s = 'A\\'PL'");
+        let mut second = one("SELECT c FROM t WHERE id =  77 AND s = ''");
+        first.share();
+        second.share();
+        assert_eq!(first.shape, second.shape);
+        assert_eq!(first.literals, [Value::Int(5), Value::Text("A'PL".to_owned())]);
+        first.parse().expect("a statement");
+    }
+
+    #[test]
+    fn literals_that_are_no_values_stay() {
+        for sql in [
+            "SELECT 5 FROM t",
+            "SELECT c FROM t ORDER BY 1",
+            "SELECT c FROM t WHERE d = DATE '2024-01-01'",
+            "SELECT CAST('5' AS DECIMAL(10, 2)) FROM t WHERE c = 1",
+        ] {
+            let mut tokens = one(sql);
+            tokens.share();
+            assert!(tokens.literals.is_empty(), "{sql}");
+        }
+    }
+
+    #[test]
+    fn deep_statements_are_refused() {
+        let chain = format!("SELECT {}1", "1+".repeat(100_000));
+        assert_eq!(tokens(&chain).expect_err("deep").code, 1436);
+        let brackets = format!("SELECT {}1{}", "(".repeat(1_000), ")".repeat(1_000));
+        assert_eq!(tokens(&brackets).expect_err("deep").code, 1436);
+        let minus = format!("SELECT {}1", "- ".repeat(100_000));
+        assert_eq!(tokens(&minus).expect_err("deep").code, 1436);
+        let list = format!("SELECT c FROM t WHERE id IN ({}1)", "1,".repeat(5_000));
+        assert_eq!(tokens(&list).expect("flat").len(), 1);
+        let rows = format!("INSERT INTO t VALUES {}(1, 'x')", "(1, 'x'), ".repeat(5_000));
+        assert_eq!(tokens(&rows).expect("flat").len(), 1);
+    }
+
+    #[test]
+    fn huge_statements_are_refused() {
+        let list = format!("SELECT {}1", "1,".repeat(1_000_000));
+        assert_eq!(tokens(&list).expect_err("huge").code, 1041);
+        let text = format!("SELECT '{}'", "(,\\'".repeat(1_000_000));
+        assert_eq!(tokens(&text).expect("one literal").len(), 1);
+    }
+
+    #[test]
+    fn errors_are_those_of_mysql() {
+        for sql in
+            ["SELEC 1", "SELECT 1 FROM", "SELECT 'abc", "SELECT 1 2 3 4", "INSERT INTO", ")", "SELECT `a"]
+        {
+            let error = tokens(sql).and_then(|mut all| all.remove(0).parse()).expect_err(sql);
+            assert_eq!(error.code, 1064, "{sql}");
+        }
+        assert!(tokens(" ; ;").expect("nothing").is_empty());
+    }
+}

@@ -1,0 +1,346 @@
+//! INSERT, REPLACE, UPDATE and DELETE of one table.
+
+use super::Access;
+use crate::error::{Result, SqlError, not_supported};
+use crate::expression::{Expression, Scope, compile};
+use crate::value::arithmetic::Operator;
+use duet_client::{ColumnType, Table, Value};
+use sqlparser::ast::{
+    self, AssignmentTarget, Expr, FromTable, ObjectName, OnInsert, SetExpr, TableObject, TableWithJoins,
+};
+
+/// What an INSERT does where there is a row already.
+#[derive(Clone, Debug, PartialEq)]
+pub enum InsertMode {
+    /// Fails.
+    Fail,
+    /// Leaves it, with a warning.
+    Ignore,
+    /// Replaces it.
+    Replace,
+    /// Changes it.
+    Update(Assignments),
+}
+
+/// Columns and what they are set to.
+pub type Assignments = Vec<(usize, Expression)>;
+
+/// A compiled INSERT or REPLACE.
+#[derive(Clone, Debug)]
+pub struct InsertPlan {
+    /// The table.
+    pub table: Table,
+    /// Columns that are given, in the order of the values.
+    pub columns: Vec<usize>,
+    /// Values of each row; `None` for DEFAULT.
+    pub rows: Vec<Vec<Option<Expression>>>,
+    /// What happens to rows that exist.
+    pub mode: InsertMode,
+}
+
+/// A compiled UPDATE.
+#[derive(Clone, Debug)]
+pub struct UpdatePlan {
+    /// The table.
+    pub table: Table,
+    /// What is set.
+    pub assignments: Assignments,
+    /// Which rows.
+    pub filter: Option<Expression>,
+    /// How they are found.
+    pub access: Access,
+    /// Most rows.
+    pub limit: Option<Expression>,
+    /// Order of the rows.
+    pub order: Vec<(Expression, bool)>,
+}
+
+/// A compiled DELETE.
+#[derive(Clone, Debug)]
+pub struct DeletePlan {
+    /// The table.
+    pub table: Table,
+    /// Which rows.
+    pub filter: Option<Expression>,
+    /// How they are found.
+    pub access: Access,
+    /// Most rows.
+    pub limit: Option<Expression>,
+    /// Order of the rows.
+    pub order: Vec<(Expression, bool)>,
+}
+
+/// The table that an INSERT names.
+///
+/// # Errors
+/// 1235 for what is no table.
+pub fn insert_table(insert: &ast::Insert) -> Result<&ObjectName> {
+    match &insert.table {
+        TableObject::TableName(name) => Ok(name),
+        TableObject::TableFunction(_) | TableObject::TableQuery(_) => {
+            not_supported("INSERT into what is no table")
+        }
+    }
+}
+
+/// The tables that a DELETE names.
+///
+/// # Errors
+/// 1235 for several tables.
+pub fn delete_tables(delete: &ast::Delete) -> Result<&[TableWithJoins]> {
+    if !delete.tables.is_empty() || delete.using.is_some() {
+        return not_supported("DELETE of several tables");
+    }
+    match &delete.from {
+        FromTable::WithFromKeyword(tables) | FromTable::WithoutKeyword(tables) => Ok(tables),
+    }
+}
+
+fn column_of(target: &ObjectName, table: &Table, alias: &str, place: &'static str) -> Result<usize> {
+    let (qualifier, name) = match target.0.as_slice() {
+        [.., table, name] => (Some(table.to_string().replace('`', "")), name),
+        [name] => (None, name),
+        [] => return not_supported("names without parts"),
+    };
+    let name = name.as_ident().map(|name| name.value.clone()).unwrap_or_default();
+    let unknown = || SqlError::no_column(&name, place);
+    if qualifier.is_some_and(|qualifier| qualifier != alias && qualifier != table.name()) {
+        return Err(unknown());
+    }
+    table.definition().column_index(&name).map(usize::from).ok_or_else(unknown)
+}
+
+fn assignments(list: &[ast::Assignment], table: &Table, alias: &str, proposed: bool) -> Result<Assignments> {
+    let mut scope = Scope::of(table, alias, "field list");
+    scope.proposed = proposed;
+    let mut compiled: Assignments = Vec::with_capacity(list.len());
+    for assignment in list {
+        let AssignmentTarget::ColumnName(target) = &assignment.target else {
+            return not_supported("assignments of several columns");
+        };
+        let column = column_of(target, table, alias, "field list")?;
+        let value = match &assignment.value {
+            Expr::Identifier(word) if is_default(word) => Expression::Constant(default_of(table, column)?),
+            value => compile(value, &mut scope)?,
+        };
+        compiled.push((column, value));
+    }
+    // In MySQL later assignments see what earlier ones did; ours see the row as it was.
+    for (index, (_, value)) in compiled.iter().enumerate() {
+        let mut sees_change = false;
+        value.walk(&mut |part| {
+            if let Expression::Column(column) = part {
+                sees_change |= compiled[..index].iter().any(|(changed, _)| changed == column);
+            }
+        });
+        if sees_change || compiled[..index].iter().any(|(changed, _)| *changed == compiled[index].0) {
+            return not_supported("assignments that depend on earlier assignments of the same statement");
+        }
+    }
+    Ok(compiled)
+}
+
+fn is_default(word: &ast::Ident) -> bool {
+    word.quote_style.is_none() && word.value.eq_ignore_ascii_case("DEFAULT")
+}
+
+/// The value of a column that is not given.
+///
+/// # Errors
+/// 1364 when there is none.
+pub fn default_of(table: &Table, column: usize) -> Result<Value> {
+    let column = &table.definition().columns[column];
+    match &column.default {
+        Some(value) => Ok(value.clone()),
+        None if column.nullable => Ok(Value::Null),
+        None => Err(SqlError::no_default(format!("Field '{}' doesn't have a default value", column.name))),
+    }
+}
+
+/// Compiles INSERT and REPLACE.
+///
+/// # Errors
+/// 1054, 1110 and 1136 for columns that do not fit, 1235 for what is not supported.
+pub fn compile_insert(insert: &ast::Insert, table: Table) -> Result<InsertPlan> {
+    let plain = insert.or.is_none()
+        && !insert.overwrite
+        && insert.partitioned.is_none()
+        && insert.after_columns.is_empty()
+        && insert.returning.is_none()
+        && insert.output.is_none()
+        && insert.settings.is_none()
+        && insert.format_clause.is_none()
+        && insert.multi_table_insert_type.is_none()
+        && insert.insert_alias.is_none();
+    if !plain {
+        return not_supported("this form of INSERT");
+    }
+    let alias =
+        insert.table_alias.as_ref().map_or(table.name(), |alias| alias.alias.value.as_str()).to_owned();
+    let count = table.definition().columns.len();
+    let mut columns = Vec::new();
+    for name in &insert.columns {
+        let column = column_of(name, &table, &alias, "field list")?;
+        if columns.contains(&column) {
+            let name = &table.definition().columns[column].name;
+            return Err(SqlError::column_twice(format!("Column '{name}' specified twice")));
+        }
+        columns.push(column);
+    }
+    let mut scope = Scope::empty("field list");
+    let mut rows: Vec<Vec<Option<Expression>>> = Vec::new();
+    if !insert.assignments.is_empty() {
+        let mut row = Vec::new();
+        for assignment in &insert.assignments {
+            let AssignmentTarget::ColumnName(target) = &assignment.target else {
+                return not_supported("assignments of several columns");
+            };
+            columns.push(column_of(target, &table, &alias, "field list")?);
+            row.push(given(&assignment.value, &mut scope)?);
+        }
+        rows.push(row);
+    } else {
+        if insert.columns.is_empty() {
+            columns = (0..count).collect();
+        }
+        let Some(source) = &insert.source else { return not_supported("INSERT without values") };
+        let SetExpr::Values(values) = source.body.as_ref() else { return not_supported("INSERT … SELECT") };
+        if source.order_by.is_some() || source.limit_clause.is_some() || source.with.is_some() {
+            return not_supported("this form of INSERT");
+        }
+        rows.reserve(values.rows.len());
+        for (number, row) in values.rows.iter().enumerate() {
+            let row = &row.content;
+            // `VALUES ()` gives defaults to all columns.
+            if row.is_empty() && insert.columns.is_empty() {
+                rows.push(vec![None; count]);
+                continue;
+            }
+            if row.len() != columns.len() {
+                let text = format!("Column count doesn't match value count at row {}", number + 1);
+                return Err(SqlError::wrong_column_count(text));
+            }
+            rows.push(row.iter().map(|value| given(value, &mut scope)).collect::<Result<_>>()?);
+        }
+    }
+    let mode = match (&insert.on, insert.replace_into, insert.ignore) {
+        (None, false, false) => InsertMode::Fail,
+        (None, false, true) => InsertMode::Ignore,
+        (None, true, false) => InsertMode::Replace,
+        (Some(OnInsert::DuplicateKeyUpdate(list)), false, false) => {
+            InsertMode::Update(assignments(list, &table, &alias, true)?)
+        }
+        _ => return not_supported("this form of INSERT"),
+    };
+    if let InsertMode::Update(list) = &mode {
+        check_key_unchanged(&table, list)?;
+    }
+    Ok(InsertPlan { table, columns, rows, mode })
+}
+
+fn given(value: &Expr, scope: &mut Scope<'_>) -> Result<Option<Expression>> {
+    match value {
+        Expr::Identifier(word) if is_default(word) => Ok(None),
+        value => compile(value, scope).map(Some),
+    }
+}
+
+fn check_key_unchanged(table: &Table, assignments: &Assignments) -> Result<()> {
+    for (column, _) in assignments {
+        if table.definition().primary_key.contains(&(*column as u16)) {
+            return not_supported("changes of primary key columns; delete the row and insert another");
+        }
+    }
+    Ok(())
+}
+
+fn order_of(list: &[ast::OrderByExpr], table: &Table, alias: &str) -> Result<Vec<(Expression, bool)>> {
+    let mut scope = Scope::of(table, alias, "order clause");
+    let part = |part: &ast::OrderByExpr| -> Result<(Expression, bool)> {
+        let down = match &part.options.sort {
+            None | Some(ast::OrderBySort::Asc) => false,
+            Some(ast::OrderBySort::Desc) => true,
+            Some(ast::OrderBySort::Using(_)) => return not_supported("this form of ORDER BY"),
+        };
+        Ok((compile(&part.expr, &mut scope)?, down))
+    };
+    list.iter().map(part).collect()
+}
+
+fn limit_of(limit: Option<&Expr>) -> Result<Option<Expression>> {
+    limit.map(|limit| compile(limit, &mut Scope::empty("limit clause"))).transpose()
+}
+
+/// Compiles UPDATE.
+///
+/// # Errors
+/// 1054 for unknown columns, 1235 for what is not supported.
+pub fn compile_update(update: &ast::Update, table: Table, alias: &str) -> Result<UpdatePlan> {
+    if update.from.is_some() || update.returning.is_some() || update.output.is_some() || update.or.is_some() {
+        return not_supported("this form of UPDATE");
+    }
+    let assignments = assignments(&update.assignments, &table, alias, false)?;
+    check_key_unchanged(&table, &assignments)?;
+    let mut scope = Scope::of(&table, alias, "where clause");
+    let filter = update.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;
+    let access = Access::choose(&table, filter.as_ref());
+    let order = order_of(&update.order_by, &table, alias)?;
+    let limit = limit_of(update.limit.as_ref())?;
+    Ok(UpdatePlan { assignments, filter, access, limit, order, table })
+}
+
+/// Compiles DELETE.
+///
+/// # Errors
+/// As [`compile_update`].
+pub fn compile_delete(delete: &ast::Delete, table: Table, alias: &str) -> Result<DeletePlan> {
+    if delete.returning.is_some() || delete.output.is_some() {
+        return not_supported("this form of DELETE");
+    }
+    let mut scope = Scope::of(&table, alias, "where clause");
+    let filter = delete.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;
+    let access = Access::choose(&table, filter.as_ref());
+    let order = order_of(&delete.order_by, &table, alias)?;
+    let limit = limit_of(delete.limit.as_ref())?;
+    Ok(DeletePlan { filter, access, limit, order, table })
+}
+
+impl UpdatePlan {
+    /// The columns to which constants are added, if that is all that the statement does to its rows: then the data node can do it without
+    /// the row being read. Only integer columns that are never NULL, so that every row that is found changes.
+    pub fn additions(&self) -> Option<Vec<(usize, bool, &Expression)>> {
+        let columns = &self.table.definition().columns;
+        let indexed = |column: usize| {
+            let unique = |index: &&duet_client::IndexDefinition| index.kind == duet_client::IndexKind::Unique;
+            let mut indexes = self.table.definition().indexes.iter().filter(unique);
+            indexes.any(|index| index.columns.contains(&(column as u16)))
+        };
+        let addition = |(column, _): &(usize, Expression)| {
+            let definition = &columns[*column];
+            let is_integer = crate::value::store::integer_range(definition.column_type).is_some()
+                && definition.column_type != ColumnType::Boolean;
+            if !is_integer || definition.nullable || indexed(*column) {
+                return None;
+            }
+            Some(*column)
+        };
+        let mut list = Vec::with_capacity(self.assignments.len());
+        for pair in &self.assignments {
+            let column = addition(pair)?;
+            match &pair.1 {
+                Expression::Arithmetic(operator @ (Operator::Add | Operator::Subtract), a, b)
+                    if **a == Expression::Column(column) && b.is_constant() =>
+                {
+                    list.push((column, *operator == Operator::Subtract, b.as_ref()));
+                }
+                Expression::Arithmetic(Operator::Add, a, b)
+                    if **b == Expression::Column(column) && a.is_constant() =>
+                {
+                    list.push((column, false, a.as_ref()));
+                }
+                _ => return None,
+            }
+        }
+        (!list.is_empty() && self.limit.is_none()).then_some(list)
+    }
+}

@@ -1,0 +1,109 @@
+//! From syntax trees to what is executed: which rows, by which index, and what is done with them.
+
+mod access;
+mod change;
+mod definition;
+mod select;
+
+pub use access::{Access, AccessKind, BoundAccess};
+pub use change::{
+    Assignments, DeletePlan, InsertMode, InsertPlan, UpdatePlan, compile_delete, compile_insert,
+    compile_update, default_of, delete_tables, insert_table,
+};
+pub use definition::{
+    NewTable, column_definition, column_type, definition_error, key_columns, new_table, type_name,
+};
+pub use select::{SelectPlan, compile_select, order_matches, query_table};
+
+use crate::error::{Result, not_supported};
+use duet_client::Table;
+use sqlparser::ast::{ObjectName, ObjectNamePart, TableFactor, TableWithJoins};
+
+/// Database and name of a table; no database where the statement names none.
+///
+/// # Errors
+/// 1235 for names of more than two parts.
+pub fn table_name(name: &ObjectName) -> Result<(Option<String>, String)> {
+    let mut parts = Vec::new();
+    for part in &name.0 {
+        let ObjectNamePart::Identifier(part) = part else { return not_supported("this form of a name") };
+        parts.push(part.value.clone());
+    }
+    match parts.len() {
+        1 => Ok((None, parts.remove(0))),
+        2 => Ok((Some(parts.remove(0)), parts.remove(0))),
+        _ => not_supported("names of more than two parts"),
+    }
+}
+
+/// A table as a statement names it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NamedTable {
+    /// Database, if it is given.
+    pub database: Option<String>,
+    /// Name.
+    pub name: String,
+    /// What it is called in the statement.
+    pub alias: String,
+}
+
+/// The only table of a FROM clause.
+///
+/// # Errors
+/// 1235 for joins and everything else that is not one table.
+pub fn single_table(from: &[TableWithJoins]) -> Result<NamedTable> {
+    let [TableWithJoins { relation, joins }] = from else {
+        return not_supported("several tables in one statement");
+    };
+    if !joins.is_empty() {
+        return not_supported("JOIN");
+    }
+    let TableFactor::Table {
+        name,
+        alias,
+        args: None,
+        version: None,
+        with_ordinality: false,
+        partitions,
+        sample: None,
+        ..
+    } = relation
+    else {
+        return not_supported("subqueries and functions in FROM");
+    };
+    if !partitions.is_empty() {
+        return not_supported("PARTITION");
+    }
+    let (database, name) = table_name(name)?;
+    let alias = match alias {
+        Some(alias) if alias.columns.is_empty() => alias.name.value.clone(),
+        Some(_) => return not_supported("names of columns in FROM"),
+        None => name.clone(),
+    };
+    Ok(NamedTable { database, name, alias })
+}
+
+/// A plan for a statement on one table.
+#[derive(Clone, Debug)]
+pub enum Plan {
+    /// SELECT.
+    Select(SelectPlan),
+    /// INSERT, REPLACE.
+    Insert(InsertPlan),
+    /// UPDATE.
+    Update(UpdatePlan),
+    /// DELETE.
+    Delete(DeletePlan),
+}
+
+impl Plan {
+    /// The table, if there is one.
+    pub fn table(&self) -> Option<&Table> {
+        match self {
+            Plan::Select(plan) => plan.table.as_ref(),
+            Plan::Insert(plan) => Some(&plan.table),
+            Plan::Update(plan) => Some(&plan.table),
+            Plan::Delete(plan) => Some(&plan.table),
+        }
+    }
+}

@@ -1,0 +1,376 @@
+//! SELECT from one table, or from none.
+
+use super::{Access, NamedTable, single_table};
+use crate::error::{Result, SqlError, not_supported};
+use crate::expression::kinds::Known;
+use crate::expression::{AggregateCall, Expression, Scope, compile};
+use crate::wire::results::{Origin, ResultColumn};
+use duet_client::{Lock, Table, Value};
+use sqlparser::ast::{
+    Distinct, Expr, GroupByExpr, LimitClause, LockType, OrderByExpr, OrderByKind, OrderBySort, Query, Select,
+    SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+};
+
+/// A compiled SELECT.
+#[derive(Clone, Debug)]
+pub struct SelectPlan {
+    /// The table.
+    pub table: Option<Table>,
+    /// What it is called.
+    pub alias: String,
+    /// Names of the result and what they are.
+    pub items: Vec<(String, Expression)>,
+    /// Condition of rows.
+    pub filter: Option<Expression>,
+    /// How rows are found.
+    pub access: Access,
+    /// Expressions that make groups.
+    pub group: Vec<Expression>,
+    /// Aggregates; with them, or with groups, rows of the result are groups.
+    pub aggregates: Vec<AggregateCall>,
+    /// Condition of groups.
+    pub having: Option<Expression>,
+    /// Order of the result, and whether each goes down.
+    pub order: Vec<(Expression, bool)>,
+    /// Equal rows come once.
+    pub distinct: bool,
+    /// Most rows.
+    pub limit: Option<Expression>,
+    /// Rows left out at first.
+    pub offset: Option<Expression>,
+    /// How rows are locked.
+    pub lock: Option<Lock>,
+}
+
+/// The table of a query, if it has one.
+///
+/// # Errors
+/// 1235 for what is more than one SELECT of one table.
+pub fn query_table(query: &Query) -> Result<Option<NamedTable>> {
+    let select = body(query)?;
+    if select.from.is_empty() {
+        return Ok(None);
+    }
+    let named = single_table(&select.from)?;
+    let is_dual = named.database.is_none() && named.name.eq_ignore_ascii_case("dual");
+    Ok((!is_dual).then_some(named))
+}
+
+fn body(query: &Query) -> Result<&Select> {
+    if query.with.is_some() {
+        return not_supported("WITH");
+    }
+    match query.body.as_ref() {
+        SetExpr::Select(select) => Ok(select),
+        SetExpr::Query(inner) if query.order_by.is_none() && query.limit_clause.is_none() => body(inner),
+        SetExpr::SetOperation { .. } => not_supported("UNION and its kin"),
+        _ => not_supported("this form of query"),
+    }
+}
+
+fn check_select(query: &Query, select: &Select) -> Result<()> {
+    let plain = select.top.is_none()
+        && select.exclude.is_none()
+        && select.into.is_none()
+        && select.lateral_views.is_empty()
+        && select.prewhere.is_none()
+        && select.connect_by.is_empty()
+        && select.cluster_by.is_empty()
+        && select.distribute_by.is_empty()
+        && select.sort_by.is_empty()
+        && select.named_window.is_empty()
+        && select.qualify.is_none()
+        && select.value_table_mode.is_none()
+        && query.fetch.is_none()
+        && query.for_clause.is_none()
+        && query.settings.is_none()
+        && query.format_clause.is_none()
+        && query.pipe_operators.is_empty();
+    if !plain {
+        return not_supported("this form of SELECT");
+    }
+    Ok(())
+}
+
+/// The name that an expression has in the result.
+fn item_name(expression: &Expr) -> String {
+    match expression {
+        Expr::Identifier(name) => name.value.clone(),
+        Expr::CompoundIdentifier(names) if !names[0].value.starts_with('@') => {
+            names.last().map(|name| name.value.clone()).unwrap_or_default()
+        }
+        Expr::Value(value) => match &value.value {
+            sqlparser::ast::Value::SingleQuotedString(text)
+            | sqlparser::ast::Value::DoubleQuotedString(text) => text.clone(),
+            sqlparser::ast::Value::Placeholder(_) => "?".to_owned(),
+            other => other.to_string(),
+        },
+        other => other.to_string(),
+    }
+}
+
+/// Compiles a SELECT.
+///
+/// # Errors
+/// 1054 for unknown columns, 1055 for columns that are not grouped, 1235 for what is not supported.
+pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Result<SelectPlan> {
+    let select = body(query)?;
+    check_select(query, select)?;
+    let mut scope = match &table {
+        Some(table) => Scope::of(table, alias, "field list"),
+        None => Scope::empty("field list"),
+    };
+    scope.aggregates = Some(Vec::new());
+    let mut items = Vec::new();
+    for item in &select.projection {
+        match item {
+            SelectItem::UnnamedExpr(expression) => {
+                items.push((item_name(expression), compile(expression, &mut scope)?));
+            }
+            SelectItem::ExprWithAlias { expr, alias } => {
+                items.push((alias.value.clone(), compile(expr, &mut scope)?));
+            }
+            SelectItem::Wildcard(_) => all_columns(table.as_ref(), &mut items)?,
+            SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
+                let (_, name) = super::table_name(name)?;
+                if name != alias {
+                    return Err(SqlError::unknown_table_to_drop(format!("Unknown table '{name}'")));
+                }
+                all_columns(table.as_ref(), &mut items)?;
+            }
+            _ => return not_supported("this form of a result column"),
+        }
+    }
+    let aggregates = scope.aggregates.take();
+    scope.place = "where clause";
+    let filter = select.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;
+    scope.place = "group statement";
+    let group = match &select.group_by {
+        GroupByExpr::Expressions(expressions, modifiers) if modifiers.is_empty() => {
+            let of = |expression: &Expr| {
+                by_name_or_number(expression, &items, select, &mut scope, "group statement")
+            };
+            expressions.iter().map(of).collect::<Result<Vec<_>>>()?
+        }
+        _ => return not_supported("this form of GROUP BY"),
+    };
+    scope.aggregates = aggregates;
+    scope.place = "having clause";
+    scope.names = aliases(select, &items);
+    let having = match &select.having {
+        None => None,
+        Some(having) => Some(compile(having, &mut scope)?),
+    };
+    scope.names.clear();
+    let order = match query.order_by.as_ref().map(|order| &order.kind) {
+        None => Vec::new(),
+        Some(OrderByKind::Expressions(expressions)) => expressions
+            .iter()
+            .map(|part| order_part(part, &items, select, &mut scope))
+            .collect::<Result<_>>()?,
+        Some(OrderByKind::All(_)) => return not_supported("ORDER BY ALL"),
+    };
+    let aggregates = scope.aggregates.take().unwrap_or_default();
+    let distinct = match &select.distinct {
+        None | Some(Distinct::All) => false,
+        Some(Distinct::Distinct) => true,
+        Some(Distinct::On(_)) => return not_supported("DISTINCT ON"),
+    };
+    let (limit, offset) = limits(query.limit_clause.as_ref())?;
+    let lock = match query.locks.as_slice() {
+        [] => None,
+        [lock] if lock.nonblock.is_none() && lock.of.is_none() => Some(match lock.lock_type {
+            LockType::Share => Lock::Shared,
+            LockType::Update => Lock::Exclusive,
+        }),
+        _ => return not_supported("this form of FOR UPDATE"),
+    };
+    if !group.is_empty() || !aggregates.is_empty() {
+        let parts =
+            items.iter().map(|(_, item)| item).chain(&having).chain(order.iter().map(|(part, _)| part));
+        for part in parts {
+            check_grouped(part, &group, table.as_ref())?;
+        }
+    } else if having.is_some() {
+        return not_supported("HAVING without groups");
+    }
+    let access = match &table {
+        Some(table) => Access::choose(table, filter.as_ref()),
+        None => Access { kind: super::AccessKind::Full, exact: filter.is_none() },
+    };
+    Ok(SelectPlan {
+        table,
+        alias: alias.to_owned(),
+        items,
+        filter,
+        access,
+        group,
+        aggregates,
+        having,
+        order,
+        distinct,
+        limit,
+        offset,
+        lock,
+    })
+}
+
+fn all_columns(table: Option<&Table>, items: &mut Vec<(String, Expression)>) -> Result<()> {
+    let Some(table) = table else { return Err(SqlError::other("No tables used")) };
+    for (index, column) in table.definition().columns.iter().enumerate() {
+        items.push((column.name.clone(), Expression::Column(index)));
+    }
+    Ok(())
+}
+
+/// A part of GROUP BY or ORDER BY: the number of a result column, its name, or an expression.
+fn by_name_or_number(
+    expression: &Expr,
+    items: &[(String, Expression)],
+    select: &Select,
+    scope: &mut Scope<'_>,
+    place: &'static str,
+) -> Result<Expression> {
+    scope.place = place;
+    if let Expr::Value(value) = expression
+        && let sqlparser::ast::Value::Number(text, _) = &value.value
+    {
+        let index = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
+        let item = index.and_then(|index| items.get(index));
+        return item.map(|(_, item)| item.clone()).ok_or_else(|| SqlError::no_column(text, place));
+    }
+    if let Expr::Identifier(name) = expression {
+        let aliased = select.projection.iter().zip(items).find(|(item, _)| {
+            matches!(item, SelectItem::ExprWithAlias { alias, .. } if alias.value.eq_ignore_ascii_case(&name.value))
+        });
+        if let (Some((_, (_, item))), false) = (aliased, has_wildcard(select)) {
+            return Ok(item.clone());
+        }
+    }
+    compile(expression, scope)
+}
+
+/// Names that the statement gives to columns of the result.
+fn aliases(select: &Select, items: &[(String, Expression)]) -> Vec<(String, Expression)> {
+    if has_wildcard(select) {
+        return Vec::new();
+    }
+    let named =
+        |item: &&(&SelectItem, &(String, Expression))| matches!(item.0, SelectItem::ExprWithAlias { .. });
+    let pairs = select.projection.iter().zip(items).collect::<Vec<_>>();
+    pairs.iter().filter(named).map(|(_, item)| (*item).clone()).collect()
+}
+
+/// With `*` the items are not one by one those of the statement.
+fn has_wildcard(select: &Select) -> bool {
+    select
+        .projection
+        .iter()
+        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)))
+}
+
+fn order_part(
+    part: &OrderByExpr,
+    items: &[(String, Expression)],
+    select: &Select,
+    scope: &mut Scope<'_>,
+) -> Result<(Expression, bool)> {
+    if part.with_fill.is_some() || part.options.nulls_first.is_some() {
+        return not_supported("this form of ORDER BY");
+    }
+    let down = match &part.options.sort {
+        None | Some(OrderBySort::Asc) => false,
+        Some(OrderBySort::Desc) => true,
+        Some(OrderBySort::Using(_)) => return not_supported("this form of ORDER BY"),
+    };
+    Ok((by_name_or_number(&part.expr, items, select, scope, "order clause")?, down))
+}
+
+fn limits(clause: Option<&LimitClause>) -> Result<(Option<Expression>, Option<Expression>)> {
+    let mut scope = Scope::empty("limit clause");
+    let mut of = |expression: Option<&Expr>| expression.map(|part| compile(part, &mut scope)).transpose();
+    match clause {
+        None => Ok((None, None)),
+        Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => {
+            Ok((of(limit.as_ref())?, of(offset.as_ref().map(|offset| &offset.value))?))
+        }
+        Some(LimitClause::OffsetCommaLimit { offset, limit }) => Ok((of(Some(limit))?, of(Some(offset))?)),
+        Some(LimitClause::LimitOffset { .. }) => not_supported("LIMIT BY"),
+    }
+}
+
+/// Every column outside of aggregates must be one of those that make the groups.
+fn check_grouped(part: &Expression, group: &[Expression], table: Option<&Table>) -> Result<()> {
+    if group.contains(part) {
+        return Ok(());
+    }
+    match part {
+        Expression::Column(index) => {
+            let name = table
+                .and_then(|table| table.definition().columns.get(*index).map(|column| column.name.clone()))
+                .unwrap_or_default();
+            Err(SqlError::not_grouped(format!(
+                "Expression contains nonaggregated column '{name}', which is not in GROUP BY; this is incompatible with \
+                 sql_mode=only_full_group_by"
+            )))
+        }
+        other => {
+            let mut children = Vec::new();
+            let mut first = true;
+            // Direct and indirect children alike: a child that is grouped as a whole is rare below a parent that is not.
+            other.walk(&mut |child| {
+                if !std::mem::take(&mut first) && matches!(child, Expression::Column(_)) {
+                    children.push(child.clone());
+                }
+            });
+            children.iter().try_for_each(|child| check_grouped(child, group, table))
+        }
+    }
+}
+
+impl SelectPlan {
+    /// The columns of the result, given the values of the parameters if they are known.
+    pub fn columns(&self, parameters: &[Value], auto_increment: Option<u16>) -> Vec<ResultColumn> {
+        let columns = self.table.as_ref().map_or(&[][..], |table| &table.definition().columns);
+        let known = Known { columns, parameters, aggregates: &self.aggregates };
+        let column = |(name, item): &(String, Expression)| {
+            let origin = match (item, &self.table) {
+                (Expression::Column(index), Some(table)) => Some((columns.get(*index), *index as u16, table)),
+                _ => None,
+            };
+            ResultColumn {
+                name: name.clone(),
+                column_type: item.column_type(known),
+                nullable: !matches!(origin, Some((Some(column), ..)) if !column.nullable),
+                origin: origin.map(|(column, index, table)| Origin {
+                    database: table.database().to_owned(),
+                    table: table.name().to_owned(),
+                    alias: self.alias.clone(),
+                    column: column.map(|column| column.name.clone()).unwrap_or_default(),
+                    is_key: table.definition().primary_key.contains(&index),
+                    is_auto_increment: auto_increment == Some(index),
+                }),
+            }
+        };
+        self.items.iter().map(column).collect()
+    }
+}
+
+/// Whether rows in the order of an index, whose first `equal` columns are the same in all of them, are in the wanted order;
+/// then whether they are to be read backwards.
+pub fn order_matches(order: &[(Expression, bool)], columns: &[u16], equal: usize) -> Option<bool> {
+    let mut rest = columns[equal.min(columns.len())..].iter();
+    let mut down = None;
+    for (part, goes_down) in order {
+        let Expression::Column(column) = part else { return None };
+        let column = u16::try_from(*column).ok()?;
+        if columns[..equal.min(columns.len())].contains(&column) {
+            continue;
+        }
+        if rest.next() != Some(&column) || down.is_some_and(|down| down != *goes_down) {
+            return None;
+        }
+        down = Some(*goes_down);
+    }
+    Some(down.unwrap_or(false))
+}

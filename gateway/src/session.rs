@@ -1,0 +1,478 @@
+//! A session: what one connection has chosen, its transaction, and what its statements do.
+
+use crate::catalog::{Catalog, check_writable};
+use crate::error::{Result, SqlError, not_supported};
+use crate::execute::insert::{Inserted, insert_alone, insert_together, insert_within, new_rows};
+use crate::execute::read::Values;
+use crate::execute::select::Cursor;
+use crate::execute::transaction::OpenTransaction;
+use crate::execute::write::{Attempt, Counts, delete_alone, delete_within, update_alone, update_within};
+use crate::expression::{Environment, Facts};
+use crate::parse::{Tokens, tokens};
+use crate::plan::{
+    InsertMode, Plan, compile_delete, compile_insert, compile_select, compile_update, delete_tables,
+    insert_table, query_table, single_table, table_name,
+};
+use crate::plans::Plans;
+use crate::wire::results::{Done, ResultColumn};
+use duet_client::{Table, Value};
+use mysql_common::constants::StatusFlags;
+use sqlparser::ast::Statement;
+use std::sync::Arc;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+/// Most warnings that are kept for SHOW WARNINGS.
+const MAX_WARNINGS: usize = 64;
+/// How long a statement that is a transaction of its own is tried again after a deadlock and the like.
+const RETRY_WITHIN: Duration = Duration::from_secs(5);
+
+/// Rows of a result on their way to the client.
+pub enum Rows {
+    /// All there.
+    Fixed(std::vec::IntoIter<Values>),
+    /// Read as they are sent.
+    Cursor(Box<Cursor>),
+}
+
+impl Rows {
+    /// The next rows, maybe none; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn next(&mut self) -> Result<Option<Vec<Values>>> {
+        match self {
+            Rows::Fixed(rows) => {
+                let chunk: Vec<Values> = rows.by_ref().take(1_024).collect();
+                Ok(if chunk.is_empty() { None } else { Some(chunk) })
+            }
+            Rows::Cursor(cursor) => cursor.next().await,
+        }
+    }
+}
+
+/// What a statement gives.
+pub enum Outcome {
+    /// No rows.
+    Done(Done),
+    /// Rows.
+    Rows {
+        /// Columns.
+        columns: Vec<ResultColumn>,
+        /// Rows.
+        rows: Rows,
+    },
+}
+
+impl Outcome {
+    /// A result whose rows are all there.
+    pub fn fixed(columns: Vec<ResultColumn>, rows: Vec<Values>) -> Outcome {
+        Outcome::Rows { columns, rows: Rows::Fixed(rows.into_iter()) }
+    }
+
+    fn nothing() -> Outcome {
+        Outcome::Done(Done::default())
+    }
+}
+
+/// A statement that can be executed.
+#[derive(Clone, Debug)]
+pub enum Prepared {
+    /// On the rows of a table, with its plan.
+    Planned(Arc<Plan>),
+    /// Anything else.
+    Other(Arc<Statement>),
+}
+
+/// A session.
+pub struct Session {
+    /// Tables and databases.
+    pub catalog: Arc<Catalog>,
+    /// Plans of all sessions.
+    plans: Arc<Plans>,
+    /// What expressions see.
+    pub facts: Facts,
+    /// Whether affected rows are those that were found, not those that were changed: CLIENT_FOUND_ROWS.
+    pub counts_found: bool,
+    transaction: Option<OpenTransaction>,
+    /// Warnings of the last statement.
+    pub warnings: Vec<SqlError>,
+}
+
+impl Session {
+    /// A session of a user.
+    pub fn new(catalog: Arc<Catalog>, plans: Arc<Plans>, connection: u32, user: String) -> Session {
+        let facts = Facts { connection, user, ..Facts::default() };
+        Session { catalog, plans, facts, counts_found: false, transaction: None, warnings: Vec::new() }
+    }
+
+    /// Status flags of answers.
+    pub fn status(&self) -> StatusFlags {
+        let mut status = StatusFlags::empty();
+        status.set(StatusFlags::SERVER_STATUS_AUTOCOMMIT, self.facts.variables.autocommit());
+        status.set(StatusFlags::SERVER_STATUS_IN_TRANS, self.transaction.is_some());
+        status
+    }
+
+    /// Chooses a database.
+    ///
+    /// # Errors
+    /// 1049 when there is none.
+    pub async fn use_database(&mut self, name: &str) -> Result<()> {
+        self.catalog.check_database(name).await?;
+        self.facts.database = Some(name.to_owned());
+        Ok(())
+    }
+
+    /// Back to the beginning: no transaction, no database beside the first one, variables as at first.
+    pub async fn reset(&mut self) {
+        self.rollback().await;
+        let (connection, user, database) =
+            (self.facts.connection, std::mem::take(&mut self.facts.user), self.facts.database.take());
+        self.facts = Facts { connection, user, database, ..Facts::default() };
+        self.warnings.clear();
+    }
+
+    /// The database of a table.
+    ///
+    /// # Errors
+    /// 1046 when none is given and none chosen.
+    pub fn database(&self, given: Option<&str>) -> Result<String> {
+        let chosen = given.map(str::to_owned).or_else(|| self.facts.database.clone());
+        chosen.ok_or_else(|| SqlError::no_database("No database selected"))
+    }
+
+    /// The statements of a text.
+    ///
+    /// # Errors
+    /// 1064 and 1436.
+    pub fn statements(&self, sql: &str) -> Result<Vec<Tokens>> {
+        tokens(sql)
+    }
+
+    /// Plans a statement of COM_QUERY: with its literals taken out, so that others of its shape find the plan.
+    ///
+    /// # Errors
+    /// Those of statements that cannot be planned.
+    pub async fn plan_text(&mut self, mut tokens: Tokens) -> Result<(Prepared, Vec<Value>)> {
+        if tokens.parameters > 0 {
+            return Err(SqlError::syntax(
+                "You have an error in your SQL syntax; ? stands for a parameter in prepared statements only",
+            ));
+        }
+        tokens.share();
+        let literals = std::mem::take(&mut tokens.literals);
+        let shape = std::mem::take(&mut tokens.shape);
+        if shape.is_empty() {
+            return Ok((self.prepare(tokens.parse()?).await?, Vec::new()));
+        }
+        let key = (self.facts.database.clone().unwrap_or_default(), shape);
+        if let Some(plan) = self.plans.get(&key)
+            && self.is_current(&plan).await
+        {
+            return Ok((Prepared::Planned(plan), literals));
+        }
+        let prepared = self.prepare(tokens.parse()?).await?;
+        if let Prepared::Planned(plan) = &prepared {
+            self.plans.put(key, Arc::clone(plan));
+        }
+        Ok((prepared, literals))
+    }
+
+    /// Whether a plan was made for the table as it is.
+    pub async fn is_current(&self, plan: &Plan) -> bool {
+        let Some(table) = plan.table() else { return true };
+        let now = self.catalog.table(table.database(), table.name()).await;
+        now.is_ok_and(|now| Arc::ptr_eq(&now, table))
+    }
+
+    /// Plans a statement.
+    ///
+    /// # Errors
+    /// Those of statements that cannot be planned.
+    pub async fn prepare(&mut self, statement: Statement) -> Result<Prepared> {
+        let plan = match &statement {
+            Statement::Query(query) => {
+                let named = query_table(query)?;
+                let (table, alias) = match &named {
+                    None => (None, ""),
+                    Some(named) => {
+                        let database = self.database(named.database.as_deref())?;
+                        if crate::show::is_virtual(&database) {
+                            return Ok(Prepared::Other(Arc::new(statement)));
+                        }
+                        (Some(self.catalog.table(&database, &named.name).await?), named.alias.as_str())
+                    }
+                };
+                Plan::Select(compile_select(query, table, alias)?)
+            }
+            Statement::Insert(insert) => {
+                let (database, name) = table_name(insert_table(insert)?)?;
+                let table = self.table_to_change(database.as_deref(), &name).await?;
+                Plan::Insert(compile_insert(insert, table)?)
+            }
+            Statement::Update(update) => {
+                let named = single_table(std::slice::from_ref(&update.table))?;
+                let table = self.table_to_change(named.database.as_deref(), &named.name).await?;
+                Plan::Update(compile_update(update, table, &named.alias)?)
+            }
+            Statement::Delete(delete) => {
+                let named = single_table(delete_tables(delete)?)?;
+                let table = self.table_to_change(named.database.as_deref(), &named.name).await?;
+                Plan::Delete(compile_delete(delete, table, &named.alias)?)
+            }
+            _ => return Ok(Prepared::Other(Arc::new(statement))),
+        };
+        Ok(Prepared::Planned(Arc::new(plan)))
+    }
+
+    async fn table_to_change(&self, database: Option<&str>, name: &str) -> Result<Table> {
+        self.catalog.table_to_change(&self.database(database)?, name).await
+    }
+
+    /// Adds a warning.
+    pub fn warn(&mut self, warning: SqlError) {
+        if self.warnings.len() < MAX_WARNINGS {
+            self.warnings.push(warning);
+        }
+    }
+
+    /// Executes a statement.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<Value>) -> Result<Outcome> {
+        if !matches!(prepared, Prepared::Other(statement) if crate::show::keeps_warnings(statement)) {
+            self.warnings.clear();
+        }
+        let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        let executed = match prepared {
+            Prepared::Planned(plan) => self.execute_plan(plan, parameters).await,
+            Prepared::Other(statement) => crate::statements::execute(self, statement, &parameters).await,
+        };
+        self.facts.row_count = match &executed {
+            Ok(Outcome::Done(done)) => i64::try_from(done.affected).unwrap_or(i64::MAX),
+            _ => -1,
+        };
+        if let Err(error) = &executed {
+            self.after_error(error).await;
+        }
+        executed
+    }
+
+    /// After a deadlock there is no transaction any more, as in MySQL; after other errors that ended it in the cluster it stays, and refuses
+    /// everything but its end.
+    async fn after_error(&mut self, error: &SqlError) {
+        let failed = self.transaction.as_ref().is_some_and(OpenTransaction::has_failed);
+        if failed && error.code == 1_213 {
+            self.rollback().await;
+        }
+    }
+
+    /// Begins a transaction of the session.
+    ///
+    /// # Errors
+    /// Those of committing the one that is open.
+    pub async fn begin(&mut self) -> Result<()> {
+        if self.transaction.as_ref().is_some_and(OpenTransaction::has_failed) {
+            self.rollback().await;
+        }
+        self.commit().await?;
+        self.transaction = Some(OpenTransaction::begin(self.catalog.client()));
+        Ok(())
+    }
+
+    /// Commits the transaction, if there is one.
+    ///
+    /// # Errors
+    /// 1180 when that is not possible.
+    pub async fn commit(&mut self) -> Result<()> {
+        match self.transaction.take() {
+            Some(transaction) => transaction.commit().await,
+            None => Ok(()),
+        }
+    }
+
+    /// Rolls the transaction back, if there is one.
+    pub async fn rollback(&mut self) {
+        if let Some(transaction) = self.transaction.take() {
+            transaction.rollback().await;
+        }
+    }
+
+    /// Without autocommit the first statement on a table begins a transaction.
+    fn begin_where_needed(&mut self) {
+        if self.transaction.is_none() && !self.facts.variables.autocommit() {
+            self.transaction = Some(OpenTransaction::begin(self.catalog.client()));
+        }
+    }
+
+    async fn execute_plan(&mut self, plan: &Arc<Plan>, parameters: Vec<Value>) -> Result<Outcome> {
+        if plan.table().is_some() {
+            self.begin_where_needed();
+            if let Some(transaction) = &self.transaction {
+                transaction.check()?;
+            }
+        }
+        match plan.as_ref() {
+            Plan::Select(select) => {
+                let auto_increment = match &select.table {
+                    Some(table) => self.catalog.sequence(table).await?.map(|sequence| sequence.column),
+                    None => None,
+                };
+                let columns = select.columns(&parameters, auto_increment);
+                let client = self.catalog.client().clone();
+                let transaction = self.transaction.as_mut();
+                let cursor =
+                    Cursor::open(&client, Arc::clone(plan), parameters, self.facts.clone(), transaction)
+                        .await?;
+                Ok(Outcome::Rows { columns, rows: Rows::Cursor(Box::new(cursor)) })
+            }
+            Plan::Insert(insert) => {
+                let catalog = Arc::clone(&self.catalog);
+                let environment = Environment::new(&parameters, &self.facts);
+                let new = new_rows(&catalog, insert, &environment).await?;
+                let rows = new.rows.len();
+                let client = catalog.client();
+                let inserted = match (&mut self.transaction, &insert.mode) {
+                    (Some(transaction), _) => {
+                        insert_within(insert, new.rows, &environment, transaction).await?
+                    }
+                    (None, InsertMode::Fail) if rows == 1 => {
+                        insert_alone(client, &insert.table, &new.rows[0]).await?
+                    }
+                    (None, InsertMode::Fail) => {
+                        let (table, rows) = (&insert.table, &new.rows);
+                        retried(|| insert_together(client, table, rows)).await?
+                    }
+                    (None, _) => {
+                        let (rows, environment) = (&new.rows, &environment);
+                        retried(|| async move {
+                            let mut transaction = OpenTransaction::begin(client);
+                            match insert_within(insert, rows.clone(), environment, &mut transaction).await {
+                                Ok(inserted) => transaction.commit().await.map(|()| inserted),
+                                Err(error) => {
+                                    transaction.rollback().await;
+                                    Err(error)
+                                }
+                            }
+                        })
+                        .await?
+                    }
+                };
+                Ok(self.inserted(inserted, rows, new.first_generated))
+            }
+            Plan::Update(update) => {
+                let client = self.catalog.client().clone();
+                let environment = Environment::new(&parameters, &self.facts);
+                let counts = match &mut self.transaction {
+                    Some(transaction) => update_within(&client, update, &environment, transaction).await?,
+                    None => match update_alone(&client, update, &environment).await? {
+                        Attempt::Done(counts) => counts,
+                        Attempt::NeedsTransaction => {
+                            let (client, environment) = (&client, &environment);
+                            retried(|| async move {
+                                let mut transaction = OpenTransaction::begin(client);
+                                let counts =
+                                    update_within(client, update, environment, &mut transaction).await;
+                                ended(transaction, counts).await
+                            })
+                            .await?
+                        }
+                    },
+                };
+                let affected = if self.counts_found { counts.matched } else { counts.changed };
+                let info =
+                    format!("Rows matched: {}  Changed: {}  Warnings: 0", counts.matched, counts.changed);
+                Ok(Outcome::Done(Done { affected, info, ..Done::default() }))
+            }
+            Plan::Delete(delete) => {
+                let client = self.catalog.client().clone();
+                let environment = Environment::new(&parameters, &self.facts);
+                let counts = match &mut self.transaction {
+                    Some(transaction) => delete_within(&client, delete, &environment, transaction).await?,
+                    None => match delete_alone(&client, delete, &environment).await? {
+                        Attempt::Done(counts) => counts,
+                        Attempt::NeedsTransaction => {
+                            let (client, environment) = (&client, &environment);
+                            retried(|| async move {
+                                let mut transaction = OpenTransaction::begin(client);
+                                let counts =
+                                    delete_within(client, delete, environment, &mut transaction).await;
+                                ended(transaction, counts).await
+                            })
+                            .await?
+                        }
+                    },
+                };
+                Ok(Outcome::Done(Done { affected: counts.changed, ..Done::default() }))
+            }
+        }
+    }
+
+    fn inserted(&mut self, inserted: Inserted, rows: usize, first_generated: u64) -> Outcome {
+        if first_generated > 0 {
+            self.facts.last_insert_id = first_generated;
+        }
+        let info = match rows {
+            1 => String::new(),
+            rows => format!(
+                "Records: {rows}  Duplicates: {}  Warnings: {}",
+                inserted.duplicates,
+                inserted.warnings.len()
+            ),
+        };
+        for warning in inserted.warnings {
+            self.warn(warning);
+        }
+        Outcome::Done(Done { affected: inserted.affected, last_insert_id: first_generated, info })
+    }
+
+    /// Commits what is open before a change of definitions, as MySQL does.
+    ///
+    /// # Errors
+    /// Those of the commit.
+    pub async fn before_definition(&mut self, database: &str) -> Result<()> {
+        check_writable(database)?;
+        self.commit().await
+    }
+
+    /// A statement that this gateway does not know.
+    ///
+    /// # Errors
+    /// Always 1235.
+    pub fn unknown(statement: &Statement) -> Result<Outcome> {
+        let shown: String = statement.to_string().chars().take(60).collect();
+        not_supported(&shown)
+    }
+
+    /// Nothing to tell.
+    pub fn nothing() -> Outcome {
+        Outcome::nothing()
+    }
+}
+
+async fn ended(transaction: OpenTransaction, counts: Result<Counts>) -> Result<Counts> {
+    match counts {
+        Ok(counts) => transaction.commit().await.map(|()| counts),
+        Err(error) => {
+            transaction.rollback().await;
+            Err(error)
+        }
+    }
+}
+
+/// Tries a statement that is a transaction of its own again while others are in its way.
+async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
+    let until = Instant::now() + RETRY_WITHIN;
+    let mut wait = Duration::from_millis(1);
+    loop {
+        match attempt().await {
+            Err(error) if matches!(error.code, 1_205 | 1_213) && Instant::now() < until => {
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(Duration::from_millis(100));
+            }
+            other => return other,
+        }
+    }
+}

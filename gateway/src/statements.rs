@@ -1,0 +1,383 @@
+//! Statements that are not about rows: transactions, variables, definitions.
+
+use crate::error::{Result, SqlError, not_supported};
+use crate::expression::{Environment, Scope, compile};
+use crate::plan::{column_definition, key_columns, new_table, table_name};
+use crate::session::{Outcome, Session};
+use crate::value::format::text;
+use crate::wire::results::Done;
+use duet_client::{IndexKind, Value};
+use sqlparser::ast::{
+    AlterTable, AlterTableOperation, ContextModifier, Expr, ObjectName, ObjectType, Set, Statement,
+    TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Truncate, Use,
+};
+use std::time::Duration;
+
+/// How long a client waits for an index; one that is not complete by then is built all the same.
+const BUILD_WITHIN: Duration = Duration::from_secs(3_600);
+
+/// Executes a statement that has no plan.
+///
+/// # Errors
+/// Those of the statement; 1235 for what is not supported.
+pub async fn execute(session: &mut Session, statement: &Statement, parameters: &[Value]) -> Result<Outcome> {
+    match statement {
+        Statement::StartTransaction { modes, .. } => {
+            check_modes(modes)?;
+            session.begin().await?;
+            Ok(Session::nothing())
+        }
+        Statement::Commit { chain: false, .. } => {
+            session.commit().await?;
+            Ok(Session::nothing())
+        }
+        Statement::Rollback { chain: false, savepoint: None } => {
+            session.rollback().await;
+            Ok(Session::nothing())
+        }
+        Statement::Savepoint { .. } | Statement::ReleaseSavepoint { .. } => not_supported("SAVEPOINT"),
+        Statement::Set(set) => set_variables(session, set).await,
+        Statement::Use(target) => {
+            let (Use::Object(name) | Use::Database(name) | Use::Schema(name)) = target else {
+                return not_supported("this form of USE");
+            };
+            let (_, name) = table_name(name)?;
+            session.use_database(&name).await?;
+            Ok(Session::nothing())
+        }
+        Statement::CreateDatabase { db_name, if_not_exists, .. } => {
+            create_database(session, db_name, *if_not_exists).await
+        }
+        Statement::CreateSchema { schema_name, if_not_exists, .. } => {
+            let sqlparser::ast::SchemaName::Simple(name) = schema_name else {
+                return not_supported("this form of CREATE SCHEMA");
+            };
+            create_database(session, name, *if_not_exists).await
+        }
+        Statement::CreateTable(create) => {
+            let (database, name) = table_name(&create.name)?;
+            let database = session.database(database.as_deref())?;
+            session.before_definition(&database).await?;
+            session.catalog.check_database(&database).await?;
+            let mut new = new_table(create, &database, &name)?;
+            let warnings = std::mem::take(&mut new.warnings);
+            match session.catalog.create_table(new).await {
+                Err(error) if error.code == 1_050 && create.if_not_exists => session.warn(error),
+                other => other?,
+            }
+            warnings.into_iter().for_each(|warning| session.warn(warning));
+            Ok(Session::nothing())
+        }
+        Statement::Drop { object_type, if_exists, names, temporary: false, table, .. } => {
+            drop_objects(session, *object_type, *if_exists, names, table.as_ref()).await
+        }
+        Statement::Truncate(truncate) => truncate_tables(session, truncate).await,
+        Statement::AlterTable(alter) => alter_table(session, alter).await,
+        Statement::CreateIndex(create) => {
+            let plain = create.include.is_empty() && create.with.is_empty() && create.predicate.is_none();
+            let Some(name) = &create.name else { return not_supported("indexes without a name") };
+            if create.unique || !plain {
+                return not_supported("CREATE UNIQUE INDEX; say UNIQUE KEY in CREATE TABLE");
+            }
+            let (_, index) = table_name(name)?;
+            let columns = key_columns(&create.columns)?;
+            create_index(session, &create.table_name, &index, &columns).await
+        }
+        other => match crate::show::execute(session, other, parameters).await? {
+            Some(outcome) => Ok(outcome),
+            None => Session::unknown(other),
+        },
+    }
+}
+
+fn check_modes(modes: &[TransactionMode]) -> Result<()> {
+    for mode in modes {
+        match mode {
+            TransactionMode::IsolationLevel(
+                TransactionIsolationLevel::ReadCommitted | TransactionIsolationLevel::ReadUncommitted,
+            )
+            | TransactionMode::AccessMode(TransactionAccessMode::ReadWrite) => {}
+            TransactionMode::IsolationLevel(_) => {
+                return not_supported("isolation levels other than READ COMMITTED");
+            }
+            TransactionMode::AccessMode(TransactionAccessMode::ReadOnly) => {
+                return not_supported("read-only transactions");
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn create_database(session: &mut Session, name: &ObjectName, if_not_exists: bool) -> Result<Outcome> {
+    let (_, name) = table_name(name)?;
+    session.before_definition(&name).await?;
+    if !session.catalog.create_database(&name).await? {
+        let error = SqlError::database_exists(format!("Can't create database '{name}'; database exists"));
+        if !if_not_exists {
+            return Err(error);
+        }
+        session.warn(error);
+    }
+    Ok(Outcome::Done(Done { affected: 1, ..Done::default() }))
+}
+
+async fn drop_objects(
+    session: &mut Session,
+    kind: ObjectType,
+    if_exists: bool,
+    names: &[ObjectName],
+    table: Option<&ObjectName>,
+) -> Result<Outcome> {
+    match kind {
+        ObjectType::Table => {
+            let mut missing = Vec::new();
+            for name in names {
+                let (database, name) = table_name(name)?;
+                let database = session.database(database.as_deref())?;
+                session.before_definition(&database).await?;
+                match session.catalog.table(&database, &name).await {
+                    Ok(table) => session.catalog.drop_table(&table).await?,
+                    Err(error) if error.code == 1_146 => missing.push(format!("{database}.{name}")),
+                    Err(error) => return Err(error),
+                }
+            }
+            if !missing.is_empty() {
+                let error = SqlError::unknown_table_to_drop(format!("Unknown table '{}'", missing.join(",")));
+                if !if_exists {
+                    return Err(error);
+                }
+                session.warn(error);
+            }
+            Ok(Session::nothing())
+        }
+        ObjectType::Database | ObjectType::Schema => {
+            let [name] = names else { return not_supported("several databases in one statement") };
+            let (_, name) = table_name(name)?;
+            session.before_definition(&name).await?;
+            if !session.catalog.databases().await?.contains(&name) {
+                let error = SqlError::no_database_to_drop(format!(
+                    "Can't drop database '{name}'; database doesn't exist"
+                ));
+                if !if_exists {
+                    return Err(error);
+                }
+                session.warn(error);
+                return Ok(Session::nothing());
+            }
+            let affected = session.catalog.drop_database(&name).await?;
+            if session.facts.database.as_deref() == Some(name.as_str()) {
+                session.facts.database = None;
+            }
+            Ok(Outcome::Done(Done { affected, ..Done::default() }))
+        }
+        ObjectType::Index => {
+            let ([name], Some(table)) = (names, table) else {
+                return not_supported("DROP INDEX without a table");
+            };
+            let (_, index) = table_name(name)?;
+            drop_index(session, table, &index).await
+        }
+        other => not_supported(&format!("DROP {other}")),
+    }
+}
+
+async fn truncate_tables(session: &mut Session, truncate: &Truncate) -> Result<Outcome> {
+    let [target] = truncate.table_names.as_slice() else {
+        return not_supported("TRUNCATE of several tables");
+    };
+    if truncate.partitions.is_some() {
+        return not_supported("TRUNCATE of partitions");
+    }
+    let (database, name) = table_name(&target.name)?;
+    let database = session.database(database.as_deref())?;
+    session.before_definition(&database).await?;
+    let table = session.catalog.table(&database, &name).await?;
+    let sequence = session.catalog.sequence(&table).await?;
+    let new = crate::plan::NewTable {
+        definition: table.definition().clone(),
+        auto_increment: sequence.map(|sequence| (sequence.column, 1)),
+        warnings: Vec::new(),
+    };
+    session.catalog.drop_table(&table).await?;
+    session.catalog.create_table(new).await?;
+    Ok(Session::nothing())
+}
+
+async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcome> {
+    let (database, name) = table_name(&alter.name)?;
+    let database = session.database(database.as_deref())?;
+    session.before_definition(&database).await?;
+    let mut changes = 0;
+    for operation in &alter.operations {
+        match operation {
+            AlterTableOperation::Algorithm { .. } | AlterTableOperation::Lock { .. } => continue,
+            _ if changes > 0 => return not_supported("several changes in one ALTER TABLE"),
+            _ => changes += 1,
+        }
+        match operation {
+            AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
+                let table = session.catalog.table(&database, &name).await?;
+                let mut warnings = Vec::new();
+                let column = column_definition(column_def, &mut warnings)?;
+                if table.definition().column_index(&column.name).is_some() {
+                    let error =
+                        SqlError::duplicate_column(format!("Duplicate column name '{}'", column.name));
+                    if !if_not_exists {
+                        return Err(error);
+                    }
+                    session.warn(error);
+                    continue;
+                }
+                let client = session.catalog.client().clone();
+                client.add_column(&table, column).await?;
+                warnings.into_iter().for_each(|warning| session.warn(warning));
+            }
+            AlterTableOperation::AddConstraint {
+                constraint: sqlparser::ast::TableConstraint::Index(index),
+                ..
+            } => {
+                let columns = key_columns(&index.columns)?;
+                let index_name = index.name.as_ref().map_or(columns[0].clone(), |name| name.value.clone());
+                create_index(session, &alter.name, &index_name, &columns).await?;
+            }
+            AlterTableOperation::DropIndex { name } => {
+                drop_index(session, &alter.name, &name.value).await?;
+            }
+            other => {
+                let shown: String = other.to_string().chars().take(60).collect();
+                return not_supported(&format!("ALTER TABLE … {shown}"));
+            }
+        }
+    }
+    Ok(Session::nothing())
+}
+
+async fn create_index(
+    session: &mut Session,
+    table: &ObjectName,
+    index: &str,
+    columns: &[String],
+) -> Result<Outcome> {
+    let (database, name) = table_name(table)?;
+    let database = session.database(database.as_deref())?;
+    session.before_definition(&database).await?;
+    let table = session.catalog.table(&database, &name).await?;
+    let definition = table.definition();
+    if definition.indexes.iter().any(|known| known.name.eq_ignore_ascii_case(index)) {
+        return Err(SqlError::duplicate_index(format!("Duplicate key name '{index}'")));
+    }
+    for column in columns {
+        if definition.column_index(column).is_none() {
+            return Err(SqlError::unknown_key_column(format!(
+                "Key column '{column}' doesn't exist in table"
+            )));
+        }
+    }
+    let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
+    let client = session.catalog.client().clone();
+    client.create_index(&table, index, &columns, BUILD_WITHIN).await?;
+    Ok(Session::nothing())
+}
+
+async fn drop_index(session: &mut Session, table: &ObjectName, index: &str) -> Result<Outcome> {
+    let (database, name) = table_name(table)?;
+    let database = session.database(database.as_deref())?;
+    session.before_definition(&database).await?;
+    let table = session.catalog.table(&database, &name).await?;
+    let Some(known) = table.definition().indexes.iter().find(|known| known.name.eq_ignore_ascii_case(index))
+    else {
+        return Err(SqlError::cannot_drop(format!("Can't DROP '{index}'; check that column/key exists")));
+    };
+    if known.kind == IndexKind::Unique {
+        return not_supported("DROP INDEX of a unique key");
+    }
+    let client = session.catalog.client().clone();
+    client.drop_index(&table, &known.name).await?;
+    Ok(Session::nothing())
+}
+
+async fn set_variables(session: &mut Session, set: &Set) -> Result<Outcome> {
+    match set {
+        Set::SingleAssignment { scope, variable, values, .. } => {
+            let [value] = values.as_slice() else { return not_supported("this form of SET") };
+            assign(session, *scope, variable, value).await?;
+        }
+        Set::MultipleAssignments { assignments } => {
+            for assignment in assignments {
+                assign(session, assignment.scope, &assignment.name, &assignment.value).await?;
+            }
+        }
+        Set::SetNames { charset_name, .. } => {
+            let name = charset_name.value.to_ascii_lowercase();
+            if !matches!(name.as_str(), "utf8mb4" | "utf8" | "utf8mb3" | "ascii" | "default" | "binary") {
+                return not_supported(&format!("the character set {name}; use utf8mb4"));
+            }
+        }
+        Set::SetNamesDefault {} => {}
+        Set::SetTransaction { modes, .. } => check_modes(modes)?,
+        Set::SetTimeZone { value, .. } => {
+            let name = ObjectName::from(vec![sqlparser::ast::Ident::new("time_zone")]);
+            assign(session, None, &name, value).await?;
+        }
+        _ => return not_supported("this form of SET"),
+    }
+    Ok(Session::nothing())
+}
+
+/// The value that SET gives; words are their own names.
+fn set_value(session: &Session, value: &Expr) -> Result<Option<Value>> {
+    if let Expr::Identifier(word) = value
+        && !word.value.starts_with('@')
+    {
+        return Ok(match word.value.eq_ignore_ascii_case("DEFAULT") {
+            true => None,
+            false => Some(Value::Text(word.value.clone())),
+        });
+    }
+    let compiled = compile(value, &mut Scope::empty("field list"))?;
+    compiled.evaluate(&Environment::new(&[], &session.facts)).map(Some)
+}
+
+async fn assign(
+    session: &mut Session,
+    scope: Option<ContextModifier>,
+    variable: &ObjectName,
+    value: &Expr,
+) -> Result<()> {
+    /// Most variables of a session, and most bytes of one.
+    const MOST: (usize, usize) = (256, 64 << 10);
+    let parts: Vec<String> = variable.0.iter().map(|part| part.to_string().replace('`', "")).collect();
+    let value = set_value(session, value)?;
+    let joined = parts.join(".").to_ascii_lowercase();
+    if let Some(name) = joined.strip_prefix('@').filter(|name| !name.starts_with('@')) {
+        let value = value.unwrap_or_default();
+        let variables = &mut session.facts.user_variables;
+        if text(&value).len() > MOST.1 || (variables.len() >= MOST.0 && !variables.contains_key(name)) {
+            return Err(SqlError::out_of_memory("Out of memory; too many or too long user variables"));
+        }
+        variables.insert(name.to_owned(), value);
+        return Ok(());
+    }
+    let mut name = joined.trim_start_matches('@');
+    let mut global = scope == Some(ContextModifier::Global);
+    for (prefix, is_global) in [("session.", false), ("local.", false), ("global.", true)] {
+        if let Some(rest) = name.strip_prefix(prefix) {
+            name = rest;
+            global |= is_global;
+        }
+    }
+    if global {
+        return not_supported("SET GLOBAL");
+    }
+    match name {
+        "names" | "character set" | "charset" => return Ok(()),
+        _ => {}
+    }
+    let before = session.facts.variables.autocommit();
+    session.facts.variables.set(name, value)?;
+    if !before && session.facts.variables.autocommit() {
+        // Turning autocommit on commits.
+        session.commit().await?;
+    }
+    Ok(())
+}

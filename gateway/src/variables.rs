@@ -1,0 +1,263 @@
+//! System variables that drivers and tools ask for, and set.
+
+use crate::error::{Result, SqlError};
+use crate::value::format::text;
+use crate::wire::handshake::SERVER_VERSION;
+use crate::wire::packet::MAX_PACKET_BYTES;
+use duet_client::{ColumnType, Value};
+use std::collections::BTreeMap;
+
+/// What a variable may be set to.
+#[derive(Clone, Copy, PartialEq)]
+enum Rule {
+    /// Nothing.
+    Fixed,
+    /// Anything: it changes nothing here, and reads back.
+    Free,
+    /// 0, 1, ON, OFF.
+    Switch,
+    /// Only what it is already, in any spelling.
+    Same,
+}
+
+/// Name, value at first, rule.
+fn known(name: &str) -> Option<(Value, Rule)> {
+    let text = |content: &str| Value::Text(content.to_owned());
+    Some(match name {
+        "autocommit" => (Value::Int(1), Rule::Switch),
+        "sql_mode" => (
+            text(
+                "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION",
+            ),
+            Rule::Free,
+        ),
+        "time_zone" => (text("+00:00"), Rule::Same),
+        "system_time_zone" => (text("UTC"), Rule::Fixed),
+        "transaction_isolation" | "tx_isolation" => (text("READ-COMMITTED"), Rule::Same),
+        "transaction_read_only" | "tx_read_only" => (Value::Int(0), Rule::Same),
+        "character_set_client" | "character_set_connection" | "character_set_results" => {
+            (text("utf8mb4"), Rule::Free)
+        }
+        "character_set_server" | "character_set_database" | "character_set_system" => {
+            (text("utf8mb4"), Rule::Fixed)
+        }
+        "collation_connection" => (text("utf8mb4_bin"), Rule::Free),
+        "collation_server" | "collation_database" => (text("utf8mb4_bin"), Rule::Fixed),
+        "version" => (text(SERVER_VERSION), Rule::Fixed),
+        "version_comment" => (text("Duet SQL gateway"), Rule::Fixed),
+        "version_compile_os" => (text(std::env::consts::OS), Rule::Fixed),
+        "version_compile_machine" => (text(std::env::consts::ARCH), Rule::Fixed),
+        "protocol_version" => (Value::Int(10), Rule::Fixed),
+        "license" => (text("Apache-2.0"), Rule::Fixed),
+        "max_allowed_packet" => (Value::Int(MAX_PACKET_BYTES as i64), Rule::Same),
+        "lower_case_table_names" | "lower_case_file_system" => (Value::Int(0), Rule::Fixed),
+        "auto_increment_increment" | "auto_increment_offset" => (Value::Int(1), Rule::Same),
+        "innodb_lock_wait_timeout" | "lock_wait_timeout" => (Value::Int(2), Rule::Free),
+        "wait_timeout" | "interactive_timeout" => (Value::Int(28_800), Rule::Free),
+        "net_read_timeout" => (Value::Int(30), Rule::Free),
+        "net_write_timeout" => (Value::Int(60), Rule::Free),
+        "net_buffer_length" => (Value::Int(16_384), Rule::Free),
+        "max_execution_time" => (Value::Int(0), Rule::Same),
+        "foreign_key_checks" | "unique_checks" | "sql_notes" | "sql_warnings" => {
+            (Value::Int(1), Rule::Switch)
+        }
+        "sql_auto_is_null" | "sql_safe_updates" | "big_tables" => (Value::Int(0), Rule::Same),
+        "sql_select_limit" => (Value::UInt(u64::MAX), Rule::Same),
+        "sql_quote_show_create" => (Value::Int(1), Rule::Same),
+        "performance_schema" | "query_cache_size" | "have_query_cache" => (Value::Int(0), Rule::Fixed),
+        "query_cache_type" => (text("OFF"), Rule::Fixed),
+        "init_connect" => (text(""), Rule::Fixed),
+        "port" => (Value::Int(3_306), Rule::Fixed),
+        "hostname" => (text("duet"), Rule::Fixed),
+        "have_ssl" | "have_openssl" => (text("DISABLED"), Rule::Fixed),
+        "default_storage_engine" | "storage_engine" => (text("ndbcluster"), Rule::Free),
+        "explicit_defaults_for_timestamp" => (Value::Int(1), Rule::Fixed),
+        "read_only" | "super_read_only" => (Value::Int(0), Rule::Fixed),
+        "default_week_format" => (Value::Int(0), Rule::Same),
+        "div_precision_increment" => (Value::Int(4), Rule::Same),
+        "group_concat_max_len" => (Value::Int(1_024), Rule::Free),
+        "profiling" => (Value::Int(0), Rule::Same),
+        _ => return None,
+    })
+}
+
+/// All names, in order.
+const NAMES: &[&str] = &[
+    "auto_increment_increment",
+    "auto_increment_offset",
+    "autocommit",
+    "character_set_client",
+    "character_set_connection",
+    "character_set_database",
+    "character_set_results",
+    "character_set_server",
+    "character_set_system",
+    "collation_connection",
+    "collation_database",
+    "collation_server",
+    "default_storage_engine",
+    "div_precision_increment",
+    "explicit_defaults_for_timestamp",
+    "foreign_key_checks",
+    "have_ssl",
+    "hostname",
+    "init_connect",
+    "interactive_timeout",
+    "license",
+    "lower_case_table_names",
+    "max_allowed_packet",
+    "max_execution_time",
+    "net_buffer_length",
+    "net_read_timeout",
+    "net_write_timeout",
+    "performance_schema",
+    "protocol_version",
+    "read_only",
+    "sql_auto_is_null",
+    "sql_mode",
+    "sql_safe_updates",
+    "sql_select_limit",
+    "system_time_zone",
+    "time_zone",
+    "transaction_isolation",
+    "transaction_read_only",
+    "unique_checks",
+    "version",
+    "version_comment",
+    "version_compile_machine",
+    "version_compile_os",
+    "wait_timeout",
+];
+
+/// The type of a variable.
+pub fn variable_type(name: &str) -> ColumnType {
+    match known(name) {
+        Some((Value::Int(_), _)) => ColumnType::BigInt,
+        Some((Value::UInt(_), _)) => ColumnType::BigIntUnsigned,
+        _ => ColumnType::Varchar { characters: 1_024 },
+    }
+}
+
+/// The variables of a session: those that differ from what all have at first.
+#[derive(Clone, Debug, Default)]
+pub struct Variables {
+    changed: BTreeMap<String, Value>,
+}
+
+fn unknown(name: &str) -> SqlError {
+    let name: String = name.chars().take(64).collect();
+    SqlError::unknown_variable(format!("Unknown system variable '{name}'"))
+}
+
+impl Variables {
+    /// The value of a variable, by its name in lower case.
+    ///
+    /// # Errors
+    /// 1193 when there is none.
+    pub fn get(&self, name: &str) -> Result<Value> {
+        let (first, _) = known(name).ok_or_else(|| unknown(name))?;
+        Ok(self.changed.get(name).cloned().unwrap_or(first))
+    }
+
+    /// Whether there is such a variable.
+    ///
+    /// # Errors
+    /// 1193 when there is none.
+    pub fn check(name: &str) -> Result<()> {
+        known(name).map(|_| ()).ok_or_else(|| unknown(name))
+    }
+
+    /// Sets a variable; `None` for its first value.
+    ///
+    /// # Errors
+    /// 1193, 1231 and 1238: there is none, it cannot have this value, it cannot be set.
+    pub fn set(&mut self, name: &str, value: Option<Value>) -> Result<()> {
+        let (first, rule) = known(name).ok_or_else(|| unknown(name))?;
+        let Some(value) = value else {
+            self.changed.remove(name);
+            return Ok(());
+        };
+        let wrong = |value: &Value| {
+            SqlError::wrong_variable_value(format!(
+                "Variable '{name}' can't be set to the value of '{}'",
+                text(value)
+            ))
+        };
+        match rule {
+            Rule::Fixed => {
+                return Err(SqlError::read_only_variable(format!(
+                    "Variable '{name}' is a read only variable"
+                )));
+            }
+            Rule::Same if name == "time_zone" => {
+                let zone = text(&value).to_ascii_uppercase();
+                if !matches!(zone.as_str(), "+00:00" | "UTC" | "SYSTEM" | "-00:00") {
+                    return crate::error::not_supported("time zones other than UTC");
+                }
+            }
+            Rule::Same => {
+                let spelling = |value: &Value| text(value).replace(' ', "-").to_ascii_uppercase();
+                let meant = match spelling(&value).as_str() {
+                    "ON" | "TRUE" => "1".to_owned(),
+                    "OFF" | "FALSE" => "0".to_owned(),
+                    other => other.to_owned(),
+                };
+                if meant != spelling(&first) {
+                    return Err(wrong(&value));
+                }
+            }
+            Rule::Switch => {
+                let on = match text(&value).to_ascii_uppercase().as_str() {
+                    "1" | "ON" | "TRUE" => 1,
+                    "0" | "OFF" | "FALSE" => 0,
+                    _ => return Err(wrong(&value)),
+                };
+                self.changed.insert(name.to_owned(), Value::Int(on));
+            }
+            Rule::Free => {
+                if text(&value).len() > 4_096 {
+                    return Err(wrong(&value));
+                }
+                self.changed.insert(name.to_owned(), value);
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every statement is a transaction of its own.
+    pub fn autocommit(&self) -> bool {
+        self.changed.get("autocommit") != Some(&Value::Int(0))
+    }
+
+    /// Names and values, as SHOW VARIABLES gives them.
+    pub fn shown(&self) -> Vec<(String, String)> {
+        let value = |name: &str| match (name, self.get(name).unwrap_or_default()) {
+            ("autocommit" | "foreign_key_checks" | "unique_checks", Value::Int(0)) => "OFF".to_owned(),
+            ("autocommit" | "foreign_key_checks" | "unique_checks", Value::Int(_)) => "ON".to_owned(),
+            (_, value) => text(&value),
+        };
+        NAMES.iter().map(|name| ((*name).to_owned(), value(name))).collect()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn variables_are_set_or_refused() {
+        let mut variables = Variables::default();
+        let text = |content: &str| Some(Value::Text(content.to_owned()));
+        assert!(NAMES.iter().all(|name| known(name).is_some()));
+        variables.set("autocommit", text("OFF")).expect("a switch");
+        assert!(!variables.autocommit());
+        variables.set("transaction_isolation", text("read committed")).expect("the same");
+        assert_eq!(
+            variables.set("transaction_isolation", text("SERIALIZABLE")).expect_err("other").code,
+            1231
+        );
+        assert_eq!(variables.set("version", text("9")).expect_err("fixed").code, 1238);
+        assert_eq!(variables.set("nothing", text("9")).expect_err("unknown").code, 1193);
+        assert_eq!(variables.set("time_zone", text("Europe/Berlin")).expect_err("other").code, 1235);
+    }
+}

@@ -1,0 +1,403 @@
+//! Statements by way of the `mysql` crate: text and prepared.
+
+use crate::cluster::Cluster;
+use mysql::prelude::Queryable;
+use mysql::{Conn, Row, Value};
+
+/// Rows as text, `NULL` for NULL.
+fn rows(connection: &mut Conn, sql: &str) -> Vec<String> {
+    let rows: Vec<Row> = connection.query(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    rows.into_iter().map(|row| row.unwrap().iter().map(shown).collect::<Vec<_>>().join("|")).collect()
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::NULL => "NULL".to_owned(),
+        Value::Bytes(bytes) => String::from_utf8_lossy(bytes).into_owned(),
+        other => other.as_sql(true).trim_matches('\'').to_owned(),
+    }
+}
+
+/// Executes a statement and says how many rows it affected.
+fn affected(connection: &mut Conn, sql: &str) -> u64 {
+    connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    connection.affected_rows()
+}
+
+/// Code of the error of a statement.
+fn code(connection: &mut Conn, sql: &str) -> u16 {
+    match connection.query_drop(sql) {
+        Err(mysql::Error::MySqlError(error)) => error.code,
+        Err(other) => panic!("{sql}: {other}"),
+        Ok(()) => panic!("{sql} is no error"),
+    }
+}
+
+#[test]
+fn statements_do_what_they_do_in_mysql() {
+    let mut cluster = Cluster::start();
+    let mut connection = cluster.connect();
+    connection.query_drop("CREATE DATABASE shop").expect("created");
+    connection.query_drop("USE shop").expect("there");
+    point_statements(&mut connection);
+    expressions(&mut connection);
+    transactions(&cluster, &mut connection);
+    ranges_and_groups(&mut connection);
+    collisions(&mut connection);
+    feature_store(&mut connection);
+    prepared(&mut connection);
+    errors(&mut connection);
+    introspection(&mut connection);
+    // Plans know when a table changes, also by way of another gateway, and numbers are given out once over all gateways.
+    let other = cluster.add_gateway("");
+    let options = cluster.options().tcp_port(cluster.port(other)).db_name(Some("shop"));
+    two_gateways(&mut connection, &mut Conn::new(options).expect("connected"));
+}
+
+fn point_statements(connection: &mut Conn) {
+    connection
+        .query_drop(
+            "CREATE TABLE items (id INT PRIMARY KEY, name VARCHAR(20), price DECIMAL(8,2) NOT NULL DEFAULT 1.50, \
+             stock INT NOT NULL DEFAULT 0, added DATETIME, KEY by_stock (stock)) ENGINE=ndbcluster COMMENT='things'",
+        )
+        .expect("created");
+    assert_eq!(
+        affected(connection, "INSERT INTO items (id, name) VALUES (1, 'nut'), (2, 'bolt'), (3, NULL)"),
+        3
+    );
+    assert_eq!(
+        affected(connection, "INSERT INTO items VALUES (4, 'it''s', 0.05, 7, '2024-01-31 10:00:00')"),
+        1
+    );
+    assert_eq!(rows(connection, "SELECT * FROM items WHERE id = 4"), ["4|it's|0.05|7|2024-01-31 10:00:00"]);
+    assert_eq!(rows(connection, "SELECT name FROM items WHERE id = 9"), [""; 0]);
+    assert_eq!(rows(connection, "SELECT name FROM items WHERE id = '2'"), ["bolt"]);
+    assert_eq!(rows(connection, "SELECT name FROM items WHERE id = 2.5"), [""; 0]);
+    assert_eq!(rows(connection, "SELECT id FROM items WHERE id IN (2, 1, 2, 77)"), ["2", "1"]);
+    assert_eq!(rows(connection, "SELECT i.id AS n FROM shop.items AS i WHERE i.name = 'nut'"), ["1"]);
+    assert_eq!(affected(connection, "UPDATE items SET stock = stock + 5 WHERE id = 1"), 1);
+    assert_eq!(affected(connection, "UPDATE items SET stock = stock + 5 WHERE id = 99"), 0);
+    assert_eq!(affected(connection, "UPDATE items SET name = 'nut' WHERE id = 1"), 0);
+    assert_eq!(
+        affected(connection, "UPDATE items SET name = 'screw', price = price * 2 WHERE id = 1 AND stock = 5"),
+        1
+    );
+    assert_eq!(affected(connection, "UPDATE items SET name = 'x' WHERE id = 1 AND stock = 6"), 0);
+    assert_eq!(rows(connection, "SELECT name, price, stock FROM items WHERE id = 1"), ["screw|3.00|5"]);
+    assert_eq!(affected(connection, "DELETE FROM items WHERE id = 3"), 1);
+    assert_eq!(affected(connection, "DELETE FROM items WHERE id = 3"), 0);
+    assert_eq!(affected(connection, "UPDATE items SET stock = 1 WHERE stock < 6"), 2);
+    assert_eq!(
+        rows(connection, "SELECT COUNT(*), SUM(stock), MIN(name), AVG(price) FROM items"),
+        ["3|9|bolt|1.516667"]
+    );
+    // The same once more: that by a plan that is known.
+    assert_eq!(rows(connection, "SELECT name FROM items WHERE id = 1"), ["screw"]);
+    assert_eq!(rows(connection, "SELECT name FROM items WHERE id = 2"), ["bolt"]);
+}
+
+fn expressions(connection: &mut Conn) {
+    for (sql, expected) in [
+        ("SELECT 7/2, 7 DIV 2, 7 % 2, -7 % 2, 1/0", "3.5000|3|1|-1|NULL"),
+        ("SELECT 1 + '1', '2x' * 2, 'abc' = 0", "2|4|1"),
+        ("SELECT NULL = NULL, NULL <=> NULL, NULL IS NULL, NOT NULL", "NULL|1|1|NULL"),
+        ("SELECT 0.1 + 0.2, 1.10, 2 * 1.5, 1e3", "0.3|1.10|3.0|1000"),
+        ("SELECT CONCAT('a', 1, 'b'), UPPER('abc'), CHAR_LENGTH('é'), LENGTH('é')", "a1b|ABC|1|2"),
+        ("SELECT CASE WHEN NULL THEN 1 ELSE 2 END, IF(1 > 0, 'y', 'n'), COALESCE(NULL, 5)", "2|y|5"),
+        ("SELECT 'a' LIKE 'A', 'abc' LIKE 'a%', 'a_c' LIKE 'a\\_c'", "0|1|1"),
+        ("SELECT 5 IN (1, NULL), 1 IN (1, NULL), (1, 2) = (1, 2)", "NULL|1|1"),
+        ("SELECT 18446744073709551615, 9223372036854775807", "18446744073709551615|9223372036854775807"),
+        (
+            "SELECT DATE '2024-02-29', YEAR('2024-02-29'), DATEDIFF('2024-03-01', '2024-02-28')",
+            "2024-02-29|2024|2",
+        ),
+        (
+            "SELECT CAST('12abc' AS SIGNED), CAST(1.55 AS DECIMAL(4,1)), ROUND(2.5), ROUND(-1.25, 1)",
+            "12|1.6|3|-1.3",
+        ),
+    ] {
+        assert_eq!(rows(connection, sql), [expected], "{sql}");
+    }
+    assert_eq!(code(connection, "SELECT 9223372036854775807 + 1"), 1690);
+}
+
+fn transactions(cluster: &Cluster, connection: &mut Conn) {
+    let mut other = cluster.connect();
+    other.query_drop("USE shop").expect("there");
+    connection.query_drop("BEGIN").expect("begun");
+    assert_eq!(affected(connection, "INSERT INTO items (id, name, stock) VALUES (10, 'nail', 3)"), 1);
+    assert_eq!(affected(connection, "UPDATE items SET stock = stock + 1 WHERE id = 10"), 1);
+    assert_eq!(affected(connection, "DELETE FROM items WHERE id = 2"), 1);
+    // What the transaction has written is there for itself, in look-ups, ranges and full scans.
+    assert_eq!(rows(connection, "SELECT stock FROM items WHERE id = 10"), ["4"]);
+    assert_eq!(
+        rows(connection, "SELECT id FROM items WHERE id BETWEEN 1 AND 20 ORDER BY id"),
+        ["1", "4", "10"]
+    );
+    assert_eq!(
+        rows(connection, "SELECT id FROM items WHERE name > '' ORDER BY id DESC LIMIT 2"),
+        ["10", "4"]
+    );
+    assert_eq!(rows(&mut other, "SELECT id FROM items ORDER BY id"), ["1", "2", "4"]);
+    // A row that exists fails the statement, not the transaction.
+    assert_eq!(code(connection, "INSERT INTO items (id) VALUES (11), (10), (12)"), 1062);
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM items"), ["3"]);
+    connection.query_drop("COMMIT").expect("committed");
+    assert_eq!(rows(&mut other, "SELECT id FROM items ORDER BY id"), ["1", "4", "10"]);
+
+    connection.query_drop("START TRANSACTION").expect("begun");
+    assert_eq!(affected(connection, "UPDATE items SET name = 'gone', stock = 0 WHERE id > 0"), 3);
+    connection.query_drop("ROLLBACK").expect("rolled back");
+    assert_eq!(rows(connection, "SELECT name FROM items WHERE id = 4"), ["it's"]);
+
+    connection.query_drop("SET autocommit = 0").expect("set");
+    assert_eq!(affected(connection, "DELETE FROM items WHERE id = 4"), 1);
+    assert_eq!(rows(&mut other, "SELECT id FROM items WHERE id = 4"), ["4"]);
+    connection.query_drop("ROLLBACK").expect("rolled back");
+    connection.query_drop("SET autocommit = 1").expect("set");
+
+    // Rows that are read FOR UPDATE are locked: the other one waits, and gives up after two seconds.
+    connection.query_drop("BEGIN").expect("begun");
+    assert_eq!(rows(connection, "SELECT id FROM items WHERE id = 4 FOR UPDATE"), ["4"]);
+    other.query_drop("BEGIN").expect("begun");
+    assert_eq!(code(&mut other, "UPDATE items SET stock = stock + 1 WHERE id = 4"), 1205);
+    assert_eq!(code(&mut other, "SELECT * FROM items WHERE id = 1"), 1180);
+    assert_eq!(code(&mut other, "COMMIT"), 1180);
+    connection.query_drop("COMMIT").expect("committed");
+    assert_eq!(affected(&mut other, "UPDATE items SET stock = stock + 1 WHERE id = 4"), 1);
+}
+
+fn ranges_and_groups(connection: &mut Conn) {
+    connection
+        .query_drop("CREATE TABLE points (a INT, b INT, v INT, s CHAR(10) NOT NULL DEFAULT '', PRIMARY KEY (a, b), KEY (v))")
+        .expect("created");
+    let values: Vec<String> =
+        (0..60).map(|i| format!("({}, {}, {}, 's{}')", i / 10, i % 10, i % 7, i % 3)).collect();
+    assert_eq!(affected(connection, &format!("INSERT INTO points VALUES {}", values.join(", "))), 60);
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM points WHERE a = 3"), ["10"]);
+    assert_eq!(
+        rows(connection, "SELECT b FROM points WHERE a = 3 AND b > 6 ORDER BY b DESC"),
+        ["9", "8", "7"]
+    );
+    assert_eq!(
+        rows(connection, "SELECT a, b FROM points WHERE (a, b) IN ((1, 2), (3, 4), (NULL, 1))"),
+        ["1|2", "3|4"]
+    );
+    assert_eq!(
+        rows(connection, "SELECT a, b FROM points WHERE a IN (1, 2) AND b IN (5) ORDER BY a"),
+        ["1|5", "2|5"]
+    );
+    assert_eq!(
+        rows(connection, "SELECT DISTINCT s FROM points WHERE v BETWEEN 2 AND 3 ORDER BY s"),
+        ["s0", "s1", "s2"]
+    );
+    assert_eq!(rows(connection, "SELECT SUM(b) FROM points WHERE a BETWEEN 2 AND 3"), ["90"]);
+    assert_eq!(
+        rows(connection, "SELECT v, COUNT(*) c FROM points GROUP BY v HAVING c > 8 ORDER BY 2 DESC, v"),
+        ["0|9", "1|9", "2|9", "3|9"]
+    );
+    assert_eq!(rows(connection, "SELECT a, b FROM points ORDER BY a, b LIMIT 2 OFFSET 9"), ["0|9", "1|0"]);
+    assert_eq!(rows(connection, "SELECT COUNT(DISTINCT v), MAX(s) FROM points WHERE a >= 0"), ["7|s2"]);
+    assert_eq!(rows(connection, "SELECT SUM(v) FROM points WHERE a = 99"), ["NULL"]);
+    assert_eq!(code(connection, "SELECT a, COUNT(*) FROM points GROUP BY b"), 1055);
+    connection.query_drop("CREATE INDEX by_s ON points (s)").expect("created");
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM points WHERE s = 's1'"), ["20"]);
+    connection.query_drop("DROP INDEX by_s ON points").expect("dropped");
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM points WHERE s = 's1'"), ["20"]);
+    assert_eq!(affected(connection, "DELETE FROM points WHERE v = 0 LIMIT 4"), 4);
+    connection.query_drop("TRUNCATE TABLE points").expect("truncated");
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM points"), ["0"]);
+}
+
+fn collisions(connection: &mut Conn) {
+    connection
+        .query_drop("CREATE TABLE users (id BIGINT NOT NULL AUTO_INCREMENT PRIMARY KEY, mail VARCHAR(50) UNIQUE, n INT)")
+        .expect("created");
+    assert_eq!(affected(connection, "INSERT INTO users (mail, n) VALUES ('a', 1), ('b', 2)"), 2);
+    assert_eq!(connection.last_insert_id(), 1);
+    assert_eq!(affected(connection, "INSERT INTO users VALUES (0, 'c', 3)"), 1);
+    assert_eq!(connection.last_insert_id(), 3);
+    assert_eq!(rows(connection, "SELECT LAST_INSERT_ID()"), ["3"]);
+    assert_eq!(affected(connection, "INSERT INTO users VALUES (100, 'd', 4)"), 1);
+    assert_eq!(affected(connection, "INSERT INTO users (mail) VALUES ('e')"), 1);
+    assert_eq!(connection.last_insert_id(), 101);
+    assert_eq!(rows(connection, "SELECT id FROM users WHERE mail = 'b'"), ["2"]);
+    assert_eq!(code(connection, "INSERT INTO users (mail) VALUES ('a')"), 1062);
+    assert_eq!(code(connection, "INSERT INTO users (id, mail) VALUES (1, 'z')"), 1062);
+    assert_eq!(code(connection, "UPDATE users SET mail = 'a' WHERE id = 2"), 1062);
+    assert_eq!(affected(connection, "INSERT IGNORE INTO users (mail) VALUES ('a'), ('f')"), 1);
+    assert_eq!(rows(connection, "SHOW WARNINGS").len(), 1);
+    assert_eq!(
+        affected(
+            connection,
+            "INSERT INTO users (mail, n) VALUES ('a', 9) ON DUPLICATE KEY UPDATE n = n + VALUES(n)"
+        ),
+        2
+    );
+    assert_eq!(rows(connection, "SELECT n FROM users WHERE mail = 'a'"), ["10"]);
+    assert_eq!(
+        affected(connection, "INSERT INTO users (mail, n) VALUES ('a', 9) ON DUPLICATE KEY UPDATE n = 10"),
+        0
+    );
+    assert_eq!(affected(connection, "REPLACE INTO users VALUES (2, 'a', 5)"), 3);
+    assert_eq!(rows(connection, "SELECT id, n FROM users WHERE mail = 'a'"), ["2|5"]);
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM users WHERE id = 1"), ["0"]);
+}
+
+fn feature_store(connection: &mut Conn) {
+    connection
+        .query_drop(
+            "CREATE TABLE IF NOT EXISTS `shop`.`fg_1`(`id` bigint, `day` VARCHAR(100), `x` double, PRIMARY KEY (`id`,`day`))\
+             ENGINE=ndbcluster COMMENT='NDB_TABLE=READ_BACKUP=1'",
+        )
+        .expect("created");
+    connection
+        .query_drop("ALTER TABLE `shop`.`fg_1` ADD COLUMN `y` double DEFAULT NULL, ALGORITHM=INPLACE")
+        .expect("added");
+    connection
+        .query_drop("INSERT INTO fg_1 VALUES (1, 'A\\'PL', 0.5, NULL), (2, 'x', 1.5, 2)")
+        .expect("inserted");
+    for (sql, expected) in [
+        (
+            "SELECT `fg0`.`x` AS `x` FROM `shop`.`fg_1` AS `fg0` WHERE `fg0`.`id` = 1 AND `fg0`.`day` = 'A\\'PL'",
+            vec!["0.5"],
+        ),
+        (
+            "SELECT `fg0`.`id` AS `id` FROM `shop`.`fg_1` AS `fg0` WHERE `fg0`.`day` IN (('x'),('y'))",
+            vec!["2"],
+        ),
+        (
+            "SELECT `fg0`.`id` AS `id` FROM `shop`.`fg_1` AS `fg0` WHERE (`fg0`.`id`, `fg0`.`day`) IN ((1,'A\\'PL'),(2,'x'),(NULL,'z'))",
+            vec!["1", "2"],
+        ),
+        (
+            "SELECT CASE WHEN `fg0`.`y` IS NULL THEN 10 ELSE `fg0`.`y` END AS `y` FROM fg_1 AS fg0 WHERE id = 1 AND day = 'A\\'PL'",
+            vec!["10"],
+        ),
+    ] {
+        assert_eq!(rows(connection, sql), expected, "{sql}");
+    }
+}
+
+fn prepared(connection: &mut Conn) {
+    let row: Option<(i64, String, Option<f64>)> = connection
+        .exec_first("SELECT id, day, y FROM fg_1 WHERE id = ? AND day = ?", (2, "x"))
+        .expect("read");
+    assert_eq!(row, Some((2, "x".to_owned(), Some(2.0))));
+    let statement = connection.prep("INSERT INTO fg_1 (id, day, x) VALUES (?, ?, ?)").expect("prepared");
+    for id in 10..20 {
+        connection.exec_drop(&statement, (id, "p", id as f64 / 4.0)).expect("inserted");
+    }
+    let found: Vec<(i64, f64)> = connection
+        .exec("SELECT id, x FROM fg_1 WHERE id BETWEEN ? AND ? ORDER BY id LIMIT ?", (10, 15, 2))
+        .expect("read");
+    assert_eq!(found, [(10, 2.5), (11, 2.75)]);
+    connection
+        .exec_drop("UPDATE fg_1 SET y = ?, x = x + ? WHERE id = ? AND day = 'p'", (None::<f64>, 0.5, 10))
+        .expect("updated");
+    let x: Option<f64> =
+        connection.exec_first("SELECT x FROM fg_1 WHERE id = ? AND day = ?", (10, "p")).expect("read");
+    assert_eq!(x, Some(3.0));
+    let added = mysql::Value::Date(2024, 2, 29, 1, 2, 3, 4);
+    connection
+        .exec_drop("INSERT INTO items (id, name, added) VALUES (?, ?, ?)", (50, "dated", &added))
+        .expect("inserted");
+    let back: Option<mysql::Value> =
+        connection.exec_first("SELECT added FROM items WHERE id = ?", (50,)).expect("read");
+    assert_eq!(back, Some(added));
+    // A table that was dropped and made anew: the statement is planned again.
+    connection.query_drop("CREATE TABLE again (id INT PRIMARY KEY, a INT)").expect("created");
+    let again = connection.prep("SELECT * FROM again WHERE id = ?").expect("prepared");
+    connection.query_drop("DROP TABLE again").expect("dropped");
+    assert!(connection.exec_drop(&again, (1,)).is_err());
+    connection.query_drop("CREATE TABLE again (id INT PRIMARY KEY, b VARCHAR(5), a INT)").expect("created");
+    connection.query_drop("INSERT INTO again VALUES (1, 'b', 2)").expect("inserted");
+    let row: Option<(i32, String, i32)> = connection.exec_first(&again, (1,)).expect("read");
+    assert_eq!(row, Some((1, "b".to_owned(), 2)));
+}
+
+fn errors(connection: &mut Conn) {
+    for (sql, expected) in [
+        ("SELEC 1", 1064),
+        ("", 1065),
+        ("SELECT nothing FROM items", 1054),
+        ("SELECT * FROM nothing", 1146),
+        ("SELECT * FROM nowhere.nothing", 1146),
+        ("SELECT nofunction(1)", 1305),
+        ("USE nowhere", 1049),
+        ("CREATE TABLE items (id INT PRIMARY KEY)", 1050),
+        ("CREATE TABLE bare (id INT)", 1173),
+        ("CREATE TABLE twice (id INT PRIMARY KEY, ID INT)", 1060),
+        ("CREATE TABLE child (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES items (id))", 1235),
+        ("CREATE TRIGGER t BEFORE INSERT ON items FOR EACH ROW SET NEW.id = 1", 1064),
+        ("DROP TABLE nothing", 1051),
+        ("INSERT INTO items (id) VALUES (1)", 1062),
+        ("INSERT INTO items (id) VALUES (NULL)", 1048),
+        ("INSERT INTO items (id) VALUES ('abc')", 1366),
+        ("INSERT INTO items (id) VALUES (99999999999)", 1264),
+        ("INSERT INTO items (id, name) VALUES (77, '123456789012345678901')", 1406),
+        ("INSERT INTO items (id, added) VALUES (77, '2024-02-30')", 1292),
+        ("INSERT INTO items (id) VALUES (1, 2)", 1136),
+        ("INSERT INTO items (name) VALUES ('x')", 1364),
+        ("INSERT INTO items SELECT * FROM items", 1235),
+        ("UPDATE items SET stock = stock + 2147483647 WHERE id = 10", 1264),
+        ("UPDATE items SET id = 5 WHERE id = 10", 1235),
+        ("SELECT * FROM items a JOIN items b ON a.id = b.id", 1235),
+        ("SELECT (SELECT 1)", 1235),
+        ("SELECT 1 UNION SELECT 2", 1235),
+        ("SAVEPOINT a", 1235),
+        ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", 1235),
+        ("SET nosuchvariable = 1", 1193),
+        ("SELECT @@nosuchvariable", 1193),
+        ("SELECT COUNT(*) FROM items WHERE COUNT(*) > 1", 1111),
+        ("DELETE FROM duet_sql.sequences", 1044),
+        ("SELECT ?", 1064),
+    ] {
+        assert_eq!(code(connection, sql), expected, "{sql}");
+    }
+    // The connection goes on after all of them.
+    assert_eq!(rows(connection, "SELECT 1"), ["1"]);
+}
+
+fn introspection(connection: &mut Conn) {
+    assert_eq!(rows(connection, "SHOW DATABASES LIKE 'sh%'"), ["shop"]);
+    assert_eq!(rows(connection, "SHOW TABLES LIKE 'it%'"), ["items"]);
+    assert_eq!(
+        rows(connection, "DESCRIBE users"),
+        ["id|bigint|NO|PRI|NULL|auto_increment", "mail|varchar(50)|YES|UNI|NULL|", "n|int|YES||NULL|"]
+    );
+    let shown = rows(connection, "SHOW CREATE TABLE users").remove(0);
+    connection.query_drop("DROP TABLE users").expect("dropped");
+    connection.query_drop(shown.split_once('|').expect("two columns").1).expect("created as shown");
+    assert_eq!(rows(connection, "SHOW CREATE TABLE users"), [shown]);
+    assert_eq!(rows(connection, "SHOW INDEX FROM users").len(), 2);
+    assert_eq!(
+        rows(connection, "SELECT @@autocommit, @@session.transaction_isolation, @@max_allowed_packet"),
+        ["1|READ-COMMITTED|16777216"]
+    );
+    assert_eq!(rows(connection, "SELECT DATABASE(), CONNECTION_ID() > 0, USER()"), ["shop|1|root@127.0.0.1"]);
+    assert_eq!(
+        rows(connection, "SHOW VARIABLES LIKE 'version_comment'"),
+        ["version_comment|Duet SQL gateway"]
+    );
+    let sql = "SELECT COLUMN_NAME, DATA_TYPE, COLUMN_KEY FROM information_schema.columns WHERE table_schema = 'shop' AND \
+               table_name = 'users' ORDER BY ordinal_position";
+    assert_eq!(rows(connection, sql), ["id|bigint|PRI", "mail|varchar|UNI", "n|int|"]);
+    let sql = "SELECT schema_name FROM information_schema.SCHEMATA WHERE schema_name = 'shop'";
+    assert_eq!(rows(connection, sql), ["shop"]);
+    connection.query_drop("SET NAMES utf8mb4").expect("set");
+    connection.query_drop("SET @a = 5, @b = 'x'").expect("set");
+    assert_eq!(rows(connection, "SELECT @a + 1, @b, @c"), ["6|x|NULL"]);
+}
+
+fn two_gateways(one: &mut Conn, other: &mut Conn) {
+    one.query_drop("CREATE TABLE shared (id INT AUTO_INCREMENT PRIMARY KEY, v INT)").expect("created");
+    for _ in 0..3 {
+        one.query_drop("INSERT INTO shared (v) VALUES (1), (2)").expect("inserted");
+        other.query_drop("INSERT INTO shared (v) VALUES (3), (4)").expect("inserted");
+    }
+    assert_eq!(rows(one, "SELECT COUNT(*), COUNT(DISTINCT id) FROM shared"), ["12|12"]);
+    other.query_drop("ALTER TABLE shared ADD COLUMN w INT DEFAULT 7").expect("added");
+    other.query_drop("DROP DATABASE shop").expect("dropped");
+    assert_eq!(code(one, "USE shop"), 1049);
+}
