@@ -5,6 +5,15 @@ use duet_runtime::{CpuListError, LinkIo, parse_cpu_list};
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+/// On or off.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, clap::ValueEnum)]
+pub enum Switch {
+    /// On.
+    On,
+    /// Off.
+    Off,
+}
+
 /// Serve partitions of a cluster from memory.
 #[derive(Clone, Debug, clap::Args)]
 pub struct Arguments {
@@ -47,6 +56,10 @@ pub struct Arguments {
     /// Most connections at once, those that the node opens itself included.
     #[arg(long, value_name = "N", default_value_t = 10_000, value_parser = clap::value_parser!(u32).range(16..=1_000_000))]
     pub max_links: u32,
+    /// Whether a connection that another data node closes proves that it has stopped serving: then it is replaced at once.
+    /// `off` for networks in which others may close connections; then its leases must run out first.
+    #[arg(long, value_enum, default_value_t = Switch::On)]
+    pub link_close_is_proof: Switch,
     /// File with the secret that all members of the cluster and its clients share.
     #[arg(long, value_name = "FILE")]
     pub cluster_secret_file: Option<PathBuf>,

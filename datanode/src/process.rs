@@ -1,6 +1,6 @@
 //! Life of a data node process.
 
-use crate::arguments::Arguments;
+use crate::arguments::{Arguments, Switch};
 use crate::metrics::MetricsListener;
 use crate::threads::Threads;
 use crate::topology;
@@ -55,6 +55,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         memory_bytes,
         arena_bytes: memory_bytes.saturating_add(memory_bytes / 8),
         max_links: arguments.max_links,
+        link_close_is_proof: arguments.link_close_is_proof == Switch::On,
         seed,
         planted_bug: 0,
     };

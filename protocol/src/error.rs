@@ -180,6 +180,13 @@ error_codes! {
     #[doc = "The management node has seen a newer view than its own state holds: its disk was rolled back."]
     RolledBack = 76, fatal;
 
+    #[doc = "The group has changed since the view that the proposal names."]
+    ViewChanged = 77, fatal;
+    #[doc = "The last full instance of a group cannot be removed, and only it can take another one in."]
+    LastFullInstance = 78, fatal;
+    #[doc = "No full instance of the node group lives: what it held in memory is lost."]
+    GroupLost = 79, fatal;
+
     #[doc = "The program met a state that it should not have reached."]
     Internal = 90, fatal;
 }

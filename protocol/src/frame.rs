@@ -135,6 +135,7 @@ pub fn announced_length(bytes: &[u8], limit: usize) -> Result<Option<usize>, Err
 #[derive(Clone, Copy, Debug)]
 pub struct FrameView<'a> {
     header: &'a FrameHeader,
+    bytes: &'a [u8],
     signals: &'a [u8],
     types: u64,
 }
@@ -160,7 +161,7 @@ impl<'a> FrameView<'a> {
             count += 1;
             types |= signal.signal_type().bit();
         }
-        let frame = FrameView { header, signals, types };
+        let frame = FrameView { header, bytes, signals, types };
         if count != u32::from(header.signal_count.get()) || count > u32::from(MAX_FRAME_SIGNALS) {
             return Err(ErrorCode::DamagedFrame);
         }
@@ -186,6 +187,11 @@ impl<'a> FrameView<'a> {
             epoch: header.epoch.get(),
             lane,
         }
+    }
+
+    /// The whole frame.
+    pub fn bytes(&self) -> &'a [u8] {
+        self.bytes
     }
 
     /// The types of its signals, as a set of [`crate::signal::SignalType::bit`]s.

@@ -93,6 +93,7 @@ impl World {
             arena_bytes: memory_bytes,
             max_links: MAX_LINKS,
             seed: self.identity_random.bits(),
+            link_close_is_proof: self.plan.link_close_is_proof,
             planted_bug: self.plan.planted_bug,
         };
         let process = DataNode::start(configuration, self.now(), self.plan.parts[node as usize - 1])?;
@@ -108,10 +109,12 @@ impl World {
             let client = DirectClient::new(generator, process, &self.management_addresses());
             return self.start(number, Process::Direct(Box::new(client)));
         }
-        // Any node will do as the first contact.
+        // Any node will do as the first contact, and one that never dies for good.
+        let management = self.numbers(|role| matches!(role, Role::Management(_)));
         let servers = self.numbers(|role| !matches!(role, Role::Client(_)));
         let random = &mut self.identity_random;
-        let seeds = (0..2).map(|_| self.slots[usize::from(*random.pick(&servers))].address.clone()).collect();
+        let seeds = [*random.pick(&servers), *random.pick(&management)];
+        let seeds = seeds.iter().map(|number| self.slots[usize::from(*number)].address.clone()).collect();
         let mut configuration = ClientConfiguration::new(seeds, process, random.bits());
         if random.chance(300_000) {
             configuration.limits.requests_per_node = random.between(1, 20) as usize;

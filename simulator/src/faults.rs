@@ -3,6 +3,7 @@
 use crate::event::Event;
 use crate::network::Connection;
 use crate::plan::FaultKind;
+use crate::process::Process;
 use crate::queue::{SECOND, Time};
 use crate::trace::{ProcessNumber, What};
 use crate::world::{Role, World};
@@ -53,6 +54,10 @@ impl World {
             FaultKind::PauseClient => self.pause_one(is_client, length),
             FaultKind::Stall => self.stall_one(length),
             FaultKind::RestartManagement => self.kill_management(length),
+            FaultKind::KillDataNode => self.kill_data_node(),
+            FaultKind::FreezeDataNode => self.pause_one(is_data, length),
+            FaultKind::CutDataNodes => self.cut_data_nodes(length),
+            FaultKind::IsolateDataNode => self.isolate_data_node(length),
         }
         self.next_fault(kind);
     }
@@ -95,10 +100,14 @@ impl World {
         let Some(connection) = self.network.connection(number) else { return };
         let process = connection.ends[0].process;
         self.faults.resets += 1;
+        // A reset that looks as if the other side had closed would be a lie where that is believed.
+        let between_nodes =
+            connection.ends.iter().all(|end| is_data(self.slots[usize::from(end.process)].role));
+        let honest = between_nodes && self.plan.link_close_is_proof;
         if self.fault_random.chance(500_000) {
-            self.network.reset(number);
+            self.network.reset(number, honest);
         } else {
-            self.network.arm(number);
+            self.network.arm(number, honest);
         }
         self.note(process, What::Reset, u64::from(number));
     }
@@ -120,6 +129,61 @@ impl World {
         self.faults.stalls += 1;
         self.network.stall(from, to, until);
         self.note(from, What::Stall, u64::from(to));
+    }
+
+    /// Kills a data node for good, if its group can go on without it.
+    fn kill_data_node(&mut self) {
+        let Some(number) = self.pick_process(is_data) else { return };
+        if self.can_lose(number) {
+            let silent = self.fault_random.chance(300_000);
+            self.kill(number, silent);
+            self.faults.kills += 1;
+        }
+    }
+
+    /// Whether the other data node of the same group lives and would be taken for a member for ever.
+    pub(crate) fn can_lose(&self, number: ProcessNumber) -> bool {
+        let Role::Data(node) = self.slots[usize::from(number)].role else { return false };
+        let Some(view) = self.latest_view() else { return false };
+        let Some((_, group)) = view.group_of(node) else { return false };
+        group.members.iter().filter(|member| member.node != node).any(|member| {
+            self.slots.iter().any(|slot| {
+                let kernel = match &slot.process {
+                    Some(Process::DataNode(node)) => &node.kernel,
+                    _ => return false,
+                };
+                kernel.instance() == member.instance()
+            })
+        })
+    }
+
+    fn cut_data_nodes(&mut self, length: Time) {
+        let (Some(one), Some(other)) = (self.pick_process(is_data), self.pick_process(is_data)) else {
+            return;
+        };
+        if one == other {
+            return;
+        }
+        let until = self.now() + length;
+        self.faults.cuts += 1;
+        self.network.stall(one, other, until);
+        if self.fault_random.chance(500_000) {
+            self.network.stall(other, one, until);
+        }
+        self.note(one, What::Stall, u64::from(other));
+    }
+
+    fn isolate_data_node(&mut self, length: Time) {
+        let Some(one) = self.pick_process(is_data) else { return };
+        let until = self.now() + length;
+        self.faults.cuts += 1;
+        for other in self.numbers(|role| !is_client(role)) {
+            if other != one {
+                self.network.stall(one, other, until);
+                self.network.stall(other, one, until);
+            }
+        }
+        self.note(one, What::Stall, u64::from(one));
     }
 
     fn kill_management(&mut self, length: Time) {

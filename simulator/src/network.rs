@@ -56,8 +56,8 @@ pub struct Connection {
     /// What the connecting process wants to hear with the answer.
     pub token: u64,
     flows: [Flow; 2],
-    /// It breaks as soon as somebody sends something over it.
-    armed: bool,
+    /// It breaks as soon as somebody sends something over it, honestly or not.
+    armed: Option<bool>,
 }
 
 #[derive(Default)]
@@ -177,7 +177,7 @@ impl Network {
             ends: [end(process, life), end(target, target_life)],
             token,
             flows,
-            armed: false,
+            armed: None,
         })));
         self.open.push(number);
         self.queue.push(now + delay, Event::Accept { connection: number });
@@ -251,16 +251,16 @@ impl Network {
             self.queue.push(arrival, Event::Deliver { connection: number, end: towards });
         }
         let backlog = flow.bytes_in_flight.saturating_sub(self.plan.socket_buffer_bytes);
-        if connection.armed {
-            self.reset(number);
+        if let Some(honest) = connection.armed {
+            self.reset(number, honest);
         }
         backlog
     }
 
     /// Lets a connection break when something is sent over it next, so that there is something to lose.
-    pub fn arm(&mut self, number: ConnectionNumber) {
+    pub fn arm(&mut self, number: ConnectionNumber, honest: bool) {
         if let Some(connection) = self.connections[number as usize].as_mut() {
-            connection.armed = true;
+            connection.armed = Some(honest);
         }
     }
 
@@ -321,8 +321,8 @@ impl Network {
     }
 
     /// Breaks a connection from outside: each end gets a random prefix of what is on its way, one end believes
-    /// that the other closed, the other that its own system gave up.
-    pub fn reset(&mut self, number: ConnectionNumber) {
+    /// that the other closed, the other that its own system gave up; an `honest` one tells both the latter.
+    pub fn reset(&mut self, number: ConnectionNumber, honest: bool) {
         let Some(connection) = self.connections[number as usize].as_mut() else { return };
         if connection.ends[1].link.is_none() {
             return;
@@ -341,7 +341,8 @@ impl Network {
             }
             let told = now + self.random.below(20_000 * MICROSECOND);
             let last = lose(flow, kept).max(told).max(flow.held_until + 1);
-            self.queue.push(last, Event::Closed { connection: number, end, by_peer: end == blamed });
+            self.queue
+                .push(last, Event::Closed { connection: number, end, by_peer: !honest && end == blamed });
         }
     }
 

@@ -60,11 +60,19 @@ pub enum FaultKind {
     Stall,
     /// A management node is killed, loses what was not yet durable, and starts again.
     RestartManagement,
+    /// A data node is killed for good, if the other one of its group lives and is a member.
+    KillDataNode,
+    /// A data node is paused for so long that the other one of its group takes over.
+    FreezeDataNode,
+    /// Two data nodes do not hear each other, or one does not hear the other.
+    CutDataNodes,
+    /// A data node hears no other server and is not heard by them, but clients reach it.
+    IsolateDataNode,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [FaultKind; 10] = [
+    pub const ALL: [FaultKind; 14] = [
         FaultKind::ResetClient,
         FaultKind::ResetLane,
         FaultKind::ResetAllLanes,
@@ -75,6 +83,10 @@ impl FaultKind {
         FaultKind::PauseClient,
         FaultKind::Stall,
         FaultKind::RestartManagement,
+        FaultKind::KillDataNode,
+        FaultKind::FreezeDataNode,
+        FaultKind::CutDataNodes,
+        FaultKind::IsolateDataNode,
     ];
 }
 
@@ -94,11 +106,13 @@ pub struct FaultPlan {
 pub enum Ending {
     /// Faults stop, everything comes to rest, and all is compared.
     Rest,
-    /// One data node is killed for good.
+    /// One data node is killed for good while traffic runs, which goes on; then as [`Ending::Rest`].
     Kill {
         /// Whether the others only notice late, because the machine is gone and closes nothing.
         silent: bool,
     },
+    /// Both data nodes of a group are killed for good.
+    Lose,
 }
 
 /// What clients do.
@@ -179,6 +193,8 @@ pub struct Plan {
     pub faults: Vec<FaultPlan>,
     /// The workload.
     pub workload: WorkloadPlan,
+    /// Whether data nodes may take a closed link for a proof; then nobody but its ends closes one between them.
+    pub link_close_is_proof: bool,
     /// How it ends.
     pub ending: Ending,
     /// Bug to plant in the data nodes, 0 for none.
@@ -224,8 +240,10 @@ impl Plan {
             ending: match random.below(8) {
                 0 => Ending::Kill { silent: false },
                 1 => Ending::Kill { silent: true },
+                2 => Ending::Lose,
                 _ => Ending::Rest,
             },
+            link_close_is_proof: true,
             planted_bug,
         };
         let draw = |random: &mut Random| (random.between(1, 3) as usize, random.between(1, 4) as usize);
@@ -253,6 +271,7 @@ impl Plan {
         if random.chance(500_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 4 << 20) {
             plan.expiring = random.between(1, 2) as u32;
         }
+        plan.link_close_is_proof = random.chance(700_000);
         plan
     }
 
@@ -289,15 +308,24 @@ fn network(random: &mut Random) -> NetworkPlan {
 fn faults(random: &mut Random, management_nodes: u32) -> Vec<FaultPlan> {
     let mut plans = Vec::new();
     for kind in FaultKind::ALL {
-        let mut on = random.chance(350_000);
+        let long = matches!(
+            kind,
+            FaultKind::KillDataNode
+                | FaultKind::FreezeDataNode
+                | FaultKind::CutDataNodes
+                | FaultKind::IsolateDataNode
+        );
+        let mut on = random.chance(if long { 120_000 } else { 350_000 });
         let every = *random.pick(&[30, 100, 300]) * MILLISECOND;
         let length = *random.pick(&[1, 10, 50, 200]) * MILLISECOND;
+        let length = if long { 350 * MILLISECOND + 4 * length } else { length };
         if kind == FaultKind::ResetConsensus {
             on &= management_nodes > 1;
         }
         if on {
             let rare = matches!(kind, FaultKind::RestartManagement | FaultKind::PauseManagement);
-            plans.push(FaultPlan { kind, every: if rare { every * 4 } else { every }, length });
+            let every = if rare || long { every * 4 } else { every };
+            plans.push(FaultPlan { kind, every, length });
         }
     }
     plans

@@ -24,6 +24,11 @@ pub const PLANTED_BUGS: &[&str] = &[
     "a range goes on behind the wrong key",
     "what is on its way is not entered into an index that is being built",
     "expired rows are deleted whatever has become of them meanwhile",
+    "observations need no lease",
+    "observations are judged by the time before the rows were looked at",
+    "a partition that is taken over answers at once",
+    "transactions go on although a primary that they used was removed",
+    "decided transactions are not told to those that lead now",
 ];
 
 /// The list as it is shown on the command line.

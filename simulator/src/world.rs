@@ -10,6 +10,7 @@ use crate::process::{Order, Process};
 use crate::queue::{MICROSECOND, MILLISECOND, Time};
 use crate::random::{Purpose, Random};
 use crate::trace::{ProcessNumber, Trace, What};
+use duet_protocol::record::View;
 use std::collections::VecDeque;
 
 /// Period of the timers of every process.
@@ -63,6 +64,10 @@ pub struct FaultCounts {
     pub restarts: u64,
     /// Data nodes killed.
     pub kills: u64,
+    /// Data nodes that were removed from the view while they lived.
+    pub removed: u64,
+    /// Cuts between two data nodes, in one direction or both.
+    pub cuts: u64,
 }
 
 /// Everything of one run.
@@ -81,6 +86,7 @@ pub struct World {
     pub cuts: CutChecker,
     /// Counts of faults.
     pub faults: FaultCounts,
+    newest_view: View,
     /// Faults strike no more.
     pub(crate) calm: bool,
     pub(crate) fault_random: Random,
@@ -100,6 +106,7 @@ impl World {
             violation: None,
             cuts: CutChecker::default(),
             faults: FaultCounts::default(),
+            newest_view: View::default(),
             calm: false,
             fault_random: Random::new(seed, Purpose::Faults),
             identity_random: Random::new(seed, Purpose::Identity),
@@ -410,6 +417,7 @@ impl World {
             self.violate(violation);
         }
         self.check_cuts(number);
+        self.note_view(number);
         self.check_told(number);
         for order in orders.drain(..) {
             self.obey(number, order);
@@ -420,7 +428,13 @@ impl World {
     /// What a data node has committed, and which epochs it takes for closed: all that its burst has done.
     fn check_cuts(&mut self, number: ProcessNumber) {
         let Some(Process::DataNode(node)) = &mut self.slots[usize::from(number)].process else { return };
-        for change in node.kernel.take_commits() {
+        let commits = node.kernel.take_commits();
+        if self.newest_view.number > 1 {
+            // What a removed primary has exposed, and whether before its end, nobody can tell: cuts are judged up to the
+            // first change of the view.
+            return;
+        }
+        for change in commits {
             if let Err(violation) = self.cuts.committed(change) {
                 self.violation.get_or_insert(violation);
             }
@@ -430,14 +444,79 @@ impl World {
         }
     }
 
+    /// Checks in true time: at most one node answers for a partition, and a promise lasts as long as the lease.
+    pub fn check_leases(&mut self) {
+        let now = self.now();
+        let kernels: Vec<&duet_datanode_core::NodeKernel> = self
+            .slots
+            .iter()
+            .filter_map(|slot| match &slot.process {
+                Some(Process::DataNode(node)) => Some(&node.kernel),
+                _ => None,
+            })
+            .collect();
+        let partitions = self.plan.partitions.max(64);
+        let mut found = None;
+        for partition in 0..partitions {
+            let serving: Vec<_> = kernels
+                .iter()
+                .filter(|kernel| kernel.serves(partition, now))
+                .map(|kernel| kernel.instance())
+                .collect();
+            if serving.len() > 1 {
+                let detail = format!("{serving:?} serve partition {partition}");
+                found = Some(Violation::new("at most one node serves a partition", detail));
+            }
+        }
+        for holder in &kernels {
+            for giver in kernels.iter().filter(|giver| giver.instance().node != holder.instance().node) {
+                let (Some((lease, _)), Some((_, promise))) =
+                    (holder.lease_with(giver.instance()), giver.lease_with(holder.instance()))
+                else {
+                    continue;
+                };
+                if lease > now && lease > promise {
+                    let detail = format!(
+                        "{} holds until {lease}, {} promised until {promise}",
+                        holder.instance(),
+                        giver.instance()
+                    );
+                    found = Some(Violation::new("a promise lasts as long as the lease", detail));
+                }
+            }
+        }
+        if let Some(violation) = found {
+            self.violate(violation);
+        }
+    }
+
+    /// The newest view that any management node has applied so far.
+    pub fn latest_view(&self) -> Option<&View> {
+        Some(&self.newest_view).filter(|view| view.number > 0)
+    }
+
+    /// Remembers the view that a management node has applied.
+    fn note_view(&mut self, number: ProcessNumber) {
+        if let Some(Process::Management(management)) = &self.slots[usize::from(number)].process {
+            let view = &management.node.state().view;
+            if view.number > self.newest_view.number {
+                self.newest_view = view.clone();
+            }
+        }
+    }
+
     /// What a client was told is on every replica that lives: an answer means that all of them hold the decision.
     fn check_told(&mut self, number: ProcessNumber) {
         let client = self.slots[usize::from(number)].process.as_mut().and_then(Process::client_mut);
         let Some(client) = client else { return };
         let mut told = std::mem::take(&mut client.evidence().told);
+        let view = self.latest_view().filter(|_| !told.is_empty()).cloned();
         for (partition, seq) in &told {
             for slot in &self.slots {
                 let Some(Process::DataNode(node)) = &slot.process else { continue };
+                if !view.as_ref().is_none_or(|view| view.contains(node.kernel.instance())) {
+                    continue;
+                }
                 if let Some(last) = node.kernel.last_position(*partition).filter(|last| last < seq) {
                     self.violation.get_or_insert_with(|| {
                         let detail = format!(
@@ -478,7 +557,13 @@ impl World {
             }
             Order::Stop { reason } => {
                 let slot = &mut self.slots[usize::from(number)];
-                if slot.may_stop {
+                // A data node that was voted out stops; whether that was right is judged by what clients see.
+                let voted_out =
+                    matches!(slot.role, Role::Data(_)) && reason.contains("is not a member of view");
+                if voted_out {
+                    self.faults.removed += 1;
+                }
+                if slot.may_stop || voted_out {
                     slot.stopped = Some(reason);
                 } else {
                     let role = slot.role;

@@ -1,7 +1,10 @@
 //! A cluster of processes that ends with the test.
 
-use crate::wire::Wire;
+use crate::wire::{Wire, read};
+use duet_protocol::error::ErrorCode;
 use duet_protocol::record::ClusterState;
+use duet_protocol::signal::Sections;
+use duet_protocol::signal::error_reply::ErrorReply;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
 use std::process::{Child, Command, Stdio};
@@ -81,6 +84,11 @@ impl Process {
             let stat = std::fs::read_to_string(task.path().join("stat")).unwrap_or_default();
             stat.rsplit(") ").next().is_some_and(|rest| rest.starts_with('T'))
         })
+    }
+
+    /// Whether it has ended by itself.
+    pub fn has_ended(&mut self) -> bool {
+        self.child.try_wait().expect("a child").is_some()
     }
 
     /// Kills it at once.
@@ -197,6 +205,14 @@ impl Cluster {
             cluster.nodes.push(node);
         }
         cluster.state();
+        for node in &cluster.nodes {
+            // Whatever is refused for good is told only under a lease.
+            let mut wire = Wire::client(&node.listen);
+            wait_for("leases", || {
+                let answer = wire.ask(&read(u32::MAX), Sections::one(&[0; 8]));
+                (answer.body::<ErrorReply>().code.get() != ErrorCode::NotServing as u16).then_some(())
+            });
+        }
         cluster
     }
 

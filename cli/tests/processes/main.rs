@@ -4,6 +4,7 @@ mod bad_input;
 mod client;
 mod cluster;
 mod crowd;
+mod failover;
 mod features;
 mod http;
 mod life;

@@ -58,6 +58,8 @@ pub struct ClientCore {
     pub(crate) transactions: Transactions,
     pub(crate) jobs: Jobs,
     pub(crate) refresh: Refresh,
+    /// Whether a data node of the view is gone or silent.
+    pub(crate) misses_member: bool,
     pub(crate) random: Random,
     /// Endpoint of each link, by slot, with the link's generation.
     links: Vec<Option<(u32, usize)>>,
@@ -87,6 +89,7 @@ impl ClientCore {
             transactions: Transactions::default(),
             jobs: Jobs::default(),
             refresh: Refresh::default(),
+            misses_member: false,
             links: Vec::new(),
             own_requests: 0,
         }

@@ -75,6 +75,11 @@ impl Endpoint {
         }
     }
 
+    /// Whether it owes answers and has said nothing for so long.
+    pub(crate) fn is_silent(&self, now: Nanoseconds, silence: Nanoseconds) -> bool {
+        self.is_ready() && self.outstanding > 0 && now > self.heard_at + silence
+    }
+
     /// The node id, 0 for what is not a data node.
     pub(crate) fn node(&self) -> u32 {
         match self.target {

@@ -15,6 +15,9 @@ const FETCH_LAST: Nanoseconds = 100 * MILLISECOND;
 /// A node that has not answered for so long is not asked alone any more.
 const ANSWER_WITHIN: Nanoseconds = 2 * SECOND;
 
+/// Time without a word from a data node that owes answers, after which others are asked whether it still is a member.
+const MISSED_AFTER: Nanoseconds = 250 * MILLISECOND;
+
 /// Whether a newer cluster state is wanted, and who was asked.
 #[derive(Debug, Default)]
 pub(crate) struct Refresh {
@@ -68,7 +71,8 @@ impl Refresh {
 impl ClientCore {
     fn wants_state(&self) -> bool {
         let map = &self.wire.map;
-        self.refresh.wanted
+        self.misses_member
+            || self.refresh.wanted
             || map.view() == 0
             || map.version() < self.refresh.at_least
             || map.seen_view > map.view()
@@ -79,15 +83,25 @@ impl ClientCore {
         !self.is_idle() || self.wire.map.state().is_some() || self.unknown_outcomes() > 0
     }
 
+    /// Whether a data node of the view is gone or silent: the others may know a view without it.
+    fn look_for_members(&mut self, now: Nanoseconds) {
+        let is_missed = |endpoint: &Endpoint| {
+            let lost = !endpoint.is_ready() && endpoint.failures > 0;
+            endpoint.in_view && (lost || endpoint.is_silent(now, MISSED_AFTER))
+        };
+        self.misses_member = self.is_needed() && self.wire.endpoints.iter().any(is_missed);
+    }
+
     /// Asks for the state when it is wanted and nobody was asked.
     pub(crate) fn step_refresh(&mut self, now: Nanoseconds) {
+        self.look_for_members(now);
         if !self.wants_state() || now < self.refresh.next_at {
             return;
         }
         if self.refresh.request.is_some_and(|(_, _, sent_at)| now < sent_at + ANSWER_WITHIN) {
             return;
         }
-        let Some(endpoint) = self.wire.any_ready(self.random.next(), false) else { return };
+        let Some(endpoint) = self.wire.any_heard(now, self.random.next(), MISSED_AFTER) else { return };
         let id = self.own_request();
         let body = FetchState { known_version: self.wire.map.version().into() };
         self.wire.send_own(now, endpoint, id, &body, Sections::none());
@@ -96,8 +110,12 @@ impl ClientCore {
 
     /// When [`ClientCore::step_refresh`] has something to do.
     pub(crate) fn refresh_timer(&self) -> Option<Nanoseconds> {
-        if !self.wants_state() || self.wire.any_ready(0, false).is_none() {
-            return None;
+        let owing =
+            self.wire.endpoints.iter().filter(|endpoint| endpoint.in_view && endpoint.outstanding > 0);
+        let missed_at = owing.map(|endpoint| endpoint.heard_at + MISSED_AFTER).min();
+        self.wire.any_ready(0, false)?;
+        if !self.wants_state() {
+            return missed_at;
         }
         Some(self.refresh.request.map_or(self.refresh.next_at, |(_, _, sent_at)| sent_at + ANSWER_WITHIN))
     }
@@ -136,8 +154,15 @@ impl ClientCore {
         for (index, management) in state.management.iter().enumerate() {
             self.place_endpoint(now, Target::Management { index: index as u32 }, &management.address);
         }
-        for endpoint in &mut self.wire.endpoints {
-            endpoint.in_view = state.view.member(endpoint.node()).is_some();
+        for index in 0..self.wire.endpoints.len() {
+            let endpoint = &mut self.wire.endpoints[index];
+            let member = state.view.member(endpoint.node());
+            endpoint.in_view = member.is_some();
+            let left = endpoint.node() != 0 && endpoint.is_ready() && member != Some(endpoint.instance);
+            if left && state.view.number > 0 {
+                // What it still has to say is of an older view, and what was sent there goes elsewhere.
+                self.close(now, index);
+            }
         }
         for record in &state.nodes {
             if state.view.member(record.node).is_some() {

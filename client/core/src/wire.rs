@@ -181,6 +181,19 @@ impl Wire {
         }
     }
 
+    /// As [`Wire::any_ready`], preferably one that does not owe an answer for longer than `silence`.
+    pub(crate) fn any_heard(&self, now: Nanoseconds, turn: u64, silence: Nanoseconds) -> Option<usize> {
+        let count = self.endpoints.len();
+        let start = turn as usize % count.max(1);
+        let heard = |index: &usize| {
+            let endpoint = &self.endpoints[*index];
+            endpoint.is_ready() && !endpoint.is_silent(now, silence)
+        };
+        let order = || (0..count).map(|offset| (start + offset) % count);
+        let data_node = order().find(|index| heard(index) && self.endpoints[*index].node() != 0);
+        data_node.or_else(|| order().find(heard)).or_else(|| self.any_ready(turn, false))
+    }
+
     /// A ready data node, a different one for every `turn`; else any ready endpoint.
     pub(crate) fn any_ready(&self, turn: u64, only_data_nodes: bool) -> Option<usize> {
         let count = self.endpoints.len();

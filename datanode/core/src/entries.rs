@@ -220,6 +220,7 @@ impl Transactions {
             request_id: reply.request_id,
             at,
             partition,
+            node,
             operation: write.operation,
             flags: 0,
             table_version: write.table_version.get(),

@@ -122,8 +122,6 @@ impl Kernel {
 
     /// The transactions of removed instances are taken over, and `highest` is the highest epoch that any member of the view
     /// has told: the view's own epochs begin beyond all that a removed keeper may have opened, and may be closed.
-    // The hook of view changes.
-    #[allow(dead_code, reason = "called when views change")]
     pub(crate) fn takeover_done(&mut self, highest: u64) {
         self.cut.held = false;
         if self.keeper() == Some(self.configuration.node) {

@@ -2,6 +2,7 @@
 
 use crate::interface::{Command, LinkId, Nanoseconds, Target};
 use crate::kernel::Kernel;
+use crate::lane::Lane;
 use crate::links::{LinkRole, Stage};
 use crate::split::{Part, ToCoordinator, ToData};
 use duet_protocol::error::ErrorCode;
@@ -22,7 +23,10 @@ impl Kernel {
             ..Hello::default()
         };
         if let Target::Peer { node, lane } = target {
-            let Some(index) = self.lane_index(node, lane) else { return };
+            let Some(index) = self.lane_index(node, lane) else {
+                // The node was removed from the view meanwhile.
+                return self.links.mark_closing(link, &mut self.commands);
+            };
             body.lane = lane.into();
             body.lane_received = self.out.lanes[index].received().into();
             self.out.set_receiver(link, self.out.lanes[index].peer);
@@ -31,7 +35,8 @@ impl Kernel {
     }
 
     fn lane_index(&self, node: u32, lane: u16) -> Option<usize> {
-        self.out.lanes.iter().position(|known| known.peer.node == node && known.number == lane)
+        let wanted = |known: &Lane| known.peer.node == node && known.number == lane && !known.retired;
+        self.out.lanes.iter().position(wanted)
     }
 
     /// The first frame of a link that somebody else opened.

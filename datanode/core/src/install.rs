@@ -1,12 +1,13 @@
 //! How the kernel makes a new cluster state its own: tables, fragments, lanes.
 
 use crate::interface::{Command, LinkId, Nanoseconds};
-use crate::kernel::Kernel;
+use crate::kernel::{Kernel, context};
 use crate::lane::Lane;
 use crate::links::{LinkRole, Stage};
 use crate::split::{Installation, Part, ToCoordinator, manager_of_lane};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::record::ClusterState;
+use duet_protocol::ids::Instance;
+use duet_protocol::record::{ClusterState, Member};
 use duet_protocol::schema::TableState;
 use std::sync::Arc;
 
@@ -38,6 +39,14 @@ impl Kernel {
         if state.version <= self.map.state.version || state.cluster_id != self.membership.cluster_id {
             return;
         }
+        if self.membership.instance.incarnation > 1
+            && self.now < self.start_until
+            && self.map.state.version == 0
+        {
+            // An earlier life of this node may have promised to keep still; it cannot be asked any more.
+            self.early_state = Some((state, record));
+            return;
+        }
         let instance = self.membership.instance;
         if state.view.number > 0 && state.view.member(instance.node) != Some(instance) {
             let reason = format!(
@@ -59,6 +68,7 @@ impl Kernel {
 
     /// Makes a state this kernel's own.
     pub(crate) fn apply_state(&mut self, now: Nanoseconds, state: ClusterState, record: Vec<u8>) {
+        let before: Vec<Instance> = self.map.state.view.members().map(Member::instance).collect();
         let removed = match self.map.install(state, record, self.membership.instance.node) {
             Ok(removed) => removed,
             Err(code) => {
@@ -69,11 +79,20 @@ impl Kernel {
         };
         self.out.identity.view = self.map.state.view.number;
         self.epochs_of_view(now);
+        let view = &self.map.state.view;
+        let gone: Vec<u32> = before
+            .iter()
+            .filter(|instance| !view.contains(**instance))
+            .map(|instance| instance.node)
+            .collect();
+        self.adopt_view(now);
         self.make_lanes(now);
         let (out, map) = (&self.out, &self.map);
         let lane_of = |node: u32, partition: u16| {
             out.lanes.iter().position(|lane| {
-                lane.peer.node == node && lane.number == map.partitions[usize::from(partition)].lane
+                lane.peer.node == node
+                    && lane.number == map.partitions[usize::from(partition)].lane
+                    && !lane.retired
             })
         };
         let managers = self.split.as_ref().map_or(1, |split| split.shared.managers);
@@ -85,8 +104,21 @@ impl Kernel {
             }
             Part::Coordinator(_) => false,
         };
-        self.ldm.install(&self.map, &removed, owns, lane_of);
+        let lanes = 0..map.state.configuration.lanes.max(1);
+        let changed = self.ldm.install(&self.map, &removed, owns, lane_of);
         self.ldm.begin_builds(&self.map, self.configuration.planted_bug);
+        if !matches!(part, Part::Coordinator(_)) {
+            self.ldm.set_lanes(lanes.filter(|lane| self.owns_lane(*lane)).collect());
+            self.ldm.settle_view(&mut context!(self), &changed, &gone);
+        }
+        if !matches!(part, Part::Data(_)) {
+            self.coordinator.transactions.install(&mut context!(self), &gone);
+        }
+        self.deliver_mail();
+        if self.split.is_none() {
+            self.view_installed();
+        }
+        self.release_held();
         self.update_drained();
         self.membership.report_soon();
     }
@@ -95,14 +127,19 @@ impl Kernel {
     fn make_lanes(&mut self, now: Nanoseconds) {
         let state = &self.map.state;
         let me = self.membership.instance.node;
+        let mut added = Vec::new();
+        self.membership.forget_peers(|node| state.view.member(node).is_some());
         for member in
             state.view.groups.iter().flat_map(|group| &group.members).filter(|member| member.node != me)
         {
             for number in 0..state.configuration.lanes.max(1) {
-                let known =
-                    self.out.lanes.iter().any(|lane| lane.peer == member.instance() && lane.number == number);
+                let known = self
+                    .out
+                    .lanes
+                    .iter()
+                    .any(|lane| lane.peer == member.instance() && lane.number == number && !lane.retired);
                 if !known && self.owns_lane(number) {
-                    self.out.lanes.push(Lane::new(member.instance(), number));
+                    added.push(Lane::new(member.instance(), number));
                 }
                 if member.node < me
                     && !matches!(self.part, Part::Data(_))
@@ -116,6 +153,9 @@ impl Kernel {
                 self.forward_links.resize(nodes, None);
             }
         }
+        for lane in added {
+            self.add_lane(lane);
+        }
     }
 
     /// A handshake joined a link to a lane. False when the lane cannot be resumed.
@@ -126,6 +166,7 @@ impl Kernel {
         if let Some(old) = self.out.lanes[lane].link
             && old != link
         {
+            self.surrender_link(old);
             self.links.mark_closing(old, &mut self.commands);
         }
         self.out.set_receiver(link, self.out.lanes[lane].peer);
@@ -136,6 +177,9 @@ impl Kernel {
             return false;
         }
         self.out.lanes[lane].link = Some(link);
+        if self.out.lanes[lane].number == 0 && self.keeps_leases() {
+            self.leases.connected(self.now, self.out.lanes[lane].peer);
+        }
         self.out.send_lane_frames(lane, link, false);
         if self.out.lanes[lane].number == 0 {
             let connected_here = self.links.get(link).is_some_and(|state| state.target.is_some());

@@ -90,6 +90,9 @@ pub struct NodeConfiguration {
     pub max_links: u32,
     /// Seed of whatever is random in the kernel (reconnect jitter).
     pub seed: u64,
+    /// Whether a link that another data node closes proves that it has given its leases up or died; not in networks whose
+    /// machines close connections of others.
+    pub link_close_is_proof: bool,
     /// Planted bug of the simulator's own tests; 0 in every real node.
     pub planted_bug: u32,
 }
@@ -147,6 +150,8 @@ counters! {
     transactions_committed,
     #[doc = "Transactions rolled back, whoever wanted it."]
     transactions_aborted,
+    #[doc = "Transactions taken over from coordinators that were removed."]
+    taken_over,
     #[doc = "Transactions rolled back because of a circle of waiting transactions."]
     deadlocks,
     #[doc = "Row locks of transactions held now."]

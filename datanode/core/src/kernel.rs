@@ -3,16 +3,17 @@
 use crate::coordinator::{ForwardLink, TransactionCoordinator};
 use crate::epochs::{BUG_DEAF, EPOCH_EVERY, Epochs};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
-use crate::ldm::journal::CommittedChange;
-use crate::ldm::unique::UniqueEntry;
-use crate::ldm::{LocalDataManager, ReplicaDigest};
+use crate::ldm::LocalDataManager;
+use crate::lease::{LeaseBoard, Leases, PROMISE};
 use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
 use crate::membership::Membership;
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
+use crate::planted::JUDGED_TOO_EARLY;
 use crate::split::{
     Destination, Part, Remote, Shared, SharedEpoch, Split, ToCoordinator, ToData, manager_of_lane,
 };
+use crate::views::Views;
 use duet_memory::{ArenaOptions, MemoryBudget, Section};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, Signals};
@@ -93,8 +94,16 @@ pub struct Kernel {
     /// The epoch and how far clients may raise it, as the other parts of the node see them.
     pub(crate) epochs: SharedEpoch,
     heartbeat_at: Nanoseconds,
-    heartbeat: u64,
     pub(crate) drained_version: u64,
+    /// Time of the event that is processed.
+    pub(crate) now: Nanoseconds,
+    /// Until then an earlier life of this node may have promised something.
+    pub(crate) start_until: Nanoseconds,
+    /// In the part that owns lane 0: the leases.
+    pub(crate) leases: Leases,
+    pub(crate) lease_board: Arc<LeaseBoard>,
+    /// In coordinator 0: the change of view.
+    pub(crate) views: Views,
 }
 
 /// The context of one event, from the fields of a kernel.
@@ -179,6 +188,7 @@ impl Kernel {
         let number = if let Part::Coordinator(number) = part { number } else { 0 };
         let coordinators = shared.as_ref().map_or(1, |shared| shared.coordinators);
         ldm.coordinators = coordinators as u16;
+        let lease_board = shared.as_ref().map(|shared| Arc::clone(&shared.leases)).unwrap_or_default();
         let mut out = match &shared {
             Some(shared) => Outbox::of_part(Arc::clone(&shared.board)),
             None => Outbox::default(),
@@ -206,14 +216,23 @@ impl Kernel {
             clients_at: now,
             epochs,
             heartbeat_at: now,
-            heartbeat: 0,
             drained_version: 0,
+            now,
+            start_until: now + PROMISE,
+            leases: Leases::new(
+                Arc::clone(&lease_board),
+                configuration.link_close_is_proof,
+                configuration.planted_bug,
+            ),
+            lease_board,
+            views: Views::default(),
             configuration,
         })
     }
 
     /// Somebody connected to this node.
     pub fn link_accepted(&mut self, now: Nanoseconds, link: LinkId) {
+        self.now = now;
         self.links.open(link, Stage::AwaitHello { since: now });
         self.out.open(link);
     }
@@ -239,17 +258,19 @@ impl Kernel {
     }
 
     /// A link is gone.
-    pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, _reason: CloseReason) {
+    pub fn link_closed(&mut self, now: Nanoseconds, link: LinkId, reason: CloseReason) {
+        self.now = now;
+        let by_peer = reason == CloseReason::ByPeer;
         self.coordinator.transactions.now = now;
         let Some(closed) = self.links.close(link) else { return };
         self.out.close(link);
         if let Some(split) = &mut self.split {
-            split.out.all_data(|| ToData::LinkClosed { link });
+            split.out.all_data(|| ToData::LinkClosed { link, by_peer });
         }
         if let Some(target) = closed.target {
             self.membership.lost(target, now);
         }
-        self.detach_lane(link, closed.stage);
+        self.detach_lane(link, closed.stage, by_peer);
         self.coordinator.link_closed(&mut context!(self), link);
         self.deliver_mail();
     }
@@ -351,6 +372,7 @@ impl Kernel {
 
     /// One whole frame arrived (its announced length was checked against [`Kernel::frame_limit`]).
     pub fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]) {
+        self.now = now;
         let Some(stage) = self.links.get(link).filter(|link| !link.closing).map(|link| link.stage) else {
             return;
         };
@@ -387,8 +409,10 @@ impl Kernel {
         let busy = match self.part {
             Part::Whole | Part::Coordinator(0) => true,
             Part::Coordinator(_) => self.is_draining(),
+            Part::Data(0) => true,
             Part::Data(_) => {
-                self.drained_version != self.map.state.version
+                self.ldm.is_warming()
+                    || self.drained_version != self.map.state.version
                     || self.is_draining()
                     || self.ldm.has_background_work()
                     || self.out.lanes.iter().any(|lane| lane.link.is_some() && lane.owes_acknowledgement())
@@ -405,6 +429,7 @@ impl Kernel {
 
     /// Timers; call at least every 10 ms, or every 100 ms while [`Kernel::is_calm`].
     pub fn tick(&mut self, now: Nanoseconds) {
+        self.now = now;
         self.refresh_epoch();
         self.allow_client_epochs(now);
         self.coordinator.transactions.now = now;
@@ -435,13 +460,19 @@ impl Kernel {
             (counters, drained)
         });
         self.commands = commands;
+        if now >= self.start_until
+            && self.membership.instance.incarnation > 0
+            && let Some((state, record)) = self.early_state.take()
+        {
+            self.install(now, state, record);
+        }
+        self.tick_views(now);
         self.tick_links(now);
     }
 
     fn tick_links(&mut self, now: Nanoseconds) {
         if now >= self.heartbeat_at {
             self.heartbeat_at = now + HEARTBEAT_EVERY;
-            self.heartbeat += 1;
             for lane in 0..self.out.lanes.len() {
                 if let Some(link) = self.out.lanes[lane].link {
                     self.send_heartbeat(link);
@@ -451,18 +482,21 @@ impl Kernel {
                 self.refuse(link, ErrorCode::HandshakeRequired, "no handshake came in time");
             }
         }
+        self.tick_leases(now);
         self.acknowledge_lanes(true);
+        self.ldm.warm_up(&context!(self), self.lease_board.promised_until(), now);
         self.ldm.tick(&mut context!(self));
         self.deliver_mail();
     }
 
     pub(crate) fn send_heartbeat(&mut self, link: LinkId) {
-        let body = Heartbeat { number: self.heartbeat.into(), ..Heartbeat::default() };
-        self.out.send(link, 0, &body, Sections::none());
+        // Those that carry leases are numbered, see `lease.rs`.
+        self.out.send(link, 0, &Heartbeat::default(), Sections::none());
     }
 
-    /// Ends a burst: acknowledgements are added and all open frames sealed.
-    pub fn flush(&mut self, _now: Nanoseconds) {
+    /// Ends a burst: acknowledgements are added and all open frames sealed. `now` must have been read after the last
+    /// event of the burst was handed in: what the burst tells of rows is judged by it.
+    pub fn flush(&mut self, now: Nanoseconds) {
         if self.split.is_some() {
             self.finish_requests();
         }
@@ -470,6 +504,24 @@ impl Kernel {
         self.drain_epochs();
         self.acknowledge_lanes(false);
         self.out.flush();
+        self.leases.flush(now);
+        let judged = if self.configuration.planted_bug == JUDGED_TOO_EARLY { self.now } else { now };
+        if !self.lease_board.is_valid(judged) {
+            self.withhold();
+        }
+    }
+
+    /// Takes back what the burst tells of rows; transactions whose operations were answered so end.
+    #[cold]
+    fn withhold(&mut self) {
+        let links = self.out.withhold();
+        for link in &links {
+            self.coordinator.transactions.fail_on_link(&mut context!(self), *link);
+        }
+        if !links.is_empty() {
+            self.deliver_mail();
+            self.out.flush();
+        }
     }
 
     /// Hands out the sealed bytes of every link that has some, and forgets them.
@@ -547,56 +599,13 @@ impl Kernel {
         }
     }
 
-    /// Position of the last write that this node holds of a partition, if it holds the partition: given out as
-    /// primary, applied as backup. For the simulator's checks in true time.
-    pub fn last_position(&self, partition: u16) -> Option<u64> {
-        self.ldm.last_position(partition)
-    }
-
-    /// Whether this node has prepared the change at a position of a partition and does not know what becomes of it. For the
-    /// simulator's checks in true time.
-    pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
-        self.ldm.is_undecided(partition, position)
-    }
-
-    /// Newest closed epoch that this node has heard of.
-    pub fn closed_epoch(&self) -> u64 {
-        self.cut.closed
-    }
-
-    /// Remembers every commit from now on, for [`Kernel::take_commits`]. For the simulator's checks in true time.
-    pub fn keep_commits(&mut self) {
-        self.ldm.keep_journal();
-    }
-
-    /// The commits of rows that this node leads, since the last call, in the order in which they were exposed.
-    pub fn take_commits(&mut self) -> Vec<CommittedChange> {
-        self.ldm.take_journal()
-    }
-
-    /// What every fragment of this node holds; walks over all rows, for tests and diagnosis.
-    pub fn replica_digests(&self) -> Vec<ReplicaDigest> {
-        self.ldm.digests(&self.map)
-    }
-
-    /// The entries of unique indexes that rows of this node need (true) and those that it holds (false), with all replicas;
-    /// walks over all rows, for tests and diagnosis.
-    pub fn unique_entries(&self) -> Vec<(UniqueEntry, bool)> {
-        self.ldm.unique_entries(&self.map)
-    }
-
-    /// What is wrong with the ordered indexes of this node when no write is on its way; walks over all rows, for tests and
-    /// diagnosis.
-    pub fn index_faults(&self) -> Vec<String> {
-        self.ldm.index_faults(&self.map)
-    }
-
     /// Says why on the link, and closes it.
     pub(crate) fn refuse(&mut self, link: LinkId, code: ErrorCode, detail: &str) {
         let Some(state) = self.links.get_mut(link) else { return };
         if std::mem::replace(&mut state.closing, true) {
             return;
         }
+        self.surrender_link(link);
         self.counters.links_refused += 1;
         let body = RefuseLink { code: (code as u16).into(), ..RefuseLink::default() };
         self.out.send(link, 0, &body, Sections::one(detail.as_bytes()));
@@ -667,7 +676,7 @@ impl Kernel {
         }
     }
 
-    fn fetch_state(&mut self, link: LinkId, signal: &SignalView<'_>) {
+    pub(crate) fn fetch_state(&mut self, link: LinkId, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<FetchState>() else { return };
         let version = self.map.state.version;
         let record: &[u8] = if version > body.known_version.get() { &self.map.record } else { &[] };
@@ -694,6 +703,9 @@ impl Kernel {
                     }
                 }
                 SignalType::ClusterStateSignal => self.learn(now, signal.section(0)),
+                // Only an installed view counts.
+                SignalType::ViewProposed => {}
+                SignalType::Installed => self.view_signal(&signal),
                 _ => {
                     return self.refuse(
                         link,

@@ -49,6 +49,11 @@ pub struct Lane {
     acknowledgement_sent: u64,
     /// Frames sent again, for the counters.
     pub resent: u64,
+    /// The instance at the other end was removed from the view: nothing goes through the lane any more.
+    pub retired: bool,
+    /// Frames of a newer view than this node's, which were not received yet as far as the other side is told.
+    held: VecDeque<Vec<u8>>,
+    held_bytes: usize,
 }
 
 impl Lane {
@@ -67,7 +72,38 @@ impl Lane {
             received: 0,
             acknowledgement_sent: 0,
             resent: 0,
+            retired: false,
+            held: VecDeque::new(),
+            held_bytes: 0,
         }
+    }
+
+    /// The other instance is no member any more: everything is let go. Returns the link, which must be closed.
+    pub fn retire(&mut self) -> Option<LinkId> {
+        self.retired = true;
+        self.builder.clear();
+        self.retained = VecDeque::new();
+        self.retained_bytes = 0;
+        self.spare = Vec::new();
+        self.take_held();
+        self.link.take()
+    }
+
+    /// Keeps a frame until a newer view is installed.
+    pub fn hold(&mut self, frame: &[u8]) {
+        self.held_bytes += frame.len();
+        self.held.push_back(frame.to_vec());
+    }
+
+    /// Bytes of frames that wait for a newer view.
+    pub fn held_bytes(&self) -> usize {
+        self.held_bytes
+    }
+
+    /// Takes the frames that wait for a newer view.
+    pub fn take_held(&mut self) -> VecDeque<Vec<u8>> {
+        self.held_bytes = 0;
+        std::mem::take(&mut self.held)
     }
 
     /// Whether the open frame should be sealed first.
@@ -193,6 +229,8 @@ impl Lane {
         let was = self.link == Some(link);
         if was {
             self.link = None;
+            // They were not acknowledged, so they are sent again.
+            self.take_held();
         }
         was
     }

@@ -8,11 +8,13 @@ mod deadlock;
 mod entries;
 mod epochs;
 mod handshake;
+mod inspect;
 mod install;
 mod interface;
 mod kernel;
 mod lane;
 mod ldm;
+mod lease;
 mod links;
 mod mail;
 mod map;
@@ -20,15 +22,20 @@ mod membership;
 mod operation_check;
 mod outbox;
 mod peers;
+mod planted;
 mod rest;
 mod split;
+mod takeover;
 mod transaction;
+mod views;
+mod withhold;
 
 pub use interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 pub use kernel::{Kernel, Message};
 pub use ldm::ReplicaDigest;
 pub use ldm::journal::CommittedChange;
 pub use ldm::unique::UniqueEntry;
+pub use lease::{HEARTBEAT_FRAME_BYTES, LeaseBoard};
 pub use split::{
     Destination, Installation, LinkBoard, NodeKernel, RequestPlace, RequestPlaces, Shared, SharedEpoch,
     SplitKernel, ToCoordinator, ToData,

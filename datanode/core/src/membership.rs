@@ -71,6 +71,20 @@ impl Membership {
         }
     }
 
+    /// Links to the management nodes.
+    pub fn management_links(&self) -> Vec<LinkId> {
+        self.management_links.iter().flatten().copied().collect()
+    }
+
+    /// Wants no connection any more to data nodes that `is_member` does not know.
+    pub fn forget_peers(&mut self, is_member: impl Fn(u32) -> bool) {
+        let keep = |target: Target| match target {
+            Target::Management { .. } => true,
+            Target::Peer { node, .. } => is_member(node),
+        };
+        self.connections.retain(|connection| keep(connection.target));
+    }
+
     /// Wants a connection to another data node for a lane.
     pub fn want_peer(&mut self, node: u32, lane: u16, address: &str, now: Nanoseconds) {
         let target = Target::Peer { node, lane };

@@ -229,6 +229,21 @@ impl Outbox {
         }
     }
 
+    /// Sends a signal outside the lanes in a frame of its own.
+    pub fn send_alone<S: Signal>(&mut self, link: LinkId, body: &S) {
+        let identity = self.identity;
+        for pushes in [false, true] {
+            if self.builder(link).is_some()
+                && let Some(output) = self.links.get_mut(link.slot as usize)
+            {
+                if pushes {
+                    output.builder.push(0, 0, body, Sections::none());
+                }
+                output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
+            }
+        }
+    }
+
     /// Answers a request, or says `ReplyBufferFull` when the asker does not read its answers.
     #[inline]
     pub fn reply<S: Signal>(&mut self, to: ReplyTo, body: &S, sections: Sections<'_>) {
@@ -322,7 +337,7 @@ impl Outbox {
     }
 
     fn lane_to(&self, node: u32, number: u16) -> Option<usize> {
-        self.lanes.iter().position(|lane| lane.peer.node == node && lane.number == number)
+        self.lanes.iter().position(|lane| lane.peer.node == node && lane.number == number && !lane.retired)
     }
 
     fn roomy_lane(&mut self, to: Address) -> Option<usize> {
@@ -397,6 +412,18 @@ impl Outbox {
             let output = &mut self.links[*slot as usize];
             if output.open {
                 output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
+            }
+        }
+    }
+
+    /// Calls for every link with sealed bytes that wait to be handed out.
+    pub(crate) fn each_sealed(&mut self, mut change: impl FnMut(LinkId, Envelope, &mut FrameBuilder)) {
+        let identity = self.identity;
+        for slot in &self.dirty {
+            let output = &mut self.links[*slot as usize];
+            if output.open && !output.builder.is_empty() {
+                let link = LinkId { slot: *slot, generation: output.generation };
+                change(link, Envelope { receiver: output.receiver, ..identity }, &mut output.builder);
             }
         }
     }

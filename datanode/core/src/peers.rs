@@ -9,6 +9,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameView, Signals};
 use duet_protocol::signal::SignalType;
 use duet_protocol::signal::accept_one::AcceptOne;
+use duet_protocol::signal::heartbeat::Heartbeat;
 use duet_protocol::signal::lane_acknowledge::LaneAcknowledge;
 use duet_protocol::signal::refuse_one::RefuseOne;
 
@@ -21,7 +22,7 @@ impl Kernel {
         frame: &FrameView<'_>,
         envelope: Envelope,
     ) {
-        if envelope.sender != self.out.lanes[lane].peer {
+        if envelope.sender != self.out.lanes[lane].peer || self.out.lanes[lane].retired {
             return self.refuse(link, ErrorCode::NotInView, "the frame is from another instance");
         }
         self.hear_epoch(envelope.epoch);
@@ -32,6 +33,9 @@ impl Kernel {
             self.share_peer_frame(link, frame);
             return self.peer_signals(link, lane, envelope.sender.node, frame.signals());
         };
+        if envelope.view > self.map.state.view.number || self.out.lanes[lane].held_bytes() > 0 {
+            return self.hold(link, lane, frame);
+        }
         let forgets = self.forgets_frames();
         let state = &mut self.out.lanes[lane];
         if position.lane != state.number
@@ -85,6 +89,8 @@ impl Kernel {
                     | SignalType::Prepared
                     | SignalType::Committed
                     | SignalType::LockWait
+                    | SignalType::TransactionReport
+                    | SignalType::ReportEnd
                     | SignalType::DeadlockProbe => self.signal_to_coordinator(&ahead.signal),
                     // Configurations do not change yet; a refusal of the chain is only possible by a fault, and counted.
                     SignalType::ChainRefused => self.out.errors += 1,
@@ -115,15 +121,27 @@ impl Kernel {
                 | SignalType::ResolveReply
                 | SignalType::ScanReply
                     if matches!(self.part, Part::Data(_)) => {}
-                SignalType::LaneAcknowledge | SignalType::RefuseLink | SignalType::Welcome
+                SignalType::LaneAcknowledge
+                | SignalType::RefuseLink
+                | SignalType::Welcome
+                | SignalType::Heartbeat
+                | SignalType::FetchState
                     if matches!(self.part, Part::Coordinator(_)) => {}
-                SignalType::Read
-                | SignalType::Write
-                | SignalType::Resolve
-                | SignalType::Scan
-                | SignalType::Heartbeat => {}
                 SignalType::OpenEpoch | SignalType::EpochDrained | SignalType::EpochClosed => {
                     self.epoch_signal(&signal, from);
+                }
+                SignalType::Read | SignalType::Write | SignalType::Resolve | SignalType::Scan => {}
+                SignalType::Heartbeat => {
+                    if let Some(body) = signal.body::<Heartbeat>() {
+                        self.hear_heartbeat(self.now, lane, body);
+                    }
+                }
+                SignalType::FetchState => self.fetch_state(link, &signal),
+                SignalType::Installed | SignalType::TakeoverDone => self.view_signal(&signal),
+                SignalType::ClusterStateSignal => {
+                    if matches!(self.part, Part::Whole | Part::Coordinator(0)) {
+                        self.learn(self.now, signal.section(0));
+                    }
                 }
                 SignalType::ReadReply
                 | SignalType::WriteReply
@@ -141,7 +159,10 @@ impl Kernel {
                         );
                     }
                 }
-                SignalType::RefuseLink => self.links.mark_closing(link, &mut self.commands),
+                SignalType::RefuseLink => {
+                    self.surrender_link(link);
+                    self.links.mark_closing(link, &mut self.commands);
+                }
                 _ => {
                     return self.refuse(
                         link,

@@ -12,6 +12,7 @@ use crate::interface::{LinkId, Nanoseconds};
 use crate::ldm::Context;
 use crate::operation_check::{check_operation, primary_of};
 use crate::outbox::{Address, BACKLOG_REFUSE_BYTES, Handle, ReplyTo};
+use crate::takeover::{TAKEOVER, Takeover};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::TransactionId;
 use duet_protocol::signal::abort_prepared::AbortPrepared;
@@ -28,6 +29,7 @@ use duet_protocol::signal::operate::{
 use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_IGNORED, OperateReply};
 use duet_protocol::signal::prepare::{FLAG_HOME, Prepare};
 use duet_protocol::signal::prepared::Prepared;
+use duet_protocol::signal::report_end::ReportEnd;
 use duet_protocol::signal::rollback_transaction::RollbackTransaction;
 use duet_protocol::signal::transaction_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, TransactionReply};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
@@ -76,6 +78,8 @@ pub(crate) struct Outstanding {
     pub(crate) may_enter: bool,
     /// Its changes of entries, once its row is changed; [`NO_JOB`] before and without.
     pub(crate) job: u32,
+    /// Node that it was sent to.
+    pub(crate) node: u32,
 }
 
 /// A fragment that takes part.
@@ -87,8 +91,8 @@ pub(crate) struct Part {
     pub(crate) lane: u16,
     pub(crate) writes: bool,
     prepared: bool,
-    committed: bool,
-    replicas: [u8; 8],
+    pub(crate) committed: bool,
+    pub(crate) replicas: [u8; 8],
 }
 
 impl Part {
@@ -111,7 +115,7 @@ pub(crate) struct Transaction {
     /// How often its client had tried it before.
     pub(crate) tries: u32,
     generation: u32,
-    used: bool,
+    pub(crate) used: bool,
     pub(crate) link: LinkId,
     pub(crate) state: State,
     pub(crate) parts: Vec<Part>,
@@ -122,7 +126,7 @@ pub(crate) struct Transaction {
     touched: Nanoseconds,
     pub(crate) ending: Option<Ending>,
     /// Highest epoch heard of in its prepared fragments; its own once decided.
-    epoch: u64,
+    pub(crate) epoch: u64,
     /// Operations that wait for locks, and for whom.
     pub(crate) waits: Vec<(u32, Vec<Blocker>)>,
     /// Probes passed on: initiator and round.
@@ -170,6 +174,8 @@ pub struct Transactions {
     pub(crate) drained: u64,
     /// Changes of entries of unique indexes under way.
     pub(crate) jobs: EntryJobs,
+    /// Transactions of removed coordinators.
+    pub takeover: Takeover,
 }
 
 impl Transactions {
@@ -186,6 +192,7 @@ impl Transactions {
             unfinished: Unfinished::default(),
             drained: 0,
             jobs: EntryJobs::default(),
+            takeover: Takeover::default(),
         }
     }
 
@@ -362,6 +369,7 @@ impl Transactions {
             request_id: reply.request_id,
             at: self.now,
             partition,
+            node,
             operation: body.operation,
             flags: body.flags,
             table_version: body.table_version.get(),
@@ -571,6 +579,12 @@ impl Transactions {
             SignalType::OperateReply => self.operation_done(context, signal),
             SignalType::Prepared => self.part_prepared(context, signal),
             SignalType::Committed => self.part_committed(context, signal),
+            SignalType::TransactionReport => self.reported(context, signal),
+            SignalType::ReportEnd => {
+                if let Some(body) = signal.body::<ReportEnd>() {
+                    self.report_ended(context, body);
+                }
+            }
             SignalType::LockWait => self.operation_waits(context, signal),
             SignalType::TwoPhaseWrite => self.begin_single(context, signal),
             SignalType::DeadlockProbe => {
@@ -653,9 +667,21 @@ impl Transactions {
         if context.planted_bug != BUG_DEAF {
             transaction.epoch = transaction.epoch.max(body.epoch.get());
         }
-        let Some(part) = transaction.part(body.partition.get()) else { return };
+        self.prepared_alone(context, index, body.partition.get(), body.replicas);
+    }
+
+    /// A fragment is prepared on these replicas, which are all that it has.
+    pub(crate) fn prepared_alone(
+        &mut self,
+        context: &mut Context<'_>,
+        index: usize,
+        partition: u16,
+        replicas: [u8; 8],
+    ) {
+        let transaction = &mut self.slots[index];
+        let Some(part) = transaction.part(partition) else { return };
         part.prepared = true;
-        part.replicas = body.replicas;
+        part.replicas = replicas;
         if transaction.parts.iter().all(|part| part.prepared || !part.writes) {
             self.decide(context, index);
         }
@@ -663,6 +689,9 @@ impl Transactions {
 
     fn part_committed(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<Committed>() else { return };
+        if signal.request_id() & TAKEOVER != 0 {
+            return self.orphan_committed(context, signal, body);
+        }
         let Some(index) = self.of_handle(signal) else { return };
         let transaction = &mut self.slots[index];
         if transaction.state != State::Committing {

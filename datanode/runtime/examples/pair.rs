@@ -178,6 +178,7 @@ fn main() {
                 arena_bytes: 5 << 30,
                 max_links: 100,
                 seed: 1,
+                link_close_is_proof: true,
                 planted_bug: 0,
             };
             let options = BatchOptions {

@@ -634,6 +634,9 @@ impl<K: Driven> Batch<K> {
 
     /// A link is gone; the kernel hears of it unless it has forgotten it already.
     pub fn lose(&mut self, id: LinkId, reason: CloseReason, why: &dyn std::fmt::Display) {
+        if reason == CloseReason::Local {
+            self.kernel.link_ending(id);
+        }
         let Some(link) = self.table.remove(&mut self.links, id) else { return };
         self.sending.total_backlog -= link.backlog.len();
         match link.phase {

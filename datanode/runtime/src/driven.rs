@@ -42,6 +42,8 @@ pub trait Driven {
     fn counters(&self) -> NodeCounters;
     /// A link has this socket; called before anything else is said of the link.
     fn link_opened(&mut self, _link: LinkId, _socket: &Arc<Socket>) {}
+    /// This side is about to close a link, of its own accord or because the system gave up on it.
+    fn link_ending(&mut self, _link: LinkId) {}
     /// Nothing can be sent on a link any more.
     fn link_removed(&mut self, _link: LinkId) {}
     /// Whether a link that was reported as damaged is closed by a later command, once the refusal was handed out, and not

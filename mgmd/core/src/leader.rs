@@ -20,6 +20,8 @@ pub(crate) struct Duties {
     pub(crate) requests: Vec<[u8; 16]>,
     /// The first view.
     pub(crate) view_proposed: bool,
+    /// Changes of the view, and who waits for the answer.
+    pub(crate) views: Vec<([u8; 16], crate::interface::LinkId)>,
     /// Stages of jobs that were proposed to be over.
     advanced: Vec<([u8; 16], JobStage)>,
     /// Jobs that were proposed to be given up.

@@ -16,6 +16,7 @@ mod protobuf_guard;
 mod requests;
 mod status;
 mod tables;
+mod views;
 
 pub use interface::{
     CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, ManagementPeer,

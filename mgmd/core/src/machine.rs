@@ -32,6 +32,13 @@ pub(crate) enum Applied {
         /// Its incarnation, or why it gets none.
         result: Result<u32, ErrorCode>,
     },
+    /// A change of the view was made or refused.
+    ViewChanged {
+        /// Its proposal.
+        request: [u8; 16],
+        /// The view that it made, or why it was refused.
+        result: Result<u64, ErrorCode>,
+    },
     /// The view was formed, or was not because an instance had been replaced.
     View,
     /// A schema change was started, or is under way already.
@@ -136,6 +143,11 @@ impl Machine {
             ManagementCommand::FormView { instances } => {
                 self.form_view(&instances);
                 Applied::View
+            }
+            ManagementCommand::ChangeView { request, group, changed_in_view, proposer, change } => {
+                let proposer = Instance { node: proposer.0, incarnation: proposer.1 };
+                let result = self.change_view(request, group, changed_in_view, proposer, change);
+                Applied::ViewChanged { request, result }
             }
             ManagementCommand::CreateTable { request, definition } => {
                 let result =

@@ -368,6 +368,7 @@ impl ManagementNode {
                 }
                 self.answer_registration(node, &process, result);
             }
+            Applied::ViewChanged { request, result } => self.answer_view(request, result),
             Applied::View => {
                 let formed_here = std::mem::take(&mut self.duties.view_proposed);
                 if formed_here && self.machine.state().view.number > 0 {
@@ -605,6 +606,15 @@ impl ManagementNode {
         let replaced = self.links[slot].replace(link);
         assert!(replaced.is_none(), "the driver reuses a slot only after its link is closed");
         self.link_count += 1;
+    }
+
+    /// The links of data nodes that take something now.
+    pub(crate) fn data_node_links(&self) -> Vec<LinkId> {
+        let links = self.links.iter().flatten();
+        links
+            .filter(|link| link.phase == Phase::DataNode && link.has_room_for(0))
+            .map(|link| link.id)
+            .collect()
     }
 
     pub(crate) fn link(&self, id: LinkId) -> Option<&Link> {

@@ -77,7 +77,7 @@ fn wait<K: PartialEq>(
     Ok(())
 }
 
-type Refusal = (ErrorCode, String);
+pub(crate) type Refusal = (ErrorCode, String);
 
 impl ManagementNode {
     /// One signal of an established link.
@@ -89,6 +89,8 @@ impl ManagementNode {
             (Phase::Client, SignalType::ChangeDictionary) => self.change_dictionary(link, signal),
             (Phase::DataNode, SignalType::Register) => self.register(now, link, signal),
             (Phase::DataNode, SignalType::NodeReport) => self.node_report(now, signal),
+            (Phase::DataNode, SignalType::ProposeView) => self.propose_view(link, signal),
+            (Phase::DataNode, SignalType::Installed) => self.relay_installed(link, signal),
             (Phase::Management { raft_id, .. }, SignalType::RaftMessage) => {
                 self.raft_message(raft_id, signal);
             }
@@ -232,7 +234,7 @@ impl ManagementNode {
     }
 
     /// Whether this node may propose changes now.
-    fn judge_change(&self) -> Result<(), Refusal> {
+    pub(crate) fn judge_change(&self) -> Result<(), Refusal> {
         if self.rollback.is_rolled_back() {
             return Err(bare(ErrorCode::RolledBack));
         }

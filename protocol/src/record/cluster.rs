@@ -122,6 +122,23 @@ pub struct View {
 }
 
 impl View {
+    /// All members of all groups.
+    pub fn members(&self) -> impl Iterator<Item = &Member> {
+        self.groups.iter().flat_map(|group| &group.members)
+    }
+
+    /// Whether this instance is a member.
+    pub fn contains(&self, instance: Instance) -> bool {
+        self.member(instance.node) == Some(instance)
+    }
+
+    /// The group of a node, with its number, if it is a member.
+    pub fn group_of(&self, node: u32) -> Option<(u16, &GroupView)> {
+        let of_node = |group: &&GroupView| group.members.iter().any(|member| member.node == node);
+        let position = self.groups.iter().position(|group| of_node(&group))?;
+        Some((position as u16, &self.groups[position]))
+    }
+
     /// The instance of `node`, if it is a member.
     pub fn member(&self, node: u32) -> Option<Instance> {
         self.groups

@@ -35,6 +35,19 @@ pub enum ManagementCommand {
         /// Node ids and incarnations in order of the node ids.
         instances: Vec<(u32, u32)>,
     },
+    /// Change the view, if the group is still as of the view that the proposer knows.
+    ChangeView {
+        /// Random identity of the proposal.
+        request: [u8; 16],
+        /// Node group.
+        group: u16,
+        /// View in which the group last changed, as the proposer knows it.
+        changed_in_view: u64,
+        /// Node id and incarnation of the proposer.
+        proposer: (u32, u32),
+        /// What to change.
+        change: ViewChange,
+    },
     /// Start the job that creates a table.
     CreateTable {
         /// Random identity of the request.
@@ -132,6 +145,50 @@ impl TableChange {
     }
 }
 
+/// A change of the view.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub enum ViewChange {
+    /// Remove an instance.
+    Remove {
+        /// Node id.
+        node: u32,
+        /// Incarnation.
+        incarnation: u32,
+    },
+    /// Take a registered instance in, as a joining member that holds nothing yet.
+    Join {
+        /// Node id.
+        node: u32,
+        /// Incarnation.
+        incarnation: u32,
+    },
+    /// Make a joining member a full one, and the backup of all partitions of the group.
+    Promote {
+        /// Node id.
+        node: u32,
+        /// Incarnation.
+        incarnation: u32,
+    },
+    /// Let the backups of partitions lead them.
+    Swap {
+        /// The partitions.
+        partitions: Vec<u16>,
+    },
+}
+
+/// A view that was made by a proposal.
+#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
+pub struct ViewRecord {
+    /// Number of the view.
+    pub view: u64,
+    /// The proposal.
+    pub request: [u8; 16],
+    /// Node group that changed.
+    pub group: u16,
+    /// What changed.
+    pub change: ViewChange,
+}
+
 /// What a schema job does.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobKind {
@@ -206,6 +263,8 @@ pub struct ManagementSnapshot {
     pub jobs: Vec<SchemaJob>,
     /// Schema changes that have ended, oldest first.
     pub finished: Vec<FinishedRequest>,
+    /// The latest changes of the view, oldest first.
+    pub views: Vec<ViewRecord>,
 }
 
 impl ManagementSnapshot {

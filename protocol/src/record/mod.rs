@@ -27,6 +27,7 @@ pub use log::{
 };
 pub use management::{
     FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob, TableChange,
+    ViewChange, ViewRecord,
 };
 
 use crate::error::ErrorCode;

@@ -144,6 +144,9 @@ signal_types! {
     lock_wait::LockWait = 44,
     deadlock_probe::DeadlockProbe = 45,
     two_phase_write::TwoPhaseWrite = 46,
+    installed::Installed = 47,
+    transaction_report::TransactionReport = 48,
+    report_end::ReportEnd = 49,
     register::Register = 50,
     registered::Registered = 51,
     node_report::NodeReport = 52,
@@ -151,6 +154,9 @@ signal_types! {
     dictionary_changed::DictionaryChanged = 54,
     fetch_status::FetchStatus = 55,
     cluster_status::ClusterStatusSignal = 56,
+    propose_view::ProposeView = 57,
+    view_proposed::ViewProposed = 58,
+    takeover_done::TakeoverDone = 59,
     raft_message::RaftMessage = 60,
 }
 

@@ -52,11 +52,6 @@ impl CutChecker {
         self.cuts
     }
 
-    /// Newest closed epoch.
-    pub fn closed(&self) -> u64 {
-        self.closed
-    }
-
     /// A change was exposed by the node that leads its row.
     ///
     /// # Errors

@@ -16,7 +16,7 @@ pub use bank::BankClient;
 pub use client::{Change, Client, Mode};
 pub use core_client::CoreClient;
 pub use data_node::DataNode;
-pub use direct::{DirectClient, LastScan};
+pub use direct::DirectClient;
 pub use expiring::ExpiringClient;
 pub use management::Management;
 pub use members::MemberClient;

@@ -106,3 +106,18 @@ fn a_range_that_goes_on_behind_the_wrong_key_is_found() {
 fn an_index_that_misses_what_was_on_its_way_is_found() {
     is_found(20);
 }
+
+#[test]
+fn observations_without_a_lease_are_found() {
+    is_found(22);
+}
+
+#[test]
+fn a_partition_that_answers_too_early_is_found() {
+    is_found(24);
+}
+
+#[test]
+fn decided_transactions_that_are_not_told_to_new_primaries_are_found() {
+    is_found(26);
+}

@@ -128,6 +128,8 @@ pub struct Fragment {
     pub outcomes: OutcomeTable,
     /// Backup: positions were applied since the last acknowledgement.
     pub accept_due: bool,
+    /// It was taken over and may not answer yet.
+    pub warming: bool,
 }
 
 impl Fragment {
@@ -150,6 +152,7 @@ impl Fragment {
             taken_back: VecDeque::new(),
             outcomes,
             accept_due: false,
+            warming: false,
         }
     }
 

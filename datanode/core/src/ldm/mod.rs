@@ -18,6 +18,7 @@ pub mod resolve;
 mod rest;
 pub mod scan;
 pub mod stored;
+pub mod takeover;
 pub mod unique;
 mod version;
 pub mod write;
@@ -43,6 +44,7 @@ use prepared::PreparedTransactions;
 use purge::Purge;
 use queue::WaitQueue;
 use stored::StoredTable;
+use takeover::ChangedFragment;
 use unique::EntryScratch;
 
 /// Rows of dropped tables freed in one turn.
@@ -127,6 +129,12 @@ pub struct LocalDataManager {
     pending: u64,
     /// Fragments with an acknowledgement to send at the end of the burst.
     accept_due: Vec<u16>,
+    /// Newest view that all its instances have installed.
+    barrier: u64,
+    /// Lanes whose fragments belong here.
+    own_lanes: Vec<u16>,
+    /// Whether a fragment that was taken over does not answer yet.
+    warming: bool,
     image: Vec<u8>,
     /// An image in another version of its table than the one it is stored under.
     older_image: Vec<u8>,
@@ -166,6 +174,9 @@ impl LocalDataManager {
             pending_of_table: Vec::new(),
             pending: 0,
             accept_due: Vec::new(),
+            barrier: 0,
+            own_lanes: Vec::new(),
+            warming: false,
             image: Vec::new(),
             older_image: Vec::new(),
             batch: Vec::new(),
@@ -178,14 +189,16 @@ impl LocalDataManager {
     }
 
     /// The cluster state was installed: creates fragments (of the partitions that it owns) and tables, starts freeing
-    /// `removed` table slots.
+    /// `removed` table slots. Returns the fragments whose configuration is another one now, for
+    /// [`LocalDataManager::settle_view`].
     pub fn install(
         &mut self,
         map: &ClusterMap,
         removed: &[usize],
         owns: impl Fn(u16) -> bool,
         lane_of: impl Fn(u32, u16) -> Option<usize>,
-    ) {
+    ) -> Vec<ChangedFragment> {
+        let mut changed = Vec::new();
         let tables = map.tables.len();
         self.pending_of_table.resize(tables.max(self.pending_of_table.len()), 0);
         self.fragments.resize_with(map.partitions.len().max(self.fragments.len()), || None);
@@ -207,7 +220,11 @@ impl LocalDataManager {
             let fragment = self.fragments[usize::from(partition)].get_or_insert_with(|| {
                 Fragment::new(partition, info.role, info.cfg, lane, OutcomeTable::new(outcomes))
             });
-            assert!(fragment.role == info.role && fragment.cfg == info.cfg, "roles do not change yet");
+            if fragment.cfg != info.cfg {
+                changed.push(ChangedFragment { partition, before: fragment.role });
+                (fragment.role, fragment.cfg, fragment.lane) = (info.role, info.cfg, lane);
+            }
+            assert_eq!(fragment.role, info.role, "a new role is a new configuration");
             for slot in removed {
                 let Some(stored) = fragment.tables.get_mut(*slot).map(std::mem::take) else { continue };
                 if !stored.is_clear() {
@@ -216,6 +233,12 @@ impl LocalDataManager {
             }
             fragment.ensure_tables(&map.tables);
         }
+        changed
+    }
+
+    /// Names the lanes whose fragments belong here.
+    pub fn set_lanes(&mut self, lanes: Vec<u16>) {
+        self.own_lanes = lanes;
     }
 
     /// First stage of a group: fetch the index line of a key.
@@ -228,6 +251,24 @@ impl LocalDataManager {
 
     /// Further stages of a group: fetch all rows, then execute in order.
     pub fn execute(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]) {
+        if self.warming {
+            return self.execute_while_warming(context, jobs);
+        }
+        self.execute_group(context, jobs);
+    }
+
+    #[cold]
+    fn execute_while_warming(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]) {
+        for job in jobs.iter().flatten() {
+            if self.is_warming_at(job.partition) {
+                context.out.error(job.reply, ErrorCode::NotServing, "the partition is being taken over");
+            } else {
+                self.execute_group(context, &[Some(*job)]);
+            }
+        }
+    }
+
+    fn execute_group(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]) {
         let mut probes: [Option<Probe>; GROUP] = [None; GROUP];
         for (job, probe) in jobs.iter().flatten().zip(&mut probes) {
             if let Some(fragment) = &self.fragments[usize::from(job.partition)] {

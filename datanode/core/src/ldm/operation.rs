@@ -167,6 +167,9 @@ impl LocalDataManager {
         if !fragment.is_some_and(|fragment| matches!(fragment.role, Role::Primary { .. })) {
             return Err((ErrorCode::StaleMap, format!("partition {partition}")));
         }
+        if self.is_warming_at(partition) {
+            return Err((ErrorCode::NotServing, format!("partition {partition} is being taken over")));
+        }
         Ok((Place { partition, table: slot, table_id: id, hash }, table))
     }
 

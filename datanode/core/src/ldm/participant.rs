@@ -11,6 +11,7 @@ use crate::ldm::write::{EXPIRE_EVERY, admit, assert_rises, displace, refuse_id};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::Role;
 use crate::outbox::{Address, Handle, ReplyTo};
+use crate::takeover::{TAKEOVER, taker_of};
 use duet_memory::{RowHandle, RowHeader};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::{RowVersion, TransactionId};
@@ -66,6 +67,10 @@ pub struct Participant {
     pub locks: Vec<u32>,
     /// Places of operations that wait.
     pub waiting: Vec<u32>,
+    /// Its coordinator was removed from the view: only the one that takes it over ends it.
+    pub orphan: bool,
+    /// Epoch in which it was committed.
+    pub epoch: u64,
     /// Whether it lives.
     used: bool,
     /// Whether the outcome record is here.
@@ -80,6 +85,14 @@ pub struct Participant {
     pub result: [u8; 16],
     /// Used bytes of it.
     pub result_bytes: u8,
+}
+
+impl Participant {
+    /// It was prepared, or committed, at this replica while that was the backup.
+    pub(super) fn inherit(&mut self, state: State, epoch: u64, position: u64, home: bool, orphan: bool) {
+        (self.state, self.epoch, self.position) = (state, epoch, position);
+        (self.home, self.orphan) = (home, orphan);
+    }
 }
 
 /// All participants of an LDM, by number and by transaction.
@@ -104,7 +117,7 @@ impl Participants {
     /// The participant of a transaction in a partition, a new one if there is none.
     ///
     /// # Errors
-    /// `InvalidTransaction` when another coordinator uses the id, `TooManyLocks` when there are too many.
+    /// `InvalidTransaction` when another coordinator uses the id, `NotServing` when one that was removed did, `TooManyLocks` when there are too many.
     pub fn find_or_add(
         &mut self,
         transaction: TransactionId,
@@ -112,8 +125,16 @@ impl Participants {
         coordinator: Coordinator,
     ) -> Result<u32, ErrorCode> {
         if let Some(number) = self.find(transaction, partition) {
-            let same = self.slots[number as usize].coordinator == coordinator;
-            return if same { Ok(number) } else { Err(ErrorCode::InvalidTransaction) };
+            let known = &self.slots[number as usize];
+            if known.orphan {
+                // Tried again at another node, before whoever takes the transaction over has ended it.
+                return Err(ErrorCode::NotServing);
+            }
+            return if known.coordinator == coordinator {
+                Ok(number)
+            } else {
+                Err(ErrorCode::InvalidTransaction)
+            };
         }
         if self.len() >= MAX_LOCKS {
             return Err(ErrorCode::TooManyLocks);
@@ -125,6 +146,8 @@ impl Participants {
             state: State::Locked,
             locks,
             waiting,
+            orphan: false,
+            epoch: 0,
             used: true,
             home: false,
             resolver: None,
@@ -162,6 +185,11 @@ impl Participants {
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Participant)> {
         let slots = self.slots.iter().enumerate().map(|(number, slot)| (number as u32, slot));
         slots.filter(|(_, slot)| slot.used)
+    }
+
+    /// Numbers of those that live, in order.
+    pub fn numbers(&self) -> Vec<u32> {
+        self.iter().map(|(number, _)| number).collect()
     }
 
     fn remove(&mut self, number: u32) {
@@ -222,6 +250,9 @@ impl LocalDataManager {
         let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
         let led = |role| matches!(role, Role::Primary { .. });
         let fragment = fragment.filter(|fragment| led(fragment.role)).ok_or(ErrorCode::StaleMap)?;
+        if fragment.warming {
+            return Err(ErrorCode::NotServing);
+        }
         let resolved_below = body.resolved_below.get().min(transaction.seq);
         if home {
             match fragment.outcomes.known(transaction, context.epoch) {
@@ -354,7 +385,9 @@ impl LocalDataManager {
                 let to = Address::Fragments { node: primary, lane };
                 context.out.post(to, Handle::of(signal), body, Sections::none());
             }
-            Some(Role::Primary { .. }) => self.commit_at_primary(context, partition, transaction, body),
+            Some(Role::Primary { .. }) => {
+                self.commit_at_primary(context, partition, transaction, body, Handle::of(signal));
+            }
             Some(Role::Elsewhere { .. }) | None => context.out.errors += 1,
         }
     }
@@ -365,17 +398,35 @@ impl LocalDataManager {
         partition: u16,
         transaction: TransactionId,
         body: &CommitRows,
+        handle: Handle,
     ) {
+        let taken_over = handle.transaction & TAKEOVER != 0;
+        // After a change of view a decision may come more than once.
+        let again = context.map.state.view.number > 1;
         let Some(number) = self.participants.find(transaction, partition) else {
-            assert!(matches!(context.planted_bug, 5..=7), "{transaction} commits what is not prepared here");
+            assert!(
+                again || matches!(context.planted_bug, 5..=7),
+                "{transaction} commits what is not prepared here"
+            );
+            if taken_over {
+                self.tell_taker(context, partition, transaction, handle);
+            }
             return;
         };
         let participant = self.participants.get_mut(number);
-        if context.planted_bug == 7 && participant.state == State::Committed {
+        if participant.state == State::Committed && (again || context.planted_bug == 7) {
+            if taken_over {
+                self.tell_taker(context, partition, transaction, handle);
+            } else if again {
+                let (coordinator, position) = (participant.coordinator, participant.position);
+                let answer = self.committed_answer(context, partition, position);
+                context.out.post(coordinator.address(), coordinator.handle, &answer, Sections::none());
+            }
             return;
         }
         assert_eq!(participant.state, State::Prepared, "{transaction} commits what is not prepared");
         participant.state = State::Committed;
+        participant.epoch = body.epoch.get();
         let (home, coordinator, position) = (participant.home, participant.coordinator, participant.position);
         let epoch = body.epoch.get();
         let mut locks = std::mem::take(&mut participant.locks);
@@ -385,16 +436,38 @@ impl LocalDataManager {
         if home && let Some(fragment) = &mut self.fragments[usize::from(partition)] {
             fragment.outcomes.commit(transaction, epoch);
         }
-        let answer = Committed {
+        if taken_over {
+            self.tell_taker(context, partition, transaction, handle);
+        } else {
+            let answer = self.committed_answer(context, partition, position);
+            context.out.post(coordinator.address(), coordinator.handle, &answer, Sections::none());
+        }
+        self.release_locks(context, number, &mut locks);
+        self.participants.get_mut(number).locks = locks;
+    }
+
+    fn committed_answer(&self, context: &Context<'_>, partition: u16, position: u64) -> Committed {
+        Committed {
             partition: partition.into(),
             reserved: 0.into(),
             node: context.out.identity.sender.node.into(),
             epoch: context.epoch.into(),
             position: position.into(),
-        };
-        context.out.post(coordinator.address(), coordinator.handle, &answer, Sections::none());
-        self.release_locks(context, number, &mut locks);
-        self.participants.get_mut(number).locks = locks;
+        }
+    }
+
+    /// COMMITTED to the coordinator that has taken a transaction over.
+    fn tell_taker(
+        &self,
+        context: &mut Context<'_>,
+        partition: u16,
+        transaction: TransactionId,
+        handle: Handle,
+    ) {
+        let lane = context.map.partitions[usize::from(partition)].lane;
+        let node = taker_of(&context.map.state.view, transaction);
+        let answer = self.committed_answer(context, partition, 0);
+        context.out.post(Address::Coordinator { node, lane, number: 0 }, handle, &answer, Sections::none());
     }
 
     /// Makes the change of a locked row the committed row.
@@ -411,6 +484,18 @@ impl LocalDataManager {
         }
         match std::mem::replace(&mut lock.change, Change::None) {
             Change::None => return,
+            // An insert that was prepared while this replica was the backup: its image is in the index.
+            Change::Put(image) if image == row => {
+                let header = RowHeader {
+                    epoch,
+                    sequence: lock.position,
+                    state: row_state::HELD,
+                    ..self.arena.row(row).header()
+                };
+                self.arena.set_header(row, &header);
+                context.counters.writes_committed += 1;
+                return;
+            }
             Change::Put(image) => {
                 let older = self.arena.row(row).older();
                 let header = RowHeader {
@@ -447,7 +532,10 @@ impl LocalDataManager {
                     let table = context.map.table_in(place.table);
                     fragment.tables[place.table].leave(&mut self.arena, table, committed, image);
                 }
-                self.arena.free(image);
+                // The image of an insert that was prepared here as a backup is what holds the lock of the absent row.
+                if image != row {
+                    self.arena.free(image);
+                }
             }
             held.holders.retain(|holder| *holder != number);
             held.exclusive = false;
@@ -461,14 +549,15 @@ impl LocalDataManager {
         let partition = body.partition.get();
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         // Another coordinator may have been given the same id, and was refused.
+        let taken_over = coordinator.handle.transaction & TAKEOVER != 0;
         if let Some(number) = self.participants.find(transaction, partition)
-            && self.participants.get(number).coordinator == coordinator
+            && (taken_over || self.participants.get(number).coordinator == coordinator)
         {
             self.abort_participant(context, number);
         }
     }
 
-    fn abort_participant(&mut self, context: &mut Context<'_>, number: u32) {
+    pub(super) fn abort_participant(&mut self, context: &mut Context<'_>, number: u32) {
         self.forget_waiting(context, number);
         let participant = self.participants.get_mut(number);
         let mut locks = std::mem::take(&mut participant.locks);

@@ -21,21 +21,27 @@ use rustc_hash::FxHashMap;
 
 /// A change that is prepared at a backup.
 #[derive(Clone, Copy, Debug)]
-struct PreparedRow {
-    table: usize,
-    hash: u64,
+pub(super) struct PreparedRow {
+    pub(super) table: usize,
+    pub(super) hash: u64,
     /// The committed row; null for an insert.
-    row: RowHandle,
+    pub(super) row: RowHandle,
     /// The new image, null for a delete. That of an insert is in the index.
-    image: RowHandle,
-    position: u64,
+    pub(super) image: RowHandle,
+    pub(super) position: u64,
 }
 
 /// What a transaction has prepared in a fragment, at its backup.
 #[derive(Debug)]
 pub(super) struct PreparedTransaction {
-    rows: Vec<PreparedRow>,
-    home: bool,
+    pub(super) rows: Vec<PreparedRow>,
+    pub(super) home: bool,
+    /// Node, number and name of the transaction at its coordinator.
+    pub(super) coordinator: (u32, u8, u64),
+    /// Its coordinator was removed from the view.
+    pub(super) orphan: bool,
+    /// Epoch in which it was committed.
+    pub(super) epoch: u64,
     /// Why it could not all be prepared, 0 if it was.
     code: u16,
     /// The last change has come.
@@ -69,7 +75,7 @@ impl PreparedTransactions {
             .map(|row| (row.row, row.image))
     }
 
-    fn recycle(&mut self, mut rows: Vec<PreparedRow>) {
+    pub(super) fn recycle(&mut self, mut rows: Vec<PreparedRow>) {
         if self.spare.len() < 64 {
             rows.clear();
             self.spare.push(rows);
@@ -119,6 +125,14 @@ impl LocalDataManager {
         let found = transactions.entry((transaction, partition)).or_insert_with(|| PreparedTransaction {
             rows: spare.pop().unwrap_or_default(),
             home: false,
+            coordinator: (body.coordinator_node.get(), body.coordinator.get() as u8, body.handle.get()),
+            orphan: !context
+                .map
+                .state
+                .view
+                .members()
+                .any(|member| member.node == body.coordinator_node.get()),
+            epoch: 0,
             code: 0,
             whole: false,
             committed: false,
@@ -226,11 +240,18 @@ impl LocalDataManager {
         epoch: u64,
     ) {
         let Some(found) = self.prepared.transactions.get_mut(&(transaction, partition)) else {
-            assert!(matches!(context.planted_bug, 5..=7), "{transaction} commits what is not prepared here");
+            let again = context.map.state.view.number > 1;
+            assert!(
+                again || matches!(context.planted_bug, 5..=7),
+                "{transaction} commits what is not prepared here"
+            );
             return;
         };
+        if found.committed && context.map.state.view.number > 1 {
+            return;
+        }
         assert!(found.whole && found.code == 0, "{transaction} commits what is not wholly prepared");
-        found.committed = true;
+        (found.committed, found.epoch) = (true, epoch);
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         for prepared in &found.rows {
             let (stored, table) =

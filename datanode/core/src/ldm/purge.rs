@@ -137,7 +137,7 @@ impl LocalDataManager {
         let table = context.map.tables.get(slot)?.as_ref().filter(|table| expires(table))?;
         let limit = table.time_to_live?;
         let fragment = self.fragments.get(partition)?.as_ref()?;
-        if !matches!(fragment.role, Role::Primary { .. }) {
+        if !matches!(fragment.role, Role::Primary { .. }) || fragment.warming {
             return None;
         }
         let (now, planted) = (self.purge.now, context.planted_bug == PURGE_WITHOUT_VERSION);

@@ -6,6 +6,7 @@ use crate::ldm::outcome::{Known, OutcomeState};
 use crate::ldm::write::{admit, displace, refuse_id, send_prepare};
 use crate::ldm::{Context, LocalDataManager};
 use crate::outbox::ReplyTo;
+use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::{RowVersion, TransactionId};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::resolve::Resolve;
@@ -14,6 +15,9 @@ use duet_protocol::signal::resolve_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, R
 impl LocalDataManager {
     /// Answers or fences a transaction whose home fragment is `partition`.
     pub fn resolve(&mut self, context: &mut Context<'_>, reply: ReplyTo, body: &Resolve, partition: u16) {
+        if self.is_warming_at(partition) {
+            return context.out.error(reply, ErrorCode::NotServing, "the partition is being taken over");
+        }
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let outcome = match fragment.outcomes.known(transaction, context.epoch) {

@@ -73,6 +73,9 @@ impl LocalDataManager {
     ) {
         let partition = body.partition.get();
         let any_replica = body.flags.get() & FLAG_ANY_REPLICA != 0;
+        if self.is_warming_at(partition) {
+            return context.out.error(reply, ErrorCode::NotServing, "the partition is being taken over");
+        }
         let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
         let serves = |fragment: &&Fragment| any_replica || matches!(fragment.role, Role::Primary { .. });
         let Some(fragment) = fragment.filter(serves) else {

@@ -67,6 +67,7 @@ impl Kernel {
     }
 
     fn rare_data_message(&mut self, now: Nanoseconds, coordinator: usize, message: ToData) {
+        self.now = now;
         match message {
             ToData::PeerFrame { link, frame } => {
                 if !self.claim_slot(link) {
@@ -83,7 +84,11 @@ impl Kernel {
                     self.link_connected(now, link, target);
                 }
             }
-            ToData::LinkClosed { link } => self.data_link_closed(link),
+            ToData::LinkClosed { link, by_peer } => self.data_link_closed(link, by_peer),
+            ToData::Barrier { view } => {
+                self.ldm.barrier(&mut context!(self), view);
+                self.deliver_mail();
+            }
             ToData::Install(installation) => self.data_install(now, &installation),
             ToData::Drain { epoch } => self.part_wants_drained(epoch),
             ToData::Mark { version } => {
@@ -106,7 +111,7 @@ impl Kernel {
             return false;
         }
         if let Some(older) = self.links.in_slot(link.slot).filter(|older| *older != link) {
-            self.data_link_closed(older);
+            self.data_link_closed(older, false);
         }
         true
     }
@@ -182,19 +187,27 @@ impl Kernel {
         }
     }
 
-    fn data_link_closed(&mut self, link: LinkId) {
+    fn data_link_closed(&mut self, link: LinkId, by_peer: bool) {
         self.out.close(link);
         let Some(closed) = self.links.close(link) else { return };
-        self.detach_lane(link, closed.stage);
+        self.detach_lane(link, closed.stage, by_peer);
     }
 
     /// A link in this stage is gone: if it carried a lane, the lane has no connection any more.
-    pub(crate) fn detach_lane(&mut self, link: LinkId, stage: Stage) {
+    pub(crate) fn detach_lane(&mut self, link: LinkId, stage: Stage, by_peer: bool) {
         if let Stage::Ready(LinkRole::Peer { lane }) = stage
             && self.out.lanes[lane].detach(link)
             && self.out.lanes[lane].number == 0
         {
             self.set_forward_link(self.out.lanes[lane].peer.node, None);
+            if self.keeps_leases() {
+                let peer = self.out.lanes[lane].peer;
+                if !by_peer {
+                    // The other side may take our end of the link for a proof.
+                    self.leases.surrender(self.now, peer);
+                }
+                self.leases.closed(self.now, peer, by_peer);
+            }
         }
     }
 
@@ -230,7 +243,10 @@ impl Kernel {
             | SignalType::ScanReply.bit()
             | SignalType::OpenEpoch.bit()
             | SignalType::EpochDrained.bit()
-            | SignalType::EpochClosed.bit();
+            | SignalType::EpochClosed.bit()
+            | SignalType::Installed.bit()
+            | SignalType::TakeoverDone.bit()
+            | SignalType::ClusterStateSignal.bit();
         if frame.types() & FOR_COORDINATORS == 0 {
             return;
         }
@@ -265,6 +281,7 @@ impl Kernel {
 
     /// Coordinator part: a message of a data part, or of coordinator 0.
     pub fn coordinator_message(&mut self, now: Nanoseconds, message: ToCoordinator) {
+        self.now = now;
         self.refresh_epoch();
         self.coordinator.transactions.now = now;
         match message {
@@ -341,5 +358,6 @@ impl Kernel {
                 split.out.to_coordinators[0].push_back(ToCoordinator::Installed { version });
             }
         }
+        self.view_installed();
     }
 }

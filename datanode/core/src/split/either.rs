@@ -7,6 +7,7 @@ use crate::ldm::ReplicaDigest;
 use crate::ldm::journal::CommittedChange;
 use crate::ldm::unique::UniqueEntry;
 use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::Instance;
 
 /// A node of one part or of several, for the simulator and for tests.
 #[derive(Debug)]
@@ -170,6 +171,38 @@ impl NodeKernel {
         match self {
             NodeKernel::Whole(kernel) => kernel.last_position(partition),
             NodeKernel::Split(kernel) => kernel.last_position(partition),
+        }
+    }
+
+    /// See [`Kernel::serves`].
+    pub fn serves(&self, partition: u16, now: Nanoseconds) -> bool {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.serves(partition, now),
+            NodeKernel::Split(kernel) => kernel.serves(partition, now),
+        }
+    }
+
+    /// See [`Kernel::lease_with`].
+    pub fn lease_with(&self, other: Instance) -> Option<(Nanoseconds, Nanoseconds)> {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.lease_with(other),
+            NodeKernel::Split(kernel) => kernel.lease_with(other),
+        }
+    }
+
+    /// See [`Kernel::instance`].
+    pub fn instance(&self) -> Instance {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.instance(),
+            NodeKernel::Split(kernel) => kernel.instance(),
+        }
+    }
+
+    /// See [`Kernel::is_changing_view`].
+    pub fn is_changing_view(&self) -> bool {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.is_changing_view(),
+            NodeKernel::Split(kernel) => kernel.is_changing_view(),
         }
     }
 

@@ -106,6 +106,13 @@ pub enum ToData {
     LinkClosed {
         /// The link.
         link: LinkId,
+        /// Whether the other side closed it.
+        by_peer: bool,
+    },
+    /// Every instance of the view has installed it.
+    Barrier {
+        /// Number of the view.
+        view: u64,
     },
     /// Signals of transactions, back to back, for a node in a lane that belongs to the data part; this node for itself.
     Transactions {

@@ -30,6 +30,7 @@ pub use node::SplitKernel;
 pub(crate) use ports::{Outgoing, Remote};
 
 use crate::interface::NodeCounters;
+use crate::lease::LeaseBoard;
 use duet_memory::{MemoryBudget, SectionPool};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -43,6 +44,8 @@ pub struct Shared {
     pub epoch: SharedEpoch,
     /// The node's memory limit.
     pub budget: MemoryBudget,
+    /// Leases of the node.
+    pub leases: Arc<LeaseBoard>,
     /// Buffers of messages between the parts.
     pub pool: SectionPool,
     /// Number of coordinator parts.
@@ -72,6 +75,7 @@ impl Shared {
         Ok(Shared {
             board: Arc::new(LinkBoard::new(max_links)),
             epoch: SharedEpoch::default(),
+            leases: Arc::default(),
             budget: MemoryBudget::new(memory_bytes),
             pool: SectionPool::new(POOL_BLOCKS, POOL_BLOCK_BYTES),
             coordinators,

@@ -8,6 +8,7 @@ use crate::ldm::journal::CommittedChange;
 use crate::ldm::unique::UniqueEntry;
 use duet_memory::SectionPool;
 use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::Instance;
 use std::collections::{BTreeMap, VecDeque};
 
 /// Coordinator and data parts with mailboxes between them, which are emptied in an order drawn from the node's seed.
@@ -278,6 +279,26 @@ impl SplitKernel {
     /// See [`Kernel::last_position`].
     pub fn last_position(&self, partition: u16) -> Option<u64> {
         self.managers.iter().find_map(|part| part.last_position(partition))
+    }
+
+    /// See [`Kernel::serves`].
+    pub fn serves(&self, partition: u16, now: Nanoseconds) -> bool {
+        self.managers.iter().any(|part| part.serves(partition, now))
+    }
+
+    /// See [`Kernel::lease_with`].
+    pub fn lease_with(&self, other: Instance) -> Option<(Nanoseconds, Nanoseconds)> {
+        self.managers[0].lease_with(other)
+    }
+
+    /// See [`Kernel::instance`].
+    pub fn instance(&self) -> Instance {
+        self.coordinators[0].instance()
+    }
+
+    /// See [`Kernel::is_changing_view`].
+    pub fn is_changing_view(&self) -> bool {
+        self.coordinators[0].is_changing_view()
     }
 
     /// See [`Kernel::is_undecided`].

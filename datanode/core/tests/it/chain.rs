@@ -82,10 +82,12 @@ fn a_stopped_backup_lets_no_write_be_acknowledged_and_catches_up() {
         let (body, key, program) = client.increment(id, 1);
         network.send(0, client.link, request, &body, Sections::two(&key, &program));
     }
-    network.settle();
+    network.settle_for(20);
     let received = network.take(0, client.link);
     assert!(received.iter().all(|answer| answer.signal_type != SignalType::WriteReply), "{received:?}");
     assert_eq!(client.balance(&mut network, id), Some(0), "nothing is exposed");
+    network.settle_for(60);
+    assert_eq!(client.refused_read(&mut network, id), ErrorCode::NotServing, "the lease has run out");
     network.paused[1] = false;
     network.settle();
     let answers = network.take(0, client.link);
@@ -145,7 +147,7 @@ fn a_broken_link_refuses_new_writes_until_it_is_back() {
     let body = write(OPERATION_UPSERT, client.transaction());
     let answer = network.ask(0, client.link, &body, Sections::two(&key, &value)).body::<ErrorReply>();
     assert_eq!(answer.code.get(), ErrorCode::BackupUnreachable as u16);
-    assert_eq!(client.balance(&mut network, id), None);
+    assert_eq!(client.refused_read(&mut network, id), ErrorCode::NotServing, "it was surrendered");
     let elsewhere = row(led_by(&network, 1), 8, "x");
     let answer =
         network.ask(0, client.link, &body, Sections::two(&elsewhere.0, &elsewhere.1)).body::<ErrorReply>();

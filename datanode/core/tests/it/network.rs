@@ -178,6 +178,7 @@ impl Network {
                 arena_bytes: 64 << 20,
                 max_links: 100,
                 seed: u64::from(node),
+                link_close_is_proof: true,
                 planted_bug,
             };
             NodeKernel::new(configuration, 0, super::PARTS, false).expect("valid")
@@ -209,7 +210,12 @@ impl Network {
 
     /// Runs ticks and deliveries until nothing moves for a while of virtual time.
     pub fn settle(&mut self) {
-        for _ in 0..80 {
+        self.settle_for(80);
+    }
+
+    /// As [`Network::settle`] for so many ticks of 10 ms.
+    pub fn settle_for(&mut self, ticks: u32) {
+        for _ in 0..ticks {
             self.now += 10_000_000;
             for node in 0..self.kernels.len() {
                 if !self.paused[node] {

@@ -49,6 +49,14 @@ impl Session {
         network.ask(self.node, self.link, &body, Sections::two(&key, &value)).body::<WriteReply>()
     }
 
+    /// The error that a read is answered with.
+    pub fn refused_read(&self, network: &mut Network, id: i64) -> ErrorCode {
+        let (key, _) = row(id, 0, "");
+        let body = Read { table: TABLE.into(), table_version: 1.into(), flags: 0.into() };
+        let answer = network.ask(self.node, self.link, &body, Sections::one(&key));
+        ErrorCode::from_number(answer.body::<ErrorReply>().code.get()).expect("known")
+    }
+
     pub fn balance(&self, network: &mut Network, id: i64) -> Option<i64> {
         let (key, _) = row(id, 0, "");
         let body = Read { table: TABLE.into(), table_version: 1.into(), flags: 0.into() };

@@ -600,7 +600,7 @@ fn nothing_is_exposed_before_all_replicas_decided_and_a_resolve_waits() {
     assert_eq!(network.take(0, client.link).len(), 8);
     network.paused[1] = true;
     network.send(0, client.link, 9, &open.commit_body(), Sections::none());
-    network.settle();
+    network.settle_for(20);
     assert!(network.take(0, client.link).is_empty());
     for id in 0..8 {
         if network.leader(&row(id, 0, "").0) == 0 {

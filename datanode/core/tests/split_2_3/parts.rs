@@ -32,6 +32,7 @@ fn configuration() -> NodeConfiguration {
         arena_bytes: 16 << 20,
         max_links: 100,
         seed: 1,
+        link_close_is_proof: true,
         planted_bug: 0,
     }
 }
@@ -94,7 +95,7 @@ fn requests_are_forwarded_over_an_accepted_link_once_its_peer_has_spoken() {
     assert_eq!(forward_links(&mut part), [Some(link)]);
     part.data_message(0, 1, ToData::PeerFrame { link, frame: heartbeat() });
     assert_eq!(forward_links(&mut part), [], "once");
-    part.data_message(0, 1, ToData::LinkClosed { link });
+    part.data_message(0, 1, ToData::LinkClosed { link, by_peer: false });
     assert_eq!(forward_links(&mut part), [None]);
 }
 
@@ -110,13 +111,16 @@ fn a_slot_may_be_used_again_before_its_end_is_told() {
     part.data_message(0, 1, ToData::PeerFrame { link: second, frame: hello(1) });
     assert_eq!(forward_links(&mut part), [None], "the lane has lost its link");
     part.data_message(0, 0, ToData::PeerFrame { link: first, frame: heartbeat() });
-    part.data_message(0, 0, ToData::LinkClosed { link: first });
+    part.data_message(0, 0, ToData::LinkClosed { link: first, by_peer: false });
     part.data_message(0, 1, ToData::PeerFrame { link: second, frame: heartbeat() });
     assert_eq!(part.next_command(), None, "the new link is not disturbed");
-    part.data_message(0, 1, ToData::LinkClosed { link: second });
+    part.data_message(0, 1, ToData::LinkClosed { link: second, by_peer: false });
     part.data_message(0, 0, ToData::PeerFrame { link: first, frame: hello(0) });
     assert_eq!(forward_links(&mut part), []);
 }
+
+/// Time at which nothing that an earlier life of the node has promised holds any more.
+const STARTED: u64 = 1_000_000_000;
 
 /// Coordinator 0 of two, registered.
 fn first_coordinator(link: LinkId) -> Kernel {
@@ -154,12 +158,12 @@ fn a_version_is_reported_when_every_part_has_it_and_the_newest_is_next() {
     let mut part = first_coordinator(link);
     let mut state = Network::formed().state;
     let first = state.version;
-    part.shared_frame(0, link, &state_frame(&state));
+    part.shared_frame(STARTED, link, &state_frame(&state));
     assert_eq!(installations(&mut part), [(Destination::Data(0), first)]);
     // Two management nodes, of which one lags behind.
     for version in [first + 2, first + 1] {
         state.version = version;
-        part.shared_frame(0, link, &state_frame(&state));
+        part.shared_frame(STARTED, link, &state_frame(&state));
     }
     assert_eq!(installations(&mut part), []);
     part.coordinator_message(0, ToCoordinator::Installed { version: first });

@@ -57,6 +57,7 @@ impl Cluster {
                 arena_bytes: 64 << 20,
                 max_links: 100,
                 seed: u64::from(node),
+                link_close_is_proof: true,
                 planted_bug: 0,
             };
             Node::new(configuration, split)

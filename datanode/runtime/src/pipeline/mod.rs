@@ -4,6 +4,7 @@
 //! roles goes through a mailbox even when one thread has both, so that all plans run the same code.
 
 mod assistant;
+mod early;
 mod inbound;
 mod message;
 mod outbound;
@@ -21,6 +22,7 @@ use crate::thread::{RuntimeError, Stopper, panic_text};
 use assistant::Assistant;
 use duet_datanode_core::{Kernel, NodeConfiguration, Shared};
 use duet_memory::{Priority, SectionPool};
+use early::EarlyHeartbeats;
 use inbound::Inbound;
 use outbound::Outbound;
 use part::{PartPort, PartThread, ReceivePort, SendPort};
@@ -287,6 +289,8 @@ pub(crate) struct Pools {
     pub most_frame_bytes: usize,
     /// For frames that go out.
     pub replies: SectionPool,
+    /// Heartbeats that overtake the frames.
+    pub early: Arc<EarlyHeartbeats>,
 }
 
 impl Pools {
@@ -297,6 +301,7 @@ impl Pools {
             frames: SectionPool::new(half, POOL_BLOCK_BYTES),
             most_frame_bytes: half as usize * POOL_BLOCK_BYTES,
             replies: SectionPool::new(blocks - half, POOL_BLOCK_BYTES),
+            early: Arc::default(),
         }
     }
 
@@ -357,6 +362,7 @@ impl ThreadPlan {
         let thread = PartThread {
             bell: self.bell,
             board: Arc::clone(&shared.board),
+            leases: Arc::clone(&shared.leases),
             pools,
             messages_per_turn: self.messages_per_turn,
             receivers: self.receivers,

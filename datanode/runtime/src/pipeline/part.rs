@@ -5,15 +5,16 @@ use super::assistant::Assistant;
 use super::inbound::Inbound;
 use super::message::{ToAssistant, ToPart, ToSender};
 use super::outbound::Outbound;
-use crate::clock::wall_microseconds;
+use crate::clock::{boot_nanoseconds, wall_microseconds};
 use crate::driven::{Driven, TICK_EVERY};
 use crate::mailbox::LoopBell;
 use duet_datanode_core::{
-    CloseReason, Command, Destination, Kernel, LinkBoard, LinkId, Message, Nanoseconds, NodeCounters, Target,
-    ToCoordinator, ToData,
+    CloseReason, Command, Destination, Kernel, LeaseBoard, LinkBoard, LinkId, Message, Nanoseconds,
+    NodeCounters, Target, ToCoordinator, ToData,
 };
 use duet_memory::{Section, SectionPool};
 use duet_protocol::error::ErrorCode;
+use duet_protocol::frame::MAX_FRAME_BYTES;
 use socket2::Socket;
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -67,6 +68,7 @@ pub(crate) struct SendPort {
 pub(crate) struct PartThread {
     pub bell: LoopBell,
     pub board: Arc<LinkBoard>,
+    pub leases: Arc<LeaseBoard>,
     pub pools: Pools,
     /// Messages taken from one mailbox before their results are handed on and the others have their turn.
     pub messages_per_turn: usize,
@@ -135,8 +137,9 @@ impl<M: Send> PartPort<M> {
     }
 
     /// Ends a burst: hands out what the kernel wants sent and done.
-    fn flush(&mut self, now: Nanoseconds, pool: &SectionPool, board: &LinkBoard, senders: usize) {
-        self.kernel.flush(now);
+    fn flush(&mut self, pool: &SectionPool, board: &LinkBoard, senders: usize) {
+        // What the kernel lets out now is judged by the time after the last row was looked at.
+        self.kernel.flush(boot_nanoseconds());
         let to_senders = &mut self.to_senders;
         self.kernel.drain_output(|link, bytes| {
             let mut section = pool.take(bytes.len());
@@ -293,7 +296,7 @@ impl PartThread {
                 });
                 any |= taken > 0;
             }
-            port.flush(now, &self.pools.replies, &self.board, self.senders);
+            port.flush(&self.pools.replies, &self.board, self.senders);
         }
         for port in &mut self.data {
             for index in 0..port.inbound.len() {
@@ -307,7 +310,7 @@ impl PartThread {
                 });
                 any |= taken > 0;
             }
-            port.flush(now, &self.pools.replies, &self.board, self.senders);
+            port.flush(&self.pools.replies, &self.board, self.senders);
         }
         if let Some(send) = &mut self.send {
             any |= send.take(&self.board, self.receivers, messages);
@@ -359,6 +362,10 @@ impl Driven for PartThread {
     }
 
     fn frame(&mut self, _now: Nanoseconds, link: LinkId, bytes: &[u8]) {
+        // Only links between nodes accept frames of this size.
+        if self.board.frame_limit(link) == MAX_FRAME_BYTES {
+            self.pools.early.notice(link, bytes);
+        }
         let mut section = self.pools.frames.take(bytes.len());
         section.extend_from_slice(bytes);
         if let Some(receive) = &mut self.receive {
@@ -379,6 +386,11 @@ impl Driven for PartThread {
             port.kernel.tick(now);
         }
         for port in &mut self.data {
+            if port.kernel.keeps_leases() {
+                for (link, frame) in self.pools.early.take() {
+                    port.kernel.early_frame(now, link, &frame);
+                }
+            }
             port.kernel.set_wall_clock(wall_microseconds());
             port.kernel.tick(now);
         }
@@ -445,6 +457,14 @@ impl Driven for PartThread {
             receive.to_assistants[sender].push(ToAssistant::Opened(link, Arc::clone(socket)));
             // Before anything that leads to an answer on it.
             receive.to_assistants[sender].publish();
+        }
+    }
+
+    fn link_ending(&mut self, link: LinkId) {
+        // The parts hear of it later, and the other node may take the end of the link for a proof that this one serves no
+        // more. Only links between nodes accept frames of this size.
+        if self.board.frame_limit(link) == MAX_FRAME_BYTES {
+            self.leases.surrender(boot_nanoseconds());
         }
     }
 
@@ -523,6 +543,7 @@ mod tests {
         let thread = PartThread {
             bell: bell.clone(),
             board: Arc::new(LinkBoard::new(4)),
+            leases: Arc::default(),
             pools: Pools::new(2),
             messages_per_turn,
             receivers: 1,

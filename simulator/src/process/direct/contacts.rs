@@ -170,6 +170,11 @@ impl Contacts {
         }
     }
 
+    /// A link is of no use any more.
+    pub fn leave(&mut self, link: Link) {
+        self.closing.push(link);
+    }
+
     /// A link whose bytes make no sense is closed.
     pub fn damaged(&mut self, link: Link, _code: ErrorCode) {
         self.closing.push(link);

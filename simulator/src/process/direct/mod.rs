@@ -8,8 +8,6 @@ mod live_scan;
 mod operation;
 mod requests;
 
-pub use operation::LastScan;
-
 use super::client::{Change, Client, Evidence, Mode};
 use crate::history::{Action, Outcome, Register, Seen, Violation, WriteRecord};
 use crate::network::Link;
@@ -103,7 +101,7 @@ impl DirectClient {
     }
 
     /// Begins to read all rows of a table into `last_rows`.
-    pub fn scan_last(&mut self, table: u32, last: LastScan) {
+    pub fn scan_last(&mut self, table: u32) {
         let scan = ScanOperation {
             table,
             partition: 0,
@@ -112,7 +110,7 @@ impl DirectClient {
             live: false,
             not_before: 0,
             failures: 0,
-            last: Some(last),
+            last: true,
             query: None,
         };
         self.begin(0, Operation::Scan(scan));
@@ -200,7 +198,7 @@ impl DirectClient {
             live: false,
             not_before: now,
             failures: 0,
-            last: None,
+            last: false,
             query: Some(Box::new(query)),
         };
         self.begin(now, Operation::Scan(scan));
@@ -338,8 +336,15 @@ impl Core for DirectClient {
         if self.contacts.greeted(peer, link, &frame) {
             return;
         }
-        if self.state.as_ref().is_some_and(|state| state.view.number < frame.envelope().view) {
+        let envelope = frame.envelope();
+        if self.state.as_ref().is_some_and(|state| state.view.number < envelope.view) {
             self.fetch_at = now;
+        }
+        // A data node that left the view may still tell how things were.
+        let has_left =
+            |state: &ClusterState| envelope.view < state.view.number && !state.view.contains(envelope.sender);
+        if matches!(peer, Peer::Data(_)) && self.state.as_ref().is_some_and(has_left) {
+            return self.contacts.leave(link);
         }
         for signal in frame.signals() {
             self.reply(now, peer, &signal);

@@ -266,17 +266,8 @@ pub struct ScanOperation {
     pub not_before: Time,
     /// Failures in a row.
     pub failures: u32,
-    /// The rows are those at the end of the run, as this node holds them if it is given.
-    pub last: Option<LastScan>,
+    /// The rows are those at the end of the run.
+    pub last: bool,
     /// What a scan while traffic runs asks for.
     pub query: Option<Box<LiveScan>>,
-}
-
-/// Whose rows a scan at the end of a run wants.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum LastScan {
-    /// Those of the primaries.
-    Primaries,
-    /// Those of every replica on this node.
-    Node(u32),
 }

@@ -2,7 +2,7 @@
 
 use super::contacts::Peer;
 use super::jobs::ASK_AGAIN;
-use super::operation::{Answer, LastScan, Step};
+use super::operation::{Answer, Step};
 use super::{DirectClient, FETCH_EVERY, Operation};
 use crate::history::{Action, Outcome, ReadRecord, Refusal, Register, Seen, Violation};
 use crate::process::client::{Change, Mode, is_about_table, is_never_right};
@@ -23,7 +23,7 @@ use duet_protocol::signal::read::Read;
 use duet_protocol::signal::read_reply::ReadReply;
 use duet_protocol::signal::resolve::Resolve;
 use duet_protocol::signal::resolve_reply::{OUTCOME_ABORTED, OUTCOME_COMMITTED, ResolveReply};
-use duet_protocol::signal::scan::{FLAG_ANY_REPLICA, Scan};
+use duet_protocol::signal::scan::Scan;
 use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, split_row};
 use duet_protocol::signal::session_opened::SessionOpened;
 use duet_protocol::signal::write::{
@@ -312,23 +312,13 @@ impl DirectClient {
             return;
         }
         let partitions = self.state.as_ref().map_or(0, |state| state.configuration.partitions);
-        if partition >= partitions || (last.is_none() && self.mode != Mode::Traffic) {
+        if partition >= partitions || (!last && self.mode != Mode::Traffic) {
             let Some(Operation::Scan(scan)) = self.operations.remove(&number) else { return };
             let query = scan.query.filter(|_| partition >= partitions && partitions > 0);
             self.evidence.history.scans.extend(query.and_then(|query| query.finish(table, now)));
             return;
         }
-        let peer = match last {
-            Some(LastScan::Node(node)) => Some(Peer::Data(node)).filter(|peer| self.contacts.is_ready(*peer)),
-            Some(LastScan::Primaries) | None => self.node_for(partition),
-        };
-        if let Some(LastScan::Node(node)) = last {
-            let state = self.state.as_ref();
-            let replicas = state.map(|state| &state.view.partitions[usize::from(partition)].replicas);
-            if !replicas.is_some_and(|replicas| replicas.contains(&node)) {
-                return self.next_partition(now, number);
-            }
-        }
+        let peer = self.node_for(partition);
         let max_rows = self.generator.random.between(1, 40) as u32;
         let version = self.tables.get(&table).map(|table| table.version);
         let Some(Operation::Scan(scan)) = self.operations.get_mut(&number) else { return };
@@ -340,7 +330,6 @@ impl DirectClient {
         scan.live = true;
         scan.sent = now;
         let program = scan.query.as_ref().map(|query| query.program.clone()).unwrap_or_default();
-        let any_replica = if matches!(last, Some(LastScan::Node(_))) { FLAG_ANY_REPLICA } else { 0 };
         let range = scan.query.as_ref().and_then(|query| query.range.as_ref());
         let (flags, index) = range.map_or((0, 0), |range| (range.flags(), range.index));
         let (from, to) = range.map_or((Vec::new(), Vec::new()), |range| range.left.clone());
@@ -351,7 +340,7 @@ impl DirectClient {
             cursor: cursor.into(),
             max_rows: max_rows.into(),
             max_bytes: 65_536.into(),
-            flags: (any_replica | flags).into(),
+            flags: flags.into(),
             index: index.into(),
         };
         let id = self.request(peer, About::Scan { operation: number });
@@ -431,7 +420,7 @@ impl DirectClient {
                 scan.failures += 1;
                 scan.not_before = now + READ_AGAIN;
                 let gone = code == Some(ErrorCode::TableNotFound) || scan.failures > SCAN_FAILURES;
-                if gone && scan.last.is_none() {
+                if gone && !scan.last {
                     self.operations.remove(&operation);
                 } else {
                     self.due.insert((now, operation));
@@ -508,7 +497,9 @@ impl DirectClient {
             About::State | About::Session | About::Job | About::Resolve { .. } | About::Late { .. } => None,
         };
         let unknown_table = is_about_table(code);
-        let lost_table = unknown_table && table.is_some_and(|table| self.lasting.contains(&table));
+        // A node that was removed may lag behind until it learns that; only what is final is told under a lease.
+        let lags = code == ErrorCode::TableNotActive;
+        let lost_table = unknown_table && !lags && table.is_some_and(|table| self.lasting.contains(&table));
         if never || lost_table {
             let detail =
                 format!("{about:?} at node {}: {code} {}", error.node, String::from_utf8_lossy(detail));
@@ -710,7 +701,7 @@ impl DirectClient {
             if let Some(Err(violation)) = scan.query.as_mut().map(|query| query.see(register, &content)) {
                 self.evidence.violate(violation);
             }
-            if last.is_none() {
+            if !last {
                 self.evidence.history.reads.push(ReadRecord {
                     register,
                     invoked: sent,

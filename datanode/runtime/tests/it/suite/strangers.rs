@@ -34,6 +34,7 @@ impl Node {
             arena_bytes: 8 << 20,
             max_links: limits.max_links as u32,
             seed: 1,
+            link_close_is_proof: true,
             planted_bug: 0,
         };
         let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None, io: super::io() };

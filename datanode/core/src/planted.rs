@@ -1,0 +1,13 @@
+//! Defects of leases, views and take-over that the simulator's tests plant in a node (`NodeConfiguration::planted_bug`), to
+//! see that they would be found. Never on in a real node. Those of a local data manager are in `ldm/planted.rs`.
+
+/// Observations need no lease.
+pub(crate) const NO_LEASE: u32 = 22;
+/// Observations are judged by the time before the rows were looked at (counterexample 7).
+pub(crate) const JUDGED_TOO_EARLY: u32 = 23;
+/// A partition that is taken over answers at once (counterexamples 4 and 21).
+pub(crate) const NO_WARMING: u32 = 24;
+/// Transactions go on although a primary that they used was removed (counterexample 21).
+pub(crate) const GOES_ON: u32 = 25;
+/// Decided transactions are not told to those that lead now (counterexample 24).
+pub(crate) const NOT_TOLD: u32 = 26;
