@@ -28,7 +28,7 @@ pub enum AdminCommand {
     Drop(row::DropArguments),
     /// Add a column to a table, while it is used
     AddColumn(schema::AddColumnArguments),
-    /// Create an ordered index of a table, while it is used
+    /// Create an index of a table, while it is used
     CreateIndex(schema::CreateIndexArguments),
     /// Drop an index of a table
     DropIndex(schema::DropIndexArguments),

@@ -33,6 +33,7 @@ use crate::{
 use duet_client_core::{
     ClientCore, CloseReason, Command, JobId, JobResult, LinkId, MAX_BATCH_OPERATIONS, Nanoseconds, Target,
 };
+use duet_protocol::schema::IndexKind;
 use duet_protocol::value::ValueRef;
 use std::io::{ErrorKind, Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
@@ -488,7 +489,7 @@ impl Client {
         self.changed_table(table)
     }
 
-    /// Creates an ordered index; see [`crate::Client::create_index`].
+    /// Creates an index; see [`crate::Client::create_index`].
     ///
     /// # Errors
     /// As there.
@@ -496,11 +497,12 @@ impl Client {
         &mut self,
         table: &Table,
         name: &str,
+        kind: IndexKind,
         columns: &[&str],
         within: Duration,
     ) -> Result<Table> {
         let timeout = Nanoseconds::try_from(within.as_nanos()).unwrap_or(Nanoseconds::MAX);
-        let job = self.core.create_index(self.now(), timeout.max(1), table, name, columns);
+        let job = self.core.create_index(self.now(), timeout.max(1), table, name, kind, columns);
         self.job(job)?;
         self.changed_table(table)
     }

@@ -8,6 +8,7 @@ use crate::{
     TableRow, TransactionId, TypedTable, Value, Written,
 };
 use duet_client_core::{JobResult, MAX_BATCH_OPERATIONS};
+use duet_protocol::schema::IndexKind;
 use duet_protocol::update::update_result_value;
 use duet_protocol::value::ValueRef;
 use std::sync::Arc;
@@ -335,27 +336,29 @@ impl Client {
         self.table(&format!("{}.{}", table.database(), table.name())).await
     }
 
-    /// Creates an ordered index of a table, which goes on being read and written meanwhile. The table with the index, when
+    /// Creates an index of a table, which goes on being read and written meanwhile. The table with the index, when
     /// all rows are in it. `within` bounds the wait; building goes on without anybody waiting.
     ///
     /// # Errors
-    /// The codes of an index that cannot be; `IndexGivenUp` when a node has no memory for it;
+    /// The codes of an index that cannot be; `IndexGivenUp` when a node has no memory for it; `UniqueViolation`, with the values,
+    /// when two rows of a unique one have the same;
     /// `DeadlineExceeded` when the time did not suffice.
     pub async fn create_index(
         &self,
         table: &Table,
         name: &str,
+        kind: IndexKind,
         columns: &[&str],
         within: Duration,
     ) -> Result<Table> {
         let columns = columns.iter().map(|column| (*column).to_owned()).collect();
         let (table, name) = (Table::clone(table), name.to_owned());
         let full_name = format!("{}.{}", table.database(), table.name());
-        self.shared().job(JobRequest::CreateIndex { table, name, columns, within }).await?;
+        self.shared().job(JobRequest::CreateIndex { table, name, kind, columns, within }).await?;
         self.table(&full_name).await
     }
 
-    /// Drops an index of a table. Scans of it that are under way end in `IndexNotFound`.
+    /// Drops an index of a table. Scans of it and look-ups that are under way end in `IndexNotFound`.
     ///
     /// # Errors
     /// `IndexNotFound`; or no leading management node could be reached in time.

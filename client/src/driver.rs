@@ -153,10 +153,10 @@ impl Driver {
             let job = match request {
                 JobRequest::CreateTable(definition) => self.core.create_table(now, 0, &definition),
                 JobRequest::AddColumn { table, column } => self.core.add_column(now, 0, &table, &column),
-                JobRequest::CreateIndex { table, name, columns, within } => {
+                JobRequest::CreateIndex { table, name, kind, columns, within } => {
                     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
                     let timeout = Nanoseconds::try_from(within.as_nanos()).unwrap_or(Nanoseconds::MAX);
-                    self.core.create_index(now, timeout.max(1), &table, &name, &columns)
+                    self.core.create_index(now, timeout.max(1), &table, &name, kind, &columns)
                 }
                 JobRequest::DropIndex { table, name } => self.core.drop_index(now, 0, &table, &name),
                 JobRequest::DropTable { database, name } => self.core.drop_table(now, 0, &database, &name),

@@ -3,7 +3,7 @@
 use crate::{Error, ErrorCode, Result, Table};
 use duet_client_core::{Batch, JobResult, TransactionHandle};
 use duet_protocol::record::ClusterState;
-use duet_protocol::schema::{Column, TableDefinition};
+use duet_protocol::schema::{Column, IndexKind, TableDefinition};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -65,7 +65,7 @@ impl Waiter {
 pub(crate) enum JobRequest {
     CreateTable(Box<TableDefinition>),
     AddColumn { table: Table, column: Box<Column> },
-    CreateIndex { table: Table, name: String, columns: Vec<String>, within: Duration },
+    CreateIndex { table: Table, name: String, kind: IndexKind, columns: Vec<String>, within: Duration },
     DropIndex { table: Table, name: String },
     DropTable { database: String, name: String },
     Status,

@@ -275,7 +275,7 @@ async fn create_index(
     }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let client = session.catalog.client().clone();
-    client.create_index(&table, index, &columns, BUILD_WITHIN).await?;
+    client.create_index(&table, index, IndexKind::Ordered, &columns, BUILD_WITHIN).await?;
     Ok(Session::nothing())
 }
 

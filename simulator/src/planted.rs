@@ -29,6 +29,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "a partition that is taken over answers at once",
     "transactions go on although a primary that they used was removed",
     "decided transactions are not told to those that lead now",
+    "rows are entered without a lock into a unique index that is being built",
 ];
 
 /// The list as it is shown on the command line.

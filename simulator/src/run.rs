@@ -6,10 +6,11 @@ use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
 use crate::process::{BankClient, Change, Client, DirectClient, MemberClient, Mode, Process};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::trace::{ProcessNumber, Trace, What};
-use crate::workload::{FIRST_BALANCE, Shape};
+use crate::workload::{BADGE, FIRST_BALANCE, MEMBERS, Shape};
 use crate::world::{FaultCounts, Role, World};
 use duet_datanode_core::{NodeCounters, ReplicaDigest, UniqueEntry};
 use duet_protocol::record::ClusterState;
+use duet_protocol::schema::IndexKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod expiring;
@@ -326,23 +327,36 @@ impl Run {
         if self.clients().any(|client| client.has_schema_change()) {
             return;
         }
-        let tables = self.world.plan.workload.tables;
         let client = self.world.identity_random.below(u64::from(self.world.plan.everyone()));
+        let round = number / 4;
+        let (table, kind, columns) = self.passing_index(round);
         let Some(client) = self.clients().nth(client as usize) else { return };
-        let name = format!("passing_{}", number / 4);
-        // On the counter, which most writes change; on the padding and the counter where the key has two columns.
-        let table = format!("table_{}", number / 4 % tables);
-        let columns = match Shape::of(number / 4 % tables) {
-            Shape::Single => vec![2],
-            Shape::Composite => vec![4, 3],
-        };
+        let name = format!("passing_{round}");
         client.change_dictionary(match number % 4 {
-            0 => Change::Index { table, columns: Some(columns) },
-            1 => Change::Create { name, shape: Shape::of(number / 4) },
-            2 => Change::Index { table, columns: None },
+            0 => Change::Index { table, index: Some((kind, columns)) },
+            1 => Change::Create { name, shape: Shape::of(round) },
+            2 => Change::Index { table, index: None },
             _ => Change::Drop { name },
         });
         *changes += 1;
+    }
+
+    /// Table, kind and columns of the index that comes and goes.
+    fn passing_index(&self, round: u32) -> (String, IndexKind, Vec<u16>) {
+        let register = round % self.world.plan.workload.tables;
+        let (table, shape) = (format!("table_{register}"), Shape::of(register));
+        let members = || MEMBERS.to_owned();
+        let first = self.world.plan.seed % 2;
+        match ((first + u64::from(round)) % 6, shape) {
+            // Every badge is there once; without a team there is no entry.
+            (0 | 2, _) if self.world.plan.members > 0 => (members(), IndexKind::Unique, vec![BADGE]),
+            (3, _) if self.world.plan.members > 0 => (members(), IndexKind::Unique, vec![2]),
+            // Seats are there more than once.
+            (5, _) if self.world.plan.members > 0 => (members(), IndexKind::Unique, vec![3]),
+            // On the counter, which most writes change; on the padding and the counter where the key has two columns.
+            (_, Shape::Single) => (table, IndexKind::Ordered, vec![2]),
+            (_, Shape::Composite) => (table, IndexKind::Ordered, vec![4, 3]),
+        }
     }
 
     fn end_at_rest(&mut self) -> Result<(), Violation> {

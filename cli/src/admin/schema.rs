@@ -6,7 +6,7 @@ use crate::import::cell::Cell;
 use crate::import::definition::TableName;
 use crate::output::say;
 use anyhow::{Context, Result, bail};
-use duet_client::{Column, ColumnType};
+use duet_client::{Column, ColumnType, IndexKind};
 use std::time::Duration;
 
 /// Options of `duet admin add-column`.
@@ -62,6 +62,9 @@ pub struct CreateIndexArguments {
     /// Its columns, in the order in which they are compared
     #[arg(value_name = "COLUMN[,COLUMN…]", value_delimiter = ',', required = true)]
     pub columns: Vec<String>,
+    /// No two rows may have the same values, unless one of them is NULL; without it the index is ordered, for ranges
+    #[arg(long)]
+    pub unique: bool,
     /// Seconds to wait until all rows are in the index
     #[arg(long, value_name = "SECONDS", default_value_t = 3_600)]
     pub within: u64,
@@ -84,16 +87,18 @@ pub struct DropIndexArguments {
     pub connection: Connection,
 }
 
-/// Creates an ordered index of a table, and waits until it can be used.
+/// Creates an index of a table, and waits until it can be used.
 ///
 /// # Errors
-/// There is no such table or column, a node has no memory for the index, or no node answers.
+/// There is no such table or column, two rows have the same values in a unique index, a node has no memory for the
+/// index, or no node answers.
 pub async fn create_index(arguments: &CreateIndexArguments) -> Result<()> {
     let client = arguments.connection.open(TIMEOUT).await?;
     let table = client.table(&arguments.table.to_string()).await?;
     let columns: Vec<&str> = arguments.columns.iter().map(String::as_str).collect();
     let within = Duration::from_secs(arguments.within);
-    client.create_index(&table, &arguments.index, &columns, within).await?;
+    let kind = if arguments.unique { IndexKind::Unique } else { IndexKind::Ordered };
+    client.create_index(&table, &arguments.index, kind, &columns, within).await?;
     say(format_args!("created index {} of table {}", arguments.index, arguments.table))
 }
 

@@ -1,7 +1,9 @@
 //! Schema changes over real sockets, while clients read and write.
 
 use crate::cluster::Cluster;
-use duet_client::{Batch, Client, Column, ColumnType, ErrorCode, Expectation, Row, TableDefinition, Value};
+use duet_client::{
+    Batch, Client, Column, ColumnType, ErrorCode, Expectation, IndexKind, Row, TableDefinition, Value,
+};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Duration;
@@ -168,12 +170,15 @@ fn indexes_are_created_and_dropped_while_clients_write() {
         }
         let within = Duration::from_secs(60);
         for _ in 0..3 {
-            let indexed = client.create_index(&table, "by_score", &["score"], within).await.expect("built");
+            let indexed = client
+                .create_index(&table, "by_score", IndexKind::Ordered, &["score"], within)
+                .await
+                .expect("built");
             let before = written.load(Ordering::Relaxed);
             while written.load(Ordering::Relaxed) < before + 20 {
                 tokio::task::yield_now().await;
             }
-            let again = client.create_index(&table, "by_score", &["score"], within).await;
+            let again = client.create_index(&table, "by_score", IndexKind::Ordered, &["score"], within).await;
             assert!(again.expect_err("refused").is(ErrorCode::InvalidSchema));
             let mut rows = client.range(&indexed).index("by_score");
             let mut count = 0;
@@ -187,7 +192,10 @@ fn indexes_are_created_and_dropped_while_clients_write() {
             let error = client.drop_index(&indexed, "by_score").await.expect_err("refused");
             assert!(error.is(ErrorCode::IndexNotFound), "{error}");
         }
-        let indexed = client.create_index(&table, "by_score", &["score"], within).await.expect("built");
+        let indexed = client
+            .create_index(&table, "by_score", IndexKind::Ordered, &["score"], within)
+            .await
+            .expect("built");
         stop.store(true, Ordering::Relaxed);
         for writer in writers {
             writer.await.expect("no error");
@@ -204,7 +212,7 @@ fn indexes_are_created_and_dropped_while_clients_write() {
             found.push((row.get::<i64>("score").expect("there"), row.get::<i32>("id").expect("there")));
         }
         assert_eq!(found, expected, "the index is the table in another order");
-        let unknown = client.create_index(&table, "by_rank", &["rank"], within).await;
+        let unknown = client.create_index(&table, "by_rank", IndexKind::Ordered, &["rank"], within).await;
         assert!(unknown.expect_err("refused").is(ErrorCode::InvalidRequest));
     });
 }

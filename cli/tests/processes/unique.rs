@@ -2,9 +2,12 @@
 
 use crate::cluster::Cluster;
 use duet_client::{
-    Assignment, Batch, Client, ColumnType, Error, ErrorCode, Expectation, Lock, Row, Table, TableDefinition,
-    Value, blocking,
+    Assignment, Batch, Client, ColumnType, Error, ErrorCode, Expectation, IndexKind, Lock, Row, Table,
+    TableDefinition, Value, blocking,
 };
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::time::Duration;
 use tokio::runtime::Runtime;
 
 fn runtime() -> Runtime {
@@ -163,4 +166,97 @@ fn increments_of_a_unique_column_count_once_and_look_ups_find_what_moves() {
         assert_eq!(counted.get::<i64>("id").expect("a number"), 9);
     }
     mover.join().expect("the mover is well");
+}
+
+#[test]
+fn unique_indexes_are_created_and_dropped_while_clients_write() {
+    const ROWS: i32 = 2_000;
+    let cluster = Cluster::start(1);
+    runtime().block_on(async {
+        let client = Client::connect(&cluster.nodes[0].listen).await.expect("connected");
+        let definition = TableDefinition::builder("shop", "codes")
+            .required("id", ColumnType::Int)
+            .nullable("code", ColumnType::BigInt)
+            .required("class", ColumnType::Int)
+            .primary_key(["id"])
+            .build()
+            .expect("valid");
+        let table = client.create_table(definition).await.expect("created");
+        let mut batch = Batch::new();
+        for id in 0..ROWS {
+            let code = if id % 7 == 0 { Value::Null } else { Value::from(i64::from(id)) };
+            batch.insert(&table, &[Value::from(id), code, Value::from(id % 10)]).expect("fits");
+        }
+        client.execute(&mut batch).await.expect("executed");
+        assert_eq!(batch.error_count(), 0);
+        let (stop, written) = (Arc::new(AtomicBool::new(false)), Arc::new(AtomicU64::new(0)));
+        let writers: Vec<_> = (0..4)
+            .map(|writer| {
+                let (stop, written) = (Arc::clone(&stop), Arc::clone(&written));
+                let (client, table) = (client.clone(), table.clone());
+                tokio::spawn(async move {
+                    let mut id = writer;
+                    while !stop.load(Ordering::Relaxed) {
+                        if id % 7 != 0 {
+                            // Codes of different rows stay different.
+                            client.increment(&table, id, "code", 10_000).await.expect("goes on");
+                        } else {
+                            client.delete(&table, id).await.expect("there");
+                            let row = [Value::from(id), Value::Null, Value::from(id % 10)];
+                            // An index that cannot be built refuses what it could not hold until it is given up.
+                            while let Err(error) = client.insert(&table, row.clone()).await {
+                                assert!(error.is(ErrorCode::UniqueViolation), "{error}");
+                            }
+                        }
+                        written.fetch_add(1, Ordering::Relaxed);
+                        id = (id + 4) % ROWS;
+                    }
+                })
+            })
+            .collect();
+        let within = Duration::from_secs(60);
+        for round in 0..2 {
+            let before = written.load(Ordering::Relaxed);
+            while written.load(Ordering::Relaxed) < before + 50 {
+                assert!(writers.iter().any(|writer| !writer.is_finished()), "the writers have given up");
+                tokio::task::yield_now().await;
+            }
+            let unique = IndexKind::Unique;
+            let indexed =
+                client.create_index(&table, "by_code", unique, &["code"], within).await.expect("built");
+            assert_eq!(indexed.definition().indexes.len(), 1);
+            let refused = client.create_index(&indexed, "by_class", unique, &["class"], within).await;
+            let refused = refused.expect_err("ten classes");
+            assert!(refused.is(ErrorCode::UniqueViolation), "{refused}");
+            assert!(
+                refused.to_string().contains("index 'by_class': the row with primary key ("),
+                "{refused}"
+            );
+            if round == 0 {
+                client.drop_index(&indexed, "by_code").await.expect("dropped");
+                let gone = client.get_by(&indexed, "by_code", 1_i64).await.expect_err("refused");
+                assert!(gone.is(ErrorCode::IndexNotFound) || gone.is(ErrorCode::TableNotFound), "{gone}");
+            }
+        }
+        stop.store(true, Ordering::Relaxed);
+        for writer in writers {
+            writer.await.expect("no error");
+        }
+        let table = client.table("shop.codes").await.expect("there");
+        let mut scan = client.scan(&table);
+        let mut codes = Vec::new();
+        while let Some(row) = scan.next().await.expect("scanned") {
+            if let Some(code) = row.get::<Option<i64>>("code").expect("there") {
+                codes.push((code, row.get::<i32>("id").expect("there")));
+            }
+        }
+        assert_eq!(codes.len(), (0..ROWS).filter(|id| id % 7 != 0).count());
+        let found = client.get_many_by(&table, "by_code", codes.iter().map(|(code, _)| *code)).await;
+        for ((_, id), row) in codes.iter().zip(found.expect("answered")) {
+            assert_eq!(row.map(|row| row.get::<i32>("id").expect("there")), Some(*id));
+        }
+        let taken = [Value::from(ROWS), Value::from(codes[0].0), Value::from(0)];
+        violation_of(&client.insert(&table, taken).await.expect_err("taken"), "by_code");
+        client.drop_table("shop.codes").await.expect("dropped");
+    });
 }

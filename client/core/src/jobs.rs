@@ -293,14 +293,15 @@ impl ClientCore {
         self.change_table(now, timeout, table.database(), table.name(), &change)
     }
 
-    /// Creates an ordered index of a table on these columns. The job ends when the rows that exist are entered and scans can
-    /// use it.
+    /// Creates an index of a table on these columns. The job ends when the rows that exist are entered and scans or look-ups
+    /// can use it; with `UniqueViolation` when two rows of a unique one have the same values.
     pub fn create_index(
         &mut self,
         now: Nanoseconds,
         timeout: Nanoseconds,
         table: &Table,
         name: &str,
+        kind: IndexKind,
         columns: &[&str],
     ) -> JobId {
         let columns = columns.iter().map(|column| table.column(column)).collect::<Result<Vec<u16>, Error>>();
@@ -308,7 +309,7 @@ impl ClientCore {
             Ok(columns) => columns,
             Err(error) => return self.failed_job(error),
         };
-        let index = IndexDefinition { name: name.to_owned(), kind: IndexKind::Ordered, columns };
+        let index = IndexDefinition { name: name.to_owned(), kind, columns };
         let mut changed = table.definition().clone();
         changed.indexes.push(index.clone());
         if let Err(error) = changed.validate() {

@@ -199,7 +199,9 @@ impl RangeQuery {
                 let detail = format!("table '{}': index '{name}'", definition.name);
                 Err(Error::new(ErrorCode::IndexNotReady, &detail))
             }
-            (IndexKind::Ordered, Some((_, IndexState::Dropping)) | None) => Err(missing("is being dropped")),
+            (IndexKind::Ordered, Some((_, IndexState::Announced | IndexState::Dropping)) | None) => {
+                Err(missing("is being dropped"))
+            }
         }
     }
 

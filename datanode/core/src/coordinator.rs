@@ -3,7 +3,7 @@
 
 use crate::interface::LinkId;
 use crate::ldm::{Context, Job, LocalDataManager};
-use crate::map::{ClusterMap, Role};
+use crate::map::{ClusterMap, LocalTable, Role};
 use crate::outbox::{BACKLOG_PAUSE_BYTES, BACKLOG_REFUSE_BYTES, ReplyTo};
 use crate::transaction::Transactions;
 use duet_protocol::error::ErrorCode;
@@ -358,8 +358,8 @@ pub(crate) fn table_of<'m>(context: &Context<'m>, id: u32, version: u16) -> Resu
     let Some((slot, table)) = map.table(id) else {
         return Err(Route::Refused(ErrorCode::TableNotFound, format!("table {id}")));
     };
-    if table.state != TableState::Active {
-        return Err(Route::Refused(ErrorCode::TableNotActive, format!("table {id}")));
+    if table.refuses {
+        return Err(refused(table));
     }
     let Some(layout) = table.layouts.of(version) else {
         return Err(Route::Refused(
@@ -368,6 +368,16 @@ pub(crate) fn table_of<'m>(context: &Context<'m>, id: u32, version: u16) -> Resu
         ));
     };
     Ok(Named { slot, id, version, layout })
+}
+
+/// Why a table is not open for clients.
+#[cold]
+fn refused(table: &LocalTable) -> Route {
+    let code = match table.state {
+        TableState::Active => ErrorCode::IndexNotFound,
+        TableState::Preparing | TableState::Dropping => ErrorCode::TableNotActive,
+    };
+    Route::Refused(code, format!("table {}", table.id))
 }
 
 /// Checks a read or write completely and finds its place.

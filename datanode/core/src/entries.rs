@@ -12,19 +12,21 @@
 use crate::interface::LinkId;
 use crate::ldm::Context;
 use crate::operation_check::primary_of;
-use crate::outbox::{Address, BACKLOG_REFUSE_BYTES, ReplyTo};
+use crate::outbox::{Address, BACKLOG_REFUSE_BYTES, Handle, ReplyTo};
 use crate::transaction::{
-    Ending, MAX_BYTES, MAX_OPERATIONS, Outstanding, Part, State, Transaction, Transactions,
+    Ending, MAX_BYTES, MAX_OPERATIONS, NO_HOME, Outstanding, Part, State, Transaction, Transactions,
 };
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::TransactionId;
+use duet_protocol::schema::Table;
 use duet_protocol::signal::operate::{
-    FLAG_IGNORE_EXISTING, FLAG_SINGLE, FLAG_WITHOUT_ENTRIES, OPERATION_INSERT_ENTRY, OPERATION_REMOVE_ENTRY,
-    Operate,
+    FLAG_IGNORE_EXISTING, FLAG_SINGLE, FLAG_WITHOUT_ENTRIES, OPERATION_ENTER_ROW, OPERATION_INSERT_ENTRY,
+    OPERATION_REMOVE_ENTRY, Operate,
 };
 use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_IGNORED, OperateReply};
-use duet_protocol::signal::two_phase_write::TwoPhaseWrite;
+use duet_protocol::signal::row_entered::RowEntered;
+use duet_protocol::signal::two_phase_write::{LOCAL_DATA_MANAGER, TwoPhaseWrite};
 use duet_protocol::signal::write::{OPERATION_DELETE, OPERATION_INSERT, Write};
 use duet_protocol::signal::write_reply::WriteReply;
 use duet_protocol::signal::{Sections, SignalView};
@@ -45,11 +47,44 @@ pub(crate) struct Single {
     result_bytes: u16,
     /// Position of the row's version.
     pub(crate) position: u64,
+    /// It is a row that is to be entered into new indexes.
+    pub(crate) entering: Option<Entering>,
+}
+
+/// A row that the local data manager of this node wants to have in the unique indexes that are being built.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Entering {
+    partition: u16,
+}
+
+impl Entering {
+    /// Tells the local data manager what became of it.
+    pub(crate) fn tell(
+        self,
+        context: &mut Context<'_>,
+        reply: ReplyTo,
+        code: Option<ErrorCode>,
+        detail: &str,
+    ) {
+        let body = RowEntered {
+            request: reply.request_id.into(),
+            partition: self.partition.into(),
+            code: code.map_or(0, |code| code as u16).into(),
+            reserved: 0.into(),
+        };
+        let lane = context.map.partitions[usize::from(self.partition)].lane;
+        let to = Address::Fragments { node: context.out.identity.sender.node, lane };
+        let handle = Handle { number: 0, transaction: 0 };
+        context.out.post(to, handle, &body, Sections::one(detail.as_bytes()));
+    }
 }
 
 impl Single {
     /// Answers it.
     pub(crate) fn committed(&self, context: &mut Context<'_>, reply: ReplyTo, epoch: u64) {
+        if let Some(entering) = self.entering {
+            return entering.tell(context, reply, None, "");
+        }
         let body = WriteReply {
             result_bytes: u32::from(self.result_bytes).into(),
             epoch: epoch.into(),
@@ -200,19 +235,22 @@ impl Transactions {
         if let Some(index) = self.numbers.get(&id) {
             return attach(context, &mut self.slots[*index as usize], reply);
         }
-        let index = match self.begin(reply, id, 0) {
-            Ok(index) => index,
-            Err(code) => return context.out.error(reply, code, ""),
-        };
         let partition = body.partition.get();
+        let entering = (link.slot == LOCAL_DATA_MANAGER && write.operation == OPERATION_ENTER_ROW)
+            .then_some(Entering { partition });
+        let index = match (self.begin(reply, id, 0), entering) {
+            (Ok(index), _) => index,
+            (Err(code), Some(entering)) => return entering.tell(context, reply, Some(code), ""),
+            (Err(code), None) => return context.out.error(reply, code, ""),
+        };
         let (node, lane) =
             (primary_of(context, partition), context.map.partitions[usize::from(partition)].lane);
         let (handle, at) = (self.handle(index), self.now);
         let transaction = &mut self.slots[index];
-        transaction.single = Some(Single::default());
+        transaction.single = Some(Single { entering, ..Single::default() });
         transaction.ending = Some(Ending {
             request_id: reply.request_id,
-            home: partition,
+            home: if entering.is_some() { NO_HOME } else { partition },
             resolved_below: write.resolved_below.get(),
         });
         transaction.parts.push(Part::new(partition, node, lane, false));
@@ -274,7 +312,8 @@ impl Transactions {
             (waiting.job, waiting.at) = (job, now);
             transaction.entries.used = true;
         }
-        if let Some(part) = transaction.part(partition) {
+        let changes_row = transaction.single.is_none_or(|single| single.entering.is_none());
+        if changes_row && let Some(part) = transaction.part(partition) {
             part.writes = true;
         }
         if body.flags.get() & FLAG_ENTRIES == 0 {
@@ -410,7 +449,7 @@ impl Transactions {
             if waiting.operation == OPERATION_INSERT && waiting.flags & FLAG_IGNORE_EXISTING != 0 {
                 return self.take_back(context, index, slot);
             }
-            let detail = self.violated(context, index, slot);
+            let detail = self.violated(context, slot);
             return self.refuse_operation(context, index, number, ErrorCode::UniqueViolation, node, &detail);
         }
         let code = match ErrorCode::from_number(code) {
@@ -424,16 +463,13 @@ impl Transactions {
     }
 
     /// The name of the index whose entry was sent last.
-    fn violated(&self, context: &Context<'_>, index: usize, slot: u32) -> String {
+    fn violated(&self, context: &Context<'_>, slot: u32) -> String {
         let job = &self.jobs.jobs[slot as usize];
         let sent = &job.list[..job.next];
         let id = EntryChange::all(sent).last().map_or(0, |change| change.index);
-        let transaction = &self.slots[index];
-        let offset = job.number.checked_sub(transaction.first).map(|offset| offset as usize);
-        let waiting = offset.and_then(|offset| transaction.outstanding.get(offset).copied().flatten());
-        let tables = waiting.and_then(|waiting| context.map.table(waiting.table));
-        let named = tables.and_then(|(_, table)| table.unique.iter().find(|index| index.id == id));
-        named.map_or_else(|| format!("index {id}"), |index| format!("index '{}'", index.name))
+        let known = context.map.state.tables.iter().flat_map(Table::secondary_indexes);
+        let mut named = known.filter(|(_, index)| index.id == id);
+        named.next().map_or_else(|| format!("index {id}"), |(index, _)| format!("index '{}'", index.name))
     }
 
     /// An insert that violates an index, and was told to do nothing then, has no effect: its row and the entries inserted so
@@ -508,7 +544,9 @@ impl Transactions {
         let reply = |request_id| ReplyTo { link: transaction.link, request_id };
         if transaction.single.is_some() {
             let Some(ending) = transaction.ending.take() else { return };
-            if of_row.contains(&code) {
+            if let Some(entering) = transaction.single.and_then(|single| single.entering) {
+                entering.tell(context, reply(ending.request_id), Some(code), detail);
+            } else if of_row.contains(&code) {
                 context.counters.writes_refused += 1;
                 let body = WriteReply { code: (code as u16).into(), ..WriteReply::default() };
                 context.out.reply(reply(ending.request_id), &body, Sections::none());

@@ -3,12 +3,14 @@
 use crate::interface::{Command, LinkId, Nanoseconds};
 use crate::kernel::{Kernel, context};
 use crate::lane::Lane;
+use crate::ldm::IndexRefusal;
 use crate::links::{LinkRole, Stage};
+use crate::membership::Drained;
 use crate::split::{Installation, Part, ToCoordinator, manager_of_lane};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{ClusterState, Member};
-use duet_protocol::schema::TableState;
+use duet_protocol::schema::{IndexState, TableIndex, TableState};
 use std::sync::Arc;
 
 impl Kernel {
@@ -107,6 +109,15 @@ impl Kernel {
         let lanes = 0..map.state.configuration.lanes.max(1);
         let changed = self.ldm.install(&self.map, &removed, owns, lane_of);
         self.ldm.begin_builds(&self.map, self.configuration.planted_bug);
+        self.ldm.begin_entering(&self.map, self.membership.instance.node, self.epoch);
+        let mut indexes = self.map.state.tables.iter().flat_map(|table| &table.indexes);
+        let refused = |index: &&TableIndex| {
+            let known = self.membership.index_refusal.as_ref();
+            known.is_some_and(|known| known.index == index.id)
+        };
+        if indexes.find(refused).is_none_or(|index| index.state != IndexState::WriteOnly) {
+            self.membership.index_refusal = None;
+        }
         if !matches!(part, Part::Coordinator(_)) {
             self.ldm.set_lanes(lanes.filter(|lane| self.owns_lane(*lane)).collect());
             self.ldm.settle_view(&mut context!(self), &changed, &gone);
@@ -195,28 +206,49 @@ impl Kernel {
         matches!(self.configuration.planted_bug, 3 | 14)
     }
 
+    /// Looks what is drained and built of the state that is installed, and tells it.
     pub(crate) fn update_drained(&mut self) {
+        let before = self.drained;
         if let (Part::Coordinator(_), Some(split)) = (self.part, &self.split) {
-            let drained = split.drained.iter().copied().min().unwrap_or(0);
-            if std::mem::replace(&mut self.drained_version, drained) != drained {
+            let least = |of: fn(&Drained) -> u64| split.drained.iter().map(of).min().unwrap_or_default();
+            self.drained = Drained { drained: least(|part| part.drained), built: least(|part| part.built) };
+            if self.drained != before {
                 self.membership.report_soon();
             }
             return;
         }
+        if let Some(refusal) = self.ldm.take_index_refusal() {
+            self.index_refused(refusal);
+        }
         let version = self.map.state.version;
         let marked = self.split.as_ref().is_none_or(|split| split.marks.iter().all(|mark| *mark >= version));
-        if self.drained_version == version || !marked {
+        if before == (Drained { drained: version, built: version }) || !marked {
             return;
         }
         let dropping = self.map.tables.iter().enumerate().filter_map(|(slot, table)| {
             table.as_ref().filter(|table| table.state == TableState::Dropping).map(|_| slot)
         });
-        if !self.ldm.has_pending(dropping) && !self.ldm.is_building() {
-            self.drained_version = version;
+        if !self.ldm.has_pending(dropping) && !self.ldm.has_readers(&self.map) {
+            self.drained.drained = version;
+        }
+        if !self.ldm.is_building() {
+            self.drained.built = version;
+        }
+        if self.drained != before {
             self.membership.report_soon();
             if let (Part::Data(manager), Some(split)) = (self.part, &mut self.split) {
-                split.out.to_coordinators[0].push_back(ToCoordinator::Drained { manager, version });
+                let drained = self.drained;
+                split.out.to_coordinators[0].push_back(ToCoordinator::Drained { manager, drained });
             }
         }
+    }
+
+    /// A unique index cannot be built.
+    pub(crate) fn index_refused(&mut self, refusal: IndexRefusal) {
+        if let (Part::Data(_), Some(split)) = (self.part, &mut self.split) {
+            return split.out.to_coordinators[0].push_back(ToCoordinator::IndexRefused(Box::new(refusal)));
+        }
+        self.membership.index_refusal = Some(refusal);
+        self.membership.report_soon();
     }
 }

@@ -7,7 +7,7 @@ use crate::ldm::LocalDataManager;
 use crate::lease::{LeaseBoard, Leases, PROMISE};
 use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
-use crate::membership::Membership;
+use crate::membership::{Drained, Membership};
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
 use crate::planted::JUDGED_TOO_EARLY;
 use crate::split::{
@@ -94,7 +94,8 @@ pub struct Kernel {
     /// The epoch and how far clients may raise it, as the other parts of the node see them.
     pub(crate) epochs: SharedEpoch,
     heartbeat_at: Nanoseconds,
-    pub(crate) drained_version: u64,
+    /// What schema changes wait for.
+    pub(crate) drained: Drained,
     /// Time of the event that is processed.
     pub(crate) now: Nanoseconds,
     /// Until then an earlier life of this node may have promised something.
@@ -216,7 +217,7 @@ impl Kernel {
             clients_at: now,
             epochs,
             heartbeat_at: now,
-            drained_version: 0,
+            drained: Drained::default(),
             now,
             start_until: now + PROMISE,
             leases: Leases::new(
@@ -412,7 +413,7 @@ impl Kernel {
             Part::Data(0) => true,
             Part::Data(_) => {
                 self.ldm.is_warming()
-                    || self.drained_version != self.map.state.version
+                    || self.drained.drained != self.map.state.version
                     || self.is_draining()
                     || self.ldm.has_background_work()
                     || self.out.lanes.iter().any(|lane| lane.link.is_some() && lane.owes_acknowledgement())
@@ -442,7 +443,7 @@ impl Kernel {
         }
         let mut commands = std::mem::take(&mut self.commands);
         let (membership, ldm) = (&mut self.membership, &self.ldm);
-        let (mut counters, budget, drained) = (self.counters, &self.budget, self.drained_version);
+        let (mut counters, budget, drained) = (self.counters, &self.budget, self.drained);
         let split = &self.split;
         let (version, view) = (self.map.state.version, self.map.state.view.number);
         let serving = self.map.is_serving();

@@ -56,12 +56,16 @@ pub struct LocalTable {
     pub state: TableState,
     /// The schema of all versions, compiled.
     pub layouts: TableLayouts,
-    /// Neither with unique indexes nor hidden: writes concern nothing but the row.
+    /// Neither with unique indexes, though they be announced only, nor hidden: writes concern nothing but the row.
     pub is_plain: bool,
     /// When its rows expire, if they do.
     pub time_to_live: Option<TimeToLive>,
     /// Whether it holds the entries of a unique index: clients do not write it.
     pub is_hidden: bool,
+    /// Whether nobody may read it: the unique index whose entries it holds is not maintained everywhere.
+    pub is_closed: bool,
+    /// Whether requests of clients are refused: it is closed or not active.
+    pub refuses: bool,
     /// Unique indexes that writes maintain, in order of their ids.
     pub unique: Vec<UniqueIndex>,
     /// Ordered indexes, that of the primary key first if there is one.
@@ -79,8 +83,8 @@ pub struct UniqueIndex {
     pub id: u32,
     /// Name.
     pub name: String,
-    /// Whether it is still being built.
-    pub is_write_only: bool,
+    /// Whether it is being built, open, or being dropped.
+    pub state: IndexState,
     /// Id of the hidden table with its entries.
     pub table: u32,
     /// Version of that table.
@@ -94,14 +98,14 @@ fn unique_indexes(state: &ClusterState, table: &Table) -> Result<Vec<UniqueIndex
     let mut unique = Vec::new();
     for (defined, known) in table.secondary_indexes() {
         let hidden = known.hidden_table.and_then(|id| state.tables.iter().find(|hidden| hidden.id == id));
-        let maintained = matches!(known.state, IndexState::WriteOnly | IndexState::Public);
+        let maintained = known.state != IndexState::Announced;
         let Some(hidden) = hidden.filter(|_| maintained && defined.kind == IndexKind::Unique) else {
             continue;
         };
         unique.push(UniqueIndex {
             id: known.id,
             name: defined.name.clone(),
-            is_write_only: known.state == IndexState::WriteOnly,
+            state: known.state,
             table: hidden.id,
             table_version: hidden.version,
             layout: UniqueLayout::new(&table.definition, defined).map_err(|_| ErrorCode::InvalidSchema)?,
@@ -109,6 +113,13 @@ fn unique_indexes(state: &ClusterState, table: &Table) -> Result<Vec<UniqueIndex
     }
     unique.sort_by_key(|index| index.id);
     Ok(unique)
+}
+
+/// Whether the entries of a unique index, in the hidden table with this id, must not be read: it is announced or dropped.
+fn is_closed(state: &ClusterState, hidden: u32) -> bool {
+    let mut indexes = state.tables.iter().flat_map(|table| &table.indexes);
+    let index = indexes.find(|index| index.hidden_table == Some(hidden));
+    index.is_none_or(|index| matches!(index.state, IndexState::Announced | IndexState::Dropping))
 }
 
 impl LocalTable {
@@ -124,6 +135,8 @@ impl LocalTable {
             is_plain: !table.is_hidden(),
             time_to_live: table.definition.time_to_live,
             is_hidden: table.is_hidden(),
+            is_closed: false,
+            refuses: table.state != TableState::Active,
             unique: Vec::new(),
             orders_columns: ordered.iter().any(|index| !index.layout.is_primary()),
             ordered,
@@ -133,7 +146,8 @@ impl LocalTable {
 
     /// From now on these unique indexes are maintained.
     fn maintain(&mut self, unique: Vec<UniqueIndex>, indexes: &[TableIndex]) {
-        self.is_plain = unique.is_empty() && !self.is_hidden;
+        let has_unique = indexes.iter().any(|index| index.hidden_table.is_some());
+        self.is_plain = !has_unique && !self.is_hidden;
         self.unique = unique;
         indexes.clone_into(&mut self.indexes);
     }
@@ -278,6 +292,10 @@ impl ClusterMap {
                 }
                 (None, None) => {}
             }
+        }
+        for table in self.tables.iter_mut().flatten() {
+            table.is_closed = table.is_hidden && is_closed(&state, table.id);
+            table.refuses = table.is_closed || table.state != TableState::Active;
         }
         self.partitions = (0..)
             .zip(&state.view.partitions)

@@ -1,6 +1,7 @@
 //! Membership: how this node finds the management nodes, registers, learns the cluster state and reports.
 
 use crate::interface::{Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
+use crate::ldm::IndexRefusal;
 use crate::outbox::Outbox;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
@@ -37,6 +38,15 @@ struct Connection {
     failures: u32,
 }
 
+/// Up to which cluster state this node, or a part of it, has ended what schema changes wait for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Drained {
+    /// No operation on a table that this version drops is under way.
+    pub drained: u64,
+    /// Every index that this version builds is built.
+    pub built: u64,
+}
+
 /// What the node knows of its own place in the cluster.
 #[derive(Debug)]
 pub struct Membership {
@@ -49,6 +59,8 @@ pub struct Membership {
     register_at: Nanoseconds,
     report_at: Nanoseconds,
     random: u64,
+    /// Why a unique index cannot be built.
+    pub index_refusal: Option<IndexRefusal>,
 }
 
 impl Membership {
@@ -68,6 +80,7 @@ impl Membership {
             register_at: now,
             report_at: now,
             random: configuration.seed | 1,
+            index_refusal: None,
         }
     }
 
@@ -141,7 +154,7 @@ impl Membership {
         out: &mut Outbox,
         commands: &mut VecDeque<Command>,
         data_parts: usize,
-        report: impl FnOnce() -> (NodeCounters, u64),
+        report: impl FnOnce() -> (NodeCounters, Drained),
     ) {
         for connection in &mut self.connections {
             if matches!(connection.state, Wanted::Waiting { until } if until <= now) {
@@ -157,8 +170,8 @@ impl Membership {
             }
         } else if now >= self.report_at && self.management_links.iter().any(Option::is_some) {
             self.report_at = now + REPORT_EVERY;
-            let (counters, drained_version) = report();
-            self.report(out, &counters, drained_version);
+            let (counters, drained) = report();
+            self.report(out, &counters, drained);
         }
     }
 
@@ -176,12 +189,16 @@ impl Membership {
         }
     }
 
-    fn report(&self, out: &mut Outbox, counters: &NodeCounters, drained_version: u64) {
+    fn report(&self, out: &mut Outbox, counters: &NodeCounters, drained: Drained) {
+        let refusal = self.index_refusal.as_ref();
         let body = NodeReport {
             node: self.instance.node.into(),
             incarnation: self.instance.incarnation.into(),
             state_version: counters.state_version.into(),
-            drained_version: drained_version.into(),
+            drained_version: drained.drained.into(),
+            built_version: drained.built.into(),
+            refused_index: refusal.map_or(0, |refusal| refusal.index).into(),
+            refused_code: refusal.map_or(0, |refusal| u32::from(refusal.code as u16)).into(),
             view: counters.view.into(),
             serving: counters.serving.into(),
             memory_used: counters.memory_used_bytes.into(),
@@ -191,8 +208,9 @@ impl Membership {
             epoch: counters.epoch.into(),
             closed_epoch: counters.closed_epoch.into(),
         };
+        let detail = refusal.map_or("", |refusal| &refusal.detail).as_bytes();
         for link in self.management_links.iter().flatten() {
-            out.send(*link, 0, &body, Sections::none());
+            out.send(*link, 0, &body, Sections::one(detail));
         }
     }
 

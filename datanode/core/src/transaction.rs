@@ -51,6 +51,9 @@ const PREPARE_WITHIN: Nanoseconds = 5_000_000_000;
 /// Time between two looks at the clock for all transactions.
 const LOOK_EVERY: Nanoseconds = 50_000_000;
 
+/// Home of a transaction without an outcome record.
+pub(crate) const NO_HOME: u16 = u16::MAX;
+
 /// State of a transaction. ABORTING and COMPLETING of the protocol are no states here: what they send needs no answer.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum State {
@@ -355,8 +358,7 @@ impl Transactions {
             return Err((ErrorCode::TransactionTooLarge, most));
         }
         let (partition, node, table) = check_operation(context, signal, body)?;
-        let may_enter =
-            table.is_some_and(|table| !table.unique.is_empty()) && body.operation < OPERATION_READ;
+        let may_enter = table.is_some_and(|table| !table.is_hidden) && body.operation < OPERATION_READ;
         transaction.entries.hold_after(expected, may_enter && body.flags & FLAG_IGNORE_EXISTING != 0);
         let lane = context.map.partitions[usize::from(partition)].lane;
         if let Some(code) = context.out.unreachable(node, lane) {
@@ -446,7 +448,10 @@ impl Transactions {
         match transaction.ending.take() {
             Some(ending) if transaction.single.is_some() => {
                 let reply = ReplyTo { link: transaction.link, request_id: ending.request_id };
-                context.out.error_of(reply, cause, node, "");
+                match transaction.single.and_then(|single| single.entering) {
+                    Some(entering) => entering.tell(context, reply, Some(cause), ""),
+                    None => context.out.error_of(reply, cause, node, ""),
+                }
                 self.forget(index);
             }
             Some(ending) => {
@@ -471,7 +476,7 @@ impl Transactions {
             return self.decide(context, index);
         }
         let home = ending.home;
-        if transaction.part(home).is_none() {
+        if home != NO_HOME && transaction.part(home).is_none() {
             let node = primary_of(context, home);
             let lane = context.map.partitions[usize::from(home)].lane;
             transaction.parts.push(Part::new(home, node, lane, true));

@@ -79,13 +79,15 @@ impl ManagementNode {
             .filter(|job| !self.duties.advanced.contains(&(job.request, job.stage)))
             .filter(|job| {
                 self.all_members_report(|report| match (job.kind, job.stage) {
-                    (JobKind::DropTable | JobKind::CreateIndex { .. }, JobStage::Preparing) => {
+                    (JobKind::CreateIndex { .. }, JobStage::Preparing) => {
+                        report.body.built_version.get() >= job.version
+                    }
+                    (JobKind::DropTable | JobKind::DropIndex { .. }, JobStage::Preparing)
+                    | (_, JobStage::Announcing | JobStage::Releasing) => {
                         report.body.drained_version.get() >= job.version
                     }
-                    (JobKind::CreateTable | JobKind::AddColumn | JobKind::DropIndex { .. }, _)
-                    | (JobKind::DropTable | JobKind::CreateIndex { .. }, JobStage::Completing) => {
-                        report.body.state_version.get() >= job.version
-                    }
+                    (JobKind::CreateTable | JobKind::AddColumn, JobStage::Preparing)
+                    | (_, JobStage::Completing) => report.body.state_version.get() >= job.version,
                 })
             })
             .map(|job| (job.request, job.stage))
@@ -102,7 +104,7 @@ impl ManagementNode {
         proposed
     }
 
-    /// Gives up the index that a member has no memory for.
+    /// Gives up the index that a member cannot build: it has no memory for it, or two rows have the same key.
     fn abort_jobs(&mut self) -> bool {
         let mut jobs = self.machine.jobs().iter().filter(|job| {
             matches!(job.kind, JobKind::CreateIndex { .. })
@@ -110,17 +112,22 @@ impl ManagementNode {
                 && !self.duties.aborted.contains(&job.request)
         });
         let Some(job) = jobs.next() else { return false };
+        let JobKind::CreateIndex { index } = job.kind else { return false };
         let mut members = self.machine.state().view.groups.iter().flat_map(|group| &group.members);
-        let failed = members.find(|member| {
-            self.report(member.node).is_some_and(|report| {
-                report.instance == member.instance()
-                    && report.body.state_version.get() >= job.version
-                    && report.body.failed_indexes.get() > 0
-            })
+        let failure = members.find_map(|member| {
+            let report = self.report(member.node)?;
+            if report.instance != member.instance() || report.body.state_version.get() < job.version {
+                return None;
+            }
+            if report.body.refused_index.get() == index {
+                let code = u16::try_from(report.body.refused_code.get()).unwrap_or_default();
+                return Some((code, report.detail.clone()));
+            }
+            let detail = format!("node {} has no memory left for it", member.node);
+            (report.body.failed_indexes.get() > 0).then_some((ErrorCode::IndexGivenUp as u16, detail))
         });
-        let Some(failed) = failed else { return false };
-        let (request, code) = (job.request, ErrorCode::IndexGivenUp as u16);
-        let detail = format!("node {} has no memory left for it", failed.node);
+        let Some((code, detail)) = failure else { return false };
+        let request = job.request;
         let proposed = self.propose(&ManagementCommand::AbortJob { request, code, detail });
         if proposed {
             self.duties.aborted = vec![request];

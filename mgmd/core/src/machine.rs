@@ -273,6 +273,7 @@ impl Machine {
         if state.tables.iter().any(|table| table.id == id && table.state != TableState::Active) {
             return Err((ErrorCode::TableNotActive, full_name()));
         }
+        self.end_build(id);
         self.refuse_second_job(id, full_name)?;
         let state = &mut self.content.state;
         for table in with_entries(&mut state.tables, id) {
@@ -292,7 +293,8 @@ impl Machine {
 
     pub(crate) fn start_job(&mut self, request: [u8; 16], kind: JobKind, table: u32) {
         let version = self.content.state.version;
-        let (stage, code, detail) = (JobStage::Preparing, 0, String::new());
+        let stage = self.first_stage(kind, table);
+        let (code, detail) = (0, String::new());
         self.content.jobs.push(SchemaJob { request, kind, stage, table, version, code, detail });
     }
 
@@ -301,12 +303,22 @@ impl Machine {
         let Some(position) = jobs.position(|job| job.request == *request && job.stage == stage) else {
             return Applied::Other;
         };
-        if stage == JobStage::Preparing {
-            self.activate(&self.content.jobs[position].clone());
+        let mut next = JobStage::Completing;
+        match stage {
+            JobStage::Announcing | JobStage::Releasing => {
+                next = self.step_unique(&self.content.jobs[position].clone());
+            }
+            JobStage::Preparing => self.activate(&self.content.jobs[position].clone()),
+            JobStage::Completing => {}
         }
         let content = &mut self.content;
         let job = &mut content.jobs[position];
         match stage {
+            JobStage::Announcing | JobStage::Releasing => {
+                content.state.version += 1;
+                (job.stage, job.version) = (next, content.state.version);
+                Applied::Other
+            }
             JobStage::Preparing => {
                 let table = job.table;
                 match job.kind {

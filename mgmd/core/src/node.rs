@@ -52,11 +52,13 @@ pub(crate) struct Peer {
 }
 
 /// The latest report of a data node.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Report {
     pub(crate) instance: Instance,
     pub(crate) heard_at: Nanoseconds,
     pub(crate) body: NodeReport,
+    /// Why an index cannot be built.
+    pub(crate) detail: String,
 }
 
 /// A management node.

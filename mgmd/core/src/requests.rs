@@ -33,6 +33,8 @@ const MAX_LINK_WAITERS: usize = 256;
 const MAX_DEFINITION_BYTES: usize = 256 << 10;
 /// Longest address, in bytes.
 const MAX_ADDRESS_BYTES: usize = 256;
+/// Longest reason, in characters, for which a data node cannot build an index.
+const MAX_DETAIL: usize = 1_024;
 /// Longest `database.table`, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
@@ -153,7 +155,8 @@ impl ManagementNode {
             return;
         }
         if let Some(slot) = self.reports.get_mut(instance.node as usize - 1) {
-            *slot = Some(Report { instance, heard_at: now, body: *body });
+            let detail = String::from_utf8_lossy(signal.section(0)).chars().take(MAX_DETAIL).collect();
+            *slot = Some(Report { instance, heard_at: now, body: *body, detail });
         }
     }
 

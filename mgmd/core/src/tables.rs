@@ -2,17 +2,22 @@
 //!
 //! | job | `Preparing`, until all members have it | `Completing`, until all members have it |
 //! |---|---|---|
-//! | create index | writes maintain it; until all members have entered the rows from before | it is open for scans |
-//! | drop index | it is closed | it is gone |
+//! | create index | writes maintain it; until all members have entered the rows from before | it is open for scans and look-ups |
+//! | drop index | it is closed; a unique one: no member works on its entries any more | it is gone |
 //! | add column | the next version is known beside the present one, and taken in requests | it is the version of the table |
+//!
+//! The entries of a unique index are in a hidden table, and on other nodes than the rows. So before writes maintain it all
+//! members know that table (`Announcing`); and when it is dropped it is closed first (`Announcing`), then no longer maintained
+//! (`Releasing`). A build that is given up ends like a drop.
 //!
 //! The client has its answer when the job has ended. Earlier versions stay in use: clients that know only them go on, and
 //! rows that follow them are not rewritten. So nothing needs to drain before a version is retired, for none ever is.
 
-use crate::machine::{Applied, MAX_STATE_BYTES, Machine, Refusal};
+use crate::machine::{Applied, MAX_STATE_BYTES, MAX_TABLES, Machine, Refusal};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::record::{JobKind, JobStage, SchemaJob, TableChange};
 use duet_protocol::schema::{Column, IndexDefinition, IndexKind, IndexState, Table, TableIndex, TableState};
+use duet_protocol::unique::entries_definition;
 
 impl Machine {
     /// Starts the job that changes a table.
@@ -33,15 +38,16 @@ impl Machine {
             return Err((ErrorCode::TableNotActive, full_name()));
         }
         self.refuse_second_job(state.tables[position].id, full_name)?;
-        let before = state.tables[position].clone();
+        let (before, tables) = (state.tables[position].clone(), state.tables.len());
         let kind = match change {
             TableChange::AddColumn(column) => self.begin_column(position, column)?,
-            TableChange::CreateIndex(definition) => self.begin_index(position, definition)?,
+            TableChange::CreateIndex(definition) => self.begin_index(position, &definition)?,
             TableChange::DropIndex(index) => self.begin_drop_of_index(position, &index)?,
         };
         let state = &mut self.content.state;
         state.version += 1;
         if !state.to_record().is_ok_and(|record| record.len() <= MAX_STATE_BYTES) {
+            state.tables.truncate(tables);
             state.tables[position] = before;
             state.version -= 1;
             let detail = format!("the dictionary would exceed {MAX_STATE_BYTES} bytes");
@@ -80,17 +86,16 @@ impl Machine {
                     known.state = IndexState::Public;
                 }
             }
-            JobKind::DropIndex { index } => remove_index(table, index),
+            JobKind::DropIndex { index } => {
+                let hidden = remove_index(table, index);
+                tables.retain(|table| Some(table.id) != hidden);
+            }
             JobKind::CreateTable | JobKind::DropTable => {}
         }
     }
 
-    fn begin_index(&mut self, position: usize, definition: IndexDefinition) -> Result<JobKind, Refusal> {
+    fn begin_index(&mut self, position: usize, definition: &IndexDefinition) -> Result<JobKind, Refusal> {
         let invalid = |detail: String| (ErrorCode::InvalidSchema, detail);
-        if definition.kind != IndexKind::Ordered {
-            let detail = format!("index '{}': unique indexes are created with their table", definition.name);
-            return Err(invalid(detail));
-        }
         // One at a time, so that what a node reports of its building is about this one.
         let builds = |job: &SchemaJob| matches!(job.kind, JobKind::CreateIndex { .. });
         if self.content.jobs.iter().any(builds) {
@@ -98,15 +103,35 @@ impl Machine {
             return Err((ErrorCode::SchemaChangeUnderway, detail));
         }
         let state = &mut self.content.state;
+        if definition.kind == IndexKind::Unique && state.tables.len() >= MAX_TABLES {
+            let detail = format!("there may be {MAX_TABLES} tables, those of unique indexes included");
+            return Err((ErrorCode::TooManyTables, detail));
+        }
         let table = &mut state.tables[position];
-        table.definition.indexes.push(definition);
+        table.definition.indexes.push(definition.clone());
         if let Err(error) = table.definition.validate() {
             table.definition.indexes.pop();
             return Err(invalid(error.to_string()));
         }
         let index = state.next_index_id;
         state.next_index_id += 1;
-        table.indexes.push(TableIndex { id: index, state: IndexState::WriteOnly, hidden_table: None });
+        match definition.kind {
+            IndexKind::Ordered => {
+                let known = TableIndex { id: index, state: IndexState::WriteOnly, hidden_table: None };
+                table.indexes.push(known);
+            }
+            IndexKind::Unique => {
+                let id = state.next_table_id;
+                state.next_table_id += 1;
+                let known = TableIndex { id: index, state: IndexState::Announced, hidden_table: Some(id) };
+                table.indexes.push(known);
+                let entries = entries_definition(&table.definition, definition);
+                let hidden_of = Some(table.id);
+                let state = TableState::Active;
+                let hidden = Table { hidden_of, state, ..Table::created(id, 0, entries) };
+                self.content.state.tables.push(hidden);
+            }
+        }
         Ok(JobKind::CreateIndex { index })
     }
 
@@ -115,34 +140,98 @@ impl Machine {
         let Some(place) = table.definition.index_position(name) else {
             return Err((ErrorCode::IndexNotFound, format!("index '{name}'")));
         };
-        if table.definition.indexes[place].kind != IndexKind::Ordered {
-            let detail = format!("index '{name}': unique indexes are dropped with their table");
-            return Err((ErrorCode::InvalidSchema, detail));
-        }
         table.indexes[place].state = IndexState::Dropping;
         Ok(JobKind::DropIndex { index: table.indexes[place].id })
     }
 
+    /// The stage with which a job begins that has just been noted in the dictionary.
+    pub(crate) fn first_stage(&self, kind: JobKind, table: u32) -> JobStage {
+        let (JobKind::CreateIndex { index } | JobKind::DropIndex { index }) = kind else {
+            return JobStage::Preparing;
+        };
+        let tables = self.content.state.tables.iter().filter(|candidate| candidate.id == table);
+        let hidden = |known: &TableIndex| known.id == index && known.hidden_table.is_some();
+        match tables.flat_map(|table| &table.indexes).any(hidden) {
+            true => JobStage::Announcing,
+            false => JobStage::Preparing,
+        }
+    }
+
+    /// All members have what a stage of a unique index wants: the next one.
+    pub(crate) fn step_unique(&mut self, job: &SchemaJob) -> JobStage {
+        match (job.kind, job.stage) {
+            (JobKind::CreateIndex { index }, JobStage::Announcing) => {
+                self.set_index(job.table, index, IndexState::WriteOnly);
+                JobStage::Preparing
+            }
+            (JobKind::DropIndex { index }, JobStage::Announcing) => {
+                self.set_index(job.table, index, IndexState::Announced);
+                JobStage::Releasing
+            }
+            (JobKind::DropIndex { index }, JobStage::Releasing) => {
+                let hidden = self.set_index(job.table, index, IndexState::Announced);
+                let tables = &mut self.content.state.tables;
+                for table in tables.iter_mut().filter(|table| Some(table.id) == hidden) {
+                    table.state = TableState::Dropping;
+                }
+                JobStage::Preparing
+            }
+            (_, stage) => stage,
+        }
+    }
+
+    /// Sets the state of an index; its hidden table.
+    fn set_index(&mut self, table: u32, index: u32, state: IndexState) -> Option<u32> {
+        let tables = self.content.state.tables.iter_mut().filter(|candidate| candidate.id == table);
+        let known = tables.flat_map(|table| &mut table.indexes).find(|known| known.id == index)?;
+        known.state = state;
+        known.hidden_table
+    }
+
+    /// The view has changed: what members said of jobs before it says nothing of the fragments that they lead now.
+    pub(crate) fn ask_again(&mut self) {
+        let version = self.content.state.version;
+        for job in self.content.jobs.iter_mut().filter(|job| job.stage != JobStage::Completing) {
+            job.version = version;
+        }
+    }
+
+    /// The table is to be dropped: an index that is being built for it is given up.
+    pub(crate) fn end_build(&mut self, table: u32) {
+        let builds = |job: &&SchemaJob| job.table == table && matches!(job.kind, JobKind::CreateIndex { .. });
+        let Some(request) = self.content.jobs.iter().find(builds).map(|job| job.request) else { return };
+        self.abort_job(&request, ErrorCode::TableNotFound as u16, "the table is dropped".to_owned());
+    }
+
     /// A job cannot be carried out: what it began is taken back, and the client told when all members have that.
     pub(crate) fn abort_job(&mut self, request: &[u8; 16], code: u16, detail: String) {
-        let content = &mut self.content;
-        let preparing = |job: &&mut SchemaJob| job.request == *request && job.stage == JobStage::Preparing;
-        let Some(job) = content.jobs.iter_mut().find(preparing) else { return };
+        let begun = |job: &SchemaJob| job.request == *request && job.stage != JobStage::Completing;
+        let Some(position) = self.content.jobs.iter().position(begun) else { return };
+        let job = &self.content.jobs[position];
         let JobKind::CreateIndex { index } = job.kind else { return };
-        for table in content.state.tables.iter_mut().filter(|table| table.id == job.table) {
-            remove_index(table, index);
+        let table = job.table;
+        let is_unique = self.set_index(table, index, IndexState::Announced).is_some();
+        let content = &mut self.content;
+        let job = &mut content.jobs[position];
+        if is_unique {
+            (job.kind, job.stage) = (JobKind::DropIndex { index }, JobStage::Releasing);
+        } else {
+            job.stage = JobStage::Completing;
+            for table in content.state.tables.iter_mut().filter(|candidate| candidate.id == table) {
+                remove_index(table, index);
+            }
         }
         content.state.version += 1;
-        (job.stage, job.version) = (JobStage::Completing, content.state.version);
+        job.version = content.state.version;
         (job.code, job.detail) = (code, detail);
     }
 }
 
-fn remove_index(table: &mut Table, index: u32) {
-    if let Some(place) = table.indexes.iter().position(|known| known.id == index) {
-        table.indexes.remove(place);
-        table.definition.indexes.remove(place);
-    }
+/// Takes an index out of a table; its hidden table.
+fn remove_index(table: &mut Table, index: u32) -> Option<u32> {
+    let place = table.indexes.iter().position(|known| known.id == index)?;
+    table.definition.indexes.remove(place);
+    table.indexes.remove(place).hidden_table
 }
 
 fn is_named(table: &Table, database: &str, name: &str) -> bool {

@@ -69,6 +69,7 @@ impl Machine {
         state.view.groups[usize::from(group)].changed_in_view = number;
         state.view.number = number;
         state.version += 1;
+        self.ask_again();
         if self.content.views.len() >= MAX_VIEWS {
             self.content.views.remove(0);
         }

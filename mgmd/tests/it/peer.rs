@@ -182,6 +182,7 @@ impl Peer {
             incarnation: sender.incarnation.into(),
             state_version: state_version.into(),
             drained_version: state_version.into(),
+            built_version: state_version.into(),
             ..NodeReport::default()
         };
         self.send(0, &body, Sections::none());

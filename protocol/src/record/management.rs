@@ -121,7 +121,7 @@ impl ManagementCommand {
 pub enum TableChange {
     /// Adds a column at the end.
     AddColumn(Column),
-    /// Creates an ordered index.
+    /// Creates an index.
     CreateIndex(IndexDefinition),
     /// Drops the index of this name.
     DropIndex(String),
@@ -213,6 +213,10 @@ pub enum JobKind {
 /// What a schema job waits for.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum JobStage {
+    /// Unique index. Create: all members know its hidden table. Drop: no member reads it any more.
+    Announcing,
+    /// Drop unique index: no member maintains it any more.
+    Releasing,
     /// Create, add column: all members have prepared the table, or its next version. Drop: no member works on the table
     /// any more.
     Preparing,

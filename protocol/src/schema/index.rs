@@ -44,11 +44,13 @@ pub enum PrimaryKeyOrder {
 /// Where a secondary index is in its life.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
 pub enum IndexState {
+    /// A unique one before writes maintain it, or when they have ceased to: its hidden table is there, and that is all.
+    Announced,
     /// Writes maintain it, while the rows from before are still being entered; scans and look-ups are refused.
     WriteOnly,
     /// Complete: open for scans and look-ups.
     Public,
-    /// Being dropped; scans and look-ups are refused.
+    /// Being dropped; scans and look-ups are refused, though writes still maintain it.
     Dropping,
 }
 

@@ -127,6 +127,7 @@ signal_types! {
     commit_transaction::CommitTransaction = 25,
     rollback_transaction::RollbackTransaction = 26,
     transaction_reply::TransactionReply = 27,
+    row_entered::RowEntered = 28,
     prepare_one::PrepareOne = 30,
     accept_one::AcceptOne = 31,
     refuse_one::RefuseOne = 32,

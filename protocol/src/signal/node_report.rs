@@ -6,7 +6,7 @@
 //! byte  32  node                 u32      node id
 //! byte  36  incarnation          u32      incarnation
 //! byte  40  state_version        u64      cluster state that is installed and whose schema changes are prepared
-//! byte  48  drained_version      u64      cluster state as of which no operation on a table being dropped is under way, and every index is built
+//! byte  48  drained_version      u64      cluster state as of which no operation on a table being dropped is under way
 //! byte  56  view                 u64      view that is installed
 //! byte  64  serving              u64      1 when the node serves
 //! byte  72  memory_used          u64      bytes taken from the budget
@@ -15,6 +15,10 @@
 //! byte  96  epoch                u64      epoch that the node is in
 //! byte 104  closed_epoch         u64      newest closed epoch that it has heard of
 //! byte 112  failed_indexes       u64      indexes being built for which its memory does not suffice
+//! byte 120  built_version        u64      cluster state as of which every index is built
+//! byte 128  refused_index        u32      unique index that cannot be built, 0 for none
+//! byte 132  refused_code         u32      why
+//!           section 0: what exactly
 //! ```
 
 use zerocopy::little_endian::{U32, U64};
@@ -30,7 +34,7 @@ pub struct NodeReport {
     pub incarnation: U32,
     /// Cluster state that is installed and whose schema changes are prepared.
     pub state_version: U64,
-    /// Cluster state as of which no operation on a table being dropped is under way, and every index is built.
+    /// Cluster state as of which no operation on a table being dropped is under way.
     pub drained_version: U64,
     /// View that is installed.
     pub view: U64,
@@ -48,6 +52,12 @@ pub struct NodeReport {
     pub closed_epoch: U64,
     /// Indexes being built for which its memory does not suffice.
     pub failed_indexes: U64,
+    /// Cluster state as of which every index is built.
+    pub built_version: U64,
+    /// Unique index that cannot be built, 0 for none.
+    pub refused_index: U32,
+    /// Why.
+    pub refused_code: U32,
 }
 
-const _: () = assert!(size_of::<NodeReport>() == 88);
+const _: () = assert!(size_of::<NodeReport>() == 104);

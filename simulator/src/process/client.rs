@@ -1,7 +1,7 @@
 //! What a run wants of its clients, whether they run the client's core or speak the protocol themselves.
 
 use crate::history::{History, Violation};
-use crate::workload::{DATABASE, OTHER_TABLES, PASSING_INDEX, Shape};
+use crate::workload::{BADGE, DATABASE, OTHER_TABLES, PASSING_INDEX, Shape};
 use duet_client_core::{ClientCore, Error, Table};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::record::TableChange;
@@ -39,18 +39,18 @@ pub enum Change {
     Index {
         /// Name of the table.
         table: String,
-        /// Its columns; none to drop it.
-        columns: Option<Vec<u16>>,
+        /// Its kind and columns; none to drop it.
+        index: Option<(IndexKind, Vec<u16>)>,
     },
 }
 
 impl Change {
     /// The change of a table that exists, as management nodes want it.
-    pub fn of_table(columns: Option<&Vec<u16>>) -> TableChange {
-        match columns {
-            Some(columns) => TableChange::CreateIndex(IndexDefinition {
+    pub fn of_table(index: Option<&(IndexKind, Vec<u16>)>) -> TableChange {
+        match index {
+            Some((kind, columns)) => TableChange::CreateIndex(IndexDefinition {
                 name: PASSING_INDEX.to_owned(),
-                kind: IndexKind::Ordered,
+                kind: *kind,
                 columns: columns.clone(),
             }),
             None => TableChange::DropIndex(PASSING_INDEX.to_owned()),
@@ -62,10 +62,12 @@ impl Change {
         match self {
             Change::Create { .. } => code == Some(ErrorCode::TableExists),
             Change::Drop { .. } => code == Some(ErrorCode::TableNotFound),
-            Change::Index { columns: Some(_), .. } => {
-                matches!(code, Some(ErrorCode::InvalidSchema | ErrorCode::IndexGivenUp))
-            }
-            Change::Index { columns: None, .. } => code == Some(ErrorCode::IndexNotFound),
+            Change::Index { index: Some((_, columns)), .. } => match code {
+                // No two members have the same badge.
+                Some(ErrorCode::UniqueViolation) => columns != &[BADGE],
+                code => matches!(code, Some(ErrorCode::InvalidSchema | ErrorCode::IndexGivenUp)),
+            },
+            Change::Index { index: None, .. } => code == Some(ErrorCode::IndexNotFound),
         }
     }
 }

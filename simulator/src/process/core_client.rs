@@ -398,8 +398,8 @@ impl CoreClient {
                     self.core.create_table(now, CHANGE_WITHIN, &shape.definition(name))
                 }
                 Change::Drop { name } => self.core.drop_table(now, CHANGE_WITHIN, DATABASE, name),
-                Change::Index { table, columns } => {
-                    let change = Change::of_table(columns.as_ref());
+                Change::Index { table, index } => {
+                    let change = Change::of_table(index.as_ref());
                     self.core.change_table(now, CHANGE_WITHIN, DATABASE, table, &change)
                 }
             };

@@ -9,7 +9,7 @@ use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{
     BADGE, BY_BADGE, BY_SEAT, COUNTERS, DATABASE, FIRST_COUNTER, FIRST_GUEST, GUEST_BADGES, GUESTS, HOLDERS,
-    MEMBERS, TOKENS, counter_badge, first_members, member, member_definition,
+    MEMBERS, PASSING_INDEX, TOKENS, counter_badge, first_members, member, member_definition,
 };
 use duet_client_core::{
     Batch, ClientConfiguration, ClientCore, Expectation, JobId, Lock, Lookup, LookupStep, Outcome, Reply,
@@ -42,6 +42,8 @@ struct Search {
     /// It is part of a transaction that passes a token on.
     passes: bool,
     tries: u32,
+    /// By the index that comes and goes.
+    by_passing: bool,
 }
 
 /// A token being passed from one holder to another.
@@ -289,8 +291,11 @@ impl MemberClient {
     /// Looks values up; with a lock in a transaction that passes the token on.
     fn search(&mut self, now: Time, table: &Arc<Table>, lock: Option<Lock>) {
         let by_seat = lock.is_none() && self.random.chance(200_000);
+        let passing =
+            (!by_seat && self.random.chance(300_000)).then(|| passing_lookup(table, lock)).flatten();
+        let by_passing = passing.is_some();
         let index = if by_seat { BY_SEAT } else { BY_BADGE };
-        let mut lookup = match Lookup::new(table, index, lock) {
+        let mut lookup = match passing.map_or_else(|| Lookup::new(table, index, lock), Ok) {
             Ok(lookup) => lookup,
             Err(error) => return self.evidence.added::<()>(Err(error)),
         };
@@ -319,7 +324,7 @@ impl MemberClient {
             },
             None => None,
         };
-        let search = Search { lookup, wanted, handle, passes: lock.is_some(), tries: 0 };
+        let search = Search { lookup, wanted, handle, passes: lock.is_some(), tries: 0, by_passing };
         self.step(now, Box::new(search));
     }
 
@@ -346,7 +351,9 @@ impl MemberClient {
         match search.lookup.take(batch) {
             Ok(()) => self.step(now, search),
             Err(error) => {
-                self.evidence.judge(&error, is_wrong_here);
+                // An index that comes and goes may be gone.
+                let by_passing = search.by_passing;
+                self.evidence.judge(&error, |code| !by_passing && is_wrong_here(code));
                 if let Some(handle) = search.handle.take() {
                     self.core.forget(now, handle);
                 }
@@ -524,6 +531,12 @@ impl MemberClient {
 }
 
 /// Whether no operation of this client can rightly end with this error.
+/// A look-up of badges by the index that comes and goes, if that is there.
+fn passing_lookup(table: &Arc<Table>, lock: Option<Lock>) -> Option<Lookup> {
+    let passing = table.definition().indexes.iter().find(|index| index.name == PASSING_INDEX)?;
+    (passing.columns == [BADGE]).then(|| Lookup::new(table, PASSING_INDEX, lock).ok()).flatten()
+}
+
 fn is_wrong_here(code: ErrorCode) -> bool {
     matches!(code, ErrorCode::HiddenTable | ErrorCode::IndexNotFound)
 }

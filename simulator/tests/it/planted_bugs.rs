@@ -121,3 +121,8 @@ fn a_partition_that_answers_too_early_is_found() {
 fn decided_transactions_that_are_not_told_to_new_primaries_are_found() {
     is_found(26);
 }
+
+#[test]
+fn rows_entered_into_a_unique_index_without_a_lock_are_found() {
+    is_found(27);
+}

@@ -19,7 +19,7 @@ use crate::map::{ClusterMap, LocalTable};
 use duet_memory::{Arena, OrderedIndex, RowHandle};
 
 /// Planted bug of the simulator's tests: what was prepared before the index is not entered.
-pub(super) const FORGOTTEN_IMAGES_BUG: u32 = 20;
+const FORGOTTEN_IMAGES_BUG: u32 = 20;
 
 /// Rows entered in one turn: less than two milliseconds.
 const BUILD_ROWS_PER_TURN: usize = 1_000;
@@ -64,7 +64,7 @@ impl LocalDataManager {
 
     /// Whether an index is being built, or was given up.
     pub fn is_building(&self) -> bool {
-        self.building
+        self.building || self.is_entering()
     }
 
     fn has_unbuilt_index(&self) -> bool {

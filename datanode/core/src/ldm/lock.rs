@@ -126,6 +126,12 @@ impl LockTable {
         })
     }
 
+    /// Whether somebody holds a shared lock on a row of a table: entries of unique indexes are so locked only by look-ups.
+    pub fn has_shared(&self, of: impl Fn(usize) -> bool) -> bool {
+        let shared = |lock: &RowLock| !lock.exclusive && !lock.holders.is_empty() && of(lock.place.table);
+        self.locks.iter().any(shared)
+    }
+
     /// Forgets a lock that nobody holds or waits for.
     pub fn remove(&mut self, number: u32) {
         debug_assert!(self.locks[number as usize].waiting.is_empty(), "nobody waits for a lock that is gone");

@@ -3,6 +3,7 @@
 
 mod build;
 pub mod chain;
+mod entering;
 pub mod fragment;
 pub mod journal;
 pub mod lock;
@@ -35,6 +36,8 @@ use duet_protocol::signal::read::Read;
 use duet_protocol::signal::read_reply::ReadReply;
 use duet_protocol::signal::scan_reply::{ScanRow, push_row};
 use duet_protocol::signal::{Sections, SignalType, SignalView};
+use entering::Entering;
+pub use entering::IndexRefusal;
 use fragment::{Fragment, row_state};
 use journal::CommittedChange;
 use lock::LockTable;
@@ -124,6 +127,12 @@ pub struct LocalDataManager {
     /// Whether an index is being built, or was given up.
     building: bool,
     purge: Purge,
+    /// Fragments whose rows are being entered into unique indexes.
+    entering: Vec<Entering>,
+    /// Rows given to coordinators for that.
+    entered: u64,
+    /// Why a unique index cannot be built, until it is told.
+    index_refusal: Option<IndexRefusal>,
     /// Writes on their way, by table slot.
     pending_of_table: Vec<u32>,
     pending: u64,
@@ -171,6 +180,9 @@ impl LocalDataManager {
             clearing_indexes: Vec::new(),
             building: false,
             purge: Purge::default(),
+            entering: Vec::new(),
+            entered: 0,
+            index_refusal: None,
             pending_of_table: Vec::new(),
             pending: 0,
             accept_due: Vec::new(),
@@ -338,6 +350,7 @@ impl LocalDataManager {
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.report_waits(context);
         self.build_slice(context);
+        self.enter_slice(context);
         if let Some(table) = self.clearing.last_mut()
             && table.clear_step(&mut self.arena, CLEAR_ROWS_PER_TURN)
         {

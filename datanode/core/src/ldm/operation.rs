@@ -3,7 +3,7 @@
 use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, LockTable, Place, lock_handle};
 use crate::ldm::participant::{Coordinator, Participants, State};
-use crate::ldm::planted::SHORT_SHARED_LOCKS;
+use crate::ldm::planted::{SHORT_SHARED_LOCKS, UNLOCKED_ENTERING};
 use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
 use crate::ldm::unique::stored_image;
 use crate::ldm::version::{Made, RowChange, StoredImage};
@@ -83,7 +83,7 @@ impl LocalDataManager {
         signal: &SignalView<'_>,
         body: &Operate,
     ) -> Result<Option<(u32, u32)>, Refusal> {
-        let (place, _) = self.place_of(context, signal, body)?;
+        let (place, table) = self.place_of(context, signal, body)?;
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let unlocked = context.planted_bug == 10 && body.operation == OPERATION_READ_SHARED;
         let reads =
@@ -94,12 +94,24 @@ impl LocalDataManager {
             self.tell(context, &coordinator, body.number.get(), Ok(done));
             return Ok(None);
         }
+        if body.operation == OPERATION_ENTER_ROW && context.planted_bug == UNLOCKED_ENTERING {
+            let current = self.read_unlocked(&place, transaction, signal.section(0)).row;
+            let current = current.map(|row| stored_image(&self.arena, row));
+            self.entries.derive(table, true, signal.section(0), None, current)?;
+            let done = Done { entries: !self.entries.list.is_empty(), ..Done::default() };
+            self.tell(context, &coordinator, body.number.get(), Ok(done));
+            return Ok(None);
+        }
         let participant = self
             .participants
             .find_or_add(transaction, place.partition, coordinator)
             .map_err(|code| (code, String::new()))?;
         if self.participants.get(participant).state != State::Locked {
             return Err((ErrorCode::InvalidRequest, "the transaction is being committed".to_owned()));
+        }
+        if table.state != TableState::Active {
+            self.tell(context, &coordinator, body.number.get(), Ok(Done::default()));
+            return Ok(None);
         }
         match self.acquire(participant, &place, signal, is_exclusive(body)) {
             Acquired::Lock(lock) => Ok(Some((participant, lock))),
@@ -121,7 +133,11 @@ impl LocalDataManager {
         waiter.waiting.retain(|place| *place != queued);
         let coordinator = waiter.coordinator;
         let place = match self.place_of(context, signal, body) {
-            Ok((place, _)) => place,
+            Ok((place, table)) if table.state == TableState::Active => place,
+            Ok(_) => {
+                self.tell(context, &coordinator, body.number.get(), Ok(Done::default()));
+                return None;
+            }
             Err(refusal) => {
                 self.tell(context, &coordinator, body.number.get(), Err(refusal));
                 return None;
@@ -140,7 +156,8 @@ impl LocalDataManager {
         }
     }
 
-    /// Checks that the row belongs here and its table can be used.
+    /// Checks that the row belongs here and its table can be used. Entries of an index that is being dropped may be changed
+    /// still, which does nothing: their operations were derived before, and their transactions are to go on.
     fn place_of<'m>(
         &self,
         context: &Context<'m>,
@@ -151,8 +168,14 @@ impl LocalDataManager {
         let Some((slot, table)) = context.map.table(id) else {
             return Err((ErrorCode::TableNotFound, format!("table {id}")));
         };
-        if table.state != TableState::Active {
+        let of_entry = matches!(body.operation, OPERATION_INSERT_ENTRY | OPERATION_REMOVE_ENTRY);
+        if table.state != TableState::Active && !(of_entry && table.state == TableState::Dropping) {
             return Err((ErrorCode::TableNotActive, format!("table {id}")));
+        }
+        let reads =
+            matches!(body.operation, OPERATION_READ | OPERATION_READ_SHARED | OPERATION_READ_EXCLUSIVE);
+        if table.is_closed && reads {
+            return Err((ErrorCode::IndexNotFound, format!("table {id}")));
         }
         if table.layouts.of(body.table_version.get()).is_none() {
             return Err((

@@ -219,6 +219,7 @@ impl LocalDataManager {
             SignalType::AbortRows => self.abort_rows(context, coordinator, signal),
             SignalType::AbortPrepared => self.abort_prepared(context, signal),
             SignalType::Complete => self.complete(context, signal),
+            SignalType::RowEntered => self.row_entered(context, signal),
             _ => context.out.errors += 1,
         }
     }

@@ -15,6 +15,9 @@ pub(super) const PURGE_WITHOUT_VERSION: u32 = 21;
 /// A range goes on behind the key that follows the last one it came to (counterexample 36).
 pub(super) const WRONG_RESUME: u32 = 19;
 
+/// A row is entered into a unique index that is being built as it is committed, without a lock (counterexample 35).
+pub(super) const UNLOCKED_ENTERING: u32 = 27;
+
 impl LocalDataManager {
     /// A participant leaves a lock under which it has only read.
     #[cold]

@@ -13,6 +13,7 @@ use crate::outbox::{Address, Handle};
 use duet_memory::{Arena, RowHandle};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::row::RowView;
+use duet_protocol::schema::IndexState;
 use duet_protocol::signal::operate::{OPERATION_ENTER_ROW, OPERATION_INSERT_ENTRY, Operate};
 use duet_protocol::signal::two_phase_write::TwoPhaseWrite;
 use duet_protocol::signal::{Sections, SignalView};
@@ -48,7 +49,7 @@ impl EntryScratch {
     ) -> Result<(), Refusal> {
         self.list.clear();
         let newest = table.layouts.newest();
-        for index in table.unique.iter().filter(|index| index.is_write_only || !building) {
+        for index in table.unique.iter().filter(|index| index.state == IndexState::WriteOnly || !building) {
             let mut has = [false; 2];
             for (place, value) in [before, after].into_iter().enumerate() {
                 self.keys[place].clear();
@@ -97,13 +98,24 @@ pub struct UniqueEntry {
 }
 
 impl LocalDataManager {
-    /// The entries that the rows here need (true) and those that are here (false); walks over all rows.
+    /// Whether transactions look something up in an index that is closed. What they have read and locked holds only as long
+    /// as the index is maintained.
+    pub fn has_readers(&self, map: &ClusterMap) -> bool {
+        let is_closed = |table: &LocalTable| table.is_closed;
+        let closed = |slot: usize| map.tables.get(slot).and_then(Option::as_ref).is_some_and(is_closed);
+        map.tables.iter().flatten().any(is_closed) && self.locks.has_shared(closed)
+    }
+
+    /// The entries that the rows here need in open indexes (true) and those that are here (false); walks over all rows.
     pub fn unique_entries(&self, map: &ClusterMap) -> Vec<(UniqueEntry, bool)> {
         let mut entries = Vec::new();
+        let unique = map.tables.iter().flatten().flat_map(|table| &table.unique);
+        let open = unique.filter(|index| index.state == IndexState::Public);
+        let open: Vec<u32> = open.map(|index| index.table).collect();
         for fragment in self.fragments.iter().flatten() {
             for (slot, index) in fragment.tables.iter().enumerate() {
                 let Some(table) = map.tables.get(slot).and_then(Option::as_ref) else { continue };
-                if table.is_plain {
+                if table.is_plain || (table.is_hidden && !open.contains(&table.id)) {
                     continue;
                 }
                 let mut cursor = Some(0);
@@ -202,7 +214,7 @@ fn entries_of(
     let (newest, mut scratch) = (table.layouts.newest(), Vec::new());
     let (value, _) = table.image_for(stored.image, stored.table_version, newest, &mut scratch);
     let row = RowView::new(table.layouts.of_row(newest), key, value);
-    for index in &table.unique {
+    for index in table.unique.iter().filter(|index| index.state == IndexState::Public) {
         let mut entry = UniqueEntry { table: index.table, key: Vec::new(), value: Vec::new() };
         if index.layout.append_entry(&row, &mut entry.key, &mut entry.value).is_ok_and(|indexed| indexed) {
             entries.push((entry, true));

@@ -287,9 +287,10 @@ impl Kernel {
         match message {
             ToCoordinator::Installed { version } => self.part_installed(now, version),
             ToCoordinator::Install(installation) => self.coordinator_install(now, &installation),
-            ToCoordinator::Drained { manager, version } => {
+            ToCoordinator::IndexRefused(refusal) => self.index_refused(*refusal),
+            ToCoordinator::Drained { manager, drained } => {
                 if let Some(split) = &mut self.split {
-                    split.drained[manager] = version;
+                    split.drained[manager] = drained;
                 }
                 self.update_drained();
             }

@@ -1,6 +1,8 @@
 //! Messages between the parts of a node: fixed size, at most one cache line.
 
 use crate::interface::{LinkId, NodeCounters, Target};
+use crate::ldm::IndexRefusal;
+use crate::membership::Drained;
 use duet_memory::Section;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::ClusterState;
@@ -149,13 +151,15 @@ pub enum ToCoordinator {
     },
     /// Install this state (from coordinator 0).
     Install(Arc<Installation>),
-    /// No write is under way on tables that a version drops.
+    /// Up to which version a data part is drained and built.
     Drained {
         /// The data part.
         manager: usize,
-        /// Version of the cluster state.
-        version: u64,
+        /// The versions.
+        drained: Drained,
     },
+    /// A unique index cannot be built.
+    IndexRefused(Box<IndexRefusal>),
     /// A connection that this node opened passed its handshake.
     Established {
         /// The link.

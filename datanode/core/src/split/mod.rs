@@ -23,6 +23,7 @@ mod message;
 mod node;
 mod ports;
 
+use crate::membership::Drained;
 pub use board::{LinkBoard, SharedEpoch};
 pub use either::NodeKernel;
 pub use message::{Destination, Installation, RequestPlace, RequestPlaces, ToCoordinator, ToData};
@@ -107,8 +108,8 @@ pub(crate) struct Split {
     pub installing: Option<data::Installing>,
     /// Coordinator 0: the newest state that came meanwhile.
     pub next_install: Option<Arc<Installation>>,
-    /// Coordinator 0: version that each data part has drained.
-    pub drained: Vec<u64>,
+    /// Coordinator 0: versions that each data part has drained and built.
+    pub drained: Vec<Drained>,
     /// Coordinator 0: last counters of the other parts, coordinators first.
     pub counters: Vec<NodeCounters>,
     /// Data: version that each coordinator has marked.
@@ -125,7 +126,7 @@ impl Split {
             out: Outgoing::new(coordinators, managers),
             installing: None,
             next_install: None,
-            drained: vec![0; managers],
+            drained: vec![Drained::default(); managers],
             counters: vec![NodeCounters::default(); coordinators + managers],
             marks: vec![0; coordinators],
             requests: (0..coordinators).map(|_| data::Requests::default()).collect(),

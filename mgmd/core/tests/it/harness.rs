@@ -98,6 +98,8 @@ pub struct FakeDataNode {
     /// Whether it builds indexes.
     pub builds: bool,
     pub failed_indexes: u64,
+    /// Unique index that it cannot build, and why.
+    pub refused_index: Option<(u32, ErrorCode)>,
     pub registered_at: Nanoseconds,
 }
 
@@ -628,6 +630,7 @@ impl FakeDataNode {
             data_parts: 1,
             builds: true,
             failed_indexes: 0,
+            refused_index: None,
             registered_at: 0,
         }
     }
@@ -687,8 +690,11 @@ impl FakeDataNode {
             node: self.node.into(),
             incarnation: self.incarnation.into(),
             state_version: self.state.version.into(),
-            drained_version: if self.builds { self.state.version } else { 0 }.into(),
+            drained_version: self.state.version.into(),
+            built_version: if self.builds { self.state.version } else { 0 }.into(),
             failed_indexes: self.failed_indexes.into(),
+            refused_index: self.refused_index.map_or(0, |(index, _)| index).into(),
+            refused_code: self.refused_index.map_or(0, |(_, code)| u32::from(code as u16)).into(),
             view: self.state.view.number.into(),
             serving: u64::from(self.state.view.number > 0).into(),
             rows: 5.into(),

@@ -369,3 +369,56 @@ fn an_index_that_a_member_has_no_memory_for_is_given_up() {
     cluster.request_change(client, 3, "orders", &by_price(IndexKind::Ordered));
     cluster.wait_changed(client).expect("built");
 }
+
+#[test]
+fn a_unique_index_is_announced_maintained_and_released_step_by_step() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    let (base, _) = cluster.wait_changed(client).expect("created");
+    cluster.data_nodes[1].builds = false;
+    cluster.request_change(client, 2, "orders", &by_price(IndexKind::Unique));
+    cluster.run(1_000);
+    let tables = &cluster.state(0).tables;
+    assert_eq!((tables.len(), tables[1].hidden_of, tables[1].state), (2, Some(base), TableState::Active));
+    let (hidden, index) = (tables[1].id, tables[0].indexes[0]);
+    assert_eq!((index.state, index.hidden_table), (IndexState::WriteOnly, Some(hidden)));
+    cluster.data_nodes[1].builds = true;
+    cluster.wait_changed(client).expect("built");
+    assert_eq!(cluster.state(0).tables[0].indexes[0].state, IndexState::Public);
+    cluster.request_change(client, 3, "orders", &TableChange::DropIndex("by_price".to_owned()));
+    cluster.wait_changed(client).expect("dropped");
+    let tables = &cluster.state(0).tables;
+    assert!(tables.len() == 1 && tables[0].indexes.is_empty() && tables[0].definition.indexes.is_empty());
+}
+
+#[test]
+fn a_build_ends_when_two_rows_are_equal_or_the_table_is_dropped() {
+    let mut cluster = formed(1);
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    cluster.wait_changed(client).expect("created");
+    cluster.data_nodes[0].builds = false;
+    cluster.data_nodes[0].refused_index = Some((1, ErrorCode::UniqueViolation));
+    cluster.request_change(client, 2, "orders", &by_price(IndexKind::Unique));
+    assert_eq!(cluster.wait_changed(client), Err(ErrorCode::UniqueViolation));
+    let tables = &cluster.state(0).tables;
+    assert!(tables.len() == 1 && tables[0].indexes.is_empty() && tables[0].definition.indexes.is_empty());
+
+    // A refusal of another index is none of this one, which goes on until its table is dropped.
+    for (request, kind) in [(3, IndexKind::Unique), (5, IndexKind::Ordered)] {
+        cluster.request_change(client, request, "orders", &by_price(kind));
+        cluster.run(1_000);
+        assert_eq!(cluster.state(0).tables[0].indexes[0].state, IndexState::WriteOnly);
+        cluster.request_drop(client, request + 1, "orders");
+        cluster.wait_changed(client).expect_err("the index has to go first");
+        cluster.run(1_000);
+        cluster.changed(client);
+        cluster.request_change(client, request, "orders", &by_price(kind));
+        assert_eq!(cluster.wait_changed(client), Err(ErrorCode::TableNotFound), "it was given up");
+        assert!(cluster.state(0).tables[0].indexes.is_empty());
+    }
+    cluster.request_drop(client, 7, "orders");
+    cluster.wait_changed(client).expect("dropped");
+    assert!(cluster.state(0).tables.is_empty());
+}

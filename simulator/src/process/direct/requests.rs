@@ -143,8 +143,8 @@ impl DirectClient {
                 (KIND_CREATE_TABLE, record)
             }
             Change::Drop { name } => (KIND_DROP_TABLE, format!("{DATABASE}.{name}").into_bytes()),
-            Change::Index { table, columns } => {
-                second = Change::of_table(columns.as_ref()).to_record().expect("changes are small");
+            Change::Index { table, index } => {
+                second = Change::of_table(index.as_ref()).to_record().expect("changes are small");
                 (KIND_CHANGE_TABLE, format!("{DATABASE}.{table}").into_bytes())
             }
         };
