@@ -30,6 +30,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "transactions go on although a primary that they used was removed",
     "decided transactions are not told to those that lead now",
     "rows are entered without a lock into a unique index that is being built",
+    "PREPARE does not wait for operations of its transaction that wait for their rows",
 ];
 
 /// The list as it is shown on the command line.

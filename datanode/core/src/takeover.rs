@@ -138,7 +138,14 @@ impl Transactions {
         let lane = context.map.partitions[usize::from(partition)].lane;
         let index = self.of_handle(signal).filter(|index| self.slots[*index].id == id);
         let state = index.map(|index| self.slots[index].state);
-        let (Some(index), Some(State::Preparing | State::Committing)) = (index, state) else {
+        let asked = |index: usize| self.slots[index].ending.is_some();
+        let is_open = match state {
+            Some(State::Preparing | State::Committing) => true,
+            // It was asked to prepare before all operations were answered.
+            Some(State::Active) => index.is_some_and(asked),
+            Some(State::Failed(_)) | None => false,
+        };
+        let Some(index) = index.filter(|_| is_open) else {
             if !matches!(state, Some(State::Active)) {
                 // Nobody has decided to commit it and nobody will.
                 let body = AbortRows {
@@ -154,7 +161,7 @@ impl Transactions {
         };
         let mut replicas = [0; 8];
         replicas[0] = node as u8;
-        if state == Some(State::Preparing) {
+        if state != Some(State::Committing) {
             self.prepared_alone(context, index, partition, replicas);
         } else {
             let handle = self.handle(index);

@@ -93,6 +93,8 @@ pub(crate) struct Part {
     pub(crate) node: u32,
     pub(crate) lane: u16,
     pub(crate) writes: bool,
+    /// PREPARE was sent.
+    asked: bool,
     prepared: bool,
     pub(crate) committed: bool,
     pub(crate) replicas: [u8; 8],
@@ -100,7 +102,16 @@ pub(crate) struct Part {
 
 impl Part {
     pub(crate) fn new(partition: u16, node: u32, lane: u16, writes: bool) -> Part {
-        Part { partition, node, lane, writes, prepared: false, committed: false, replicas: [0; 8] }
+        Part {
+            partition,
+            node,
+            lane,
+            writes,
+            asked: false,
+            prepared: false,
+            committed: false,
+            replicas: [0; 8],
+        }
     }
 }
 
@@ -147,6 +158,16 @@ impl Transaction {
 
     pub(crate) fn is_waiting(&self) -> bool {
         self.outstanding.iter().any(Option::is_some)
+    }
+
+    /// Whether PREPARE can follow the operations without waiting for their answers: some may change a row, and none brings
+    /// further operations with it.
+    fn may_prepare_early(&self) -> bool {
+        let mut outstanding = self.outstanding.iter().flatten();
+        let alone = self.single.is_none() && !self.entries.are_used();
+        let writes = self.parts.iter().any(|part| part.writes)
+            || outstanding.clone().any(|waiting| waiting.operation < OPERATION_READ);
+        alone && writes && outstanding.all(|waiting| !waiting.may_enter)
     }
 
     pub(crate) fn take_outstanding(&mut self, number: u32) -> Option<Outstanding> {
@@ -408,6 +429,8 @@ impl Transactions {
         });
         if !transaction.is_waiting() {
             self.prepare(context, index);
+        } else if transaction.may_prepare_early() {
+            self.ask_to_prepare(context, index);
         }
     }
 
@@ -467,13 +490,31 @@ impl Transactions {
 
     /// PREPARE to every fragment with changes and to the home of the outcome; without changes the transaction just ends.
     pub(crate) fn prepare(&mut self, context: &mut Context<'_>, index: usize) {
-        let handle = self.handle(index);
         let transaction = &mut self.slots[index];
-        let Some(ending) = transaction.ending else { return };
         transaction.touched = self.now;
         if !transaction.parts.iter().any(|part| part.writes) {
             transaction.epoch = context.epoch;
             return self.decide(context, index);
+        }
+        transaction.state = State::Preparing;
+        self.ask_to_prepare(context, index);
+        // Those that were asked together with their operations may have answered already.
+        self.decide_if_prepared(context, index);
+    }
+
+    /// Sends PREPARE to the fragments with changes, or operations under way that may change something, and to the home of the
+    /// outcome, unless they have it already.
+    fn ask_to_prepare(&mut self, context: &mut Context<'_>, index: usize) {
+        let handle = self.handle(index);
+        let transaction = &mut self.slots[index];
+        let Some(ending) = transaction.ending else { return };
+        for place in 0..transaction.outstanding.len() {
+            let Some(waiting) = transaction.outstanding[place] else { continue };
+            if waiting.operation < OPERATION_READ
+                && let Some(part) = transaction.part(waiting.partition)
+            {
+                part.writes = true;
+            }
         }
         let home = ending.home;
         if home != NO_HOME && transaction.part(home).is_none() {
@@ -481,13 +522,13 @@ impl Transactions {
             let lane = context.map.partitions[usize::from(home)].lane;
             transaction.parts.push(Part::new(home, node, lane, true));
         }
-        transaction.state = State::Preparing;
         for part in &mut transaction.parts {
             let is_home = part.partition == home;
             part.writes |= is_home;
-            if !part.writes {
+            if !part.writes || part.asked {
                 continue;
             }
+            part.asked = true;
             let body = Prepare {
                 session: transaction.id.session.into(),
                 seq: transaction.id.seq.into(),
@@ -498,6 +539,14 @@ impl Transactions {
             };
             let to = Address::Fragments { node: part.node, lane: part.lane };
             context.out.post(to, handle, &body, Sections::none());
+        }
+    }
+
+    fn decide_if_prepared(&mut self, context: &mut Context<'_>, index: usize) {
+        let transaction = &self.slots[index];
+        let prepared = || transaction.parts.iter().all(|part| part.prepared || !part.writes);
+        if transaction.state == State::Preparing && prepared() {
+            self.decide(context, index);
         }
     }
 
@@ -662,7 +711,8 @@ impl Transactions {
         let Some(body) = signal.body::<Prepared>() else { return };
         let Some(index) = self.of_handle(signal) else { return };
         let transaction = &mut self.slots[index];
-        if transaction.state != State::Preparing {
+        let is_early = transaction.state == State::Active && transaction.ending.is_some();
+        if transaction.state != State::Preparing && !is_early {
             return;
         }
         if body.code.get() != 0 {
@@ -687,9 +737,7 @@ impl Transactions {
         let Some(part) = transaction.part(partition) else { return };
         part.prepared = true;
         part.replicas = replicas;
-        if transaction.parts.iter().all(|part| part.prepared || !part.writes) {
-            self.decide(context, index);
-        }
+        self.decide_if_prepared(context, index);
     }
 
     fn part_committed(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {

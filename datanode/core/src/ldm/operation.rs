@@ -313,6 +313,7 @@ impl LocalDataManager {
                 && let Some(body) = signal.body::<Operate>()
             {
                 self.execute_locked(context, participant, number, &signal, body);
+                self.prepare_if_due(context, participant);
             }
             self.queue.recycle(queued, waiting);
         }

@@ -6,6 +6,7 @@
 use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, MAX_LOCKS};
 use crate::ldm::outcome::{Known, Outcome, OutcomeState};
+use crate::ldm::planted::HASTY_PREPARE;
 use crate::ldm::resolve;
 use crate::ldm::write::{EXPIRE_EVERY, admit, assert_rises, displace, refuse_id};
 use crate::ldm::{Context, LocalDataManager};
@@ -67,6 +68,8 @@ pub struct Participant {
     pub locks: Vec<u32>,
     /// Places of operations that wait.
     pub waiting: Vec<u32>,
+    /// PREPARE has come, and has its turn when no operation waits any more.
+    due: Option<Prepare>,
     /// Its coordinator was removed from the view: only the one that takes it over ends it.
     pub orphan: bool,
     /// Epoch in which it was committed.
@@ -146,6 +149,7 @@ impl Participants {
             state: State::Locked,
             locks,
             waiting,
+            due: None,
             orphan: false,
             epoch: 0,
             used: true,
@@ -227,6 +231,30 @@ impl LocalDataManager {
     /// PREPARE at the primary.
     fn prepare(&mut self, context: &mut Context<'_>, coordinator: Coordinator, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<Prepare>() else { return };
+        let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
+        if let Some(number) = self.participants.find(transaction, body.partition.get()) {
+            let participant = self.participants.get_mut(number);
+            let waits = !participant.waiting.is_empty() && context.planted_bug != HASTY_PREPARE;
+            if participant.coordinator == coordinator && waits {
+                participant.due = Some(*body);
+                return;
+            }
+        }
+        self.prepare_now(context, coordinator, body);
+    }
+
+    /// An operation that waited has had its turn: if it was the last one, a PREPARE that came behind it is next.
+    pub(super) fn prepare_if_due(&mut self, context: &mut Context<'_>, number: u32) {
+        let participant = self.participants.get_mut(number);
+        if participant.waiting.is_empty()
+            && let Some(body) = participant.due.take()
+        {
+            let coordinator = participant.coordinator;
+            self.prepare_now(context, coordinator, &body);
+        }
+    }
+
+    fn prepare_now(&mut self, context: &mut Context<'_>, coordinator: Coordinator, body: &Prepare) {
         if let Err(code) = self.try_prepare(context, coordinator, body) {
             let refusal = Prepared {
                 partition: body.partition,
@@ -276,7 +304,8 @@ impl LocalDataManager {
             _ => self.participants.find_or_add(transaction, partition, coordinator)?,
         };
         let participant = self.participants.get_mut(number);
-        if participant.state != State::Locked || !participant.waiting.is_empty() {
+        let waits = !participant.waiting.is_empty() && context.planted_bug != HASTY_PREPARE;
+        if participant.state != State::Locked || waits {
             return Err(ErrorCode::InvalidRequest);
         }
         (participant.state, participant.home) = (State::Prepared, home);

@@ -14,6 +14,8 @@ pub(super) const OLD_ENTRIES: u32 = 18;
 pub(super) const PURGE_WITHOUT_VERSION: u32 = 21;
 /// A range goes on behind the key that follows the last one it came to (counterexample 36).
 pub(super) const WRONG_RESUME: u32 = 19;
+/// PREPARE does not wait for operations of its transaction that wait for their rows.
+pub(super) const HASTY_PREPARE: u32 = 28;
 
 /// A row is entered into a unique index that is being built as it is committed, without a lock (counterexample 35).
 pub(super) const UNLOCKED_ENTERING: u32 = 27;

@@ -404,14 +404,15 @@ impl LocalDataManager {
                         self.write(context, &job, None);
                     }
                     Asker::Participant { number, .. } => {
-                        lock = self.operate_again(context, number, place, &signal);
+                        lock = self.operate_again(context, number, place, &signal).map(|lock| (lock, number));
                     }
                 }
             }
             self.queue.recycle(place, waiting);
-            if let Some(lock) = lock {
+            if let Some((lock, participant)) = lock {
                 self.locks.get_mut(lock).waiting = ends;
-                return self.grant_waiting(context, lock);
+                self.grant_waiting(context, lock);
+                return self.prepare_if_due(context, participant);
             }
             let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
             if fragment.seq > before
