@@ -36,6 +36,8 @@ use duet_protocol::signal::{Sections, SignalType, SignalView};
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
+/// Transactions that there is room for from the beginning. A map that is at most half full makes room in place, without allocating.
+const ROOM: usize = 256;
 /// Most transactions of one coordinator.
 const MAX_TRANSACTIONS: usize = 16_384;
 /// Most operations of one transaction, and so most locks.
@@ -212,7 +214,7 @@ impl Transactions {
             rounds: 0,
             slots: Vec::new(),
             free: Vec::new(),
-            numbers: FxHashMap::default(),
+            numbers: FxHashMap::with_capacity_and_hasher(ROOM, Default::default()),
             unfinished: Unfinished::default(),
             drained: 0,
             jobs: EntryJobs::default(),
