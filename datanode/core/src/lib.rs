@@ -3,6 +3,7 @@
 //! [`Kernel`] joins the blocks of one thread; a node on several threads has several of them. Whoever drives it (the threads of `duet-runtime`, or the
 //! simulator) hands in events with the current time and takes out bytes and [`Command`]s.
 
+mod abandoned;
 mod coordinator;
 mod deadlock;
 mod entries;

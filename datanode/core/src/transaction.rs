@@ -44,14 +44,6 @@ const MAX_TRANSACTIONS: usize = 16_384;
 pub const MAX_OPERATIONS: u32 = 16_384;
 /// Most bytes of keys and values in the operations of one transaction.
 pub const MAX_BYTES: usize = 16 << 20;
-/// Time that an operation may take: the lock time-out.
-const LOCK_WITHIN: Nanoseconds = 2_000_000_000;
-/// Time that a client may be silent while it has a transaction open.
-const IDLE_WITHIN: Nanoseconds = 10_000_000_000;
-/// Time that all fragments together have to prepare.
-const PREPARE_WITHIN: Nanoseconds = 5_000_000_000;
-/// Time between two looks at the clock for all transactions.
-const LOOK_EVERY: Nanoseconds = 50_000_000;
 
 /// Home of a transaction without an outcome record.
 pub(crate) const NO_HOME: u16 = u16::MAX;
@@ -139,7 +131,7 @@ pub(crate) struct Transaction {
     pub(crate) outstanding: VecDeque<Option<Outstanding>>,
     pub(crate) first: u32,
     pub(crate) bytes: usize,
-    touched: Nanoseconds,
+    pub(crate) touched: Nanoseconds,
     pub(crate) ending: Option<Ending>,
     /// Highest epoch heard of in its prepared fragments; its own once decided.
     pub(crate) epoch: u64,
@@ -188,7 +180,7 @@ pub struct Transactions {
     pub(crate) number: u8,
     /// Time of the event that is processed.
     pub now: Nanoseconds,
-    look_at: Nanoseconds,
+    pub(crate) look_at: Nanoseconds,
     /// Probes begun.
     pub(crate) rounds: u32,
     pub(crate) slots: Vec<Transaction>,
@@ -760,57 +752,6 @@ impl Transactions {
         let Some(part) = transaction.part(body.partition.get()) else { return };
         part.committed = true;
         self.end_if_committed(context, index);
-    }
-
-    /// A client's link is gone: its transactions are rolled back, unless the decision is under way.
-    pub fn link_closed(&mut self, context: &mut Context<'_>, link: LinkId) {
-        for index in 0..self.slots.len() {
-            let transaction = &self.slots[index];
-            let undecided = matches!(transaction.state, State::Active | State::Failed(_));
-            let single = transaction.single.is_some();
-            if !transaction.used || transaction.link != link || !undecided || single {
-                continue;
-            }
-            if transaction.state == State::Active {
-                let node = context.out.identity.sender.node;
-                self.slots[index].ending = None;
-                self.fail(context, index, ErrorCode::NodeUnreachable, node);
-            }
-            self.forget(index);
-        }
-    }
-
-    /// Gives up what has taken too long.
-    pub fn tick(&mut self, context: &mut Context<'_>) {
-        if self.now < self.look_at || self.numbers.is_empty() {
-            return;
-        }
-        self.look_at = self.now + LOOK_EVERY;
-        let node = context.out.identity.sender.node;
-        for index in 0..self.slots.len() {
-            let transaction = &self.slots[index];
-            if !transaction.used {
-                continue;
-            }
-            let oldest = transaction.outstanding.front().copied().flatten();
-            let silent = self.now.saturating_sub(transaction.touched);
-            match transaction.state {
-                State::Active => {
-                    if let Some(oldest) = oldest {
-                        if self.now.saturating_sub(oldest.at) > LOCK_WITHIN {
-                            self.fail(context, index, ErrorCode::LockTimeout, node);
-                        }
-                    } else if silent > IDLE_WITHIN {
-                        self.fail(context, index, ErrorCode::TransactionIdle, node);
-                    }
-                }
-                State::Failed(_) if silent > 2 * IDLE_WITHIN => self.forget(index),
-                State::Preparing if silent > PREPARE_WITHIN => {
-                    self.fail(context, index, ErrorCode::NodeUnreachable, node);
-                }
-                State::Failed(_) | State::Preparing | State::Committing => {}
-            }
-        }
     }
 }
 
