@@ -9,8 +9,8 @@ use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, FinishedRequest, GroupView, JobKind, JobStage,
     LOG_HEADER_BYTES, LogBlock, LogEntry, LogHardState, LogIdentity, LogMembers, LogSnapshot,
     ManagementCommand, ManagementRecord, ManagementSnapshot, ManagementStatus, Member, MemberState,
-    NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, View,
-    encode_log_block,
+    NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, View, ViewChange,
+    ViewRecord, encode_log_block,
 };
 use duet_protocol::scan_program::{Aggregate, Comparison, Filter, Function, ScanProgram, encode_program};
 use duet_protocol::schema::{Column, ColumnType, Table, TableState};
@@ -267,6 +267,12 @@ fn records() -> Vec<Seed> {
             state_version: 3,
             code: 0,
             detail: String::new(),
+        }],
+        views: vec![ViewRecord {
+            view: 2,
+            request: [6; 16],
+            group: 0,
+            change: ViewChange::Remove { node: 2, incarnation: 1 },
         }],
     };
     let status = ClusterStatus {
