@@ -19,7 +19,7 @@ use crate::transaction::{
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::TransactionId;
-use duet_protocol::schema::Table;
+use duet_protocol::schema::{IndexKind, Table};
 use duet_protocol::signal::operate::{
     FLAG_IGNORE_EXISTING, FLAG_SINGLE, FLAG_WITHOUT_ENTRIES, OPERATION_ENTER_ROW, OPERATION_INSERT_ENTRY,
     OPERATION_REMOVE_ENTRY, Operate,
@@ -468,7 +468,7 @@ impl Transactions {
         let sent = &job.list[..job.next];
         let id = EntryChange::all(sent).last().map_or(0, |change| change.index);
         let known = context.map.state.tables.iter().flat_map(Table::secondary_indexes);
-        let mut named = known.filter(|(_, index)| index.id == id);
+        let mut named = known.filter(|(index, known)| index.kind == IndexKind::Unique && known.id == id);
         named.next().map_or_else(|| format!("index {id}"), |(index, _)| format!("index '{}'", index.name))
     }
 
