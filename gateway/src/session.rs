@@ -6,7 +6,7 @@ use crate::execute::insert::{Inserted, insert_alone, insert_together, insert_wit
 use crate::execute::read::Values;
 use crate::execute::select::Cursor;
 use crate::execute::transaction::OpenTransaction;
-use crate::execute::write::{Attempt, Counts, delete_alone, delete_within, update_alone, update_within};
+use crate::execute::write::{Attempt, delete_alone, delete_within, update_alone, update_within};
 use crate::expression::{Environment, Facts};
 use crate::parse::{Tokens, tokens};
 use crate::plan::{
@@ -349,13 +349,9 @@ impl Session {
                         let (rows, environment) = (&new.rows, &environment);
                         retried(|| async move {
                             let mut transaction = OpenTransaction::begin(client);
-                            match insert_within(insert, rows.clone(), environment, &mut transaction).await {
-                                Ok(inserted) => transaction.commit().await.map(|()| inserted),
-                                Err(error) => {
-                                    transaction.rollback().await;
-                                    Err(error)
-                                }
-                            }
+                            let inserted =
+                                insert_within(insert, rows.clone(), environment, &mut transaction).await;
+                            ended(transaction, inserted).await
                         })
                         .await?
                     }
@@ -452,9 +448,10 @@ impl Session {
     }
 }
 
-async fn ended(transaction: OpenTransaction, counts: Result<Counts>) -> Result<Counts> {
-    match counts {
-        Ok(counts) => transaction.commit().await.map(|()| counts),
+/// Commits what a statement has done, or rolls it back when it failed.
+async fn ended<T>(transaction: OpenTransaction, done: Result<T>) -> Result<T> {
+    match done {
+        Ok(done) => transaction.commit().await.map(|()| done),
         Err(error) => {
             transaction.rollback().await;
             Err(error)
