@@ -148,14 +148,7 @@ impl Transactions {
         let Some(index) = index.filter(|_| is_open) else {
             if !matches!(state, Some(State::Active)) {
                 // Nobody has decided to commit it and nobody will.
-                let body = AbortRows {
-                    session: id.session.into(),
-                    seq: id.seq.into(),
-                    partition: partition.into(),
-                    ..AbortRows::default()
-                };
-                let to = Address::Fragments { node, lane };
-                context.out.post(to, Handle::of(signal), &body, Sections::none());
+                send_abort(context, Handle::of(signal), id, partition, lane, node);
             }
             return;
         };
@@ -224,16 +217,7 @@ impl Transactions {
                         let node = backup.map_or(primary, |(_, node, _)| *node);
                         send_commit(context, handle, id, *partition, lane, epoch, node);
                     }
-                    None => {
-                        let body = AbortRows {
-                            session: id.session.into(),
-                            seq: id.seq.into(),
-                            partition: (*partition).into(),
-                            ..AbortRows::default()
-                        };
-                        let to = Address::Fragments { node: primary, lane };
-                        context.out.post(to, handle, &body, Sections::none());
-                    }
+                    None => send_abort(context, handle, id, *partition, lane, primary),
                 }
             }
             if orphan.committed.is_some() {
@@ -299,7 +283,8 @@ impl Transactions {
     }
 }
 
-fn send_commit(
+/// COMMIT of a decided transaction to a replica of a fragment.
+pub(crate) fn send_commit(
     context: &mut Context<'_>,
     handle: Handle,
     id: TransactionId,
@@ -316,6 +301,25 @@ fn send_commit(
         partition: partition.into(),
         origin_cluster: 0.into(),
         reserved: 0.into(),
+    };
+    context.out.post(Address::Fragments { node, lane }, handle, &body, Sections::none());
+}
+
+/// ABORT of a transaction to the primary of a fragment.
+pub(crate) fn send_abort(
+    context: &mut Context<'_>,
+    handle: Handle,
+    id: TransactionId,
+    partition: u16,
+    lane: u16,
+    node: u32,
+) {
+    let body = AbortRows {
+        session: id.session.into(),
+        seq: id.seq.into(),
+        partition: partition.into(),
+        reserved: 0.into(),
+        reserved_2: 0.into(),
     };
     context.out.post(Address::Fragments { node, lane }, handle, &body, Sections::none());
 }

@@ -12,12 +12,10 @@ use crate::interface::{LinkId, Nanoseconds};
 use crate::ldm::Context;
 use crate::operation_check::{check_operation, primary_of};
 use crate::outbox::{Address, BACKLOG_REFUSE_BYTES, Handle, ReplyTo};
-use crate::takeover::{TAKEOVER, Takeover};
+use crate::takeover::{TAKEOVER, Takeover, send_abort, send_commit};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::TransactionId;
 use duet_protocol::signal::abort_prepared::AbortPrepared;
-use duet_protocol::signal::abort_rows::AbortRows;
-use duet_protocol::signal::commit_rows::CommitRows;
 use duet_protocol::signal::commit_transaction::CommitTransaction;
 use duet_protocol::signal::committed::Committed;
 use duet_protocol::signal::complete::Complete;
@@ -562,22 +560,13 @@ impl Transactions {
                 part.committed = true;
                 continue;
             }
-            let body = CommitRows {
-                session: transaction.id.session.into(),
-                seq: transaction.id.seq.into(),
-                epoch: transaction.epoch.into(),
-                commit_time: 0.into(),
-                partition: part.partition.into(),
-                origin_cluster: 0.into(),
-                reserved: 0.into(),
-            };
             let last = part.replicas.iter().rev().find(|node| **node != 0);
             let node = last.map_or(part.node, |node| u32::from(*node));
-            let to = |node| Address::Fragments { node, lane: part.lane };
+            let (id, epoch) = (transaction.id, transaction.epoch);
             if context.planted_bug == 7 && node != part.node {
-                context.out.post(to(part.node), handle, &body, Sections::none());
+                send_commit(context, handle, id, part.partition, part.lane, epoch, part.node);
             }
-            context.out.post(to(node), handle, &body, Sections::none());
+            send_commit(context, handle, id, part.partition, part.lane, epoch, node);
         }
         self.end_if_committed(context, index);
     }
@@ -757,15 +746,7 @@ impl Transactions {
 
 /// ABORT to a fragment.
 fn abort_part(context: &mut Context<'_>, id: TransactionId, handle: Handle, part: &Part) {
-    let body = AbortRows {
-        session: id.session.into(),
-        seq: id.seq.into(),
-        partition: part.partition.into(),
-        reserved: 0.into(),
-        reserved_2: 0.into(),
-    };
-    let to = |node| Address::Fragments { node, lane: part.lane };
-    context.out.post(to(part.node), handle, &body, Sections::none());
+    send_abort(context, handle, id, part.partition, part.lane, part.node);
     if context.planted_bug == 5 && part.writes {
         let backup = context.map.state.view.partitions[usize::from(part.partition)].replicas.get(1).copied();
         let body = AbortPrepared {
@@ -774,6 +755,7 @@ fn abort_part(context: &mut Context<'_>, id: TransactionId, handle: Handle, part
             seq: id.seq.into(),
             ..AbortPrepared::default()
         };
-        context.out.post(to(backup.unwrap_or(part.node)), handle, &body, Sections::none());
+        let to = Address::Fragments { node: backup.unwrap_or(part.node), lane: part.lane };
+        context.out.post(to, handle, &body, Sections::none());
     }
 }
