@@ -82,20 +82,8 @@ impl Cursor {
         let Plan::Select(select) = plan.as_ref() else {
             return Err(SqlError::other("the plan is not one of SELECT"));
         };
-        let environment = Environment::new(&parameters, &facts);
-        let limit = row_count(select.limit.as_ref(), &environment, u64::MAX)?;
-        let offset = row_count(select.offset.as_ref(), &environment, 0)?;
-        let mut cursor = Cursor {
-            rows: None,
-            collected: None,
-            check_filter: true,
-            offset,
-            limit,
-            seen: select.distinct.then(Default::default),
-            plan: Arc::clone(&plan),
-            parameters,
-            facts,
-        };
+        let mut cursor = Cursor::begin(&plan, select, parameters, facts)?;
+        let (limit, offset) = (cursor.limit, cursor.offset);
         let environment = Environment::new(&cursor.parameters, &cursor.facts);
         let Some(table) = &select.table else {
             let passes = match &select.filter {
@@ -175,18 +163,12 @@ impl Cursor {
         Ok(cursor)
     }
 
-    /// A SELECT of rows that are there already.
-    ///
-    /// # Errors
-    /// Those of expressions.
-    pub fn over(plan: &Arc<Plan>, parameters: Vec<Value>, facts: Facts, rows: Vec<Values>) -> Result<Cursor> {
-        let Plan::Select(select) = plan.as_ref() else {
-            return Err(SqlError::other("the plan is not one of SELECT"));
-        };
+    /// A cursor that has read nothing yet.
+    fn begin(plan: &Arc<Plan>, select: &SelectPlan, parameters: Vec<Value>, facts: Facts) -> Result<Cursor> {
         let environment = Environment::new(&parameters, &facts);
         let limit = row_count(select.limit.as_ref(), &environment, u64::MAX)?;
         let offset = row_count(select.offset.as_ref(), &environment, 0)?;
-        let mut cursor = Cursor {
+        Ok(Cursor {
             rows: None,
             collected: None,
             check_filter: true,
@@ -196,7 +178,18 @@ impl Cursor {
             plan: Arc::clone(plan),
             parameters,
             facts,
+        })
+    }
+
+    /// A SELECT of rows that are there already.
+    ///
+    /// # Errors
+    /// Those of expressions.
+    pub fn over(plan: &Arc<Plan>, parameters: Vec<Value>, facts: Facts, rows: Vec<Values>) -> Result<Cursor> {
+        let Plan::Select(select) = plan.as_ref() else {
+            return Err(SqlError::other("the plan is not one of SELECT"));
         };
+        let mut cursor = Cursor::begin(plan, select, parameters, facts)?;
         let mut kept = Vec::with_capacity(rows.len());
         for row in rows {
             if cursor.passes(select, &row)? {
