@@ -7,4 +7,4 @@ mod threads;
 mod topology;
 
 pub use arguments::{Arguments, CpuList, parse_bytes};
-pub use process::run;
+pub use process::{end_with_parent, run};

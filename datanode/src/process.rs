@@ -141,7 +141,11 @@ fn check_addresses(arguments: &Arguments, has_secret: bool) -> anyhow::Result<()
     Ok(())
 }
 
-fn end_with_parent() -> anyhow::Result<()> {
+/// Ends this process at once when its standard input ends: its parent holds the other end (`--parent-pipe`).
+///
+/// # Errors
+/// No thread could be started.
+pub fn end_with_parent() -> anyhow::Result<()> {
     let wait = || {
         let mut ignored = [0; 64];
         while matches!(std::io::stdin().read(&mut ignored), Ok(1..)) {}

@@ -8,7 +8,6 @@ use anyhow::{Context, Result, ensure};
 use clap::Subcommand;
 use duet_featurestore::FeatureStore;
 use duet_featurestore::server::{ServerOptions, create_key, revoke_key, serve};
-use std::io::Read;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::net::TcpListener;
@@ -159,7 +158,7 @@ async fn run_server(arguments: &ServerArguments) -> Result<()> {
         project: arguments.project.clone(),
     };
     if arguments.parent_pipe {
-        end_with_parent()?;
+        duet_datanode::end_with_parent()?;
     }
     let end = told_to_end()?;
     let ready = serde_json::json!({
@@ -183,14 +182,4 @@ fn told_to_end() -> Result<impl Future<Output = ()> + Send + 'static> {
             _ = terminate.recv() => {}
         }
     })
-}
-
-fn end_with_parent() -> Result<()> {
-    let wait = || {
-        let mut ignored = [0; 64];
-        while matches!(std::io::stdin().read(&mut ignored), Ok(1..)) {}
-        std::process::exit(0);
-    };
-    std::thread::Builder::new().name("duet-parent".to_owned()).spawn(wait)?;
-    Ok(())
 }
