@@ -564,9 +564,11 @@ impl Client {
         let job = self.core.fetch_status(self.now(), 0);
         match self.job(job)? {
             JobResult::Status(status) => Ok(*status),
-            JobResult::Created { .. } | JobResult::Changed | JobResult::Dropped | JobResult::Refreshed => {
-                Err(unexpected())
-            }
+            JobResult::Created { .. }
+            | JobResult::Changed
+            | JobResult::Dropped
+            | JobResult::Users(_)
+            | JobResult::Refreshed => Err(unexpected()),
         }
     }
 }

@@ -99,7 +99,7 @@ impl Client {
         ClientBuilder::new(addresses)
     }
 
-    fn shared(&self) -> &Arc<Shared> {
+    pub(crate) fn shared(&self) -> &Arc<Shared> {
         &self.handle.shared
     }
 
@@ -456,9 +456,11 @@ impl Client {
     pub async fn status(&self) -> Result<ClusterStatus> {
         match self.shared().job(JobRequest::Status).await? {
             JobResult::Status(status) => Ok(*status),
-            JobResult::Created { .. } | JobResult::Changed | JobResult::Dropped | JobResult::Refreshed => {
-                Err(unexpected())
-            }
+            JobResult::Created { .. }
+            | JobResult::Changed
+            | JobResult::Dropped
+            | JobResult::Users(_)
+            | JobResult::Refreshed => Err(unexpected()),
         }
     }
 }

@@ -160,6 +160,8 @@ impl Driver {
                 }
                 JobRequest::DropIndex { table, name } => self.core.drop_index(now, 0, &table, &name),
                 JobRequest::DropTable { database, name } => self.core.drop_table(now, 0, &database, &name),
+                JobRequest::ChangeUser(change) => self.core.change_user(now, 0, &change),
+                JobRequest::Users { known } => self.core.fetch_users(now, 0, known),
                 JobRequest::Status => self.core.fetch_status(now, 0),
                 JobRequest::Refresh => self.core.refresh(now, 0),
             };

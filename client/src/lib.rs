@@ -67,6 +67,7 @@ mod scan;
 mod shared;
 mod transaction;
 mod typed;
+mod users;
 
 pub use builder::ClientBuilder;
 pub use client::{Client, DEFAULT_DATABASE};
@@ -79,7 +80,9 @@ pub use duet_client_core::{
 pub use duet_client_derive::Row;
 pub use duet_protocol::error::ErrorCode;
 pub use duet_protocol::ids::{RowVersion, TransactionId};
-pub use duet_protocol::record::{ClusterState, ClusterStatus, NodeStatus};
+pub use duet_protocol::record::{
+    ClusterState, ClusterStatus, MAX_USER_CHARACTERS, NodeStatus, UserChange, UserList, UserRecord,
+};
 pub use duet_protocol::row::RowView;
 pub use duet_protocol::schema::{
     Column, ColumnType, IndexDefinition, IndexKind, PrimaryKeyOrder, TableDefinition,
@@ -93,6 +96,7 @@ pub use transaction::{Transaction, TypedTransaction};
 #[doc(hidden)]
 pub use typed::with_length;
 pub use typed::{RowField, TableRow, TypedRange, TypedScan, TypedTable};
+pub use users::user_with_password;
 
 /// A table as operations refer to it; cheap to clone. Get one from [`Client::table`] or [`Client::create_table`].
 pub type Table = std::sync::Arc<TableInfo>;

@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorCode, Result, Table};
 use duet_client_core::{Batch, JobResult, TransactionHandle};
-use duet_protocol::record::ClusterState;
+use duet_protocol::record::{ClusterState, UserChange};
 use duet_protocol::schema::{Column, IndexKind, TableDefinition};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -68,6 +68,8 @@ pub(crate) enum JobRequest {
     CreateIndex { table: Table, name: String, kind: IndexKind, columns: Vec<String>, within: Duration },
     DropIndex { table: Table, name: String },
     DropTable { database: String, name: String },
+    ChangeUser(UserChange),
+    Users { known: u64 },
     Status,
     Refresh,
 }

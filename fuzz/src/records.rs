@@ -5,7 +5,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
     ClusterState, ClusterStatus, LOG_HEADER_BYTES, ManagementCommand, ManagementSnapshot,
-    RECORD_HEADER_BYTES, encode_log_block, read_log,
+    RECORD_HEADER_BYTES, UserChange, UserList, encode_log_block, read_log,
 };
 use duet_protocol::schema::TableDefinition;
 
@@ -60,7 +60,9 @@ pub fn check_all(bytes: &[u8]) -> bool {
     });
     let command = check(bytes, ManagementCommand::from_record, ManagementCommand::to_record, |_| ());
     let snapshot = check(bytes, ManagementSnapshot::from_record, ManagementSnapshot::to_record, |_| ());
-    state || status || definition || command || snapshot
+    let change = check(bytes, UserChange::from_record, UserChange::to_record, |_| ());
+    let users = check(bytes, UserList::from_record, UserList::to_record, |_| ());
+    state || status || definition || command || snapshot || change || users
 }
 
 /// What can be decoded can be encoded, and is then the same for good.

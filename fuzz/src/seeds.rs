@@ -9,8 +9,8 @@ use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, FinishedRequest, GroupView, JobKind, JobStage,
     LOG_HEADER_BYTES, LogBlock, LogEntry, LogHardState, LogIdentity, LogMembers, LogSnapshot,
     ManagementCommand, ManagementRecord, ManagementSnapshot, ManagementStatus, Member, MemberState,
-    NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, View, ViewChange,
-    ViewRecord, encode_log_block,
+    NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, UserChange, UserList,
+    UserRecord, View, ViewChange, ViewRecord, encode_log_block,
 };
 use duet_protocol::scan_program::{Aggregate, Comparison, Filter, Function, ScanProgram, encode_program};
 use duet_protocol::schema::{Column, ColumnType, Table, TableState};
@@ -234,6 +234,7 @@ fn commands(definition: &duet_protocol::schema::TableDefinition) -> Vec<(&'stati
             },
         ),
         ("command-advance", ManagementCommand::AdvanceJob { request, stage: JobStage::Preparing }),
+        ("command-user", ManagementCommand::ChangeUser { request, change: UserChange::Create(user()) }),
         (
             "command-management",
             ManagementCommand::SetManagement {
@@ -243,6 +244,10 @@ fn commands(definition: &duet_protocol::schema::TableDefinition) -> Vec<(&'stati
     ]
 }
 
+fn user() -> UserRecord {
+    UserRecord { name: "ada".into(), native: [7; 20], sha2: [8; 32] }
+}
+
 fn records() -> Vec<Seed> {
     let table = |(definition, id): (&FuzzTable, u32)| Table {
         state: TableState::Active,
@@ -250,6 +255,7 @@ fn records() -> Vec<Seed> {
     };
     let tables: Vec<Table> = TABLES.iter().zip(1..).map(table).collect();
     let state = state(&tables[2..], 2);
+    let users = UserList { version: 7, users: vec![user()] };
     let snapshot = ManagementSnapshot {
         state: state.clone(),
         jobs: vec![SchemaJob {
@@ -274,6 +280,7 @@ fn records() -> Vec<Seed> {
             group: 0,
             change: ViewChange::Remove { node: 2, incarnation: 1 },
         }],
+        users: users.clone(),
     };
     let status = ClusterStatus {
         state: state.clone(),
@@ -286,6 +293,8 @@ fn records() -> Vec<Seed> {
         ("state".into(), state.to_record().expect("fits")),
         ("status".into(), status.to_record().expect("fits")),
         ("snapshot".into(), snapshot.to_record().expect("fits")),
+        ("users".into(), users.to_record().expect("fits")),
+        ("user-change".into(), UserChange::SetPassword(user()).to_record().expect("fits")),
     ];
     for table in &tables {
         let definition = &table.definition;

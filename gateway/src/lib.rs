@@ -8,24 +8,24 @@
 //! socket ─ wire ─ connection ─ session ─┬─ parse ─ plan ─ execute ─ duet-client
 //!                                       └─ statements, show ─ catalog ─┘
 //! ```
+//! `wire`, `parse`, `value` and `error` are those of the crate `duet-gateway-wire`, which is fuzzed.
 
 mod arguments;
 mod catalog;
 mod connection;
-mod error;
 mod execute;
 mod expression;
 mod information;
-mod parse;
 mod plan;
 mod plans;
 mod server;
 mod session;
 mod show;
 mod statements;
-mod value;
 mod variables;
-mod wire;
+
+// As if they were modules of this crate.
+use duet_gateway_wire::{error, parse, value, wire};
 
 pub use arguments::Arguments;
 pub use error::SqlError;

@@ -10,6 +10,7 @@ use anyhow::{Context, Result, bail};
 use duet_mgmd_core::Persist;
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 const LOCK: &str = "lock";
@@ -82,7 +83,7 @@ impl LogFile {
             return self.file.sync_data();
         }
         let replacement = self.directory.join(REPLACEMENT);
-        let mut file = File::create(&replacement)?;
+        let mut file = owners_only().truncate(true).open(&replacement)?;
         file.write_all(&write.bytes)?;
         file.sync_all()?;
         std::fs::rename(&replacement, self.directory.join(LOG))?;
@@ -93,7 +94,14 @@ impl LogFile {
 }
 
 fn open_log(directory: &Path) -> io::Result<File> {
-    OpenOptions::new().create(true).truncate(false).read(true).write(true).open(directory.join(LOG))
+    owners_only().truncate(false).read(true).open(directory.join(LOG))
+}
+
+/// To write files that nobody else may read: they hold verifiers of passwords.
+fn owners_only() -> OpenOptions {
+    let mut options = OpenOptions::new();
+    options.create(true).write(true).mode(0o600);
+    options
 }
 
 #[cfg(test)]

@@ -186,6 +186,12 @@ error_codes! {
     LastFullInstance = 78, fatal;
     #[doc = "No full instance of the node group lives: what it held in memory is lost."]
     GroupLost = 79, fatal;
+    #[doc = "A user of this name exists already."]
+    UserExists = 80, fatal;
+    #[doc = "There is no user of this name."]
+    UserNotFound = 81, fatal;
+    #[doc = "There are as many users as there may be."]
+    TooManyUsers = 82, fatal;
 
     #[doc = "The program met a state that it should not have reached."]
     Internal = 90, fatal;

@@ -5,7 +5,7 @@ use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementCommand, ManagementSnapshot,
-    Member, MemberState, NodeRecord, PartitionView, View,
+    Member, MemberState, NodeRecord, PartitionView, UserList, View,
 };
 use duet_protocol::scan_program::{
     Aggregate, Aggregation, Comparison, CompiledScan, Filter, Function, ScanProgram, encode_program,
@@ -215,6 +215,7 @@ fn damaged_records() {
             let _ = TableDefinition::from_record(&resealed).map(|definition| definition.validate());
             let _ = ManagementCommand::from_record(&resealed);
             let _ = ManagementSnapshot::from_record(&resealed);
+            let _ = UserList::from_record(&resealed);
         }
     }
 }

@@ -19,6 +19,7 @@ const CRATES: &[&str] = &[
     "simulator",
     "sysbench-harness",
     "cli",
+    "gateway/wire",
     "gateway",
 ];
 /// The crates that think, which share one strict `clippy.toml`.

@@ -54,6 +54,7 @@ impl ClientCore {
             SignalType::ClusterStatusSignal => {
                 self.jobs.status_arrived(signal.request_id(), signal.section(0));
             }
+            SignalType::Users => self.jobs.users_arrived(signal.request_id(), signal.section(0)),
             SignalType::DictionaryChanged => {
                 if let Some(body) = signal.body::<DictionaryChanged>() {
                     self.dictionary_changed(now, signal.request_id(), body, signal.section(0));

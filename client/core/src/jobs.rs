@@ -6,15 +6,16 @@ use crate::interface::{MILLISECOND, Nanoseconds, SECOND, Target};
 use crate::wire::Wire;
 use crate::{Error, Table};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::record::{ClusterStatus, TableChange};
+use duet_protocol::record::{ClusterStatus, TableChange, UserChange, UserList};
 use duet_protocol::schema::{self, Column, IndexDefinition, IndexKind, TableDefinition};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE,
 };
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::fetch_status::FetchStatus;
+use duet_protocol::signal::fetch_users::FetchUsers;
 use duet_protocol::signal::hello::ROLE_MANAGEMENT;
 use std::collections::VecDeque;
 
@@ -44,6 +45,8 @@ pub enum JobResult {
     Dropped,
     /// How the cluster is.
     Status(Box<ClusterStatus>),
+    /// The users of the SQL gateways; `None` when they are as known.
+    Users(Option<Box<UserList>>),
     /// A map was fetched after the job was started.
     Refreshed,
 }
@@ -53,8 +56,20 @@ enum Kind {
     Create,
     Change,
     Drop,
+    User,
     Status,
+    Users { known: u64 },
     Refresh { answers: u64 },
+}
+
+impl Kind {
+    /// How long one management node has for its answer.
+    fn within(&self) -> Nanoseconds {
+        match self {
+            Kind::Status | Kind::Users { .. } => STATUS_WITHIN,
+            Kind::Create | Kind::Change | Kind::Drop | Kind::User | Kind::Refresh { .. } => CHANGE_WITHIN,
+        }
+    }
 }
 
 #[derive(Debug)]
@@ -95,7 +110,7 @@ impl Jobs {
 
     pub(crate) fn next_due(&self) -> Option<Nanoseconds> {
         let due = |job: &Job| {
-            let within = if job.kind == Kind::Status { STATUS_WITHIN } else { CHANGE_WITHIN };
+            let within = job.kind.within();
             let next = match (&job.kind, job.request) {
                 (Kind::Refresh { .. }, _) => job.deadline,
                 _ if job.awaits.is_some() => job.deadline,
@@ -125,6 +140,17 @@ impl Jobs {
         if let Some(job) = self.of_request(id) {
             let status = ClusterStatus::from_record(record).map(|status| JobResult::Status(Box::new(status)));
             job.result = Some(status.map_err(|code| Error::new(code, "the status cannot be read")));
+        }
+    }
+
+    pub(crate) fn users_arrived(&mut self, id: u64, record: &[u8]) {
+        if let Some(job) = self.of_request(id) {
+            job.result = Some(match record {
+                [] => Ok(JobResult::Users(None)),
+                record => UserList::from_record(record)
+                    .map(|list| JobResult::Users(Some(Box::new(list))))
+                    .map_err(|code| Error::new(code, "the users cannot be read")),
+            });
         }
     }
 
@@ -208,6 +234,11 @@ impl Job {
             Kind::Create => KIND_CREATE_TABLE,
             Kind::Change => KIND_CHANGE_TABLE,
             Kind::Drop => KIND_DROP_TABLE,
+            Kind::User => KIND_CHANGE_USER,
+            Kind::Users { known } => {
+                let body = FetchUsers { known_version: known.into() };
+                return wire.send_own(now, index, id, &body, Sections::none());
+            }
             Kind::Status => return wire.send_own(now, index, id, &FetchStatus::default(), Sections::none()),
             Kind::Refresh { .. } => return,
         };
@@ -330,6 +361,22 @@ impl ClientCore {
         self.start_job(now, timeout, Kind::Status, Vec::new())
     }
 
+    /// Changes the users of the SQL gateways.
+    pub fn change_user(&mut self, now: Nanoseconds, timeout: Nanoseconds, change: &UserChange) -> JobId {
+        if !change.has_valid_name() {
+            return self.failed_job(Error::new(ErrorCode::InvalidRequest, "no name of a user"));
+        }
+        match change.to_record() {
+            Ok(record) => self.start_job(now, timeout, Kind::User, record),
+            Err(code) => self.failed_job(Error::new(code, "the change of a user cannot be encoded")),
+        }
+    }
+
+    /// Asks for the users of the SQL gateways if they have changed since version `known`, 0 for in any case.
+    pub fn fetch_users(&mut self, now: Nanoseconds, timeout: Nanoseconds, known: u64) -> JobId {
+        self.start_job(now, timeout, Kind::Users { known }, Vec::new())
+    }
+
     /// Fetches the cluster state.
     pub fn refresh(&mut self, now: Nanoseconds, timeout: Nanoseconds) -> JobId {
         self.refresh.want();
@@ -418,7 +465,7 @@ impl ClientCore {
                 (Kind::Drop, Some((shown, _))) if version >= shown => {
                     job.result = Some(Ok(JobResult::Dropped));
                 }
-                (Kind::Change, Some((shown, _))) if version >= shown => {
+                (Kind::Change | Kind::User, Some((shown, _))) if version >= shown => {
                     job.result = Some(Ok(JobResult::Changed));
                 }
                 (_, Some((shown, table))) if version >= shown => {
@@ -428,7 +475,7 @@ impl ClientCore {
                 (Kind::Refresh { .. }, _) => job.result = refusal.clone().map(Err),
                 (_, Some(_)) => {}
                 (kind, None) => {
-                    let within = if *kind == Kind::Status { STATUS_WITHIN } else { CHANGE_WITHIN };
+                    let within = kind.within();
                     if job.request.is_some_and(|(_, _, sent_at)| now >= sent_at + within) {
                         job.request = None;
                         job.next_candidate(now);

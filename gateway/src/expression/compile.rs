@@ -4,7 +4,7 @@ use super::{AggregateCall, AggregateFunction, Comparison, Expression, Function};
 use crate::error::{Result, SqlError, not_supported};
 use crate::value::arithmetic::Operator;
 use crate::value::calendar::{parse_moment, parse_time};
-use crate::value::number;
+use crate::value::literal::literal;
 use duet_client::{ColumnType, TableInfo, Value};
 use duet_protocol::value::MICROSECONDS_PER_DAY;
 use sqlparser::ast::{
@@ -54,36 +54,6 @@ impl<'a> Scope<'a> {
         let index = table.definition().column_index(&name.value).filter(|_| fits);
         index.map(usize::from).ok_or_else(shown)
     }
-}
-
-/// The value of a literal; `None` when it is a parameter.
-///
-/// # Errors
-/// What MySQL has no such literal for.
-pub fn literal(value: &ast::Value) -> Result<Value> {
-    Ok(match value {
-        ast::Value::Number(text, _) => number::literal(text).ok_or_else(|| {
-            SqlError::arithmetic_overflow(format!("Illegal number '{text}' found during parsing"))
-        })?,
-        ast::Value::SingleQuotedString(text)
-        | ast::Value::DoubleQuotedString(text)
-        | ast::Value::NationalStringLiteral(text) => Value::Text(text.clone()),
-        ast::Value::HexStringLiteral(digits) => Value::Bytes(unhex(digits)?),
-        ast::Value::Boolean(truth) => Value::Int(i64::from(*truth)),
-        ast::Value::Null => Value::Null,
-        other => return not_supported(&format!("the literal {other}")),
-    })
-}
-
-fn unhex(digits: &str) -> Result<Vec<u8>> {
-    let wrong = || SqlError::syntax(format!("'{digits}' is no hexadecimal literal"));
-    if !digits.len().is_multiple_of(2) || !digits.is_ascii() {
-        return Err(wrong());
-    }
-    (0..digits.len())
-        .step_by(2)
-        .map(|at| u8::from_str_radix(&digits[at..at + 2], 16).map_err(|_| wrong()))
-        .collect()
 }
 
 fn boxed(expression: &Expr, scope: &mut Scope<'_>) -> Result<Box<Expression>> {

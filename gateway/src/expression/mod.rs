@@ -7,7 +7,7 @@ mod functions;
 pub mod kinds;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction};
-pub use compile::{Scope, compile, literal};
+pub use compile::{Scope, compile};
 pub use evaluate::{Environment, Facts};
 pub use functions::Function;
 

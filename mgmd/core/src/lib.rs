@@ -16,6 +16,7 @@ mod protobuf_guard;
 mod requests;
 mod status;
 mod tables;
+mod users;
 mod views;
 
 pub use interface::{

@@ -165,6 +165,10 @@ impl Machine {
                     .map_or_else(|| self.change_table(request, &database, &name, change), Ok);
                 job_outcome(request, result)
             }
+            ManagementCommand::ChangeUser { request, change } => {
+                let result = self.repeated(&request).map_or_else(|| self.change_user(request, change), Ok);
+                job_outcome(request, result)
+            }
             ManagementCommand::AdvanceJob { request, stage } => self.advance_job(&request, stage),
             ManagementCommand::AbortJob { request, code, detail } => {
                 self.abort_job(&request, code, detail);
@@ -348,13 +352,19 @@ impl Machine {
                     code: job.code,
                     detail: job.detail,
                 };
-                if content.finished.len() >= MAX_FINISHED {
-                    content.finished.remove(0);
-                }
-                content.finished.push(finished.clone());
-                Applied::JobFinished(finished)
+                self.finish(finished)
             }
         }
+    }
+
+    /// A request has ended and is remembered.
+    pub(crate) fn finish(&mut self, finished: FinishedRequest) -> Applied {
+        let content = &mut self.content;
+        if content.finished.len() >= MAX_FINISHED {
+            content.finished.remove(0);
+        }
+        content.finished.push(finished.clone());
+        Applied::JobFinished(finished)
     }
 }
 

@@ -7,10 +7,10 @@ use crate::node::{ManagementNode, Report, is_fresh};
 use crate::placement::MAX_LANES;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
-use duet_protocol::record::{FinishedRequest, ManagementCommand, TableChange};
+use duet_protocol::record::{FinishedRequest, ManagementCommand, TableChange, UserChange};
 use duet_protocol::schema::TableDefinition;
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE,
 };
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::cluster_status::ClusterStatusSignal;
@@ -88,6 +88,7 @@ impl ManagementNode {
             (_, SignalType::RefuseLink) => self.hear_refusal(link, signal),
             (_, SignalType::FetchState) => self.fetch_state(link, signal),
             (Phase::Client, SignalType::FetchStatus) => self.fetch_status(now, link, signal.request_id()),
+            (Phase::Client, SignalType::FetchUsers) => self.fetch_users(link, signal),
             (Phase::Client, SignalType::ChangeDictionary) => self.change_dictionary(link, signal),
             (Phase::DataNode, SignalType::Register) => self.register(now, link, signal),
             (Phase::DataNode, SignalType::NodeReport) => self.node_report(now, signal),
@@ -288,7 +289,8 @@ impl ManagementNode {
             return Ok(None);
         }
         let command = change_command(body, signal.section(0), signal.section(1))?;
-        if self.machine.state().view.number == 0 {
+        let needs_nodes = !matches!(command, ManagementCommand::ChangeUser { .. });
+        if needs_nodes && self.machine.state().view.number == 0 {
             return Err((ErrorCode::NotServing, "not all data nodes have joined yet".to_owned()));
         }
         if self.machine.jobs().len() + self.duties.requests.len() >= MAX_JOBS {
@@ -391,7 +393,7 @@ impl ManagementNode {
         self.send(link, request_id, &body, Sections::one(detail.as_bytes()));
     }
 
-    fn reply_error(&mut self, link: LinkId, request_id: u64, code: ErrorCode, detail: &str) {
+    pub(crate) fn reply_error(&mut self, link: LinkId, request_id: u64, code: ErrorCode, detail: &str) {
         let body = ErrorReply {
             code: (code as u16).into(),
             retryable: u16::from(code.is_retryable()).into(),
@@ -447,6 +449,12 @@ fn change_command(
             let change = TableChange::from_record(change)
                 .map_err(|code| (ErrorCode::InvalidSchema, format!("the change cannot be read: {code}")))?;
             Ok(ManagementCommand::ChangeTable { request, database, name, change })
+        }
+        KIND_CHANGE_USER => {
+            let change = UserChange::from_record(section).map_err(|code| {
+                (ErrorCode::InvalidRequest, format!("the change of a user cannot be read: {code}"))
+            })?;
+            Ok(ManagementCommand::ChangeUser { request, change })
         }
         other => Err((ErrorCode::InvalidRequest, format!("there is no schema change of kind {other}"))),
     }

@@ -1,14 +1,14 @@
 //! What the management nodes write into their Raft log: commands, and snapshots of the state that they build.
 
 use crate::error::ErrorCode;
-use crate::record::{ClusterState, ManagementRecord, RecordKind, decode, encode};
+use crate::record::{ClusterState, ManagementRecord, RecordKind, UserChange, UserList, decode, encode};
 use crate::schema::{Column, IndexDefinition, TableDefinition};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ManagementCommand`] record.
-const COMMAND_VERSION: u16 = 3;
+const COMMAND_VERSION: u16 = 4;
 /// Version of the [`ManagementSnapshot`] record.
-const SNAPSHOT_VERSION: u16 = 3;
+const SNAPSHOT_VERSION: u16 = 4;
 
 /// Version of the [`TableChange`] record.
 const TABLE_CHANGE_VERSION: u16 = 1;
@@ -95,6 +95,13 @@ pub enum ManagementCommand {
     SetManagement {
         /// All of them in order of their ids.
         management: Vec<ManagementRecord>,
+    },
+    /// Change the users of the SQL gateways.
+    ChangeUser {
+        /// Random identity of the request.
+        request: [u8; 16],
+        /// What is changed.
+        change: UserChange,
     },
 }
 
@@ -269,6 +276,8 @@ pub struct ManagementSnapshot {
     pub finished: Vec<FinishedRequest>,
     /// The latest changes of the view, oldest first.
     pub views: Vec<ViewRecord>,
+    /// Users of the SQL gateways.
+    pub users: UserList,
 }
 
 impl ManagementSnapshot {

@@ -15,6 +15,7 @@ mod cluster;
 mod log;
 mod management;
 mod table;
+mod user;
 
 pub use cluster::{
     ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, ManagementStatus, Member,
@@ -29,6 +30,7 @@ pub use management::{
     FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob, TableChange,
     ViewChange, ViewRecord,
 };
+pub use user::{MAX_USER_CHARACTERS, UserChange, UserList, UserRecord};
 
 use crate::error::ErrorCode;
 use rkyv::api::high::{HighDeserializer, HighSerializer, HighValidator};
@@ -61,6 +63,10 @@ pub enum RecordKind {
     ManagementSnapshot = 5,
     /// A [`TableChange`].
     TableChange = 6,
+    /// A [`UserChange`].
+    UserChange = 7,
+    /// A [`UserList`].
+    UserList = 8,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

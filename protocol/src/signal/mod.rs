@@ -159,6 +159,8 @@ signal_types! {
     view_proposed::ViewProposed = 58,
     takeover_done::TakeoverDone = 59,
     raft_message::RaftMessage = 60,
+    fetch_users::FetchUsers = 61,
+    users::Users = 62,
 }
 
 /// Appends a whole signal: header, fixed body, padded sections.

@@ -6,3 +6,4 @@ mod cluster;
 mod harness;
 mod jobs;
 mod members;
+mod users;

@@ -2,7 +2,7 @@
 //! of which the literals of data statements are taken out, so that statements of the same shape share a plan.
 
 use crate::error::{Result, SqlError};
-use crate::expression::literal;
+use crate::value::literal::literal;
 use duet_client::Value;
 use sqlparser::ast::{self, Statement};
 use sqlparser::dialect::MySqlDialect;

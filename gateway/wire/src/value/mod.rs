@@ -4,5 +4,6 @@ pub mod arithmetic;
 pub mod calendar;
 pub mod compare;
 pub mod format;
+pub mod literal;
 pub mod number;
 pub mod store;
