@@ -2,6 +2,7 @@
 
 mod row;
 mod schema;
+pub mod user;
 
 use crate::connection::{Connection, block_on};
 use crate::output::say;
@@ -32,6 +33,9 @@ pub enum AdminCommand {
     CreateIndex(schema::CreateIndexArguments),
     /// Drop an index of a table
     DropIndex(schema::DropIndexArguments),
+    /// Say who may come in through the SQL gateways
+    #[command(subcommand)]
+    User(user::UserCommand),
 }
 
 /// Options of `duet admin status` and `duet admin tables`.
@@ -65,6 +69,7 @@ pub fn run(command: &AdminCommand) -> Result<()> {
             AdminCommand::AddColumn(arguments) => schema::add_column(arguments).await?,
             AdminCommand::CreateIndex(arguments) => schema::create_index(arguments).await?,
             AdminCommand::DropIndex(arguments) => schema::drop_index(arguments).await?,
+            AdminCommand::User(command) => user::run(command).await?,
             AdminCommand::Tables(arguments) => {
                 let client = arguments.connection.open(TIMEOUT).await?;
                 let tables = client.tables().await?;

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 /// SQL for a Duet cluster over the MySQL protocol.
 ///
-/// Keeps nothing itself: any number of gateways may serve one cluster. Without --password-file the user `root` comes in without a password,
-/// from this machine only.
+/// Keeps nothing itself: any number of gateways may serve one cluster. Users are those of `duet admin user create`. As long as none of them, and
+/// no --password-file, names `root`, that user comes in without a password, from this machine only.
 #[derive(Clone, Debug, clap::Parser)]
 #[command(name = "duet-gateway", version)]
 pub struct Arguments {
@@ -16,12 +16,21 @@ pub struct Arguments {
     /// Where MySQL clients connect
     #[arg(long, value_name = "ADDRESS:PORT", default_value = "127.0.0.1:3306")]
     pub listen: SocketAddr,
-    /// Name of the user
-    #[arg(long, default_value = crate::server::DEFAULT_USER)]
+    /// Name of the user of --password-file
+    #[arg(long, default_value = crate::users::DEFAULT_USER)]
     pub user: String,
-    /// File with the user's password; needed where other machines may connect
+    /// File with the password of a user whom only this gateway knows, beside the users of the cluster
     #[arg(long, value_name = "FILE")]
     pub password_file: Option<PathBuf>,
+    /// File with the certificate for encrypted connections, PEM, its issuers behind it
+    #[arg(long, value_name = "FILE", requires = "tls_key")]
+    pub tls_certificate: Option<PathBuf>,
+    /// File with the key of the certificate, PEM
+    #[arg(long, value_name = "FILE", requires = "tls_certificate")]
+    pub tls_key: Option<PathBuf>,
+    /// Refuse connections that are not encrypted
+    #[arg(long, requires = "tls_certificate")]
+    pub require_tls: bool,
     /// File with the secret of the cluster, where it has one
     #[arg(long, value_name = "FILE")]
     pub cluster_secret_file: Option<PathBuf>,

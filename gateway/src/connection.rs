@@ -1,12 +1,11 @@
 //! One connection: handshake, then commands until it ends.
 
 use crate::error::{Result, SqlError};
+use crate::login::{HANDSHAKE_WITHIN, Wire, change, greet, plain, tell};
+use crate::processes::{Ending, Process};
 use crate::server::Server;
 use crate::session::{Outcome, Prepared, Session};
-use crate::wire::handshake::{
-    Login, Method, NONCE_BYTES, fast_path_done, greeting, login, switch_to_native, without_zero,
-};
-use crate::wire::packet::{Fields, MAX_PACKET_BYTES, Packets, ReadError, malformed};
+use crate::wire::packet::{Fields, MAX_PACKET_BYTES, ReadError, malformed};
 use crate::wire::parameters::{self, ParameterType};
 use crate::wire::results::{
     Done, ResultColumn, put_binary_row, put_column, put_column_count, put_end, put_error, put_ok,
@@ -18,14 +17,12 @@ use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
-use tokio::io::BufReader;
 use tokio::net::TcpStream;
-use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
-/// Time for the handshake.
-const HANDSHAKE_WITHIN: Duration = Duration::from_secs(10);
-/// Longest packet before the password is known.
-const HANDSHAKE_BYTES: usize = 64 << 10;
+/// How long a client may take nothing of what it asked for.
+const WRITE_WITHIN: Duration = Duration::from_secs(60);
+/// Most bytes of the texts of a connection's prepared statements.
+const MAX_STATEMENT_BYTES: usize = 64 << 20;
 /// Most prepared statements of a connection.
 const MAX_STATEMENTS: usize = 16_382;
 /// Most bytes that COM_STMT_SEND_LONG_DATA collects for a connection.
@@ -47,9 +44,8 @@ const COMMANDS: &[Command] = &[
     Command::COM_STATISTICS,
     Command::COM_FIELD_LIST,
     Command::COM_CHANGE_USER,
+    Command::COM_PROCESS_KILL,
 ];
-
-type Wire = Packets<BufReader<OwnedReadHalf>, OwnedWriteHalf>;
 
 /// A prepared statement.
 struct Statement {
@@ -64,8 +60,11 @@ struct Connection {
     server: Arc<Server>,
     wire: Wire,
     session: Session,
+    process: Arc<Process>,
+    peer: SocketAddr,
     capabilities: CapabilityFlags,
     statements: FxHashMap<u32, Statement>,
+    statement_bytes: usize,
     next_statement: u32,
     long_bytes: usize,
     scratch: Vec<u8>,
@@ -84,18 +83,19 @@ impl From<std::io::Error> for End {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, number: u32) {
+pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let (reader, writer) = stream.into_split();
-    let mut wire = Packets::new(BufReader::with_capacity(32 << 10, reader), writer);
-    let greeted = tokio::time::timeout(HANDSHAKE_WITHIN, greet(&server, &mut wire, peer, number)).await;
-    let Ok(Some((login, session))) = greeted else { return };
+    let greeted = tokio::time::timeout(HANDSHAKE_WITHIN, greet(&server, stream, peer)).await;
+    let Ok(Some(guest)) = greeted else { return };
     let mut connection = Connection {
         server,
-        wire,
-        session,
-        capabilities: login.capabilities,
+        wire: guest.wire,
+        session: guest.session,
+        process: Arc::clone(&guest.place.process),
+        peer,
+        capabilities: guest.capabilities,
         statements: FxHashMap::default(),
+        statement_bytes: 0,
         next_statement: 1,
         long_bytes: 0,
         scratch: Vec::new(),
@@ -106,86 +106,23 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr, num
 
 /// Says that there are too many connections.
 pub async fn refuse(stream: TcpStream) {
-    let (reader, writer) = stream.into_split();
-    let mut wire = Packets::new(BufReader::with_capacity(16, reader), writer);
-    wire.add(|output| put_error(&SqlError::too_many_connections("Too many connections"), output));
-    let _ = tokio::time::timeout(Duration::from_secs(1), wire.flush()).await;
-}
-
-async fn tell(wire: &mut Wire, error: &SqlError) {
-    wire.add(|output| put_error(error, output));
-    let _ = wire.flush().await;
-}
-
-async fn greet(
-    server: &Arc<Server>,
-    wire: &mut Wire,
-    peer: SocketAddr,
-    number: u32,
-) -> Option<(Login, Session)> {
-    let nonce = nonce()?;
-    wire.begin_command();
-    wire.add(|output| greeting(number, &nonce, output));
-    wire.flush().await.ok()?;
-    let payload = match wire.read(HANDSHAKE_BYTES).await {
-        Ok(payload) => payload,
-        Err(ReadError::Closed) => return None,
-        Err(ReadError::Broken(error)) => {
-            tell(wire, &error).await;
-            return None;
-        }
-    };
-    let mut login = match login(&payload) {
-        Ok(login) => login,
-        Err(error) => {
-            tell(wire, &error).await;
-            return None;
-        }
-    };
-    if login.method == Method::Other {
-        wire.add(|output| switch_to_native(&nonce, output));
-        wire.flush().await.ok()?;
-        login.answer = without_zero(&wire.read(HANDSHAKE_BYTES).await.ok()?).to_vec();
-        login.method = Method::Native;
-    }
-    let admitted = server.users.admits(&login.user, peer, login.method, &login.answer, &nonce);
-    if !admitted {
-        let using = if login.answer.is_empty() { "NO" } else { "YES" };
-        let user: String = login.user.chars().take(64).collect();
-        let text = format!("Access denied for user '{user}'@'{}' (using password: {using})", peer.ip());
-        tell(wire, &SqlError::access_denied(text)).await;
-        return None;
-    }
-    if login.method == Method::CachingSha2 && !login.answer.is_empty() {
-        wire.add(fast_path_done);
-    }
-    let user = format!("{}@{}", login.user, peer.ip());
-    let mut session = Session::new(Arc::clone(&server.catalog), Arc::clone(&server.plans), number, user);
-    session.counts_found = login.capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS);
-    if let Some(database) = &login.database
-        && let Err(error) = session.use_database(database).await
-    {
-        tell(wire, &error).await;
-        return None;
-    }
-    wire.add(|output| put_ok(&Done::default(), session.status(), 0, false, output));
-    wire.flush().await.ok()?;
-    Some((login, session))
-}
-
-/// Random printable bytes: clients take zero for the end.
-fn nonce() -> Option<[u8; NONCE_BYTES]> {
-    let mut nonce = [0; NONCE_BYTES];
-    getrandom::fill(&mut nonce).ok()?;
-    nonce.iter_mut().for_each(|byte| *byte = 33 + *byte % 94);
-    Some(nonce)
+    tell(&mut plain(stream), &SqlError::too_many_connections("Too many connections")).await;
 }
 
 impl Connection {
     async fn commands(&mut self) -> std::result::Result<(), End> {
         loop {
+            self.process.sleeps();
             self.wire.begin_command();
-            let payload = match self.wire.read(MAX_PACKET_BYTES).await {
+            let read = tokio::select! {
+                biased;
+                read = self.wire.read(MAX_PACKET_BYTES) => read,
+                () = self.process.ended(Ending::Connection) => {
+                    self.say_farewell().await;
+                    return Ok(());
+                }
+            };
+            let payload = match read {
                 Ok(payload) => payload,
                 Err(ReadError::Closed) => return Ok(()),
                 Err(ReadError::Broken(error)) => {
@@ -198,8 +135,37 @@ impl Connection {
             if !goes_on {
                 return Ok(());
             }
-            self.wire.flush().await?;
+            self.flush().await?;
         }
+    }
+
+    /// Tells a client that its connection was ended by others, or by its own silence.
+    async fn say_farewell(&mut self) {
+        let error = match self.process.must_close() {
+            Some(Ending::Silence) => SqlError {
+                code: 4_031,
+                state: "HY000",
+                message: "The client was disconnected by the server because of inactivity. See wait_timeout \
+                          for configuring this behavior."
+                    .to_owned(),
+            },
+            _ => SqlError::interrupted("Query execution was interrupted"),
+        };
+        tell(&mut self.wire, &error).await;
+    }
+
+    /// Writes what has been collected. A client that takes nothing for too long, or was killed meanwhile, is given up.
+    async fn flush(&mut self) -> std::result::Result<(), End> {
+        let written = tokio::time::timeout(WRITE_WITHIN, self.wire.flush());
+        tokio::select! {
+            biased;
+            written = written => Ok(written.map_err(|_| End::Closed)??),
+            () = self.process.ended(Ending::Connection) => Err(End::Closed),
+        }
+    }
+
+    async fn flush_if_full(&mut self) -> std::result::Result<(), End> {
+        if self.wire.is_full() { self.flush().await } else { Ok(()) }
     }
 
     /// Executes a command; false at the end.
@@ -233,15 +199,14 @@ impl Connection {
             }
             Command::COM_STMT_CLOSE => {
                 if let Ok(number) = Fields(body).number(4) {
-                    self.statements.remove(&(number as u32));
+                    self.forget_statement(number as u32);
                 }
                 return Ok(true);
             }
             Command::COM_STMT_RESET => self.reset_statement(body),
             Command::COM_RESET_CONNECTION => {
                 self.session.reset().await;
-                self.statements.clear();
-                self.long_bytes = 0;
+                self.forget_statements();
                 Ok(())
             }
             Command::COM_SET_OPTION => match Fields(body).number(2) {
@@ -259,13 +224,17 @@ impl Connection {
             }
             Command::COM_FIELD_LIST => Err(SqlError::not_supported("COM_FIELD_LIST is not supported")),
             Command::COM_CHANGE_USER => {
-                tell(
-                    &mut self.wire,
-                    &SqlError::not_supported("COM_CHANGE_USER is not supported; connect anew"),
-                )
-                .await;
-                return Ok(false);
+                self.forget_statements();
+                let (server, capabilities) = (&self.server, self.capabilities);
+                let changed =
+                    change(server, &mut self.wire, &mut self.session, self.peer, capabilities, body);
+                let changed = tokio::time::timeout(HANDSHAKE_WITHIN, changed).await;
+                return Ok(matches!(changed, Ok(Some(()))));
             }
+            Command::COM_PROCESS_KILL => match Fields(body).number(4) {
+                Ok(number) => self.session.kill(number, Ending::Connection),
+                Err(error) => Err(error),
+            },
             _ => Err(SqlError::unknown_command("Unknown command")),
         };
         match done {
@@ -305,7 +274,10 @@ impl Connection {
 
     async fn query(&mut self, body: &[u8]) -> std::result::Result<(), End> {
         let statements = match std::str::from_utf8(body) {
-            Ok(sql) => self.session.statements(sql),
+            Ok(sql) => {
+                self.process.begins("Query", self.session.facts.database.as_deref(), sql);
+                self.session.statements(sql)
+            }
             Err(_) => {
                 Err(SqlError::syntax("You have an error in your SQL syntax; the statement is not UTF-8"))
             }
@@ -359,10 +331,11 @@ impl Connection {
                 let types: Vec<_> = columns.iter().map(ResultColumn::wire_type).collect();
                 let mut found = 0;
                 loop {
-                    let chunk = match rows.next().await {
+                    let chunk = match self.process.unless_killed(rows.next()).await {
                         Ok(Some(chunk)) => chunk,
                         Ok(None) => break,
                         Err(error) => {
+                            self.session.after_error(&error).await;
                             self.error(&error);
                             return Ok(false);
                         }
@@ -374,7 +347,7 @@ impl Connection {
                             true => put_binary_row(row, &types, scratch, output),
                             false => put_text_row(row, scratch, output),
                         });
-                        self.wire.flush_if_full().await?;
+                        self.flush_if_full().await?;
                     }
                 }
                 self.session.facts.found_rows = found;
@@ -395,6 +368,9 @@ impl Connection {
     async fn prepare(&mut self, body: &[u8]) -> Result<()> {
         let sql = std::str::from_utf8(body).map_err(|_| SqlError::syntax("the statement is not UTF-8"))?;
         let (prepared, parameters) = self.plan(sql).await?;
+        if self.statement_bytes + sql.len() > MAX_STATEMENT_BYTES {
+            return Err(SqlError::out_of_memory("Out of memory: the prepared statements are too long"));
+        }
         if self.statements.len() >= MAX_STATEMENTS {
             return Err(SqlError {
                 code: 1_461,
@@ -407,7 +383,7 @@ impl Connection {
                 crate::plan::Plan::Select(select) => select.columns(&[], None),
                 _ => Vec::new(),
             },
-            Prepared::Other(_) => Vec::new(),
+            Prepared::Other(_) | Prepared::Account(_) => Vec::new(),
         };
         while self.next_statement == 0 || self.statements.contains_key(&self.next_statement) {
             self.next_statement = self.next_statement.wrapping_add(1);
@@ -442,8 +418,21 @@ impl Connection {
             types: Vec::new(),
             long_data: vec![None; parameters],
         };
+        self.statement_bytes += sql.len();
         self.statements.insert(number, statement);
         Ok(())
+    }
+
+    fn forget_statement(&mut self, number: u32) {
+        if let Some(statement) = self.statements.remove(&number) {
+            self.statement_bytes -= statement.sql.len();
+        }
+    }
+
+    fn forget_statements(&mut self) {
+        self.statements.clear();
+        self.statement_bytes = 0;
+        self.long_bytes = 0;
     }
 
     async fn plan(&mut self, sql: &str) -> Result<(Prepared, usize)> {
@@ -462,7 +451,7 @@ impl Connection {
                 message: "Prepared statement contains too many placeholders".to_owned(),
             });
         }
-        Ok((self.session.prepare(tokens.parse()?).await?, parameters))
+        Ok((self.session.prepare(tokens).await?, parameters))
     }
 
     async fn execute(&mut self, body: &[u8]) -> std::result::Result<(), End> {
@@ -482,6 +471,7 @@ impl Connection {
         let unknown =
             || SqlError::unknown_statement(format!("Unknown prepared statement handler ({number})"));
         let statement = self.statements.get_mut(&number).ok_or_else(unknown)?;
+        self.process.begins("Execute", self.session.facts.database.as_deref(), &statement.sql);
         if flags != 0 {
             return Err(SqlError::not_supported("Cursors of prepared statements are not supported"));
         }
@@ -508,7 +498,7 @@ impl Connection {
         self.long_bytes += fields.0.len();
         if self.long_bytes > MAX_LONG_DATA {
             // The execution finds no value and says so.
-            self.statements.remove(&number);
+            self.forget_statement(number);
             return Err(SqlError::out_of_memory("Out of memory"));
         }
         if let Some(data) =

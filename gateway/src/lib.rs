@@ -10,18 +10,23 @@
 //! ```
 //! `wire`, `parse`, `value` and `error` are those of the crate `duet-gateway-wire`, which is fuzzed.
 
+mod accounts;
 mod arguments;
 mod catalog;
 mod connection;
 mod execute;
 mod expression;
 mod information;
+mod login;
 mod plan;
 mod plans;
+mod processes;
 mod server;
 mod session;
 mod show;
 mod statements;
+mod tls;
+mod users;
 mod variables;
 
 // As if they were modules of this crate.
@@ -29,7 +34,8 @@ use duet_gateway_wire::{error, parse, value, wire};
 
 pub use arguments::Arguments;
 pub use error::SqlError;
-pub use server::{Server, Users};
+pub use server::Server;
+pub use users::Users;
 
 /// Bytes of the stack of a worker: expressions nest as deeply as a statement's bounds let them.
 const STACK_BYTES: usize = 32 << 20;

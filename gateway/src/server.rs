@@ -4,96 +4,55 @@ use crate::arguments::Arguments;
 use crate::catalog::Catalog;
 use crate::connection::{refuse, serve};
 use crate::plans::Plans;
-use crate::wire::handshake::{Method, NONCE_BYTES, Verifier};
+use crate::processes::Processes;
+use crate::users::{DEFAULT_USER, Users};
 use anyhow::{Context, Result, ensure};
 use duet_client::Client;
-use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
 use tokio::net::TcpListener;
 use tokio::sync::Semaphore;
-
-/// User that exists unless another is named: it has no password and comes from this machine only.
-pub const DEFAULT_USER: &str = "root";
-
-/// Who may come in.
-#[derive(Clone, Debug)]
-pub struct Users {
-    name: String,
-    verifier: Verifier,
-    anywhere: bool,
-}
-
-impl Users {
-    /// The user without password, from this machine only.
-    pub fn default_user() -> Users {
-        Users { name: DEFAULT_USER.to_owned(), verifier: Verifier::new(b""), anywhere: false }
-    }
-
-    /// A user with a password, from anywhere.
-    pub fn with_password(name: &str, password: &[u8]) -> Users {
-        Users { name: name.to_owned(), verifier: Verifier::new(password), anywhere: true }
-    }
-
-    /// Whether a client is let in.
-    pub fn admits(
-        &self,
-        name: &str,
-        peer: SocketAddr,
-        method: Method,
-        answer: &[u8],
-        nonce: &[u8; NONCE_BYTES],
-    ) -> bool {
-        name == self.name
-            && (self.anywhere || peer.ip().to_canonical().is_loopback())
-            && self.verifier.accepts(method, answer, nonce)
-    }
-}
+use tokio_rustls::TlsAcceptor;
 
 /// What all connections share.
-#[derive(Debug)]
 pub struct Server {
     /// Tables and databases.
     pub catalog: Arc<Catalog>,
     /// Plans.
     pub plans: Arc<Plans>,
     /// Users.
-    pub users: Users,
-    most: usize,
+    pub users: Arc<Users>,
+    /// Connections.
+    pub processes: Arc<Processes>,
+    /// What encrypts, if anything does.
+    pub tls: Option<TlsAcceptor>,
+    /// Whether connections that are not encrypted are refused.
+    pub needs_encryption: bool,
     places: Arc<Semaphore>,
-    connections: AtomicU32,
-    started: Instant,
 }
 
 impl Server {
-    /// A server for the cluster of a client.
-    pub fn new(client: Client, users: Users, most: usize) -> Arc<Server> {
-        Arc::new(Server {
+    /// A server for the cluster of a client, without encryption.
+    pub fn new(client: Client, users: Users, most: usize) -> Server {
+        Server {
             catalog: Arc::new(Catalog::new(client)),
             plans: Arc::new(Plans::default()),
-            users,
-            most,
+            users: Arc::new(users),
+            processes: Processes::new(),
+            tls: None,
+            needs_encryption: false,
             places: Arc::new(Semaphore::new(most)),
-            connections: AtomicU32::new(1),
-            started: Instant::now(),
-        })
-    }
-
-    /// Connections that are open.
-    pub fn open(&self) -> usize {
-        self.most - self.places.available_permits()
-    }
-
-    /// Seconds since the start.
-    pub fn uptime_seconds(&self) -> u64 {
-        self.started.elapsed().as_secs()
+        }
     }
 
     /// The answer to COM_STATISTICS.
     pub fn statistics(&self) -> String {
-        let uptime = self.uptime_seconds();
-        format!("Uptime: {uptime}  Threads: {}  Questions: 0  Slow queries: 0  Opens: 0", self.open())
+        let processes = &self.processes;
+        format!(
+            "Uptime: {}  Threads: {}  Questions: {}  Slow queries: 0  Opens: 0",
+            processes.uptime_seconds(),
+            processes.count(),
+            processes.questions()
+        )
     }
 
     /// Accepts connections until the future is dropped.
@@ -112,11 +71,9 @@ impl Server {
                 tokio::spawn(refuse(stream));
                 continue;
             };
-            // Only that it differs from the others matters.
-            let number = self.connections.fetch_add(1, Ordering::Relaxed);
             let server = Arc::clone(&self);
             tokio::spawn(async move {
-                serve(server, stream, peer, number).await;
+                serve(server, stream, peer).await;
                 drop(place);
             });
         }
@@ -138,11 +95,23 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
     let address = listener.local_addr()?;
+    // Else the first clients would be refused; learning goes on where this fails.
+    if let Err(error) = users.ask(&client).await {
+        tracing::warn!("the users of the cluster are not known yet: {error}");
+    }
     println!("{{\"ready\":\"gateway\",\"listen\":\"{address}\"}}");
-    tracing::info!("serving MySQL clients on {address}, user '{}'", users.name);
-    let server = Server::new(client, users, arguments.max_connections);
+    tracing::info!("serving MySQL clients on {address}");
+    let mut server = Server::new(client.clone(), users, arguments.max_connections);
+    if let (Some(certificate), Some(key)) = (&arguments.tls_certificate, &arguments.tls_key) {
+        server.tls = Some(crate::tls::acceptor(certificate, key)?);
+        server.needs_encryption = arguments.require_tls;
+    }
+    let server = Arc::new(server);
+    let learning = Arc::clone(&server);
     tokio::select! {
-        () = server.run(listener) => {}
+        () = Arc::clone(&server).run(listener) => {}
+        () = learning.users.learn(&client) => {}
+        () = server.processes.watch_silence() => {}
         ended = told_to_end(arguments.parent_pipe) => ended?,
     }
     Ok(())
@@ -158,16 +127,11 @@ fn read_file(path: &std::path::Path) -> Result<Vec<u8>> {
 fn users(arguments: &Arguments) -> Result<Users> {
     let Some(path) = &arguments.password_file else {
         ensure!(
-            arguments.listen.ip().is_loopback(),
-            "{} can be reached from other machines; give a --password-file then",
-            arguments.listen
-        );
-        ensure!(
             arguments.user == DEFAULT_USER,
             "the user '{}' needs a password; give a --password-file",
             arguments.user
         );
-        return Ok(Users::default_user());
+        return Ok(Users::of_cluster());
     };
     Ok(Users::with_password(&arguments.user, &read_file(path)?))
 }

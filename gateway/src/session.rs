@@ -14,8 +14,12 @@ use crate::plan::{
     insert_table, query_table, single_table, table_name,
 };
 use crate::plans::Plans;
+use crate::processes::{Ending, Process, Processes, WAIT_TIMEOUT_SECONDS};
+use crate::server::Server;
+use crate::users::Users;
 use crate::wire::results::{Done, ResultColumn};
 use duet_client::{Table, Value};
+use duet_gateway_wire::accounts::AccountStatement;
 use mysql_common::constants::StatusFlags;
 use sqlparser::ast::Statement;
 use std::sync::Arc;
@@ -81,6 +85,8 @@ pub enum Prepared {
     Planned(Arc<Plan>),
     /// Anything else.
     Other(Arc<Statement>),
+    /// About users.
+    Account(Arc<AccountStatement>),
 }
 
 /// A session.
@@ -89,20 +95,48 @@ pub struct Session {
     pub catalog: Arc<Catalog>,
     /// Plans of all sessions.
     plans: Arc<Plans>,
+    /// Who may come in.
+    pub users: Arc<Users>,
     /// What expressions see.
     pub facts: Facts,
     /// Whether affected rows are those that were found, not those that were changed: CLIENT_FOUND_ROWS.
     pub counts_found: bool,
     transaction: Option<OpenTransaction>,
+    /// All connections.
+    pub processes: Arc<Processes>,
+    /// This connection.
+    pub process: Arc<Process>,
     /// Warnings of the last statement.
     pub warnings: Vec<SqlError>,
 }
 
 impl Session {
     /// A session of a user.
-    pub fn new(catalog: Arc<Catalog>, plans: Arc<Plans>, connection: u32, user: String) -> Session {
-        let facts = Facts { connection, user, ..Facts::default() };
-        Session { catalog, plans, facts, counts_found: false, transaction: None, warnings: Vec::new() }
+    pub fn new(server: &Server, process: Arc<Process>, user: String) -> Session {
+        let facts = Facts { connection: process.number, user, ..Facts::default() };
+        Session {
+            catalog: Arc::clone(&server.catalog),
+            plans: Arc::clone(&server.plans),
+            users: Arc::clone(&server.users),
+            facts,
+            counts_found: false,
+            transaction: None,
+            processes: Arc::clone(&server.processes),
+            process,
+            warnings: Vec::new(),
+        }
+    }
+
+    /// Ends a statement or a connection by its number.
+    ///
+    /// # Errors
+    /// 1094 when there is none; 1317 when it is this one.
+    pub fn kill(&mut self, number: u64, ending: Ending) -> Result<()> {
+        self.processes.kill(number, ending)?;
+        match number == u64::from(self.process.number) {
+            true => Err(SqlError::interrupted("Query execution was interrupted")),
+            false => Ok(()),
+        }
     }
 
     /// Status flags of answers.
@@ -129,6 +163,7 @@ impl Session {
         let (connection, user, database) =
             (self.facts.connection, std::mem::take(&mut self.facts.user), self.facts.database.take());
         self.facts = Facts { connection, user, database, ..Facts::default() };
+        self.process.set_wait_timeout(WAIT_TIMEOUT_SECONDS);
         self.warnings.clear();
     }
 
@@ -163,7 +198,7 @@ impl Session {
         let literals = std::mem::take(&mut tokens.literals);
         let shape = std::mem::take(&mut tokens.shape);
         if shape.is_empty() {
-            return Ok((self.prepare(tokens.parse()?).await?, Vec::new()));
+            return Ok((self.prepare(tokens).await?, Vec::new()));
         }
         let key = (self.facts.database.clone().unwrap_or_default(), shape);
         if let Some(plan) = self.plans.get(&key)
@@ -171,7 +206,7 @@ impl Session {
         {
             return Ok((Prepared::Planned(plan), literals));
         }
-        let prepared = self.prepare(tokens.parse()?).await?;
+        let prepared = self.prepare_statement(tokens.parse()?).await?;
         if let Prepared::Planned(plan) = &prepared {
             self.plans.put(key, Arc::clone(plan));
         }
@@ -189,7 +224,14 @@ impl Session {
     ///
     /// # Errors
     /// Those of statements that cannot be planned.
-    pub async fn prepare(&mut self, statement: Statement) -> Result<Prepared> {
+    pub async fn prepare(&mut self, tokens: Tokens) -> Result<Prepared> {
+        match tokens.account_statement()? {
+            Some(statement) => Ok(Prepared::Account(Arc::new(statement))),
+            None => self.prepare_statement(tokens.parse()?).await,
+        }
+    }
+
+    async fn prepare_statement(&mut self, statement: Statement) -> Result<Prepared> {
         let plan = match &statement {
             Statement::Query(query) => {
                 let named = query_table(query)?;
@@ -247,8 +289,16 @@ impl Session {
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let executed = match prepared {
-            Prepared::Planned(plan) => self.execute_plan(plan, parameters).await,
+            Prepared::Planned(plan) => {
+                let process = Arc::clone(&self.process);
+                process.unless_killed(self.execute_plan(plan, parameters)).await
+            }
+            Prepared::Other(statement) if crate::statements::may_be_killed(statement) => {
+                let process = Arc::clone(&self.process);
+                process.unless_killed(crate::statements::execute(self, statement, &parameters)).await
+            }
             Prepared::Other(statement) => crate::statements::execute(self, statement, &parameters).await,
+            Prepared::Account(statement) => crate::accounts::execute(self, statement).await,
         };
         self.facts.row_count = match &executed {
             Ok(Outcome::Done(done)) => i64::try_from(done.affected).unwrap_or(i64::MAX),
@@ -260,9 +310,13 @@ impl Session {
         executed
     }
 
-    /// After a deadlock there is no transaction any more, as in MySQL; after other errors that ended it in the cluster it stays, and refuses
-    /// everything but its end.
-    async fn after_error(&mut self, error: &SqlError) {
+    /// After a deadlock there is no transaction any more, as in MySQL, and none after a statement that was killed at any place of its work;
+    /// after other errors that ended it in the cluster it stays, and refuses everything but its end.
+    pub async fn after_error(&mut self, error: &SqlError) {
+        if error.code == 1_317 {
+            // Dropped, it is rolled back by the client, also while its operations wait for locks.
+            self.transaction = None;
+        }
         let failed = self.transaction.as_ref().is_some_and(OpenTransaction::has_failed);
         if failed && error.code == 1_213 {
             self.rollback().await;

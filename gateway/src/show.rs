@@ -6,10 +6,11 @@ use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Expression, Scope, compile};
 use crate::information;
 use crate::plan::{single_table, table_name, type_name};
+use crate::processes::Shown;
 use crate::session::{Outcome, Session};
 use crate::value::format::text;
 use crate::wire::results::ResultColumn;
-use duet_client::{IndexKind, Table, Value};
+use duet_client::{ColumnType, IndexKind, Table, Value};
 use sqlparser::ast::{
     ObjectName, SetExpr, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition,
     ShowStatementOptions, Statement,
@@ -102,7 +103,7 @@ pub async fn execute(
             shown(columns(&["Variable_name", "Value"]), rows.collect(), filter.as_ref())?
         }
         Statement::ShowStatus { filter, .. } => {
-            shown(columns(&["Variable_name", "Value"]), Vec::new(), filter.as_ref())?
+            shown(columns(&["Variable_name", "Value"]), status_rows(session), filter.as_ref())?
         }
         Statement::ShowCollation { filter } => {
             let row = ["utf8mb4_bin", "utf8mb4", "46", "Yes", "Yes", "1", "NO PAD"].map(word).to_vec();
@@ -114,15 +115,9 @@ pub async fn execute(
             Outcome::fixed(columns(&["Charset", "Description", "Default collation", "Maxlen"]), vec![row])
         }
         Statement::ShowVariable { variable } => show_words(session, variable).await?,
-        Statement::ShowProcessList { .. } => {
-            let facts = &session.facts;
-            let row = vec![
-                Value::UInt(u64::from(facts.connection)),
-                word(facts.user.clone()),
-                facts.database.clone().map_or(Value::Null, Value::Text),
-                word("Query"),
-            ];
-            Outcome::fixed(columns(&["Id", "User", "db", "Command"]), vec![row])
+        Statement::ShowProcessList { full } => {
+            let rows = session.processes.shown().into_iter().map(|process| process_row(process, *full));
+            Outcome::fixed(process_columns(), rows.collect())
         }
         Statement::Query(query) => {
             let SetExpr::Select(select) = query.body.as_ref() else {
@@ -137,6 +132,46 @@ pub async fn execute(
         }
         _ => return Ok(None),
     }))
+}
+
+fn status_rows(session: &Session) -> Vec<Vec<Value>> {
+    let processes = &session.processes;
+    let connections = processes.shown();
+    let running = connections.iter().filter(|process| process.command != "Sleep").count();
+    [
+        ("Questions", processes.questions()),
+        ("Threads_connected", connections.len() as u64),
+        ("Threads_running", running as u64),
+        ("Uptime", processes.uptime_seconds()),
+    ]
+    .map(|(name, value)| vec![word(name), word(value.to_string())])
+    .into()
+}
+
+fn process_columns() -> Vec<ResultColumn> {
+    let mut all = columns(&["Id", "User", "Host", "db", "Command", "Time", "State", "Info"]);
+    all[0].column_type = Some(ColumnType::BigIntUnsigned);
+    all[5].column_type = Some(ColumnType::BigInt);
+    all
+}
+
+fn process_row(process: Shown, full: bool) -> Vec<Value> {
+    /// Characters of a statement without FULL.
+    const FEW: usize = 100;
+    let statement = process.statement.map(|statement| match full {
+        true => statement,
+        false => statement.chars().take(FEW).collect(),
+    });
+    vec![
+        Value::UInt(u64::from(process.number)),
+        word(process.user),
+        word(process.peer.to_string()),
+        process.database.map_or(Value::Null, Value::Text),
+        word(process.command),
+        Value::Int(i64::try_from(process.seconds).unwrap_or(i64::MAX)),
+        word(if process.command == "Sleep" { "" } else { "executing" }),
+        statement.map_or(Value::Null, Value::Text),
+    ]
 }
 
 /// `SHOW WARNINGS`, `SHOW INDEX FROM t`, `SHOW ENGINES` and others that the parser gives as words.

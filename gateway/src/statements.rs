@@ -3,12 +3,14 @@
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Scope, compile};
 use crate::plan::{column_definition, key_columns, new_table, table_name};
+use crate::processes::{Ending, WAIT_TIMEOUT_SECONDS};
 use crate::session::{Outcome, Session};
+use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::wire::results::Done;
 use duet_client::{IndexKind, Value};
 use sqlparser::ast::{
-    AlterTable, AlterTableOperation, ContextModifier, Expr, ObjectName, ObjectType, Set, Statement,
+    AlterTable, AlterTableOperation, ContextModifier, Expr, KillType, ObjectName, ObjectType, Set, Statement,
     TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Truncate, Use,
 };
 use std::time::Duration;
@@ -83,11 +85,33 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             let columns = key_columns(&create.columns)?;
             create_index(session, &create.table_name, &index, &columns).await
         }
+        Statement::Kill { modifier, id } => {
+            let ending = match modifier {
+                None | Some(KillType::Connection) => Ending::Connection,
+                Some(KillType::Query) => Ending::Query,
+                Some(KillType::Mutation) => return not_supported("KILL MUTATION"),
+            };
+            session.kill(*id, ending)?;
+            Ok(Session::nothing())
+        }
         other => match crate::show::execute(session, other, parameters).await? {
             Some(outcome) => Ok(outcome),
             None => Session::unknown(other),
         },
     }
+}
+
+/// Whether a statement may end at any place: one that only reads, or that waits for an index which the cluster builds by itself.
+pub fn may_be_killed(statement: &Statement) -> bool {
+    matches!(
+        statement,
+        Statement::Query(_)
+            | Statement::CreateIndex(_)
+            | Statement::AlterTable(_)
+            | Statement::ShowDatabases { .. }
+            | Statement::ShowTables { .. }
+            | Statement::ShowColumns { .. }
+    )
 }
 
 fn check_modes(modes: &[TransactionMode]) -> Result<()> {
@@ -375,6 +399,11 @@ async fn assign(
     }
     let before = session.facts.variables.autocommit();
     session.facts.variables.set(name, value)?;
+    if name == "wait_timeout" {
+        let seconds = exact(&session.facts.variables.get(name)?).map(|(number, _)| number);
+        let seconds = seconds.and_then(|number| u32::try_from(number).ok());
+        session.process.set_wait_timeout(seconds.unwrap_or(WAIT_TIMEOUT_SECONDS));
+    }
     if !before && session.facts.variables.autocommit() {
         // Turning autocommit on commits.
         session.commit().await?;

@@ -16,6 +16,8 @@ enum Rule {
     Free,
     /// 0, 1, ON, OFF.
     Switch,
+    /// A number of seconds from 1 to a year.
+    Seconds,
     /// Only what it is already, in any spelling.
     Same,
 }
@@ -53,7 +55,9 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         "lower_case_table_names" | "lower_case_file_system" => (Value::Int(0), Rule::Fixed),
         "auto_increment_increment" | "auto_increment_offset" => (Value::Int(1), Rule::Same),
         "innodb_lock_wait_timeout" | "lock_wait_timeout" => (Value::Int(2), Rule::Free),
-        "wait_timeout" | "interactive_timeout" => (Value::Int(28_800), Rule::Free),
+        "wait_timeout" | "interactive_timeout" => {
+            (Value::Int(i64::from(crate::processes::WAIT_TIMEOUT_SECONDS)), Rule::Seconds)
+        }
         "net_read_timeout" => (Value::Int(30), Rule::Free),
         "net_write_timeout" => (Value::Int(60), Rule::Free),
         "net_buffer_length" => (Value::Int(16_384), Rule::Free),
@@ -205,6 +209,11 @@ impl Variables {
                 if meant != spelling(&first) {
                     return Err(wrong(&value));
                 }
+            }
+            Rule::Seconds => {
+                let seconds = text(&value).parse::<i64>().map_err(|_| wrong(&value))?;
+                // MySQL, too, takes the nearest value that may be.
+                self.changed.insert(name.to_owned(), Value::Int(seconds.clamp(1, 31_536_000)));
             }
             Rule::Switch => {
                 let on = match text(&value).to_ascii_uppercase().as_str() {

@@ -1,5 +1,6 @@
 //! Tests of the gateway with real processes.
 
+mod access;
 mod clients;
 mod cluster;
 mod protocol;

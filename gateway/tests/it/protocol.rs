@@ -8,7 +8,7 @@ use std::net::TcpStream;
 use std::time::Duration;
 
 /// A packet with its header.
-fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
+pub fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
     let mut bytes = (payload.len() as u32).to_le_bytes()[..3].to_vec();
     bytes.push(sequence);
     bytes.extend_from_slice(payload);
@@ -16,7 +16,7 @@ fn packet(sequence: u8, payload: &[u8]) -> Vec<u8> {
 }
 
 /// Reads one packet; `None` when the connection is closed.
-fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
+pub fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
     let mut header = [0; 4];
     stream.read_exact(&mut header).ok()?;
     let mut payload =
@@ -26,7 +26,7 @@ fn read(stream: &mut TcpStream) -> Option<Vec<u8>> {
 }
 
 /// A connection that has come in as root, by hand.
-fn raw(port: u16) -> TcpStream {
+pub fn raw(port: u16) -> TcpStream {
     let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
     stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
     let greeting = read(&mut stream).expect("a greeting");
@@ -38,6 +38,33 @@ fn raw(port: u16) -> TcpStream {
     stream.write_all(&packet(1, &payload)).expect("written");
     assert_eq!(read(&mut stream).expect("an answer")[0], 0);
     stream
+}
+
+/// A connection by hand that proves a password by `caching_sha2_password`, and the first answer to that.
+pub fn raw_as(port: u16, user: &str, password: &str) -> (TcpStream, Vec<u8>) {
+    let mut stream = TcpStream::connect(("127.0.0.1", port)).expect("connected");
+    stream.set_read_timeout(Some(Duration::from_secs(30))).expect("set");
+    let greeting = read(&mut stream).expect("a greeting");
+    // Behind the version come four bytes of number and two parts of the nonce, of 8 and 12 bytes.
+    let version = greeting.iter().position(|byte| *byte == 0).expect("the end of the version");
+    let mut nonce = greeting[version + 5..version + 13].to_vec();
+    nonce.extend_from_slice(&greeting[version + 32..version + 44]);
+    let answer = mysql_common::auth::plugins::caching_sha2_password::scramble_sha256(
+        &nonce.try_into().expect("20 bytes"),
+        password.as_bytes(),
+    );
+    let answer = answer.expect("not empty");
+    let flags: u32 = 0x200 | 0x8000 | 0x8_0000;
+    let mut payload = flags.to_le_bytes().to_vec();
+    payload.extend_from_slice(&[0; 28]);
+    payload.extend_from_slice(user.as_bytes());
+    payload.push(0);
+    payload.push(answer.len() as u8);
+    payload.extend_from_slice(&answer);
+    payload.extend_from_slice(b"caching_sha2_password\0");
+    stream.write_all(&packet(1, &payload)).expect("written");
+    let answer = read(&mut stream).expect("an answer");
+    (stream, answer)
 }
 
 #[test]

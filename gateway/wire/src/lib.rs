@@ -4,6 +4,7 @@
 //! Everything that decodes bytes of strangers is here, apart from plans and their execution, so that it is built and fuzzed
 //! without them.
 
+pub mod accounts;
 pub mod error;
 pub mod parse;
 pub mod value;

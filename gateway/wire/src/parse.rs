@@ -167,6 +167,11 @@ fn precedes_value(token: &Token) -> bool {
 }
 
 impl Tokens {
+    /// The tokens themselves.
+    pub fn tokens(&self) -> &[TokenWithSpan] {
+        &self.tokens
+    }
+
     /// Takes the literals of a data statement out and says its shape, if it is one whose plan can be shared.
     pub fn share(&mut self) {
         let first = self.tokens.first().map_or(Keyword::NoKeyword, |token| keyword(&token.token));

@@ -56,7 +56,7 @@ impl ManagementNode {
         }
         let list = &self.machine.content.users;
         let body = Users { version: list.version.into() };
-        if known > 0 && known >= list.version {
+        if known > 0 && known == list.version {
             return self.send(link, signal.request_id(), &body, Sections::none());
         }
         match list.to_record() {

@@ -40,7 +40,9 @@ pub fn capabilities() -> CapabilityFlags {
 }
 
 /// What the server says first.
-pub fn greeting(connection: u32, nonce: &[u8; NONCE_BYTES], output: &mut Vec<u8>) {
+pub fn greeting(connection: u32, nonce: &[u8; NONCE_BYTES], encrypts: bool, output: &mut Vec<u8>) {
+    let mut offered = capabilities();
+    offered.set(CapabilityFlags::CLIENT_SSL, encrypts);
     let mut first = [0; 8];
     first.copy_from_slice(&nonce[..8]);
     let mut second = nonce[8..].to_vec();
@@ -51,7 +53,7 @@ pub fn greeting(connection: u32, nonce: &[u8; NONCE_BYTES], output: &mut Vec<u8>
         connection,
         first,
         Some(second),
-        capabilities(),
+        offered,
         UTF8MB4_BIN as u8,
         StatusFlags::SERVER_STATUS_AUTOCOMMIT,
         Some(NATIVE),
@@ -94,20 +96,69 @@ impl Method {
             _ => Method::Other,
         }
     }
+
+    /// This one, or the one that every client knows when this server does not know it.
+    #[must_use]
+    pub fn or_native(self) -> Method {
+        match self {
+            Method::Other => Method::Native,
+            known @ (Method::Native | Method::CachingSha2) => known,
+        }
+    }
+
+    fn name(self) -> &'static [u8] {
+        match self {
+            Method::Native | Method::Other => NATIVE,
+            Method::CachingSha2 => CACHING_SHA2,
+        }
+    }
+}
+
+/// Whether a client's first packet only asks to go on in TLS.
+pub fn wants_encryption(payload: &[u8]) -> bool {
+    /// Flags, longest packet, character set and 23 reserved bytes.
+    const REQUEST_BYTES: usize = 32;
+    let flags = Fields(payload).number(4).unwrap_or_default() as u32;
+    let flags = CapabilityFlags::from_bits_truncate(flags);
+    payload.len() == REQUEST_BYTES && flags.contains(CapabilityFlags::CLIENT_SSL)
+}
+
+/// Reads COM_CHANGE_USER behind its first byte: user, an answer that is not used, database, character set, method.
+///
+/// # Errors
+/// When it is malformed.
+pub fn change_user(body: &[u8], capabilities: CapabilityFlags) -> Result<Login> {
+    let mut fields = Fields(body);
+    let text = |bytes: &[u8]| {
+        String::from_utf8(bytes.to_vec())
+            .map_err(|_| SqlError::handshake("Bad handshake: a name is not UTF-8"))
+    };
+    let user = text(fields.until_zero()?)?;
+    let answer = usize::from(fields.byte()?);
+    fields.bytes(answer)?;
+    let database = Some(text(fields.until_zero()?)?).filter(|name| !name.is_empty());
+    // Clients may stop here.
+    let named = match fields.number(2) {
+        Ok(_) if capabilities.contains(CapabilityFlags::CLIENT_PLUGIN_AUTH) => {
+            fields.until_zero().unwrap_or(NATIVE)
+        }
+        _ => NATIVE,
+    };
+    Ok(Login { capabilities, user, database, method: Method::named(named), answer: Vec::new() })
 }
 
 /// Reads the client's answer.
 ///
 /// # Errors
-/// When it is malformed, asks for TLS, or speaks a protocol older than that of MySQL 4.1.
+/// When it is malformed, or speaks a protocol older than that of MySQL 4.1.
 pub fn login(payload: &[u8]) -> Result<Login> {
     let flags = Fields(payload).number(4).map_err(|_| SqlError::handshake("Bad handshake"))?;
     let flags = CapabilityFlags::from_bits_truncate(flags as u32);
     if !flags.contains(CapabilityFlags::CLIENT_PROTOCOL_41) {
         return Err(SqlError::handshake("Bad handshake: the protocol is older than that of MySQL 4.1"));
     }
-    if flags.contains(CapabilityFlags::CLIENT_SSL) {
-        return Err(SqlError::handshake("Bad handshake: encrypted connections are not supported"));
+    if wants_encryption(payload) {
+        return Err(SqlError::handshake("Bad handshake: this server offers no encrypted connections"));
     }
     let response = HandshakeResponse::deserialize((), &mut ParseBuf(payload))
         .map_err(|_| SqlError::handshake("Bad handshake"))?;
@@ -131,11 +182,11 @@ pub fn without_zero(answer: &[u8]) -> &[u8] {
     if answer == [0] { &[] } else { answer }
 }
 
-/// Asks the client to answer once more, in the way that every client knows.
-pub fn switch_to_native(nonce: &[u8; NONCE_BYTES], output: &mut Vec<u8>) {
+/// Asks the client to answer once more, in this way.
+pub fn switch_to(method: Method, nonce: &[u8; NONCE_BYTES], output: &mut Vec<u8>) {
     let mut data = nonce.to_vec();
     data.push(0);
-    AuthSwitchRequest::new(NATIVE, data).serialize(output);
+    AuthSwitchRequest::new(method.name(), data).serialize(output);
 }
 
 /// Tells a client of `caching_sha2_password` that its short answer was right.
@@ -183,6 +234,11 @@ impl Verifier {
             sha1: sha1_of(&[&sha1_of(&[password])]),
             sha256: sha256_of(&[&sha256_of(&[password])]),
         }
+    }
+
+    /// The verifier of a password that is not empty, by its digests: SHA-1 of SHA-1, SHA-256 of SHA-256.
+    pub fn of(sha1: [u8; 20], sha256: [u8; 32]) -> Verifier {
+        Verifier { is_empty: false, sha1, sha256 }
     }
 
     /// Whether an answer to a challenge comes from someone who knows the password.
@@ -241,6 +297,7 @@ mod tests {
                     payload[1] = 0xA2;
                 }
                 let _ = login(&payload);
+                let _ = change_user(&payload, capabilities());
             }
         }
     }

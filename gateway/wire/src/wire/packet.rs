@@ -43,7 +43,17 @@ pub struct Packets<R, W> {
 impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Packets<R, W> {
     /// Packets over a reader, which should be buffered, and a writer.
     pub fn new(reader: R, writer: W) -> Packets<R, W> {
-        Packets { reader, writer, sequence: 0, output: Vec::new(), input: Vec::new() }
+        Packets::from_parts(reader, writer, 0)
+    }
+
+    /// Packets that go on with this number.
+    pub fn from_parts(reader: R, writer: W, sequence: u8) -> Packets<R, W> {
+        Packets { reader, writer, sequence, output: Vec::new(), input: Vec::new() }
+    }
+
+    /// Reader, writer and the number of the next packet; what was added and not flushed is lost.
+    pub fn into_parts(self) -> (R, W, u8) {
+        (self.reader, self.writer, self.sequence)
     }
 
     /// A new command begins: the next packet that is read has number 0.
@@ -129,12 +139,9 @@ impl<R: AsyncRead + Unpin, W: AsyncWrite + Unpin> Packets<R, W> {
         }
     }
 
-    /// Writes what has been collected if that is much.
-    ///
-    /// # Errors
-    /// When the connection has failed.
-    pub async fn flush_if_full(&mut self) -> io::Result<()> {
-        if self.output.len() >= FLUSH_BYTES { self.flush().await } else { Ok(()) }
+    /// Whether much has been collected, and it is time to write it.
+    pub fn is_full(&self) -> bool {
+        self.output.len() >= FLUSH_BYTES
     }
 
     /// Writes what has been collected.
@@ -160,6 +167,17 @@ impl<'a> Fields<'a> {
     pub fn bytes(&mut self, count: usize) -> Result<&'a [u8]> {
         let Some((bytes, rest)) = self.0.split_at_checked(count) else { return Err(malformed()) };
         self.0 = rest;
+        Ok(bytes)
+    }
+
+    /// The bytes before the next zero, which is passed over.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn until_zero(&mut self) -> Result<&'a [u8]> {
+        let end = self.0.iter().position(|byte| *byte == 0).ok_or_else(malformed)?;
+        let bytes = self.bytes(end)?;
+        self.bytes(1)?;
         Ok(bytes)
     }
 

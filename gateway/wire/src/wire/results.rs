@@ -10,6 +10,8 @@ use mysql_common::constants::{ColumnFlags, ColumnType as WireType, StatusFlags};
 
 /// Number of the character set of bytes that are no text.
 const BINARY: u16 = 63;
+/// Most characters of a column's name.
+const MAX_NAME: usize = 256;
 /// Bytes of a column definition behind its names.
 const FIXED_BYTES: u8 = 12;
 /// Decimals of a floating-point column: as many as there are.
@@ -84,12 +86,14 @@ impl ResultColumn {
             };
             length = display_bytes(column_type);
         }
+        // MySQL, too, cuts what it takes for a name from a statement.
+        let name = self.name.char_indices().nth(MAX_NAME).map_or(&*self.name, |(end, _)| &self.name[..end]);
         let names: [&str; 5] = match &self.origin {
-            None => ["", "", "", &self.name, ""],
+            None => ["", "", "", name, ""],
             Some(origin) => {
                 flags.set(ColumnFlags::PRI_KEY_FLAG, origin.is_key);
                 flags.set(ColumnFlags::AUTO_INCREMENT_FLAG, origin.is_auto_increment);
-                [&origin.database, &origin.alias, &origin.table, &self.name, &origin.column]
+                [&origin.database, &origin.alias, &origin.table, name, &origin.column]
             }
         };
         // By hand: `Column::serialize` of mysql_common 0.38 exchanges character set and length.
