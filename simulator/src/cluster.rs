@@ -2,7 +2,7 @@
 
 use crate::plan::Plan;
 use crate::process::{
-    AppendClient, BankClient, CoreClient, DataNode, DirectClient, ExpiringClient, Management, MemberClient,
+    AppendClient, BankClient, ColumnClient, CoreClient, DataNode, DirectClient, ExpiringClient, Management, MemberClient,
     Process,
 };
 use crate::trace::{ProcessNumber, Trace, What};
@@ -121,7 +121,13 @@ impl World {
             configuration.limits.request_bytes_per_node = 4_000;
         }
         let others = self.plan.everyone() + self.plan.bankers;
-        if let Some(rank) = client.checked_sub(others + self.plan.appenders + self.plan.members) {
+        let expiring = others + self.plan.appenders + self.plan.members;
+        if let Some(rank) = client.checked_sub(expiring + self.plan.expiring) {
+            let think = self.plan.workload.think;
+            let client = ColumnClient::new(generator.random, rank, think, configuration, self.now());
+            return self.start(number, Process::Columns(Box::new(client)));
+        }
+        if let Some(rank) = client.checked_sub(expiring) {
             let think = self.plan.workload.think;
             let client = ExpiringClient::new(generator.random, rank, think, configuration, self.now());
             return self.start(number, Process::Expiring(Box::new(client)));

@@ -175,6 +175,8 @@ pub struct Plan {
     pub members: u32,
     /// Clients of rows with a time to live.
     pub expiring: u32,
+    /// Clients of a table that gets columns.
+    pub columns: u32,
     /// Lanes between data nodes; 0 leaves their number to the management nodes.
     pub lanes: u16,
     /// Partitions; 0 leaves their number to the management nodes.
@@ -224,6 +226,7 @@ impl Plan {
             bankers: 0,
             members: 0,
             expiring: 0,
+            columns: 0,
             accounts: 0,
             clerks: 0,
             appenders: 0,
@@ -272,12 +275,15 @@ impl Plan {
             plan.expiring = random.between(1, 2) as u32;
         }
         plan.link_close_is_proof = random.chance(700_000);
+        if random.chance(400_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 4 << 20) {
+            plan.columns = random.between(1, 3) as u32;
+        }
         plan
     }
 
     /// Number of clients of all kinds.
     pub fn all_clients(&self) -> u32 {
-        self.everyone() + self.bankers + self.appenders + self.members + self.expiring
+        self.everyone() + self.bankers + self.appenders + self.members + self.expiring + self.columns
     }
 
     /// Number of clients of both kinds.

@@ -31,6 +31,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "decided transactions are not told to those that lead now",
     "rows are entered without a lock into a unique index that is being built",
     "PREPARE does not wait for operations of its transaction that wait for their rows",
+    "a node takes the next version of a table only once it is active",
 ];
 
 /// The list as it is shown on the command line.

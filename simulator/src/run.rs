@@ -13,6 +13,7 @@ use duet_protocol::record::ClusterState;
 use duet_protocol::schema::IndexKind;
 use std::collections::{BTreeMap, BTreeSet};
 
+mod columns;
 mod expiring;
 mod lists;
 
@@ -139,6 +140,7 @@ impl Run {
                 *sights.entry(name).or_default() += count;
             }
         }
+        sights.insert("columns added", self.column_clients().map(|client| client.added).sum());
         sights
     }
 
@@ -379,6 +381,7 @@ impl Run {
         self.judge_bank(true)?;
         self.judge_lists(true)?;
         self.judge_members()?;
+        self.judge_columns()?;
         self.drop_everything()
     }
 

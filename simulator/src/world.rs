@@ -583,8 +583,16 @@ impl World {
             return;
         }
         slot.paused = false;
-        let held = std::mem::take(&mut slot.held);
+        let mut held = std::mem::take(&mut slot.held);
         self.note(number, What::Resume, held.len() as u64);
+        // One that was stopped in the middle of a burst finds in its sockets what has come meanwhile.
+        let is_flush = |event: &Event| matches!(event, Event::Flush { .. });
+        if let Some(place) = held.iter().position(is_flush)
+            && self.scheduling.chance(700_000)
+            && let Some(flush) = held.remove(place)
+        {
+            held.push_back(flush);
+        }
         for event in held {
             self.handle(event);
         }

@@ -41,6 +41,11 @@ impl Kernel {
         self.ldm.leads(partition) && self.lease_board.is_valid(now)
     }
 
+    /// Whether this node may tell at this time what it sees of rows. For the simulator's checks in true time.
+    pub fn may_observe(&self, now: Nanoseconds) -> bool {
+        self.lease_board.is_valid(now)
+    }
+
     /// The lease that this node holds of another instance, and what it has promised that one. For the simulator's checks in
     /// true time.
     pub fn lease_with(&self, other: Instance) -> Option<(Nanoseconds, Nanoseconds)> {

@@ -6,6 +6,7 @@ use crate::lane::Lane;
 use crate::ldm::IndexRefusal;
 use crate::links::{LinkRole, Stage};
 use crate::membership::Drained;
+use crate::planted::ONLY_ACTIVE_VERSIONS;
 use crate::split::{Installation, Part, ToCoordinator, manager_of_lane};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
@@ -69,7 +70,10 @@ impl Kernel {
     }
 
     /// Makes a state this kernel's own.
-    pub(crate) fn apply_state(&mut self, now: Nanoseconds, state: ClusterState, record: Vec<u8>) {
+    pub(crate) fn apply_state(&mut self, now: Nanoseconds, mut state: ClusterState, record: Vec<u8>) {
+        if self.configuration.planted_bug == ONLY_ACTIVE_VERSIONS {
+            state.tables.iter_mut().for_each(|table| table.adding = None);
+        }
         let before: Vec<Instance> = self.map.state.view.members().map(Member::instance).collect();
         let removed = match self.map.install(state, record, self.membership.instance.node) {
             Ok(removed) => removed,

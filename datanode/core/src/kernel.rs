@@ -512,14 +512,18 @@ impl Kernel {
         }
     }
 
-    /// Takes back what the burst tells of rows; transactions whose operations were answered so end.
+    /// Takes back what the burst tells of rows; transactions whose operations were answered so end. What waited for their
+    /// locks is answered then, and taken back as well.
     #[cold]
     fn withhold(&mut self) {
-        let links = self.out.withhold();
-        for link in &links {
-            self.coordinator.transactions.fail_on_link(&mut context!(self), *link);
-        }
-        if !links.is_empty() {
+        loop {
+            let links = self.out.withhold();
+            if links.is_empty() {
+                return;
+            }
+            for link in &links {
+                self.coordinator.transactions.fail_on_link(&mut context!(self), *link);
+            }
             self.deliver_mail();
             self.out.flush();
         }

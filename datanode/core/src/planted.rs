@@ -11,3 +11,5 @@ pub(crate) const NO_WARMING: u32 = 24;
 pub(crate) const GOES_ON: u32 = 25;
 /// Decided transactions are not told to those that lead now (counterexample 24).
 pub(crate) const NOT_TOLD: u32 = 26;
+/// The next version of a table is taken only once it is active (counterexample 37).
+pub(crate) const ONLY_ACTIVE_VERSIONS: u32 = 29;

@@ -19,6 +19,8 @@ use std::sync::Arc;
 
 /// Time for the table to be created.
 const CREATE_WITHIN: Time = 10 * SECOND;
+/// How many transactions take their time, per million.
+const LINGERS: u32 = 50_000;
 
 /// A transaction under way.
 #[derive(Clone, Debug)]
@@ -63,6 +65,8 @@ pub struct AppendClient {
     issue_at: Time,
     wake_at: Time,
     unknown: Vec<(TransactionId, Box<AppendRecord>)>,
+    /// Transactions that have read everything, and when they go on: so long that nodes may be removed meanwhile.
+    lingering: Vec<(Time, Box<Writer>)>,
     want_last: bool,
     last: BTreeMap<u64, Vec<u64>>,
     /// Transactions that are committed, or may be.
@@ -99,6 +103,7 @@ impl AppendClient {
             issue_at: 0,
             wake_at: 0,
             unknown: Vec::new(),
+            lingering: Vec::new(),
             want_last: false,
             last: BTreeMap::new(),
             records: Vec::new(),
@@ -160,6 +165,16 @@ impl AppendClient {
             self.submit(now, batch, Purpose::Resolve(record));
         }
         let Some(table) = self.table() else { return };
+        let hurries = self.mode != Mode::Traffic;
+        let mut number = 0;
+        while number < self.lingering.len() {
+            if hurries || self.lingering[number].0 <= now {
+                let (_, writer) = self.lingering.swap_remove(number);
+                self.append(now, &table, *writer);
+            } else {
+                number += 1;
+            }
+        }
         if std::mem::take(&mut self.want_last) {
             let keys: Vec<u64> = (0..self.lists).collect();
             return self.look(now, &table, &keys, Purpose::Last);
@@ -320,6 +335,10 @@ impl AppendClient {
                     writer.record.reads.insert(key, items);
                 }
                 match writer.to_read.is_empty() {
+                    true if self.random.chance(LINGERS) => {
+                        let until = now + self.random.between(100, 1_200) * MILLISECOND;
+                        self.lingering.push((until, writer));
+                    }
                     true => self.append(now, &table, *writer),
                     false => self.read_next(now, &table, *writer),
                 }
@@ -430,7 +449,8 @@ impl Client for AppendClient {
 
     fn is_idle_but_for_unknown(&self) -> bool {
         let asks = |purpose: &Purpose| matches!(purpose, Purpose::Resolve(_));
-        self.table().is_some() && self.batches.values().all(asks) && !self.want_last
+        let open = self.want_last || !self.lingering.is_empty();
+        self.table().is_some() && self.batches.values().all(asks) && !open
     }
 
     fn describe_open(&self) -> String {
@@ -459,6 +479,7 @@ impl Client for AppendClient {
             }
         }
         self.records.extend(std::mem::take(&mut self.unknown).into_iter().map(|(_, record)| *record));
+        self.lingering.clear();
         self.abandoned = true;
         self.mode = Mode::Wait;
     }
@@ -495,7 +516,8 @@ impl Application for AppendClient {
 
     fn next_issue(&self) -> Time {
         let room = self.mode == Mode::Traffic && self.busy < self.concurrency && self.table().is_some();
-        if room { self.issue_at } else { Time::MAX }
+        let lingering = self.lingering.iter().map(|(until, _)| *until).min().unwrap_or(Time::MAX);
+        if room { self.issue_at.min(lingering) } else { lingering }
     }
 
     fn wake_at(&mut self) -> &mut Time {

@@ -4,6 +4,7 @@ mod append;
 mod application;
 mod bank;
 mod client;
+mod columns;
 mod core_client;
 mod data_node;
 mod direct;
@@ -14,6 +15,7 @@ mod members;
 pub use append::AppendClient;
 pub use bank::BankClient;
 pub use client::{Change, Client, Mode};
+pub use columns::ColumnClient;
 pub use core_client::CoreClient;
 pub use data_node::DataNode;
 pub use direct::DirectClient;
@@ -109,6 +111,8 @@ pub enum Process {
     Members(Box<MemberClient>),
     /// A client of rows with a time to live.
     Expiring(Box<ExpiringClient>),
+    /// A client of a table that gets columns.
+    Columns(Box<ColumnClient>),
     /// A client that speaks the protocol itself.
     Direct(Box<DirectClient>),
 }
@@ -124,6 +128,7 @@ impl Process {
             Process::Append(client) => client.as_mut(),
             Process::Members(client) => client.as_mut(),
             Process::Expiring(client) => client.as_mut(),
+            Process::Columns(client) => client.as_mut(),
             Process::Direct(client) => client.as_mut(),
         }
     }
@@ -136,6 +141,7 @@ impl Process {
             Process::Append(client) => Some(client.as_ref()),
             Process::Members(client) => Some(client.as_ref()),
             Process::Expiring(client) => Some(client.as_ref()),
+            Process::Columns(client) => Some(client.as_ref()),
             Process::Direct(client) => Some(client.as_ref()),
             Process::DataNode(_) | Process::Management(_) => None,
         }
@@ -149,6 +155,7 @@ impl Process {
             Process::Append(client) => Some(client.as_mut()),
             Process::Members(client) => Some(client.as_mut()),
             Process::Expiring(client) => Some(client.as_mut()),
+            Process::Columns(client) => Some(client.as_mut()),
             Process::Direct(client) => Some(client.as_mut()),
             Process::DataNode(_) | Process::Management(_) => None,
         }

@@ -1,6 +1,7 @@
 //! What clients do.
 
 mod bank_table;
+mod column_table;
 mod expiring_table;
 mod generator;
 mod list_table;
@@ -11,6 +12,10 @@ mod registry;
 pub use bank_table::{
     BANK, BankRow, FIRST_BALANCE, FIRST_SAVINGS, SAVINGS, bank_definition, bank_keys, bank_program,
     bank_values, read_bank,
+};
+pub use column_table::{
+    ADDED_COLUMNS, COLUMN_OF_NUMBER, COLUMNS, FIRST_COLUMNS, FIRST_SHARED, SHARED_ROWS, added_column,
+    columns_definition, default_of, is_number, value_of,
 };
 pub use expiring_table::{EVENT_TIME, EXPIRING, NUMBER, event_time, expiring_definition, wall_clock};
 pub use generator::{Generator, Intent};
@@ -23,4 +28,4 @@ pub use register_table::{Content, DATABASE, KeyBound, PASSING_INDEX, RegisterTab
 pub use registry::{WORKLOADS, Workload, workload};
 
 /// Tables of their own workloads: not those of the registers.
-pub const OTHER_TABLES: &[&str] = &[BANK, LISTS, MEMBERS, EXPIRING];
+pub const OTHER_TABLES: &[&str] = &[BANK, LISTS, MEMBERS, EXPIRING, COLUMNS];

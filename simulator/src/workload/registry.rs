@@ -56,6 +56,17 @@ pub const WORKLOADS: &[Workload] = &[
         },
     },
     Workload {
+        name: "columns",
+        about: "a table that gets columns while it is in use",
+        choose: |plan| {
+            quiet(plan);
+            let drawn = Plan::new(plan.seed, 0);
+            plan.columns = drawn.columns.max(2);
+            plan.workload.schema_change_every = drawn.workload.schema_change_every;
+            plan.memory_bytes.iter_mut().for_each(|bytes| *bytes = (*bytes).max(4 << 20));
+        },
+    },
+    Workload {
         name: "scans",
         about: "scans of tables that change",
         choose: |plan| {
@@ -76,6 +87,7 @@ fn only_registers(plan: &mut Plan) {
     plan.appenders = 0;
     plan.members = 0;
     plan.expiring = 0;
+    plan.columns = 0;
 }
 
 /// Leaves the single rows only, and few of them: others are to be seen, but a run needs somebody to ask.

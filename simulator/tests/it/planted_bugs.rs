@@ -1,10 +1,23 @@
 //! Every planted bug is found.
 
-use duet_simulator::run_seed;
+use duet_simulator::plan::Plan;
+use duet_simulator::workload::workload;
+use duet_simulator::{run_plan, run_seed};
 
 fn is_found(planted_bug: u32) {
     let found = (0..300).any(|seed| run_seed(seed, planted_bug, false).failure.is_some());
     assert!(found, "planted bug {planted_bug} was not found in 300 seeds");
+}
+
+/// By this workload alone.
+fn is_found_by(name: &str, planted_bug: u32) {
+    let workload = workload(name).expect("there is such a workload");
+    let found = (0..300).any(|seed| {
+        let mut plan = Plan::new(seed, planted_bug);
+        (workload.choose)(&mut plan);
+        run_plan(plan, false).failure.is_some()
+    });
+    assert!(found, "planted bug {planted_bug} was not found in 300 seeds of {name}");
 }
 
 #[test]
@@ -125,4 +138,29 @@ fn decided_transactions_that_are_not_told_to_new_primaries_are_found() {
 #[test]
 fn rows_entered_into_a_unique_index_without_a_lock_are_found() {
     is_found(27);
+}
+
+#[test]
+fn a_purge_of_rows_that_have_changed_is_found() {
+    is_found(21);
+}
+
+#[test]
+fn a_lease_that_is_judged_too_early_is_found() {
+    is_found(23);
+}
+
+#[test]
+fn transactions_that_outlive_a_primary_that_they_used_are_found() {
+    is_found(25);
+}
+
+#[test]
+fn a_prepare_before_the_operations_of_its_transaction_is_found() {
+    is_found(28);
+}
+
+#[test]
+fn a_version_that_is_taken_only_once_it_is_active_is_found() {
+    is_found_by("columns", 29);
 }

@@ -196,6 +196,16 @@ impl OutcomeTable {
         frees || (session.records.len() < MAX_RECORDS_PER_SESSION && self.records < self.limit)
     }
 
+    /// As [`Self::has_room`], for a fence, which has as much room again: without it sessions that ask what became of their
+    /// transactions could wait for each other's records to be freed, until they expire.
+    pub fn has_room_for_fence(&mut self, session: u64, resolved_below: u64) -> bool {
+        let of_session = self.slot(session).map_or(0, |slot| self.sessions[slot].records.len());
+        self.has_room(session, resolved_below)
+            || (of_session < 2 * MAX_RECORDS_PER_SESSION
+                && self.slots.len() < MAX_SESSIONS
+                && self.records < 2 * self.limit)
+    }
+
     /// Frees the session's records below `resolved_below` and puts `record`, replacing one with the same number.
     #[inline]
     pub fn put(&mut self, session: u64, resolved_below: u64, record: Outcome) -> RecordPlace {
@@ -322,6 +332,7 @@ mod tests {
         }
         assert!(!table.has_room(session, 1), "nothing would be freed");
         assert!(!table.has_room(other, 9));
+        assert!(table.has_room_for_fence(other, 0), "a question has room of its own");
         assert!(table.has_room(session, 4), "the session's own records make room");
         table.put(session, 4, record(4));
         assert_eq!(table.len(), 1);

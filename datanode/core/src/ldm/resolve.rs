@@ -3,7 +3,7 @@
 
 use crate::ldm::fragment::{PendingKind, PendingWrite};
 use crate::ldm::outcome::{Known, OutcomeState};
-use crate::ldm::write::{admit, displace, refuse_id, send_prepare};
+use crate::ldm::write::{admit_fence, displace, refuse_id, send_prepare};
 use crate::ldm::{Context, LocalDataManager};
 use crate::outbox::ReplyTo;
 use duet_protocol::error::ErrorCode;
@@ -54,7 +54,7 @@ impl LocalDataManager {
     ) {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         let resolved_below = resolved_below.min(transaction.seq);
-        if let Err((code, detail)) = admit(context, fragment, Some((transaction.session, resolved_below))) {
+        if let Err((code, detail)) = admit_fence(context, fragment, (transaction.session, resolved_below)) {
             context.out.error(reply, code, &detail);
             return;
         }

@@ -454,6 +454,31 @@ pub(super) fn admit(
     fragment: &mut Fragment,
     session: Option<(u64, u64)>,
 ) -> Result<(), Refusal> {
+    takes_writes(context, fragment)?;
+    if let Some((session, resolved_below)) = session
+        && !fragment.outcomes.has_room(session, resolved_below)
+    {
+        return Err((ErrorCode::TooManyUnresolved, String::new()));
+    }
+    Ok(())
+}
+
+/// Whether the chain can take one more fence of this session now.
+pub(super) fn admit_fence(
+    context: &Context<'_>,
+    fragment: &mut Fragment,
+    (session, resolved_below): (u64, u64),
+) -> Result<(), Refusal> {
+    takes_writes(context, fragment)?;
+    match fragment.outcomes.has_room_for_fence(session, resolved_below) {
+        true => Ok(()),
+        false => Err((ErrorCode::TooManyUnresolved, String::new())),
+    }
+}
+
+/// Whether the chain can take one more write now.
+#[inline]
+fn takes_writes(context: &Context<'_>, fragment: &Fragment) -> Result<(), Refusal> {
     if context.stalled {
         return Err((ErrorCode::EpochsStalled, String::new()));
     }
@@ -464,11 +489,6 @@ pub(super) fn admit(
         if lane.is_congested() {
             return Err((ErrorCode::Overloaded, format!("backup node {} does not keep up", lane.peer.node)));
         }
-    }
-    if let Some((session, resolved_below)) = session
-        && !fragment.outcomes.has_room(session, resolved_below)
-    {
-        return Err((ErrorCode::TooManyUnresolved, String::new()));
     }
     Ok(())
 }

@@ -182,6 +182,14 @@ impl NodeKernel {
         }
     }
 
+    /// See [`Kernel::may_observe`].
+    pub fn may_observe(&self, now: Nanoseconds) -> bool {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.may_observe(now),
+            NodeKernel::Split(kernel) => kernel.may_observe(now),
+        }
+    }
+
     /// See [`Kernel::lease_with`].
     pub fn lease_with(&self, other: Instance) -> Option<(Nanoseconds, Nanoseconds)> {
         match self {

@@ -286,6 +286,11 @@ impl SplitKernel {
         self.managers.iter().any(|part| part.serves(partition, now))
     }
 
+    /// See [`Kernel::may_observe`].
+    pub fn may_observe(&self, now: Nanoseconds) -> bool {
+        self.managers[0].may_observe(now)
+    }
+
     /// See [`Kernel::lease_with`].
     pub fn lease_with(&self, other: Instance) -> Option<(Nanoseconds, Nanoseconds)> {
         self.managers[0].lease_with(other)
