@@ -10,6 +10,7 @@ use crate::progress::{bytes_text, count_text};
 use anyhow::Result;
 use comfy_table::{Table as TextTable, presets};
 use duet_client::{ClusterStatus, IndexKind, PrimaryKeyOrder, TableDefinition};
+use duet_protocol::schema::IndexState;
 use serde_json::{Value, json};
 use std::time::Duration;
 
@@ -176,7 +177,39 @@ fn status_text(status: &ClusterStatus) -> String {
         }
         text.push_str(&format!("\n{partitions}"));
     }
+    for (table, index, state) in changing_indexes(status) {
+        text.push_str(&format!("\nindex {index} of {table} is being {}", doing(state)));
+        if let (IndexState::WriteOnly, Some(part)) = (state, built_part(status)) {
+            text.push_str(&format!(": {:.0} % of the rows are entered", part * 100.0));
+        }
+    }
     text
+}
+
+/// Indexes that are being built or dropped, with their tables.
+fn changing_indexes(status: &ClusterStatus) -> Vec<(String, &str, IndexState)> {
+    let tables = status.state.tables.iter().flat_map(|table| {
+        let name = format!("{}.{}", table.definition.database, table.definition.name);
+        table.secondary_indexes().map(move |(index, known)| (name.clone(), index.name.as_str(), known.state))
+    });
+    tables.filter(|(_, _, state)| *state != IndexState::Public).collect()
+}
+
+fn doing(state: IndexState) -> &'static str {
+    match state {
+        IndexState::Announced => "announced or taken back",
+        IndexState::WriteOnly => "built",
+        IndexState::Public => "used",
+        IndexState::Dropping => "dropped",
+    }
+}
+
+/// How much is done of the index that is being built: of all fragments on all nodes that are there.
+fn built_part(status: &ClusterStatus) -> Option<f64> {
+    let nodes = || status.nodes.iter().filter(|node| node.connected && node.in_view);
+    let all: u64 = nodes().map(|node| node.building_indexes).sum();
+    let done: u64 = nodes().map(|node| node.building_done).sum();
+    (all > 0).then(|| done as f64 / (1_000.0 * all as f64))
 }
 
 /// The epochs as the nodes that are there know them.
@@ -216,7 +249,12 @@ fn status_json(status: &ClusterStatus) -> Value {
             "configuration": partition.cfg,
         })
     });
+    let indexes = changing_indexes(status).into_iter().map(|(table, index, state)| {
+        let part = built_part(status).filter(|_| state == IndexState::WriteOnly);
+        json!({ "table": table, "index": index, "being": doing(state), "part_done": part })
+    });
     json!({
+        "changing_indexes": indexes.collect::<Vec<_>>(),
         "cluster_id": format!("{:016x}", state.cluster_id),
         "state_version": state.version,
         "view": state.view.number,

@@ -35,6 +35,17 @@ macro_rules! error_codes {
             pub fn is_retryable(self) -> bool {
                 match self { $(ErrorCode::$name => error_codes!(@$retryable),)+ }
             }
+
+            /// Whether an operation was refused because of what its row is: that is its result, told in the answer of its kind.
+            pub const fn is_of_row(self) -> bool {
+                matches!(
+                    self,
+                    ErrorCode::RowNotFound
+                        | ErrorCode::DuplicateKey
+                        | ErrorCode::VersionMismatch
+                        | ErrorCode::StoredIsNewer
+                )
+            }
         }
     };
     (@retry) => { true };

@@ -338,7 +338,12 @@ impl ClientCore {
                     (version, result, result_bytes);
             }
             Outcome::Aborted => {}
-            Outcome::Forgotten => batch.keep_error(index, ErrorCode::OutcomeExpired as u16, 0, b""),
+            // Who asks is told that nobody knows; whoever wanted to commit, that it may have happened.
+            Outcome::Forgotten => {
+                let commits = operation.kind == Kind::Commit;
+                let code = if commits { ErrorCode::OutcomeUnknown } else { ErrorCode::OutcomeExpired };
+                batch.keep_error(index, code as u16, 0, b"nobody can tell any more");
+            }
         }
         self.finish(reference);
     }

@@ -540,13 +540,12 @@ impl Transactions {
         detail: &str,
     ) {
         let transaction = &mut self.slots[index];
-        let of_row = [ErrorCode::RowNotFound, ErrorCode::DuplicateKey, ErrorCode::VersionMismatch];
         let reply = |request_id| ReplyTo { link: transaction.link, request_id };
         if transaction.single.is_some() {
             let Some(ending) = transaction.ending.take() else { return };
             if let Some(entering) = transaction.single.and_then(|single| single.entering) {
                 entering.tell(context, reply(ending.request_id), Some(code), detail);
-            } else if of_row.contains(&code) {
+            } else if code.is_of_row() {
                 context.counters.writes_refused += 1;
                 let body = WriteReply { code: (code as u16).into(), ..WriteReply::default() };
                 context.out.reply(reply(ending.request_id), &body, Sections::none());
@@ -563,7 +562,7 @@ impl Transactions {
             let transaction = &mut self.slots[index];
             transaction.take_outstanding(number);
             let reply = ReplyTo { link: transaction.link, request_id: waiting.request_id };
-            if of_row.contains(&code) {
+            if code.is_of_row() {
                 let body = OperateReply {
                     code: (code as u16).into(),
                     number: number.into(),

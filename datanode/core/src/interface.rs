@@ -164,6 +164,10 @@ counters! {
     outcomes,
     #[doc = "Ordered indexes of fragments that were given up because there was no memory to build them, now."]
     failed_indexes,
+    #[doc = "Indexes of fragments led or backed up here that are built while their tables are in use, now."]
+    building_indexes,
+    #[doc = "How much of those is done, the thousandths of all of them added up."]
+    building_done,
     #[doc = "Rows of all replicas now."]
     rows,
     #[doc = "Bytes taken from the memory budget now."]

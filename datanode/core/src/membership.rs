@@ -205,6 +205,8 @@ impl Membership {
             memory_limit: counters.memory_limit_bytes.into(),
             rows: counters.rows.into(),
             failed_indexes: counters.failed_indexes.into(),
+            building_indexes: counters.building_indexes.into(),
+            building_done: counters.building_done.into(),
             epoch: counters.epoch.into(),
             closed_epoch: counters.closed_epoch.into(),
         };

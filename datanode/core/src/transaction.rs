@@ -654,8 +654,7 @@ impl Transactions {
         let code = body.code.get();
         let fine = code == 0 || (reads && code == ErrorCode::RowNotFound as u16);
         let reply = ReplyTo { link: transaction.link, request_id: waiting.request_id };
-        let of_row = [ErrorCode::RowNotFound, ErrorCode::DuplicateKey, ErrorCode::VersionMismatch];
-        if fine || of_row.iter().any(|known| *known as u16 == code) {
+        if fine || ErrorCode::from_number(code).is_some_and(ErrorCode::is_of_row) {
             if context.out.waiting(reply.link) > BACKLOG_REFUSE_BYTES {
                 context.out.error(reply, ErrorCode::ReplyBufferFull, "");
                 let node = context.out.identity.sender.node;

@@ -54,6 +54,8 @@ impl ManagementNode {
             rows: report.body.rows.get(),
             epoch: report.body.epoch.get(),
             closed_epoch: report.body.closed_epoch.get(),
+            building_indexes: report.body.building_indexes.get(),
+            building_done: report.body.building_done.get(),
             ..status
         }
     }

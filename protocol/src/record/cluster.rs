@@ -274,6 +274,10 @@ pub struct NodeStatus {
     pub epoch: u64,
     /// Newest closed epoch that it has heard of.
     pub closed_epoch: u64,
+    /// Indexes of its fragments that are being built.
+    pub building_indexes: u64,
+    /// How much of them is done: their thousandths added up.
+    pub building_done: u64,
 }
 
 /// A management node as its peer sees it.

@@ -171,6 +171,8 @@ impl RowError {
     pub const fn refusal(&self) -> ErrorCode {
         match self {
             Self::StoredIsNewer { .. } => ErrorCode::StoredIsNewer,
+            Self::AddOverflow { .. } => ErrorCode::OutOfRange,
+            Self::RowTooLarge { .. } => ErrorCode::RowTooLarge,
             _ => ErrorCode::InvalidUpdate,
         }
     }

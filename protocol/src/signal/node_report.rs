@@ -18,6 +18,8 @@
 //! byte 120  built_version        u64      cluster state as of which every index is built
 //! byte 128  refused_index        u32      unique index that cannot be built, 0 for none
 //! byte 132  refused_code         u32      why
+//! byte 136  building_indexes     u64      indexes of its fragments that are being built
+//! byte 144  building_done        u64      how much of them is done: their thousandths added up
 //!           section 0: what exactly
 //! ```
 
@@ -58,6 +60,10 @@ pub struct NodeReport {
     pub refused_index: U32,
     /// Why.
     pub refused_code: U32,
+    /// Indexes of its fragments that are being built.
+    pub building_indexes: U64,
+    /// How much of them is done: their thousandths added up.
+    pub building_done: U64,
 }
 
-const _: () = assert!(size_of::<NodeReport>() == 104);
+const _: () = assert!(size_of::<NodeReport>() == 120);

@@ -244,6 +244,17 @@ fn golden_update() {
 }
 
 #[test]
+fn a_sum_that_does_not_fit_is_out_of_range() {
+    let layout = counters();
+    let mut program = Vec::new();
+    encode_update(&layout, &[(1, Assignment::Add(ValueRef::Int(-8)))], &mut program).unwrap();
+    let row = [Value::from(1), Value::from(7), Value::Null, Value::from(5)];
+    let (_, image) = encode_row(&layout, &row);
+    let error = apply_update(&layout, &image, &program, &mut Vec::new()).unwrap_err();
+    assert_eq!((error.code(), error.refusal()), (165, crate::error::ErrorCode::OutOfRange));
+}
+
+#[test]
 fn what_cannot_be_updated_is_refused() {
     let layout = counters();
     let refused = |assignments: &[(u16, Assignment<'_>)]| {

@@ -160,7 +160,7 @@ impl FakeCluster {
                 let mut image = Vec::new();
                 let layout = &self.layouts[&body.table.get()];
                 let sum = apply_update(layout, &old, payload, &mut image);
-                let sum = sum.map_err(|_| ErrorCode::InvalidUpdate)?;
+                let sum = sum.map_err(|error| error.refusal())?;
                 reply.result[..sum.as_bytes().len()].copy_from_slice(sum.as_bytes());
                 reply.result_bytes = (sum.as_bytes().len() as u16).into();
                 Some(image)

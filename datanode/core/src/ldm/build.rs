@@ -17,6 +17,7 @@ use crate::ldm::stored::StoredTable;
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::{ClusterMap, LocalTable};
 use duet_memory::{Arena, OrderedIndex, RowHandle};
+use duet_protocol::schema::IndexState;
 
 /// Planted bug of the simulator's tests: what was prepared before the index is not entered.
 const FORGOTTEN_IMAGES_BUG: u32 = 20;
@@ -60,6 +61,30 @@ impl LocalDataManager {
             }
         }
         self.building = self.has_unbuilt_index();
+        let of_table = |table: &LocalTable| {
+            table.ordered.iter().filter(|index| index.state == IndexState::WriteOnly).count() as u64
+        };
+        let write_only: u64 = map.tables.iter().flatten().map(of_table).sum();
+        self.write_only = write_only * self.fragments.iter().flatten().count() as u64;
+    }
+
+    /// Indexes of fragments that are being built, those included that wait for others to be built; and the thousandths of
+    /// them that are done. A cursor is a part of the space of hashes.
+    pub(super) fn build_progress(&self) -> (u64, u64) {
+        if self.write_only == 0 && self.entering.is_empty() {
+            return (0, 0);
+        }
+        let thousandths = |cursor: u64| ((u128::from(cursor) * 1_000) >> 64) as u64;
+        let tables = self.fragments.iter().flatten().flat_map(|fragment| &fragment.tables);
+        let ordered = tables.flat_map(|table| &table.ordered);
+        let left = ordered.map(|index| match index.building {
+            None => 0,
+            Some(Building::At(cursor)) => 1_000 - thousandths(cursor),
+            Some(Building::New | Building::GivenUp) => 1_000,
+        });
+        let (entering, entered) = self.entering_progress(thousandths);
+        let ordered = (1_000 * self.write_only).saturating_sub(left.sum());
+        (self.write_only + entering, ordered + entered)
     }
 
     /// Whether an index is being built, or was given up.

@@ -110,6 +110,16 @@ impl LocalDataManager {
         }
     }
 
+    /// Unique indexes of fragments led here whose rows are entered, and how much of them is done.
+    pub(super) fn entering_progress(&self, thousandths: impl Fn(u64) -> u64) -> (u64, u64) {
+        let done = self.entering.iter().map(|entering| match entering.cursor {
+            Some(cursor) => thousandths(cursor),
+            None if entering.is_done() => 1_000,
+            None => 999,
+        });
+        (self.entering.len() as u64, done.sum())
+    }
+
     /// Whether rows have to be entered into unique indexes yet.
     pub(super) fn is_entering(&self) -> bool {
         self.entering.iter().any(|entering| !entering.is_done())

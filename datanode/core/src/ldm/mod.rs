@@ -126,6 +126,8 @@ pub struct LocalDataManager {
     clearing_indexes: Vec<OrderedIndex>,
     /// Whether an index is being built, or was given up.
     building: bool,
+    /// Ordered indexes of fragments that are write-only: being built, or built here and waiting for others.
+    write_only: u64,
     purge: Purge,
     /// Fragments whose rows are being entered into unique indexes.
     entering: Vec<Entering>,
@@ -179,6 +181,7 @@ impl LocalDataManager {
             clearing: Vec::new(),
             clearing_indexes: Vec::new(),
             building: false,
+            write_only: 0,
             purge: Purge::default(),
             entering: Vec::new(),
             entered: 0,
@@ -379,6 +382,7 @@ impl LocalDataManager {
         counters.participants = self.participants.len() as u64;
         counters.prepared = self.prepared.len() as u64;
         counters.failed_indexes = self.failed_indexes();
+        (counters.building_indexes, counters.building_done) = self.build_progress();
         let fragments = || self.fragments.iter().flatten();
         counters.outcomes = fragments().map(|fragment| fragment.outcomes.len() as u64).sum();
         counters.rows = fragments().flat_map(|fragment| &fragment.tables).map(|table| table.rows.len()).sum();

@@ -89,14 +89,7 @@ impl LocalDataManager {
         if matches!(started, Ok(Started::NeedsTwoPhases)) {
             self.hand_to_coordinator(context, job);
         } else if let Err((code, detail)) = started {
-            let of_row = matches!(
-                code,
-                ErrorCode::RowNotFound
-                    | ErrorCode::DuplicateKey
-                    | ErrorCode::VersionMismatch
-                    | ErrorCode::StoredIsNewer
-            );
-            if of_row {
+            if code.is_of_row() {
                 context.counters.writes_refused += 1;
                 let answer = WriteReply { code: (code as u16).into(), ..WriteReply::default() };
                 context.out.reply(job.reply, &answer, Sections::none());
