@@ -2,8 +2,8 @@
 
 use crate::plan::Plan;
 use crate::process::{
-    AppendClient, BankClient, ColumnClient, CoreClient, DataNode, DirectClient, ExpiringClient, Management, MemberClient,
-    Process,
+    AppendClient, BankClient, ColumnClient, CoreClient, DataNode, DirectClient, ExpiringClient, Management,
+    MemberClient, Process,
 };
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::Generator;
