@@ -60,7 +60,7 @@ pub fn value_of(column: usize, number: i64) -> Value {
 /// The definition of a column that is added.
 pub fn added_column(column: usize) -> Column {
     let kind = if is_number(column) { ColumnType::BigInt } else { ColumnType::Varchar { characters: 80 } };
-    let added = Column::new(&format!("added_{column}"), kind).nullable();
+    let added = Column::new(format!("added_{column}"), kind).nullable();
     match default_of(column) {
         Value::Null => added,
         default => added.default_value(default),
