@@ -178,8 +178,8 @@ error_codes! {
 
     #[doc = "The node id is in use by another process."]
     DuplicateNodeId = 70, fatal;
-    #[doc = "This node was a member before and lost its memory; a returning instance cannot rejoin yet."]
-    ReturningInstance = 71, fatal;
+    #[doc = "An earlier life of this node is still a member; it joins as soon as the other nodes have removed that."]
+    ReturningInstance = 71, retry;
     #[doc = "The node id is not part of the configuration."]
     UnknownNodeId = 72, fatal;
     #[doc = "This management node is not the leader."]

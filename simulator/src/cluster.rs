@@ -151,16 +151,20 @@ impl World {
         self.start(number, Process::Client(Box::new(client)));
     }
 
-    /// A killed management node comes back.
-    pub(crate) fn restart_management(&mut self, number: ProcessNumber) {
+    /// A server that was killed, or voted out, comes back: a management node with its disk, a data node without anything.
+    pub(crate) fn restart(&mut self, number: ProcessNumber) {
         let slot = &self.slots[usize::from(number)];
-        let Role::Management(node) = slot.role else { return };
         if slot.process.is_some() {
             return;
         }
-        if let Err(reason) = self.start_management(number, node) {
-            let detail = format!("management node {node} cannot start again: {reason}");
-            self.violate(crate::history::Violation::new("a killed management node comes back", detail));
+        let started = match slot.role {
+            Role::Management(node) => self.start_management(number, node),
+            Role::Data(node) => self.start_data_node(number, node),
+            Role::Client(_) => Ok(()),
+        };
+        if let Err(reason) = started {
+            let detail = format!("process {number} cannot start again: {reason}");
+            self.violate(crate::history::Violation::new("a killed server comes back", detail));
             self.note(number, What::Kill, 0);
         }
     }

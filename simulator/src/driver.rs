@@ -135,7 +135,7 @@ fn print_stats(out: &mut impl Write, report: &Report, time: Duration) -> std::io
     writeln!(
         out,
         "seed {:>6}  hash {:016x}  {:>8} events  {:>6} acknowledged  {:>6} writes  {:>6} reads  {:>7.3} s virtual  \
-         {:>7.0} events/ms  resets {} pauses {} stalls {} restarts {} kills {} cuts {} removed {}",
+         {:>7.0} events/ms  resets {} pauses {} stalls {} restarts {} kills {} cuts {} removed {} rejoined {}",
         report.seed,
         report.hash,
         report.events,
@@ -151,5 +151,6 @@ fn print_stats(out: &mut impl Write, report: &Report, time: Duration) -> std::io
         faults.kills,
         faults.cuts,
         faults.removed,
+        faults.rejoined,
     )
 }

@@ -7,6 +7,7 @@ use crate::process::Process;
 use crate::queue::{SECOND, Time};
 use crate::trace::{ProcessNumber, What};
 use crate::world::{Role, World};
+use duet_protocol::record::{Member, MemberState};
 
 fn is_data(role: Role) -> bool {
     matches!(role, Role::Data(_))
@@ -54,7 +55,7 @@ impl World {
             FaultKind::PauseClient => self.pause_one(is_client, length),
             FaultKind::Stall => self.stall_one(length),
             FaultKind::RestartManagement => self.kill_management(length),
-            FaultKind::KillDataNode => self.kill_data_node(),
+            FaultKind::KillDataNode => self.kill_data_node(length),
             FaultKind::FreezeDataNode => self.pause_one(is_data, length),
             FaultKind::CutDataNodes => self.cut_data_nodes(length),
             FaultKind::IsolateDataNode => self.isolate_data_node(length),
@@ -131,22 +132,25 @@ impl World {
         self.note(from, What::Stall, u64::from(to));
     }
 
-    /// Kills a data node for good, if its group can go on without it.
-    fn kill_data_node(&mut self) {
+    /// Kills a data node, if its group can go on without it. It comes back after a while.
+    fn kill_data_node(&mut self, length: Time) {
         let Some(number) = self.pick_process(is_data) else { return };
         if self.can_lose(number) {
             let silent = self.fault_random.chance(300_000);
             self.kill(number, silent);
             self.faults.kills += 1;
+            let at = self.now() + length;
+            self.network.queue.push(at, Event::Restart { process: number });
         }
     }
 
-    /// Whether the other data node of the same group lives and would be taken for a member for ever.
+    /// Whether the other data node of the same group lives and has all rows.
     pub(crate) fn can_lose(&self, number: ProcessNumber) -> bool {
         let Role::Data(node) = self.slots[usize::from(number)].role else { return false };
         let Some(view) = self.latest_view() else { return false };
         let Some((_, group)) = view.group_of(node) else { return false };
-        group.members.iter().filter(|member| member.node != node).any(|member| {
+        let full = |member: &&Member| member.node != node && member.state == MemberState::Full;
+        group.members.iter().filter(full).any(|member| {
             self.slots.iter().any(|slot| {
                 let kernel = match &slot.process {
                     Some(Process::DataNode(node)) => &node.kernel,

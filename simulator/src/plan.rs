@@ -60,7 +60,7 @@ pub enum FaultKind {
     Stall,
     /// A management node is killed, loses what was not yet durable, and starts again.
     RestartManagement,
-    /// A data node is killed for good, if the other one of its group lives and is a member.
+    /// A data node is killed, if the other one of its group lives and has all rows, and comes back without any.
     KillDataNode,
     /// A data node is paused for so long that the other one of its group takes over.
     FreezeDataNode,
@@ -106,7 +106,7 @@ pub struct FaultPlan {
 pub enum Ending {
     /// Faults stop, everything comes to rest, and all is compared.
     Rest,
-    /// One data node is killed for good while traffic runs, which goes on; then as [`Ending::Rest`].
+    /// One data node is killed while traffic runs, which goes on; it comes back at the end, then as [`Ending::Rest`].
     Kill {
         /// Whether the others only notice late, because the machine is gone and closes nothing.
         silent: bool,

@@ -32,6 +32,10 @@ pub const PLANTED_BUGS: &[&str] = &[
     "rows are entered without a lock into a unique index that is being built",
     "PREPARE does not wait for operations of its transaction that wait for their rows",
     "a node takes the next version of a table only once it is active",
+    "rows are copied to a joining replica a turn after they were read",
+    "a joining member is promoted while the one that has everything still believes that it is alone",
+    "outcome records are not copied to a joining replica",
+    "what was prepared before a joining replica was in the chain is not sent to it",
 ];
 
 /// The list as it is shown on the command line.

@@ -1,15 +1,16 @@
 //! One run: a cluster forms, clients use it while faults strike, faults stop, and everything is compared.
 
 use crate::checker::{self, AppendRecord};
+use crate::event::Event;
 use crate::history::{History, Register, Seen, Violation};
 use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
 use crate::process::{BankClient, Change, Client, DirectClient, MemberClient, Mode, Process};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::{BADGE, FIRST_BALANCE, MEMBERS, Shape};
-use crate::world::{FaultCounts, Role, World};
+use crate::world::{FaultCounts, Role, Slot, World};
 use duet_datanode_core::{NodeCounters, ReplicaDigest, UniqueEntry};
-use duet_protocol::record::ClusterState;
+use duet_protocol::record::{ClusterState, Member, MemberState};
 use duet_protocol::schema::IndexKind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -105,11 +106,7 @@ impl Run {
         self.traffic()?;
         self.phase(3);
         match self.world.plan.ending {
-            Ending::Rest => self.end_at_rest(),
-            Ending::Kill { .. } => {
-                self.end_at_rest()?;
-                self.refuse_the_returning()
-            }
+            Ending::Rest | Ending::Kill { .. } => self.end_at_rest(),
             Ending::Lose => self.end_with_a_loss(),
         }
     }
@@ -304,7 +301,8 @@ impl Run {
             if run.acknowledged() >= acknowledged / 2 {
                 run.kill_in_traffic();
             }
-            run.acknowledged() >= acknowledged && run.world.trace.events() >= events
+            let rejoined = run.killed.is_none() || run.everybody_is_full();
+            run.acknowledged() >= acknowledged && run.world.trace.events() >= events && rejoined
         })
     }
 
@@ -320,6 +318,9 @@ impl Run {
             self.world.kill(victim, silent);
             self.world.faults.kills += 1;
             self.killed = Some((victim, node));
+            let wait = self.world.identity_random.around(700 * MILLISECOND);
+            let at = self.world.now() + wait;
+            self.world.network.queue.push(at, Event::Restart { process: victim });
         }
     }
 
@@ -369,6 +370,7 @@ impl Run {
         self.wait("everything completes once faults stop", REST_LIMIT, |run| {
             run.clients().all(|client| client.is_idle())
         })?;
+        self.wait("data nodes that come back are full members", REST_LIMIT, |run| run.everybody_is_full())?;
         self.judge_expiring()?;
         self.wait("nothing is left under way", REST_LIMIT, Run::is_at_rest)?;
         self.wait("nothing is leaked", REST_LIMIT, |run| run.leaks().is_empty())?;
@@ -674,23 +676,20 @@ impl Run {
         self.judge_lists(false)
     }
 
-    /// A new process for the dead node has lost its memory and may not come back yet.
-    fn refuse_the_returning(&mut self) -> Result<(), Violation> {
-        let Some((victim, node)) = self.killed else { return Ok(()) };
-        // Until then its last reports could be those of a process that lives.
-        let until = self.world.now() + SECOND;
-        self.wait("time passes after a kill", REST_LIMIT, |run| run.world.now() >= until)?;
-        self.world.slots[usize::from(victim)].may_stop = true;
-        let start = self.world.start_data_node(victim, node);
-        start.map_err(|reason| Violation::new("processes start", reason))?;
-        self.wait("a returning instance is refused", REST_LIMIT, |run| {
-            run.world.slots[usize::from(victim)].stopped.is_some()
-        })?;
-        let reason = self.world.slots[usize::from(victim)].stopped.take().unwrap_or_default();
-        if reason.contains("ReturningInstance") || reason.contains("is not a member of view") {
-            Ok(())
-        } else {
-            Err(Violation::new("a returning instance is refused", reason))
-        }
+    /// Whether every data node that has room for the rows of its group is a full member.
+    fn everybody_is_full(&self) -> bool {
+        let Some(view) = self.world.latest_view() else { return false };
+        let full = |instance| {
+            let is_full =
+                |member: &Member| member.instance() == instance && member.state == MemberState::Full;
+            view.members().any(is_full)
+        };
+        let lacks_memory =
+            |slot: &Slot| slot.stopped.as_ref().is_some_and(|reason| reason.contains("too little memory"));
+        let mut slots = self.world.slots.iter().filter(|slot| matches!(slot.role, Role::Data(_)));
+        slots.all(|slot| match &slot.process {
+            Some(Process::DataNode(node)) => full(node.kernel.instance()),
+            _ => lacks_memory(slot),
+        })
     }
 }

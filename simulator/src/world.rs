@@ -5,12 +5,12 @@ use crate::disk::Disk;
 use crate::event::Event;
 use crate::history::Violation;
 use crate::network::{Connection, ConnectionNumber, End, Link, Network};
-use crate::plan::Plan;
+use crate::plan::{Ending, Plan};
 use crate::process::{Order, Process};
 use crate::queue::{MICROSECOND, MILLISECOND, Time};
 use crate::random::{Purpose, Random};
 use crate::trace::{ProcessNumber, Trace, What};
-use duet_protocol::record::View;
+use duet_protocol::record::{Member, MemberState, View};
 use std::collections::VecDeque;
 
 /// Period of the timers of every process.
@@ -68,6 +68,8 @@ pub struct FaultCounts {
     pub removed: u64,
     /// Cuts between two data nodes, in one direction or both.
     pub cuts: u64,
+    /// Data nodes that came back as new processes and were promoted.
+    pub rejoined: u64,
 }
 
 /// Everything of one run.
@@ -226,7 +228,7 @@ impl World {
     fn handle(&mut self, event: Event) {
         match event {
             Event::Fault { kind } => return self.strike(kind),
-            Event::Restart { process } => return self.restart_management(process),
+            Event::Restart { process } => return self.restart(process),
             Event::Resume { process, life } => return self.resume(process, life),
             Event::Accept { .. }
             | Event::Connected { .. }
@@ -500,6 +502,12 @@ impl World {
         if let Some(Process::Management(management)) = &self.slots[usize::from(number)].process {
             let view = &management.node.state().view;
             if view.number > self.newest_view.number {
+                let joined = |member: &&Member| member.state == MemberState::Joining;
+                let before: Vec<_> =
+                    self.newest_view.members().filter(joined).map(Member::instance).collect();
+                let full = view.members().filter(|member| member.state == MemberState::Full);
+                let promoted = full.filter(|member| before.contains(&member.instance())).count();
+                self.faults.rejoined += promoted as u64;
                 self.newest_view = view.clone();
             }
         }
@@ -514,7 +522,11 @@ impl World {
         for (partition, seq) in &told {
             for slot in &self.slots {
                 let Some(Process::DataNode(node)) = &slot.process else { continue };
-                if !view.as_ref().is_none_or(|view| view.contains(node.kernel.instance())) {
+                // A joining one is in the chain only from the moment in which its group knows it.
+                let instance = node.kernel.instance();
+                let is_full =
+                    |member: &Member| member.instance() == instance && member.state == MemberState::Full;
+                if !view.as_ref().is_none_or(|view| view.members().any(is_full)) {
                     continue;
                 }
                 if let Some(last) = node.kernel.last_position(*partition).filter(|last| last < seq) {
@@ -563,7 +575,13 @@ impl World {
                 if voted_out {
                     self.faults.removed += 1;
                 }
-                if slot.may_stop || voted_out {
+                let lost = self.plan.ending == Ending::Lose && reason.contains("GroupLost");
+                let too_small = reason.contains("too little memory");
+                if voted_out {
+                    let wait = self.scheduling.around(300 * MILLISECOND);
+                    self.network.queue.push(now + wait, Event::Restart { process: number });
+                }
+                if slot.may_stop || voted_out || lost || too_small {
                     slot.stopped = Some(reason);
                 } else {
                     let role = slot.role;

@@ -117,6 +117,8 @@ pub struct TransactionCoordinator {
     free: Vec<u32>,
     session_epoch: u64,
     sessions: u16,
+    /// No session is opened in an epoch before this one.
+    pub sessions_from: u64,
     /// Transactions of several rows.
     pub transactions: Transactions,
 }
@@ -134,6 +136,7 @@ impl TransactionCoordinator {
             free: Vec::new(),
             session_epoch: 0,
             sessions: 0,
+            sessions_from: 0,
             transactions: Transactions::numbered(number),
         }
     }
@@ -210,6 +213,10 @@ impl TransactionCoordinator {
     }
 
     fn open_session(&mut self, context: &mut Context<'_>, reply: ReplyTo) {
+        if context.epoch < self.sessions_from {
+            let detail = "the node has not heard of the cluster's epoch yet";
+            return context.out.error(reply, ErrorCode::NotServing, detail);
+        }
         if self.session_epoch != context.epoch {
             self.session_epoch = context.epoch;
             self.sessions = 0;

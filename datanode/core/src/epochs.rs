@@ -113,7 +113,7 @@ impl Kernel {
         let members = self.map.state.view.groups.iter().flat_map(|group| &group.members);
         self.cut.members =
             members.filter(|member| member.node != me).map(|member| (member.node, 0)).collect();
-        self.cut.held = self.cut.view > 0;
+        self.cut.held = view > 1;
         self.cut.view = view;
         (self.cut.closed_at, self.cut.opened_at) = (now, now);
         let parts = self.split.as_ref().map_or(1, |split| split.shared.coordinators + split.shared.managers);
@@ -124,6 +124,9 @@ impl Kernel {
     /// has told: the view's own epochs begin beyond all that a removed keeper may have opened, and may be closed.
     pub(crate) fn takeover_done(&mut self, highest: u64) {
         self.cut.held = false;
+        if self.epochs.sessions_from() == u64::MAX {
+            self.epochs.open_sessions_from(highest + WINDOW + 1);
+        }
         if self.keeper() == Some(self.configuration.node) {
             self.raise_epoch(highest + WINDOW + 1);
         }

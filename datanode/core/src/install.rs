@@ -52,15 +52,21 @@ impl Kernel {
         }
         let instance = self.membership.instance;
         if state.view.number > 0 && state.view.member(instance.node) != Some(instance) {
+            if self.joining.may_wait(&state, instance) {
+                self.joining.outside = Some(state);
+                return;
+            }
             let reason = format!(
-                "{} node {} is not a member of view {} in this life: {}",
-                ErrorCode::ReturningInstance as u16,
+                "{} node {} is not a member of view {} any more: start it again, and it joins with a copy of the rows",
+                ErrorCode::NotInView as u16,
                 instance.node,
                 state.view.number,
-                ErrorCode::ReturningInstance.description()
             );
             self.commands.push_back(Command::Stop { reason });
             return;
+        }
+        if state.view.number > 0 {
+            self.joining.enter();
         }
         if self.split.is_some() {
             let cluster_id = self.membership.cluster_id;
@@ -75,6 +81,10 @@ impl Kernel {
             state.tables.iter_mut().for_each(|table| table.adding = None);
         }
         let before: Vec<Instance> = self.map.state.view.members().map(Member::instance).collect();
+        if self.map.state.view.number == 0 && state.view.number > 1 {
+            // Earlier lives of this node have opened sessions in epochs that this one has not heard of.
+            self.epochs.open_sessions_from(u64::MAX);
+        }
         let removed = match self.map.install(state, record, self.membership.instance.node) {
             Ok(removed) => removed,
             Err(code) => {
@@ -111,7 +121,7 @@ impl Kernel {
             Part::Coordinator(_) => false,
         };
         let lanes = 0..map.state.configuration.lanes.max(1);
-        let changed = self.ldm.install(&self.map, &removed, owns, lane_of);
+        let changed = self.ldm.install(&self.map, self.membership.instance.node, &removed, owns, lane_of);
         self.ldm.begin_builds(&self.map, self.configuration.planted_bug);
         self.ldm.begin_entering(&self.map, self.membership.instance.node, self.epoch);
         let mut indexes = self.map.state.tables.iter().flat_map(|table| &table.indexes);
@@ -215,7 +225,11 @@ impl Kernel {
         let before = self.drained;
         if let (Part::Coordinator(_), Some(split)) = (self.part, &self.split) {
             let least = |of: fn(&Drained) -> u64| split.drained.iter().map(of).min().unwrap_or_default();
-            self.drained = Drained { drained: least(|part| part.drained), built: least(|part| part.built) };
+            self.drained = Drained {
+                drained: least(|part| part.drained),
+                built: least(|part| part.built),
+                copied: least(|part| part.copied),
+            };
             if self.drained != before {
                 self.membership.report_soon();
             }
@@ -226,7 +240,7 @@ impl Kernel {
         }
         let version = self.map.state.version;
         let marked = self.split.as_ref().is_none_or(|split| split.marks.iter().all(|mark| *mark >= version));
-        if before == (Drained { drained: version, built: version }) || !marked {
+        if before == (Drained { drained: version, built: version, copied: version }) || !marked {
             return;
         }
         let dropping = self.map.tables.iter().enumerate().filter_map(|(slot, table)| {
@@ -237,6 +251,9 @@ impl Kernel {
         }
         if !self.ldm.is_building() {
             self.drained.built = version;
+        }
+        if !self.ldm.is_copying() {
+            self.drained.copied = version;
         }
         if self.drained != before {
             self.membership.report_soon();

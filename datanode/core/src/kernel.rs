@@ -3,6 +3,7 @@
 use crate::coordinator::{ForwardLink, TransactionCoordinator};
 use crate::epochs::{BUG_DEAF, EPOCH_EVERY, Epochs};
 use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
+use crate::joining::Joining;
 use crate::ldm::LocalDataManager;
 use crate::lease::{LeaseBoard, Leases, PROMISE};
 use crate::links::{LinkRole, Links, Stage};
@@ -105,6 +106,8 @@ pub struct Kernel {
     pub(crate) lease_board: Arc<LeaseBoard>,
     /// In coordinator 0: the change of view.
     pub(crate) views: Views,
+    /// In coordinator 0: how this process gets into the view.
+    pub(crate) joining: Joining,
 }
 
 /// The context of one event, from the fields of a kernel.
@@ -227,6 +230,7 @@ impl Kernel {
             ),
             lease_board,
             views: Views::default(),
+            joining: Joining::default(),
             configuration,
         })
     }
@@ -468,6 +472,7 @@ impl Kernel {
             self.install(now, state, record);
         }
         self.tick_views(now);
+        self.tick_joining(now);
         self.tick_links(now);
     }
 
@@ -485,6 +490,7 @@ impl Kernel {
         }
         self.tick_leases(now);
         self.acknowledge_lanes(true);
+        self.stop_without_memory();
         self.ldm.warm_up(&context!(self), self.lease_board.promised_until(), now);
         self.ldm.tick(&mut context!(self));
         self.deliver_mail();
@@ -501,9 +507,11 @@ impl Kernel {
         if self.split.is_some() {
             self.finish_requests();
         }
+        self.ldm.copy_slice(&mut context!(self));
         self.ldm.flush(&mut context!(self));
         self.drain_epochs();
-        self.acknowledge_lanes(false);
+        // Copied rows come as fast as they are acknowledged.
+        self.acknowledge_lanes(self.ldm.is_joining());
         self.out.flush();
         self.leases.flush(now);
         let judged = if self.configuration.planted_bug == JUDGED_TOO_EARLY { self.now } else { now };
@@ -672,6 +680,7 @@ impl Kernel {
         let forward = |node: u32| forward_links.get(node as usize).copied().flatten();
         let forward: Option<ForwardLink<'_>> = if may_forward { Some(&forward) } else { None };
         let requests = signals.filter(is_request);
+        self.coordinator.sessions_from = self.epochs.sessions_from();
         match (&mut self.split, &self.current) {
             (Some(split), Some(frame)) => {
                 let mut remote = Remote::new(&mut split.out.to_data, link, frame, &self.map);
@@ -697,7 +706,7 @@ impl Kernel {
                 SignalType::RefuseLink => self.links.mark_closing(link, &mut self.commands),
                 SignalType::Registered => {
                     let Some(body) = signal.body::<Registered>() else { continue };
-                    if let Some(reason) = self.membership.registered(body, signal.section(0)) {
+                    if let Some(reason) = self.membership.registered(now, body, signal.section(0)) {
                         self.commands.push_back(Command::Stop { reason });
                         return;
                     }

@@ -6,7 +6,7 @@
 //! nothing is compared between them but rates (1 %).
 
 use crate::interface::Nanoseconds;
-use crate::planted::NO_LEASE;
+use crate::planted::{NO_LEASE, PROMOTED_WHILE_SOLE};
 use duet_protocol::frame::FRAME_HEADER_BYTES;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{GroupView, MemberState};
@@ -49,6 +49,14 @@ pub struct LeaseBoard {
     promised_until: AtomicU64,
     /// The member that is suspect: node id in the upper, incarnation in the lower half; 0 for none.
     suspect: AtomicU64,
+    /// The joining member whose lease is to be needed from now on, in the same form.
+    wanted: AtomicU64,
+    /// The joining member whose lease is needed.
+    paired: AtomicU64,
+}
+
+fn packed(instance: Instance) -> u64 {
+    u64::from(instance.node) << 32 | u64::from(instance.incarnation)
 }
 
 impl LeaseBoard {
@@ -75,6 +83,16 @@ impl LeaseBoard {
     pub fn suspect(&self) -> Option<Instance> {
         let packed = self.suspect.load(Ordering::Acquire);
         (packed != 0).then_some(Instance { node: (packed >> 32) as u32, incarnation: packed as u32 })
+    }
+
+    /// Observations are to need the lease of a joining member, before its promotion is proposed (PAIRED, counterexample 1).
+    pub fn pair_with(&self, instance: Instance) {
+        self.wanted.store(packed(instance), Ordering::Release);
+    }
+
+    /// Whether they do.
+    pub fn is_paired_with(&self, instance: Instance) -> bool {
+        self.paired.load(Ordering::Acquire) == packed(instance)
     }
 }
 
@@ -150,6 +168,10 @@ impl Leases {
         let is_member = |instance| group.members.iter().any(|member| member.instance() == instance);
         for gone in self.peers.extract_if(.., |peer| !is_member(peer.instance)) {
             self.board.promised_until.fetch_max(gone.promised_until, Ordering::AcqRel);
+            for joiner in [&self.board.wanted, &self.board.paired] {
+                let gone = packed(gone.instance);
+                let _ = joiner.compare_exchange(gone, 0, Ordering::AcqRel, Ordering::Acquire);
+            }
         }
         for member in group.members.iter().filter(|member| member.instance() != me) {
             let needed = member.state == MemberState::Full;
@@ -192,6 +214,7 @@ impl Leases {
             }
         }
         self.last_tick = now;
+        self.pair(now);
         let mut due = std::mem::take(&mut self.spare);
         due.clear();
         for peer in &mut self.peers {
@@ -213,6 +236,21 @@ impl Leases {
         }
         self.show(now);
         due
+    }
+
+    /// The lease of the joining member that is to be promoted is needed from now on, once it is there.
+    fn pair(&mut self, now: Nanoseconds) {
+        let wanted = self.board.wanted.load(Ordering::Acquire);
+        if wanted == self.board.paired.load(Ordering::Acquire) {
+            return;
+        }
+        let mut peers = self.peers.iter_mut();
+        let found = peers.find(|peer| packed(peer.instance) == wanted && peer.lease_until > now);
+        if let Some(peer) = found {
+            peer.needed = self.planted_bug != PROMOTED_WHILE_SOLE;
+            self.show(now);
+            self.board.paired.store(wanted, Ordering::Release);
+        }
     }
 
     /// Takes the buffer of [`Leases::due`] back.
@@ -291,8 +329,7 @@ impl Leases {
         }
         self.board.until.store(until, Ordering::Release);
         let suspect = self.peers.iter().find(|peer| peer.is_suspect(now)).map(|peer| peer.instance);
-        let packed = suspect.map_or(0, |peer| u64::from(peer.node) << 32 | u64::from(peer.incarnation));
-        self.board.suspect.store(packed, Ordering::Release);
+        self.board.suspect.store(suspect.map_or(0, packed), Ordering::Release);
     }
 
     /// Lease and promise for a member, for the simulator's checks in true time.

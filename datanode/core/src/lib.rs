@@ -12,6 +12,7 @@ mod handshake;
 mod inspect;
 mod install;
 mod interface;
+mod joining;
 mod kernel;
 mod lane;
 mod ldm;

@@ -4,7 +4,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::bucket_of;
 use duet_protocol::key::IndexLayout;
 use duet_protocol::layout::TableLayout;
-use duet_protocol::record::ClusterState;
+use duet_protocol::record::{ClusterState, MemberState};
 use duet_protocol::row::TableLayouts;
 use duet_protocol::schema::{
     IndexKind, IndexState, PRIMARY_KEY_INDEX, PrimaryKeyOrder, SchemaError, Table, TableIndex, TableState,
@@ -305,6 +305,12 @@ impl ClusterMap {
         self.state = state;
         self.record = record;
         Ok(removed)
+    }
+
+    /// Whether a node is a member that does not hold everything yet.
+    pub fn is_joining(&self, node: u32) -> bool {
+        let mut members = self.state.view.members();
+        members.any(|member| member.node == node && member.state == MemberState::Joining)
     }
 
     /// Slot and table for an id.

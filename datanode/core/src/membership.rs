@@ -16,6 +16,8 @@ const MILLISECOND: Nanoseconds = 1_000_000;
 const REPORT_EVERY: Nanoseconds = 100 * MILLISECOND;
 /// Time between two tries to register.
 const REGISTER_EVERY: Nanoseconds = 250 * MILLISECOND;
+/// Time after which another process that has this node id is no earlier life of this one.
+const DOUBLED_FOR: Nanoseconds = 3_000 * MILLISECOND;
 /// Shortest and longest wait before a connection is tried again.
 const RECONNECT_FIRST: Nanoseconds = 20 * MILLISECOND;
 const RECONNECT_LAST: Nanoseconds = 500 * MILLISECOND;
@@ -45,6 +47,8 @@ pub struct Drained {
     pub drained: u64,
     /// Every index that this version builds is built.
     pub built: u64,
+    /// The member that joins in this version, if one does, has everything.
+    pub copied: u64,
 }
 
 /// What the node knows of its own place in the cluster.
@@ -61,6 +65,8 @@ pub struct Membership {
     random: u64,
     /// Why a unique index cannot be built.
     pub index_refusal: Option<IndexRefusal>,
+    /// Another process has had this node id since this time, as far as the management nodes know.
+    doubled_since: Option<Nanoseconds>,
 }
 
 impl Membership {
@@ -81,6 +87,7 @@ impl Membership {
             report_at: now,
             random: configuration.seed | 1,
             index_refusal: None,
+            doubled_since: None,
         }
     }
 
@@ -217,7 +224,7 @@ impl Membership {
     }
 
     /// The answer to a registration. Why the process must end, if it must.
-    pub fn registered(&mut self, body: &Registered, detail: &[u8]) -> Option<String> {
+    pub fn registered(&mut self, now: Nanoseconds, body: &Registered, detail: &[u8]) -> Option<String> {
         let code = ErrorCode::from_number(body.code.get());
         match (body.code.get(), code) {
             (0, _) if self.instance.incarnation == 0 => {
@@ -227,6 +234,12 @@ impl Membership {
                 None
             }
             (0, _) => None,
+            // The last reports of an earlier life are taken for those of a process that lives.
+            (_, Some(ErrorCode::DuplicateNodeId))
+                if now.saturating_sub(*self.doubled_since.get_or_insert(now)) < DOUBLED_FOR =>
+            {
+                None
+            }
             (_, Some(code)) if code.is_retryable() => None,
             (number, code) => {
                 let code = code.map_or_else(|| format!("error {number}"), |code| code.to_string());

@@ -61,6 +61,10 @@ impl Kernel {
         loop {
             let count = self.ldm.prefetch_rows(&self.map, &mut signals, &mut group);
             for ahead in group[..count].iter().flatten() {
+                if self.ldm.lacks_memory_to_join() {
+                    // What is missing here must not be accepted.
+                    return self.stop_without_memory();
+                }
                 let mut context = context!(self);
                 match ahead.signal.signal_type() {
                     SignalType::PrepareOne => self.ldm.prepare_one(&mut context, lane, ahead),
@@ -85,6 +89,10 @@ impl Kernel {
                             (context.out.lanes[lane].peer.node, context.out.lanes[lane].number);
                         self.ldm.transaction_signal(&mut context, node, number, &ahead.signal);
                     }
+                    SignalType::CopyBegin
+                    | SignalType::CopyRow
+                    | SignalType::CopyOutcomes
+                    | SignalType::CopyEnd => self.ldm.copy_signal(&mut context, lane, &ahead.signal),
                     SignalType::OperateReply
                     | SignalType::Prepared
                     | SignalType::Committed

@@ -13,3 +13,5 @@ pub(crate) const GOES_ON: u32 = 25;
 pub(crate) const NOT_TOLD: u32 = 26;
 /// The next version of a table is taken only once it is active (counterexample 37).
 pub(crate) const ONLY_ACTIVE_VERSIONS: u32 = 29;
+/// A joining member is promoted while the one that has everything still believes that it is alone (counterexample 1).
+pub(crate) const PROMOTED_WHILE_SOLE: u32 = 31;

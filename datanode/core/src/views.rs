@@ -39,7 +39,7 @@ struct Heard {
 
 /// A proposal that is repeated until the group changes.
 #[derive(Clone, Copy, Debug)]
-struct Proposal {
+pub(crate) struct Proposal {
     body: ProposeView,
     next_at: Nanoseconds,
 }
@@ -59,7 +59,7 @@ pub struct Views {
     /// Newest view in which all instances have.
     done: u64,
     announce_at: Nanoseconds,
-    proposal: Option<Proposal>,
+    pub(crate) proposal: Option<Proposal>,
     fetch_at: Nanoseconds,
     proposals: u64,
 }
@@ -240,30 +240,48 @@ impl Kernel {
     fn propose_removal(&mut self, now: Nanoseconds) {
         let me = self.membership.instance;
         let Some(suspect) = self.lease_board.suspect() else {
-            self.views.proposal = None;
-            return;
+            return self.propose_promotion(now);
         };
+        if self.map.is_joining(me.node) {
+            // Nobody else has everything.
+            return;
+        }
         let Some((group, view)) = self.map.state.view.group_of(me.node) else { return };
         if !view.members.iter().any(|member| member.instance() == suspect) {
             return;
         }
+        let (changed, highest) = (view.changed_in_view, self.map.state.view.number);
+        self.propose(now, KIND_REMOVE, (group, changed, highest), suspect);
+    }
+
+    /// Proposes a change of a group that last changed in view `changed`, every 50 ms for as long as this is called. `highest` is the
+    /// newest view that this node knows.
+    pub(crate) fn propose(
+        &mut self,
+        now: Nanoseconds,
+        kind: u16,
+        (group, changed, highest): (u16, u64, u64),
+        instance: Instance,
+    ) {
+        let me = self.membership.instance;
         let same = |proposal: &Proposal| {
-            proposal.body.node.get() == suspect.node
-                && proposal.body.incarnation.get() == suspect.incarnation
-                && proposal.body.changed_in_view.get() == view.changed_in_view
+            proposal.body.node.get() == instance.node
+                && proposal.body.incarnation.get() == instance.incarnation
+                && proposal.body.kind.get() == kind
+                && proposal.body.changed_in_view.get() == changed
         };
         if !self.views.proposal.as_ref().is_some_and(same) {
             self.views.proposals += 1;
             let body = ProposeView {
                 request: request_of(&self.configuration.process, self.views.proposals),
-                changed_in_view: view.changed_in_view.into(),
-                highest_view: self.map.state.view.number.into(),
+                changed_in_view: changed.into(),
+                highest_view: highest.into(),
                 proposer: me.node.into(),
                 proposer_incarnation: me.incarnation.into(),
-                node: suspect.node.into(),
-                incarnation: suspect.incarnation.into(),
+                node: instance.node.into(),
+                incarnation: instance.incarnation.into(),
                 group: group.into(),
-                kind: KIND_REMOVE.into(),
+                kind: kind.into(),
                 reserved: 0.into(),
             };
             self.views.proposal = Some(Proposal { body, next_at: now });

@@ -16,6 +16,8 @@ const CHECK_PAUSE: Nanoseconds = 200_000_000;
 pub(crate) struct Duties {
     /// Registrations.
     pub(crate) registrations: Vec<(u32, [u8; 16])>,
+    /// Data nodes whose new processes tried to register while earlier ones are members, and when.
+    pub(crate) returning: Vec<(u32, Nanoseconds)>,
     /// Schema changes.
     pub(crate) requests: Vec<[u8; 16]>,
     /// The first view.

@@ -7,7 +7,7 @@ use crate::node::{ManagementNode, Report, is_fresh};
 use crate::placement::MAX_LANES;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
-use duet_protocol::record::{FinishedRequest, ManagementCommand, TableChange, UserChange};
+use duet_protocol::record::{FinishedRequest, ManagementCommand, Member, MemberState, TableChange, UserChange};
 use duet_protocol::schema::TableDefinition;
 use duet_protocol::signal::change_dictionary::{
     ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE,
@@ -35,6 +35,8 @@ const MAX_DEFINITION_BYTES: usize = 256 << 10;
 const MAX_ADDRESS_BYTES: usize = 256;
 /// Longest reason, in characters, for which a data node cannot build an index.
 const MAX_DETAIL: usize = 1_024;
+/// Time for which a process that tried to register, while an earlier life of it is a member, is taken to live.
+const RETURNING_FOR: Nanoseconds = 2_000_000_000;
 /// Longest `database.table`, in bytes.
 const MAX_NAME_BYTES: usize = 512;
 
@@ -218,9 +220,8 @@ impl ManagementNode {
                         format!("data node {node} runs at {}", record.address),
                     ));
                 }
-                if state.view.member(node).is_some() {
-                    let detail = format!("data node {node} is a member as {}", record.instance());
-                    return Err((ErrorCode::ReturningInstance, detail));
+                if let Some(earlier) = state.view.member(node) {
+                    return Err(self.refuse_returning(now, earlier));
                 }
             }
         }
@@ -235,6 +236,29 @@ impl ManagementNode {
             self.duties.registrations.push(key);
         }
         Ok(None)
+    }
+
+    /// Refuses a process whose node id still belongs to a member: its earlier life, which the others of its group remove. If none of
+    /// those lives either, nobody has the rows any more.
+    fn refuse_returning(&mut self, now: Nanoseconds, earlier: Instance) -> Refusal {
+        self.duties
+            .returning
+            .retain(|(node, heard_at)| *node != earlier.node && now - heard_at < RETURNING_FOR);
+        self.duties.returning.push((earlier.node, now));
+        let returning = &self.duties.returning;
+        let is_gone = |member: &Member| returning.iter().any(|(node, _)| *node == member.node);
+        let group = self.machine.state().view.group_of(earlier.node);
+        let lost = group.is_some_and(|(_, group)| {
+            group.members.iter().filter(|member| member.state == MemberState::Full).all(is_gone)
+        });
+        if lost {
+            let detail = format!(
+                "all processes with the rows of the group of node {} have ended: start a new cluster and load it again",
+                earlier.node
+            );
+            return (ErrorCode::GroupLost, detail);
+        }
+        (ErrorCode::ReturningInstance, format!("data node {} is still a member as {earlier}", earlier.node))
     }
 
     /// Whether this node may propose changes now.

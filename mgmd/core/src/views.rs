@@ -15,8 +15,6 @@ use duet_protocol::signal::{Sections, SignalView};
 
 /// Changes of the view that are remembered.
 const MAX_VIEWS: usize = 256;
-/// Most members of a group.
-const MAX_MEMBERS: usize = 4;
 /// Most proposals that may be on their way into the log.
 const MAX_PROPOSED: usize = 256;
 
@@ -55,16 +53,31 @@ impl Machine {
                 let instance = Instance { node: *node, incarnation: *incarnation };
                 let registered = state.nodes.iter().any(|record| record.instance() == instance);
                 let present = state.view.groups.iter().flat_map(|group| &group.members);
-                if !registered || present.clone().any(|member| member.node == *node) {
+                let replicas = state.configuration.replicas.max(1);
+                let belongs = node.saturating_sub(1) / replicas == u32::from(group);
+                if !registered || !belongs || present.clone().any(|member| member.node == *node) {
                     return Err(ErrorCode::InvalidRequest);
                 }
-                join(&mut state.view.groups[usize::from(group)], instance)?;
+                let replicas = state.configuration.replicas as usize;
+                join(
+                    &mut state.view.groups[usize::from(group)],
+                    partitions,
+                    group,
+                    instance,
+                    replicas,
+                    number,
+                )?;
             }
             ViewChange::Promote { node, incarnation } => {
                 let instance = Instance { node: *node, incarnation: *incarnation };
-                promote(found, partitions, group, instance, number)?;
+                promote(found, instance, proposer)?;
             }
-            ViewChange::Swap { partitions: wanted } => swap(partitions, group, wanted, number)?,
+            ViewChange::Swap { partitions: wanted } => {
+                if found.members.iter().any(|member| member.state == MemberState::Joining) {
+                    return Err(ErrorCode::InvalidRequest);
+                }
+                swap(partitions, group, wanted, number)?;
+            }
         }
         state.view.groups[usize::from(group)].changed_in_view = number;
         state.view.number = number;
@@ -110,34 +123,37 @@ fn remove(
     Ok(())
 }
 
-fn join(group: &mut GroupView, instance: Instance) -> Result<(), ErrorCode> {
-    if group.members.len() >= MAX_MEMBERS {
+/// The instance is in the chains of all partitions of the group from now on, behind the one full member.
+fn join(
+    group: &mut GroupView,
+    partitions: &mut [PartitionView],
+    number_of_group: u16,
+    instance: Instance,
+    replicas: usize,
+    view: u64,
+) -> Result<(), ErrorCode> {
+    if group.members.len() >= replicas || full_members(group).count() != 1 {
         return Err(ErrorCode::InvalidRequest);
     }
     let Instance { node, incarnation } = instance;
     group.members.push(Member { node, incarnation, state: MemberState::Joining, recoverable: false });
     group.members.sort_by_key(|member| member.node);
+    for partition in of_group(partitions, number_of_group) {
+        partition.replicas.push(node);
+        partition.cfg = view;
+    }
     Ok(())
 }
 
-fn promote(
-    group: &mut GroupView,
-    partitions: &mut [PartitionView],
-    number_of_group: u16,
-    instance: Instance,
-    view: u64,
-) -> Result<(), ErrorCode> {
-    if full_members(group).count() != 1 {
+/// Only the one full member knows that the joining one has everything. The chains stay what they are.
+fn promote(group: &mut GroupView, instance: Instance, proposer: Instance) -> Result<(), ErrorCode> {
+    if full_members(group).count() != 1 || full_members(group).any(|member| member.instance() != proposer) {
         return Err(ErrorCode::LastFullInstance);
     }
     let joining =
         |member: &&mut Member| member.instance() == instance && member.state == MemberState::Joining;
     let member = group.members.iter_mut().find(joining).ok_or(ErrorCode::NotInView)?;
     member.state = MemberState::Full;
-    for partition in of_group(partitions, number_of_group) {
-        partition.replicas.push(instance.node);
-        partition.cfg = view;
-    }
     Ok(())
 }
 
@@ -317,7 +333,7 @@ mod tests {
         let view = &machine.state().view;
         assert_eq!(view.partitions[0].replicas, [2, 1]);
         assert_eq!(view.partitions[2].replicas, [1, 2]);
-        assert_eq!((view.partitions[0].cfg, view.partitions[2].cfg), (5, 4));
+        assert_eq!((view.partitions[0].cfg, view.partitions[2].cfg), (5, 3), "promotion changes no chain");
         assert!(machine.state().check().is_ok());
     }
 
@@ -332,6 +348,7 @@ mod tests {
         assert_eq!(machine.change_view([3; 16], 0, 3, survivor, remove(2, 2)), Ok(4));
         let promote = ViewChange::Promote { node: 2, incarnation: 2 };
         assert_eq!(machine.change_view([4; 16], 0, 3, survivor, promote), Err(ErrorCode::ViewChanged));
-        assert_eq!(machine.state().view.partitions[0].cfg, 2, "its coming and going changes no fragment");
+        let partition = &machine.state().view.partitions[0];
+        assert_eq!((partition.replicas.as_slice(), partition.cfg), (&[1][..], 4), "it left the chain");
     }
 }

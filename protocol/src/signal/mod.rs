@@ -109,6 +109,8 @@ signal_types! {
     open_epoch::OpenEpoch = 5,
     epoch_drained::EpochDrained = 6,
     epoch_closed::EpochClosed = 7,
+    copy_begin::CopyBegin = 8,
+    copy_end::CopyEnd = 9,
     read::Read = 10,
     read_reply::ReadReply = 11,
     write::Write = 12,
@@ -128,6 +130,7 @@ signal_types! {
     rollback_transaction::RollbackTransaction = 26,
     transaction_reply::TransactionReply = 27,
     row_entered::RowEntered = 28,
+    copy_row::CopyRow = 29,
     prepare_one::PrepareOne = 30,
     accept_one::AcceptOne = 31,
     refuse_one::RefuseOne = 32,
@@ -161,6 +164,7 @@ signal_types! {
     raft_message::RaftMessage = 60,
     fetch_users::FetchUsers = 61,
     users::Users = 62,
+    copy_outcomes::CopyOutcomes = 63,
 }
 
 /// Appends a whole signal: header, fixed body, padded sections.

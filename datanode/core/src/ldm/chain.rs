@@ -6,10 +6,11 @@
 use crate::ldm::fragment::row_state;
 use crate::ldm::outcome::{Outcome, OutcomeState};
 use crate::ldm::planted::{ANY_POSITION, OLD_ENTRIES};
+use crate::ldm::stored::StoredTable;
 use crate::ldm::write::{EXPIRE_EVERY, assert_rises};
 use crate::ldm::{Context, LocalDataManager};
-use crate::map::{ClusterMap, Role};
-use duet_memory::{OutOfMemory, Priority, Probe, RowHandle, RowHeader};
+use crate::map::{ClusterMap, LocalTable, Role};
+use duet_memory::{Arena, OutOfMemory, Priority, Probe, RowHandle, RowHeader};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
 use duet_protocol::ids::RowVersion;
@@ -148,6 +149,7 @@ impl LocalDataManager {
             }
             Err(_) => {
                 let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
+                self.copies.lacks_memory |= fragment.joining;
                 fragment.outcomes.free_below(session, body.resolved_below.get());
                 let refusal = RefuseOne {
                     partition: partition.into(),
@@ -191,7 +193,10 @@ impl LocalDataManager {
             None => stored.rows.find(&self.arena, hash, key),
         };
         if body.operation == OPERATION_DELETE {
-            let Some(row) = found else { unreachable!("the primary deletes rows that exist") };
+            let Some(row) = found else {
+                assert!(fragment.joining, "the primary deletes rows that exist");
+                return Ok(OutcomeState::Committed);
+            };
             stored.remove(&mut self.arena, local, hash, row);
             return Ok(OutcomeState::Committed);
         }
@@ -202,25 +207,8 @@ impl LocalDataManager {
             state: row_state::COMMITTED,
             older: RowHandle::NULL,
         };
-        if let Some(row) = found {
-            assert_rises(self.arena.row(row).epoch(), header.epoch);
-        }
-        if found.is_some_and(|row| !local.orders_columns && self.arena.replace_in_place(row, &header, value))
-        {
-            return Ok(OutcomeState::Committed);
-        }
-        let image = self.arena.allocate_row(&header, key, value, Priority::Normal)?;
-        let entered = match found {
-            Some(row) => stored.enter(&mut self.arena, local, Some(row), None, image),
-            None => stored.insert(&mut self.arena, local, hash, image),
-        };
-        if let Err(error) = entered {
-            self.arena.free(image);
-            return Err(error);
-        }
-        if let Some(row) = found {
-            stored.put_but(&mut self.arena, local, hash, row, image, context.planted_bug == OLD_ENTRIES);
-        }
+        let forgets = context.planted_bug == OLD_ENTRIES;
+        put_row(&mut self.arena, stored, local, (hash, found), &header, (key, value), forgets)?;
         Ok(OutcomeState::Committed)
     }
 
@@ -230,6 +218,9 @@ impl LocalDataManager {
         let Some(fragment) = self.led_fragment(partition, body.cfg.get(), lane) else { return };
         let upto = body.upto_seq.get();
         assert!(upto <= fragment.seq, "the backup of partition {partition} accepts what was never sent");
+        if fragment.copy.as_ref().is_some_and(|copy| copy.is_ended_by(upto)) {
+            self.end_copy(partition);
+        }
         self.accepted(context, partition, upto);
     }
 
@@ -257,6 +248,9 @@ impl LocalDataManager {
     /// Ends a burst: tells each primary how far this node has applied its writes.
     pub fn flush(&mut self, context: &mut Context<'_>) {
         self.scan_work = 0;
+        if self.copies.lacks_memory {
+            self.accept_due.clear();
+        }
         for partition in self.accept_due.drain(..) {
             let Some(fragment) = &mut self.fragments[usize::from(partition)] else { continue };
             fragment.accept_due = false;
@@ -271,4 +265,36 @@ impl LocalDataManager {
             context.out.send_lane(lane, &body, Sections::none());
         }
     }
+}
+
+/// Makes the row with this header what is stored under its key, in place of `found`.
+#[inline]
+pub(super) fn put_row(
+    arena: &mut Arena,
+    stored: &mut StoredTable,
+    table: &LocalTable,
+    (hash, found): (u64, Option<RowHandle>),
+    header: &RowHeader,
+    (key, value): (&[u8], &[u8]),
+    forgets: bool,
+) -> Result<(), OutOfMemory> {
+    if let Some(row) = found {
+        assert_rises(arena.row(row).epoch(), header.epoch);
+    }
+    if found.is_some_and(|row| !table.orders_columns && arena.replace_in_place(row, header, value)) {
+        return Ok(());
+    }
+    let image = arena.allocate_row(header, key, value, Priority::Normal)?;
+    let entered = match found {
+        Some(row) => stored.enter(arena, table, Some(row), None, image),
+        None => stored.insert(arena, table, hash, image),
+    };
+    if let Err(error) = entered {
+        arena.free(image);
+        return Err(error);
+    }
+    if let Some(row) = found {
+        stored.put_but(arena, table, hash, row, image, forgets);
+    }
+    Ok(())
 }

@@ -1,5 +1,6 @@
 //! A fragment: one replica of one partition, with all its tables.
 
+use crate::ldm::copy::Copy;
 use crate::ldm::outcome::{OutcomeTable, RecordPlace};
 use crate::ldm::queue::QueueEnds;
 use crate::ldm::stored::StoredTable;
@@ -130,6 +131,10 @@ pub struct Fragment {
     pub accept_due: bool,
     /// It was taken over and may not answer yet.
     pub warming: bool,
+    /// Primary: the copy to a joining replica, until that has accepted its end.
+    pub copy: Option<Box<Copy>>,
+    /// This replica joins: what was there before it was in the chain is still on its way.
+    pub joining: bool,
 }
 
 impl Fragment {
@@ -153,6 +158,8 @@ impl Fragment {
             outcomes,
             accept_due: false,
             warming: false,
+            copy: None,
+            joining: false,
         }
     }
 

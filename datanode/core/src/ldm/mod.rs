@@ -3,6 +3,8 @@
 
 mod build;
 pub mod chain;
+pub mod copy;
+mod copy_in;
 mod entering;
 pub mod fragment;
 pub mod journal;
@@ -28,6 +30,7 @@ use crate::coordinator::GROUP;
 use crate::interface::NodeCounters;
 use crate::map::{ClusterMap, Role};
 use crate::outbox::{Outbox, ReplyTo};
+use copy::Copies;
 use duet_memory::{Arena, ArenaOptions, MemoryBudget, OrderedIndex, Probe};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
@@ -146,6 +149,7 @@ pub struct LocalDataManager {
     own_lanes: Vec<u16>,
     /// Whether a fragment that was taken over does not answer yet.
     warming: bool,
+    copies: Copies,
     image: Vec<u8>,
     /// An image in another version of its table than the one it is stored under.
     older_image: Vec<u8>,
@@ -192,6 +196,7 @@ impl LocalDataManager {
             barrier: 0,
             own_lanes: Vec::new(),
             warming: false,
+            copies: Copies::default(),
             image: Vec::new(),
             older_image: Vec::new(),
             batch: Vec::new(),
@@ -209,6 +214,7 @@ impl LocalDataManager {
     pub fn install(
         &mut self,
         map: &ClusterMap,
+        node: u32,
         removed: &[usize],
         owns: impl Fn(u16) -> bool,
         lane_of: impl Fn(u32, u16) -> Option<usize>,
@@ -232,8 +238,14 @@ impl LocalDataManager {
                 Role::Elsewhere { .. } => continue,
             };
             let lane = peer.and_then(|peer| lane_of(peer, partition));
+            let joins = matches!(info.role, Role::Backup { .. }) && map.is_joining(node);
+            let copies = &mut self.copies;
             let fragment = self.fragments[usize::from(partition)].get_or_insert_with(|| {
-                Fragment::new(partition, info.role, info.cfg, lane, OutcomeTable::new(outcomes))
+                let mut new =
+                    Fragment::new(partition, info.role, info.cfg, lane, OutcomeTable::new(outcomes));
+                new.joining = joins;
+                copies.begin_joining(joins);
+                new
             });
             if fragment.cfg != info.cfg {
                 changed.push(ChangedFragment { partition, before: fragment.role });
@@ -347,11 +359,13 @@ impl LocalDataManager {
             || self.is_building()
             || self.queue.len() > 0
             || self.is_purging()
+            || self.is_copying()
     }
 
     /// Background work in bounded slices: frees dropped tables, deletes expired rows, tells who waits for whom.
     pub fn tick(&mut self, context: &mut Context<'_>) {
         self.report_waits(context);
+        self.copies.refill();
         self.build_slice(context);
         self.enter_slice(context);
         if let Some(table) = self.clearing.last_mut()

@@ -5,6 +5,7 @@
 //! and freed at its front.
 
 use duet_protocol::ids::{RowVersion, SESSION_LIFE_EPOCHS, TransactionId, session_epoch};
+use duet_protocol::signal::copy_outcomes::CopiedOutcome;
 use rustc_hash::FxHashMap;
 use std::collections::VecDeque;
 
@@ -95,6 +96,37 @@ impl Session {
         self.removed += freed;
         freed as usize
     }
+}
+
+/// A session whose records are copied, and where the copy goes on.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct CopiedSession {
+    /// Session; 0 when the slot is free.
+    pub session: u64,
+    /// The client has the answers of all transactions below.
+    pub resolved_below: u64,
+    /// The next slot to copy.
+    pub next_slot: usize,
+    /// Number behind which to go on there.
+    pub next_after: u64,
+}
+
+/// A record as it is copied; none while it is in progress, for then its chain brings it.
+fn copied_outcome(record: &Outcome) -> Option<CopiedOutcome> {
+    let committed = match record.state {
+        OutcomeState::InProgress { .. } => return None,
+        OutcomeState::Committed => 1,
+        OutcomeState::Aborted => 0,
+    };
+    Some(CopiedOutcome {
+        transaction_seq: record.transaction_seq.into(),
+        epoch: record.version.epoch.into(),
+        seq: record.version.seq.into(),
+        result: record.result,
+        result_bytes: record.result_bytes,
+        committed,
+        reserved: [0; 6],
+    })
 }
 
 /// Where a record probably is: a hint, which is compared with the record.
@@ -283,6 +315,61 @@ impl OutcomeTable {
                 *session = Session::default();
             }
         }
+    }
+
+    /// Decided records of the session in a slot behind a number, at most `most`, appended to `into`; where to go on. None behind the
+    /// last slot.
+    pub fn copied(
+        &self,
+        slot: usize,
+        after: u64,
+        most: usize,
+        into: &mut Vec<CopiedOutcome>,
+    ) -> Option<CopiedSession> {
+        let session = self.sessions.get(slot)?;
+        let begin = session.records.partition_point(|record| record.transaction_seq <= after);
+        let records = session.records.iter().skip(begin).take(most);
+        into.extend(records.filter_map(copied_outcome));
+        let last = begin + most;
+        let (next_slot, next_after) = match session.records.get(last - 1) {
+            Some(record) if last < session.records.len() => (slot, record.transaction_seq),
+            _ => (slot + 1, 0),
+        };
+        let (session, resolved_below) = (session.id, session.resolved_below);
+        Some(CopiedSession { session, resolved_below, next_slot, next_after })
+    }
+
+    /// The record of a transaction that is decided, and the number below which its session's are freed.
+    pub fn copied_one(&mut self, id: TransactionId) -> Option<(u64, CopiedOutcome)> {
+        let slot = self.slot(id.session)?;
+        let session = &self.sessions[slot];
+        let record = session.records.get(session.position(id.seq).ok()?)?;
+        Some((session.resolved_below, copied_outcome(record)?))
+    }
+
+    /// Adds copied records to what is known of a session, which is at least as new.
+    pub fn merge(&mut self, id: u64, resolved_below: u64, copied: &[CopiedOutcome]) {
+        let session = self.session(id);
+        let freed = session.free_below(resolved_below);
+        let mut added = 0;
+        for record in copied {
+            let transaction_seq = record.transaction_seq.get();
+            if transaction_seq < session.resolved_below {
+                continue;
+            }
+            let Err(place) = session.position(transaction_seq) else { continue };
+            let state = if record.committed != 0 { OutcomeState::Committed } else { OutcomeState::Aborted };
+            let outcome = Outcome {
+                transaction_seq,
+                state,
+                version: RowVersion { epoch: record.epoch.get(), seq: record.seq.get() },
+                result_bytes: record.result_bytes,
+                result: record.result,
+            };
+            session.records.insert(place, outcome);
+            added += 1;
+        }
+        self.records = self.records - freed + added;
     }
 
     fn all(&self) -> impl Iterator<Item = (&Session, &Outcome)> {

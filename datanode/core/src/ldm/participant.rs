@@ -3,6 +3,7 @@
 //!
 //! What is prepared ends by the word of the coordinator only, never by a time (counterexample 23).
 
+use crate::ldm::copy::Lacks;
 use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, MAX_LOCKS};
 use crate::ldm::outcome::{Known, Outcome, OutcomeState};
@@ -82,6 +83,8 @@ pub struct Participant {
     resolver: Option<ReplyTo>,
     /// Tick at which it was prepared.
     prepared_at: u64,
+    /// What a joining replica lacks of it.
+    pub(super) lacks: Lacks,
     /// Position of its first change, where the outcome record is.
     position: u64,
     /// Result for the outcome record: that of the only operation on rows.
@@ -156,6 +159,7 @@ impl Participants {
             home: false,
             resolver: None,
             prepared_at: 0,
+            lacks: Lacks::Nothing,
             position: 0,
             result: [0; 16],
             result_bytes: 0,
@@ -189,6 +193,11 @@ impl Participants {
     pub fn iter(&self) -> impl Iterator<Item = (u32, &Participant)> {
         let slots = self.slots.iter().enumerate().map(|(number, slot)| (number as u32, slot));
         slots.filter(|(_, slot)| slot.used)
+    }
+
+    /// Those of a partition that live, to be changed.
+    pub(super) fn of_partition(&mut self, partition: u16) -> impl Iterator<Item = &mut Participant> {
+        self.slots.iter_mut().filter(move |slot| slot.used && slot.partition == partition)
     }
 
     /// Numbers of those that live, in order.
@@ -459,12 +468,19 @@ impl LocalDataManager {
         participant.epoch = body.epoch.get();
         let (home, coordinator, position) = (participant.home, participant.coordinator, participant.position);
         let epoch = body.epoch.get();
+        let lacks = std::mem::take(&mut participant.lacks);
         let mut locks = std::mem::take(&mut participant.locks);
         for lock in &locks {
+            if lacks == Lacks::Changes {
+                self.copy_change(context, *lock, epoch);
+            }
             self.expose_change(context, *lock, epoch);
         }
         if home && let Some(fragment) = &mut self.fragments[usize::from(partition)] {
             fragment.outcomes.commit(transaction, epoch);
+            if lacks == Lacks::Changes {
+                fragment.copy_outcome(context, transaction);
+            }
         }
         if taken_over {
             self.tell_taker(context, partition, transaction, handle);
@@ -626,7 +642,11 @@ impl LocalDataManager {
             if position.is_multiple_of(EXPIRE_EVERY) {
                 fragment.outcomes.expire(context.epoch);
             }
-            if fragment.lane.is_none() {
+            let alone = fragment.lane.is_none();
+            if std::mem::take(&mut self.participants.get_mut(number).lacks) == Lacks::Rows {
+                self.copy_locked_rows(context, &locks);
+            }
+            if alone {
                 self.accepted(context, partition, position);
             }
         }

@@ -20,6 +20,13 @@ pub(super) const HASTY_PREPARE: u32 = 28;
 /// A row is entered into a unique index that is being built as it is committed, without a lock (counterexample 35).
 pub(super) const UNLOCKED_ENTERING: u32 = 27;
 
+/// Rows are copied to a joining replica a turn after they were read (counterexample 33).
+pub(super) const LATE_COPY: u32 = 30;
+/// Outcome records are not copied to a joining replica (counterexample 14).
+pub(super) const NO_OUTCOMES_COPIED: u32 = 32;
+/// What was prepared before a joining replica was in the chain is not sent to it when it is committed (counterexample 24).
+pub(super) const CHANGES_NOT_COPIED: u32 = 33;
+
 impl LocalDataManager {
     /// A participant leaves a lock under which it has only read.
     #[cold]

@@ -91,7 +91,13 @@ impl PreparedTransactions {
 
 impl LocalDataManager {
     /// The position of a chain signal for a backup fragment; false when it is not for this replica.
-    fn takes_position(&mut self, planted_bug: u32, partition: u16, cfg: u64, position: u64) -> bool {
+    pub(super) fn takes_position(
+        &mut self,
+        planted_bug: u32,
+        partition: u16,
+        cfg: u64,
+        position: u64,
+    ) -> bool {
         let fragment = self.fragments.get_mut(usize::from(partition)).and_then(Option::as_mut);
         let Some(fragment) =
             fragment.filter(|fragment| matches!(fragment.role, Role::Backup { .. }) && fragment.cfg == cfg)
@@ -143,7 +149,11 @@ impl LocalDataManager {
                 self.pending_of_table[row.table] += 1;
             }
             Ok(None) => {}
-            Err(_) => found.code = ErrorCode::BackupOutOfMemory as u16,
+            Err(_) => {
+                found.code = ErrorCode::BackupOutOfMemory as u16;
+                let fragment = self.fragments[usize::from(partition)].as_ref();
+                self.copies.lacks_memory |= fragment.is_some_and(|fragment| fragment.joining);
+            }
         }
         let last = body.flags & FLAG_LAST != 0;
         found.whole |= last;
@@ -295,7 +305,9 @@ impl LocalDataManager {
         }
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let Some(found) = self.prepared.transactions.remove(&(transaction, partition)) else {
-            assert!(context.planted_bug != 0, "{transaction} aborts what is not prepared here");
+            // Before this replica was in the chain.
+            let joining = self.fragments[usize::from(partition)].as_ref().is_some_and(|at| at.joining);
+            assert!(joining || context.planted_bug != 0, "{transaction} aborts what is not prepared here");
             return;
         };
         assert!(!found.committed, "{transaction} aborts what it has committed");

@@ -37,13 +37,19 @@ impl LocalDataManager {
         for change in changed {
             let Some(fragment) = &mut self.fragments[usize::from(change.partition)] else { continue };
             let (role, upto) = (fragment.role, fragment.seq);
-            match (change.before, role) {
-                (Role::Primary { .. }, Role::Primary { backup: None }) => {
-                    // Nobody is left who could refuse: what is pending is decided.
-                    self.accepted(context, change.partition, upto);
-                }
-                (Role::Backup { .. }, Role::Primary { .. }) => self.lead(context, change.partition),
-                (Role::Primary { .. } | Role::Backup { .. } | Role::Elsewhere { .. }, _) => {}
+            let Role::Primary { backup } = role else { continue };
+            let joins = backup.is_some_and(|node| context.map.is_joining(node));
+            if matches!(change.before, Role::Backup { .. }) {
+                self.lead(context, change.partition);
+            }
+            if joins {
+                self.begin_copy(context, change.partition);
+            } else {
+                self.end_copy(change.partition);
+            }
+            if joins || backup.is_none() {
+                // Nobody is left who could refuse: what is pending is decided.
+                self.accepted(context, change.partition, upto);
             }
         }
         self.orphan(context, removed);

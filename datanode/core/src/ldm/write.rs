@@ -476,7 +476,8 @@ fn takes_writes(context: &Context<'_>, fragment: &Fragment) -> Result<(), Refusa
         return Err((ErrorCode::EpochsStalled, String::new()));
     }
     if let Some(lane) = fragment.lane.map(|lane| &context.out.lanes[lane]) {
-        if lane.link.is_none() {
+        // What a joining replica does not take before it is there it takes from the lane.
+        if lane.link.is_none() && fragment.copy.is_none() {
             return Err((ErrorCode::BackupUnreachable, format!("backup node {}", lane.peer.node)));
         }
         if lane.is_congested() {

@@ -130,6 +130,7 @@ struct EpochGauges {
     epoch: AtomicU64,
     client_epochs: AtomicU64,
     stalled: AtomicBool,
+    sessions_from: AtomicU64,
 }
 
 impl SharedEpoch {
@@ -141,6 +142,16 @@ impl SharedEpoch {
     /// Raises it to at least this.
     pub fn raise(&self, epoch: u64) {
         self.gauges.epoch.fetch_max(epoch, Ordering::Relaxed);
+    }
+
+    /// The epoch before which the node opens no session.
+    pub(crate) fn sessions_from(&self) -> u64 {
+        self.gauges.sessions_from.load(Ordering::Relaxed)
+    }
+
+    /// Sets the epoch before which the node opens no session.
+    pub(crate) fn open_sessions_from(&self, epoch: u64) {
+        self.gauges.sessions_from.store(epoch, Ordering::Relaxed);
     }
 
     /// Whether epochs have not closed for so long that the node accepts no commits.
