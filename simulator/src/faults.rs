@@ -177,8 +177,26 @@ impl World {
         self.note(one, What::Stall, u64::from(other));
     }
 
+    /// Cuts a data node off that has just proposed to promote the one that joins: it will not learn what became of that.
+    pub(crate) fn cut_at_promotion(&mut self, number: ProcessNumber) {
+        let Some(Process::DataNode(node)) = &self.slots[usize::from(number)].process else { return };
+        let length = self.plan.cut_at_promotion;
+        if length == 0 || self.calm || !node.kernel.proposes_promotion() {
+            return;
+        }
+        let instance = node.kernel.instance();
+        if !self.promoters.contains(&instance) {
+            self.promoters.push(instance);
+            self.isolate(number, length);
+        }
+    }
+
     fn isolate_data_node(&mut self, length: Time) {
         let Some(one) = self.pick_process(is_data) else { return };
+        self.isolate(one, length);
+    }
+
+    fn isolate(&mut self, one: ProcessNumber, length: Time) {
         let until = self.now() + length;
         self.faults.cuts += 1;
         for other in self.numbers(|role| !is_client(role)) {

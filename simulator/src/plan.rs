@@ -195,6 +195,8 @@ pub struct Plan {
     pub faults: Vec<FaultPlan>,
     /// The workload.
     pub workload: WorkloadPlan,
+    /// How long the node that had everything is cut off from all servers in the moment in which a joining one is promoted; 0 for not.
+    pub cut_at_promotion: Time,
     /// Whether data nodes may take a closed link for a proof; then nobody but its ends closes one between them.
     pub link_close_is_proof: bool,
     /// How it ends.
@@ -246,6 +248,7 @@ impl Plan {
                 2 => Ending::Lose,
                 _ => Ending::Rest,
             },
+            cut_at_promotion: 0,
             link_close_is_proof: true,
             planted_bug,
         };
@@ -277,6 +280,9 @@ impl Plan {
         plan.link_close_is_proof = random.chance(700_000);
         if random.chance(400_000) && plan.memory_bytes.iter().all(|bytes| *bytes >= 4 << 20) {
             plan.columns = random.between(1, 3) as u32;
+        }
+        if random.chance(300_000) {
+            plan.cut_at_promotion = *random.pick(&[700, 1_500]) * MILLISECOND;
         }
         plan
     }

@@ -10,6 +10,7 @@ use crate::process::{Order, Process};
 use crate::queue::{MICROSECOND, MILLISECOND, Time};
 use crate::random::{Purpose, Random};
 use crate::trace::{ProcessNumber, Trace, What};
+use duet_protocol::ids::Instance;
 use duet_protocol::record::{Member, MemberState, View};
 use std::collections::VecDeque;
 
@@ -89,6 +90,8 @@ pub struct World {
     /// Counts of faults.
     pub faults: FaultCounts,
     newest_view: View,
+    /// Instances that have proposed a promotion and were cut off.
+    pub(crate) promoters: Vec<Instance>,
     /// Faults strike no more.
     pub(crate) calm: bool,
     pub(crate) fault_random: Random,
@@ -109,6 +112,7 @@ impl World {
             cuts: CutChecker::default(),
             faults: FaultCounts::default(),
             newest_view: View::default(),
+            promoters: Vec::new(),
             calm: false,
             fault_random: Random::new(seed, Purpose::Faults),
             identity_random: Random::new(seed, Purpose::Identity),
@@ -420,6 +424,7 @@ impl World {
         }
         self.check_cuts(number);
         self.note_view(number);
+        self.cut_at_promotion(number);
         self.check_told(number);
         for order in orders.drain(..) {
             self.obey(number, order);

@@ -6,6 +6,7 @@ use crate::ldm::ReplicaDigest;
 use crate::ldm::journal::CommittedChange;
 use crate::ldm::unique::UniqueEntry;
 use duet_protocol::ids::Instance;
+use duet_protocol::signal::propose_view::KIND_PROMOTE;
 
 impl Kernel {
     /// Position of the last write that this node holds of a partition, if it holds the partition: given out as
@@ -60,6 +61,11 @@ impl Kernel {
     /// Whether no epoch may be closed now: a change of view is under way.
     pub fn is_changing_view(&self) -> bool {
         self.views.is_changing()
+    }
+
+    /// Whether this node has proposed to promote a joining member, and has not seen the view yet that came of it.
+    pub fn proposes_promotion(&self) -> bool {
+        self.views.proposes(KIND_PROMOTE)
     }
 
     /// What every fragment of this node holds; walks over all rows, for tests and diagnosis.

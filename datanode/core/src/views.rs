@@ -70,6 +70,11 @@ impl Views {
         self.installed > self.done
     }
 
+    /// Whether a change of this kind is proposed.
+    pub(crate) fn proposes(&self, kind: u16) -> bool {
+        self.proposal.as_ref().is_some_and(|proposal| proposal.body.kind.get() == kind)
+    }
+
     fn of(&mut self, instance: Instance) -> &mut Heard {
         let position = self.heard.iter().position(|heard| heard.instance == instance);
         let position = position.unwrap_or_else(|| {

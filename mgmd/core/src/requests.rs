@@ -7,7 +7,9 @@ use crate::node::{ManagementNode, Report, is_fresh};
 use crate::placement::MAX_LANES;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
-use duet_protocol::record::{FinishedRequest, ManagementCommand, Member, MemberState, TableChange, UserChange};
+use duet_protocol::record::{
+    FinishedRequest, ManagementCommand, Member, MemberState, TableChange, UserChange,
+};
 use duet_protocol::schema::TableDefinition;
 use duet_protocol::signal::change_dictionary::{
     ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE,

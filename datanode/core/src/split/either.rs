@@ -214,6 +214,14 @@ impl NodeKernel {
         }
     }
 
+    /// See [`Kernel::proposes_promotion`].
+    pub fn proposes_promotion(&self) -> bool {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.proposes_promotion(),
+            NodeKernel::Split(kernel) => kernel.proposes_promotion(),
+        }
+    }
+
     /// See [`Kernel::is_undecided`].
     pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
         match self {

@@ -306,6 +306,11 @@ impl SplitKernel {
         self.coordinators[0].is_changing_view()
     }
 
+    /// See [`Kernel::proposes_promotion`].
+    pub fn proposes_promotion(&self) -> bool {
+        self.coordinators[0].proposes_promotion()
+    }
+
     /// See [`Kernel::is_undecided`].
     pub fn is_undecided(&self, partition: u16, position: u64) -> bool {
         self.managers.iter().any(|part| part.is_undecided(partition, position))
