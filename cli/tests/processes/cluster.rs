@@ -221,6 +221,32 @@ impl Cluster {
         vec!["datanode", "--node-id", id, "--management", &self.management_addresses, "--memory", "256MiB"]
     }
 
+    /// Starts a new process for a data node that has ended.
+    pub fn restart_node(&mut self, index: usize) {
+        let id = (index + 1).to_string();
+        let arguments: Vec<String> = self.node_arguments(&id).into_iter().map(str::to_owned).collect();
+        let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+        self.nodes[index] = Process::start(&arguments);
+    }
+
+    /// Waits until the processes that run now are full members.
+    pub fn wait_for_full_members(&self) {
+        let wanted: Vec<&str> = self.nodes.iter().map(|node| node.listen.as_str()).collect();
+        wait_for("full members", || {
+            let state = self.state();
+            let full = |address: &&str| {
+                state.nodes.iter().filter(|node| node.address == **address).any(|node| {
+                    let is_full = |member: &duet_protocol::record::Member| {
+                        member.instance() == node.instance()
+                            && member.state == duet_protocol::record::MemberState::Full
+                    };
+                    state.view.members().any(is_full)
+                })
+            };
+            wanted.iter().all(full).then_some(())
+        });
+    }
+
     /// Starts a management node again in its directory.
     pub fn restart_management(&mut self, index: usize) {
         self.management[index] = start(&self.management_arguments[index]);

@@ -119,3 +119,16 @@ fn a_stopped_node_is_taken_over_and_ends_when_it_goes_on() {
     cluster.nodes[0].signal("CONT");
     wait_for("the end of the node that was voted out", || cluster.nodes[0].has_ended().then_some(()));
 }
+
+#[test]
+fn both_nodes_die_and_come_back_in_turn() {
+    let mut cluster = Cluster::start(1);
+    increments_survive(&mut cluster, |cluster| {
+        for node in [1, 0, 1, 0] {
+            cluster.nodes[node].kill();
+            cluster.restart_node(node);
+            cluster.wait_for_full_members();
+        }
+    });
+    assert!(view_of(&cluster, 0) >= 13);
+}

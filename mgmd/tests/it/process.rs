@@ -60,7 +60,7 @@ fn a_node_serves_and_a_restart_keeps_the_state() {
         state.tables == before.tables && state.view == before.view && state.nodes == before.nodes
     });
     let mut returning = Peer::greeted(running.listening, ROLE_DATA_NODE);
-    assert_eq!(returning.register(1, 99), Err(ErrorCode::ReturningInstance as u16));
+    assert_eq!(returning.register(1, 99), Err(ErrorCode::GroupLost as u16), "it was the only one");
     running.stop();
 }
 
