@@ -140,7 +140,7 @@ fn registration_is_idempotent_and_guards_node_ids() {
     cluster.run(600);
     cluster.data_nodes.push(FakeDataNode::new(1, 79));
     cluster.run_until("a refusal", |cluster| cluster.data_nodes[2].refused.is_some());
-    assert_eq!(cluster.data_nodes[2].refused, Some(ErrorCode::GroupLost), "the group has one replica");
+    assert_eq!(cluster.data_nodes[2].refused, Some(ErrorCode::ReturningInstance));
     assert_eq!(cluster.state(0).view.number, 1);
 }
 
