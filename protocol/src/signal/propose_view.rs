@@ -50,9 +50,9 @@ const _: () = assert!(size_of::<ProposeView>() == 56);
 
 /// Remove an instance from the group.
 pub const KIND_REMOVE: u16 = 1;
-/// Take a registered instance in as a joining member.
+/// Take a registered instance in as a joining member, which is in the chains of all partitions of the group from then on.
 pub const KIND_JOIN: u16 = 2;
-/// Make a joining member a full one and the backup of all partitions of the group.
+/// Make a joining member a full one.
 pub const KIND_PROMOTE: u16 = 3;
 /// Let the backups lead the named partitions.
 pub const KIND_SWAP: u16 = 4;

@@ -164,3 +164,23 @@ fn a_prepare_before_the_operations_of_its_transaction_is_found() {
 fn a_version_that_is_taken_only_once_it_is_active_is_found() {
     is_found_by("columns", 29);
 }
+
+#[test]
+fn rows_that_are_copied_late_are_found() {
+    is_found(30);
+}
+
+#[test]
+fn a_promotion_by_a_node_that_believes_to_be_alone_is_found() {
+    is_found(31);
+}
+
+#[test]
+fn outcomes_that_are_not_copied_are_found() {
+    is_found(32);
+}
+
+#[test]
+fn changes_from_before_a_join_that_are_not_copied_are_found() {
+    is_found(33);
+}
