@@ -75,6 +75,9 @@ impl Copy {
     }
 }
 
+/// Planted bug: lane, signal, key and value of a row that is sent a turn later.
+type LateRow = (usize, CopyRow, Vec<u8>, Vec<u8>);
+
 /// What the copies of all fragments of a local data manager share, in both directions.
 #[derive(Debug, Default)]
 pub(super) struct Copies {
@@ -88,7 +91,7 @@ pub(super) struct Copies {
     room: usize,
     outcomes: Vec<CopiedOutcome>,
     /// Planted bug: rows that are sent a turn later.
-    late: Vec<(usize, CopyRow, Vec<u8>, Vec<u8>)>,
+    late: Vec<LateRow>,
 }
 
 impl Copies {
@@ -345,7 +348,7 @@ impl Fragment {
         &self,
         context: &mut Context<'_>,
         sent: &Sent<'_>,
-        late: Option<&mut Vec<(usize, CopyRow, Vec<u8>, Vec<u8>)>>,
+        late: Option<&mut Vec<LateRow>>,
     ) -> usize {
         let Some(lane) = self.lane else { return 0 };
         let body = CopyRow {
