@@ -131,4 +131,9 @@ fn both_nodes_die_and_come_back_in_turn() {
         }
     });
     assert!(view_of(&cluster, 0) >= 13);
+    wait_for("both nodes lead partitions again", || {
+        let view = cluster.state().view;
+        let led = |node: u32| view.partitions.iter().filter(|found| found.replicas[0] == node).count();
+        (led(1) == led(2)).then_some(())
+    });
 }

@@ -150,7 +150,7 @@ impl Kernel {
             return 0;
         }
         self.ldm.close_for_hand_over(&self.map, node, attempt);
-        if self.ldm.is_ready_to_hand_over() { attempt } else { 0 }
+        if self.ldm.is_ready_to_hand_over(self.configuration.planted_bug) { attempt } else { 0 }
     }
 
     /// What is copied to this node does not fit its memory: it gives up, and whoever copies goes on without it.
