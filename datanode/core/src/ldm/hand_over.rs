@@ -49,6 +49,13 @@ impl LocalDataManager {
             && !self.is_building()
     }
 
+    /// Whether a fragment is closed and this transaction has not begun in it.
+    pub(super) fn is_closed_to(&self, partition: u16, transaction: TransactionId) -> bool {
+        self.closing != 0
+            && self.fragments[usize::from(partition)].as_ref().is_some_and(|fragment| fragment.closing)
+            && self.participants.find(transaction, partition).is_none()
+    }
+
     /// Another node leads a fragment now that was led here.
     pub(super) fn leave(&mut self, partition: u16) {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
