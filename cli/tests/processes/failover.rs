@@ -137,3 +137,22 @@ fn both_nodes_die_and_come_back_in_turn() {
         (led(1) == led(2)).then_some(())
     });
 }
+
+#[test]
+fn a_group_whose_nodes_have_both_ended_is_lost_and_says_so() {
+    let mut cluster = Cluster::start(1);
+    cluster.nodes.iter_mut().for_each(crate::cluster::Process::kill);
+    let ends = [1, 2].map(|id: u32| {
+        let id = id.to_string();
+        let arguments: Vec<String> = cluster.node_arguments(&id).into_iter().map(str::to_owned).collect();
+        std::thread::spawn(move || {
+            let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
+            crate::cluster::run_to_end(&arguments)
+        })
+    });
+    for end in ends {
+        let (code, error) = end.join().expect("no panic");
+        assert_eq!(code, Some(1), "{error}");
+        assert!(error.contains("GroupLost") && error.contains("start a new cluster"), "{error}");
+    }
+}
