@@ -15,6 +15,9 @@ pub mod rows;
 pub mod scan_program;
 pub mod seeds;
 pub mod signals;
+mod sql_seeds;
+pub mod sql_text;
+pub mod sql_wire;
 pub mod tables;
 
 /// Coordinator and data parts of each node of the kernel target.

@@ -2,7 +2,7 @@
 
 use crate::signals::AnySignal;
 use crate::tables::{FuzzTable, TABLES};
-use crate::{frame, records, rows, scan_program};
+use crate::{frame, records, rows, scan_program, sql_seeds};
 use duet_protocol::frame::{Envelope, FrameBuilder, LanePosition};
 use duet_protocol::ids::{Instance, RowVersion};
 use duet_protocol::record::{
@@ -31,14 +31,14 @@ pub struct Seed {
 }
 
 impl Seed {
-    fn new(target: &'static str, name: impl Into<String>, bytes: Vec<u8>) -> Seed {
+    pub(crate) fn new(target: &'static str, name: impl Into<String>, bytes: Vec<u8>) -> Seed {
         Seed { target, name: name.into(), bytes }
     }
 }
 
 /// All seeds. Each of them is accepted by the decoder that it is for.
 pub fn all() -> Vec<Seed> {
-    [frames(), signals(), kernel(), records(), rows(), scan_programs()].concat()
+    [frames(), signals(), kernel(), records(), rows(), scan_programs(), sql_seeds::all()].concat()
 }
 
 /// A signal of the type, with recognisable bytes.

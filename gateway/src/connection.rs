@@ -273,14 +273,12 @@ impl Connection {
     }
 
     async fn query(&mut self, body: &[u8]) -> std::result::Result<(), End> {
-        let statements = match std::str::from_utf8(body) {
+        let statements = match duet_gateway_wire::binary::text(body) {
             Ok(sql) => {
-                self.process.begins("Query", self.session.facts.database.as_deref(), sql);
-                self.session.statements(sql)
+                self.process.begins("Query", self.session.facts.database.as_deref(), &sql);
+                self.session.statements(&sql)
             }
-            Err(_) => {
-                Err(SqlError::syntax("You have an error in your SQL syntax; the statement is not UTF-8"))
-            }
+            Err(error) => Err(error),
         };
         let statements = statements.and_then(|statements| match statements.len() {
             0 => Err(SqlError::empty_query("Query was empty")),

@@ -24,6 +24,8 @@ pub struct Scope<'a> {
     pub aggregates: Option<Vec<AggregateCall>>,
     /// Whether `VALUES(column)` may be used.
     pub proposed: bool,
+    /// What the row is called that INSERT would have written: `INSERT … AS alias`. Empty for nothing.
+    pub row_alias: &'a str,
     /// Names of the result that stand for their expressions, as in HAVING.
     pub names: Vec<(String, Expression)>,
 }
@@ -31,12 +33,28 @@ pub struct Scope<'a> {
 impl<'a> Scope<'a> {
     /// The columns of a table.
     pub fn of(table: &'a TableInfo, alias: &'a str, place: &'static str) -> Scope<'a> {
-        Scope { table: Some(table), alias, place, aggregates: None, proposed: false, names: Vec::new() }
+        Scope {
+            table: Some(table),
+            alias,
+            place,
+            aggregates: None,
+            proposed: false,
+            row_alias: "",
+            names: Vec::new(),
+        }
     }
 
     /// Without columns.
     pub fn empty(place: &'static str) -> Scope<'static> {
-        Scope { table: None, alias: "", place, aggregates: None, proposed: false, names: Vec::new() }
+        Scope {
+            table: None,
+            alias: "",
+            place,
+            aggregates: None,
+            proposed: false,
+            row_alias: "",
+            names: Vec::new(),
+        }
     }
 
     fn column(&self, qualifier: &[Ident], name: &Ident) -> Result<usize> {
@@ -97,6 +115,9 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
             variable(&names.iter().collect::<Vec<_>>())?
         }
         Expr::CompoundIdentifier(names) => match names.split_last() {
+            Some((name, [alias])) if !scope.row_alias.is_empty() && alias.value == scope.row_alias => {
+                Expression::Proposed(scope.column(&[], name)?)
+            }
             Some((name, qualifier)) => Expression::Column(scope.column(qualifier, name)?),
             None => return not_supported("names without parts"),
         },

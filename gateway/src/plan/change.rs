@@ -1,6 +1,6 @@
 //! INSERT, REPLACE, UPDATE and DELETE of one table.
 
-use super::Access;
+use super::{Access, table_name};
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Expression, Scope, compile};
 use crate::value::arithmetic::Operator;
@@ -110,9 +110,15 @@ fn column_of(target: &ObjectName, table: &Table, alias: &str, place: &'static st
     table.definition().column_index(&name).map(usize::from).ok_or_else(unknown)
 }
 
-fn assignments(list: &[ast::Assignment], table: &Table, alias: &str, proposed: bool) -> Result<Assignments> {
+fn assignments(
+    list: &[ast::Assignment],
+    table: &Table,
+    alias: &str,
+    row_alias: Option<&str>,
+) -> Result<Assignments> {
     let mut scope = Scope::of(table, alias, "field list");
-    scope.proposed = proposed;
+    scope.proposed = row_alias.is_some();
+    scope.row_alias = row_alias.unwrap_or_default();
     let mut compiled: Assignments = Vec::with_capacity(list.len());
     for assignment in list {
         let AssignmentTarget::ColumnName(target) = &assignment.target else {
@@ -171,7 +177,10 @@ pub fn compile_insert(insert: &ast::Insert, table: Table) -> Result<InsertPlan> 
         && insert.settings.is_none()
         && insert.format_clause.is_none()
         && insert.multi_table_insert_type.is_none()
-        && insert.insert_alias.is_none();
+        && insert
+            .insert_alias
+            .as_ref()
+            .is_none_or(|alias| alias.col_aliases.as_ref().is_none_or(Vec::is_empty));
     if !plain {
         return not_supported("this form of INSERT");
     }
@@ -228,7 +237,10 @@ pub fn compile_insert(insert: &ast::Insert, table: Table) -> Result<InsertPlan> 
         (None, false, true) => InsertMode::Ignore,
         (None, true, false) => InsertMode::Replace,
         (Some(OnInsert::DuplicateKeyUpdate(list)), false, false) => {
-            InsertMode::Update(assignments(list, &table, &alias, true)?)
+            // Empty without an alias: VALUES() is there in any case.
+            let row = insert.insert_alias.as_ref().map(|named| table_name(&named.row_alias)).transpose()?;
+            let row = row.map_or(String::new(), |(_, name)| name);
+            InsertMode::Update(assignments(list, &table, &alias, Some(&row))?)
         }
         _ => return not_supported("this form of INSERT"),
     };
@@ -279,7 +291,7 @@ pub fn compile_update(update: &ast::Update, table: Table, alias: &str) -> Result
     if update.from.is_some() || update.returning.is_some() || update.output.is_some() || update.or.is_some() {
         return not_supported("this form of UPDATE");
     }
-    let assignments = assignments(&update.assignments, &table, alias, false)?;
+    let assignments = assignments(&update.assignments, &table, alias, None)?;
     check_key_unchanged(&table, &assignments)?;
     let mut scope = Scope::of(&table, alias, "where clause");
     let filter = update.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;

@@ -3,10 +3,18 @@
 use crate::cluster::Cluster;
 use std::process::{Command, Output};
 
+/// The variable that makes it an error when a program is not installed; `.ci/run` sets it.
+const REQUIRED: &str = "DUET_CLIENTS_REQUIRED";
+
 /// Whether a program runs; says so when it does not.
 fn is_there(program: &str, arguments: &[&str]) -> bool {
     let there = Command::new(program).args(arguments).output().is_ok_and(|output| output.status.success());
     if !there {
+        assert!(
+            std::env::var_os(REQUIRED).is_none(),
+            "`{program} {}` does not run here",
+            arguments.join(" ")
+        );
         eprintln!("skipped: `{program} {}` does not run here", arguments.join(" "));
     }
     there
@@ -32,40 +40,91 @@ fn the_command_line_client_of_mariadb_works() {
         .expect("it runs");
     assert!(output.status.success(), "{}", text(&output));
     assert_eq!(String::from_utf8_lossy(&output.stdout), "id\ts\n1\tb\n2\tNULL\nTables_in_d\nt\n");
+    // A script of several lines; an error ends it, unless it is to go on.
+    let file = cluster.write_file(
+        "script.sql",
+        "SET NAMES utf8mb4;\nCREATE DATABASE e;\nUSE e;\nCREATE TABLE t (id INT PRIMARY KEY, s TEXT);\n\
+         INSERT INTO t VALUES (1, 'é;\\n'), (2, \"it's\");\nSELECT nonsense;\nBEGIN;\nDELETE FROM t;\nROLLBACK;\nSELECT * FROM t;\n",
+    );
+    let script = |options: &[&str]| {
+        Command::new("mariadb")
+            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", &port, "-uroot"])
+            .args(options)
+            .stdin(std::fs::File::open(&file).expect("there"))
+            .output()
+            .expect("it runs")
+    };
+    let stopped = script(&[]);
+    assert!(text(&stopped).contains("ERROR 1054 (42S22) at line 6"), "{}", text(&stopped));
+    assert!(!stopped.status.success());
+    let forced = script(&["--force"]);
+    assert_eq!(String::from_utf8_lossy(&forced.stdout), "id\ts\n1\té;\\n\n2\tit's\n");
+    let vertical = script(&["--force", "--vertical", "--skip-column-names", "e"]);
+    assert!(text(&vertical).contains("*** 2. row ***"), "{}", text(&vertical));
+}
+
+#[test]
+fn encrypted_connections_work() {
+    if !is_there("mariadb", &["--version"]) || !is_there("openssl", &["version"]) {
+        return;
+    }
+    let mut cluster = Cluster::start();
+    drop(cluster.connect());
+    let (certificate, key) = (cluster.write_file("certificate.pem", ""), cluster.write_file("key.pem", ""));
+    let made = Command::new("openssl")
+        .args(["req", "-x509", "-newkey", "rsa:2048", "-nodes", "-days", "2", "-subj", "/CN=localhost"])
+        .args(["-keyout", &key, "-out", &certificate])
+        .output()
+        .expect("it runs");
+    assert!(made.status.success(), "{}", text(&made));
+    let options = format!("--tls-certificate {certificate} --tls-key {key} --require-tls");
+    let gateway = cluster.add_gateway(&options);
+    let port = format!("-P{}", cluster.port(gateway));
+    let client = |encrypted: &[&str]| {
+        Command::new("mariadb")
+            .args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", &port, "-uroot"])
+            .args(encrypted)
+            .args(["-N", "-e", "SELECT REPEAT('x', 100000)"])
+            .output()
+            .expect("it runs")
+    };
+    let answer = client(&["--ssl", &format!("--ssl-ca={certificate}")]);
+    assert_eq!(answer.stdout.len(), 100_001, "{}", text(&answer));
+    let refused = client(&["--skip-ssl"]);
+    assert!(text(&refused).contains("ERROR 3159"), "{}", text(&refused));
+}
+
+/// Runs a suite of Python's `unittest` against a gateway, where the modules that it needs are installed.
+fn python_suite(suite: &str, modules: &str) {
+    // Packages of the system belong to its own Python, which may not be the first one that is found.
+    let pythons = ["python3", "/usr/bin/python3"];
+    let import = format!("import {modules}");
+    let Some(python) = pythons.into_iter().find(|python| is_there(python, &["-c", &import])) else { return };
+    let cluster = Cluster::start();
+    drop(cluster.connect());
+    let output = Command::new(python)
+        .args(["-m", "unittest", suite])
+        .current_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients"))
+        .env("DUET_PORT", cluster.port(0).to_string())
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .output()
+        .expect("it runs");
+    assert!(output.status.success(), "{}", text(&output));
 }
 
 #[test]
 fn pymysql_works() {
-    // Packages of the system belong to its own Python, which may not be the first one that is found.
-    let pythons = ["python3", "/usr/bin/python3"];
-    let Some(python) = pythons.into_iter().find(|python| is_there(python, &["-c", "import pymysql"])) else {
-        return;
-    };
-    let cluster = Cluster::start();
-    drop(cluster.connect());
-    let program = format!(
-        "import pymysql, decimal, datetime\n\
-         c = pymysql.connect(host='127.0.0.1', port={}, user='root', charset='utf8mb4')\n\
-         k = c.cursor()\n\
-         k.execute('CREATE DATABASE py')\n\
-         c.select_db('py')\n\
-         k.execute('CREATE TABLE t (id INT PRIMARY KEY, d DECIMAL(6,2), s TEXT, b VARBINARY(9), t DATETIME)')\n\
-         k.executemany('INSERT INTO t VALUES (%s, %s, %s, %s, %s)', [(i, '1.50', 'é', b'x', '2024-01-02 03:04:05') for i in range(5)])\n\
-         c.rollback()\n\
-         k.execute('SELECT COUNT(*) FROM t')\n\
-         assert k.fetchall() == ((0,),)\n\
-         k.executemany('INSERT INTO t VALUES (%s, %s, %s, %s, %s)', [(i, '1.50', 'é', b'x', '2024-01-02 03:04:05') for i in range(5)])\n\
-         c.commit()\n\
-         k.execute('SELECT * FROM t WHERE id = %s', (3,))\n\
-         assert k.fetchall() == ((3, decimal.Decimal('1.50'), 'é', b'x', datetime.datetime(2024, 1, 2, 3, 4, 5)),)\n\
-         try:\n    k.execute('INSERT INTO t (id) VALUES (1)')\n    assert False\n\
-         except pymysql.err.IntegrityError as e:\n    assert e.args[0] == 1062\n\
-         print('fine')\n",
-        cluster.port(0)
-    );
-    let output = Command::new(python).args(["-c", &program]).output().expect("it runs");
-    assert!(output.status.success(), "{}", text(&output));
-    assert_eq!(String::from_utf8_lossy(&output.stdout), "fine\n");
+    python_suite("test_pymysql", "pymysql");
+}
+
+#[test]
+fn sqlalchemy_works() {
+    python_suite("test_sqlalchemy", "sqlalchemy, pymysql");
+}
+
+#[test]
+fn mysql_connector_works() {
+    python_suite("test_connector", "mysql.connector");
 }
 
 #[test]

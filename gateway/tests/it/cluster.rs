@@ -78,7 +78,7 @@ impl Drop for Part {
 pub struct Cluster {
     // Ended in this order.
     gateways: Vec<Part>,
-    _nodes: Vec<Part>,
+    nodes: Vec<Part>,
     management: Part,
     directory: TempDir,
 }
@@ -99,7 +99,7 @@ impl Cluster {
             ))
         };
         let nodes = vec![node(1), node(2)];
-        let mut cluster = Cluster { gateways: Vec::new(), _nodes: nodes, management, directory };
+        let mut cluster = Cluster { gateways: Vec::new(), nodes, management, directory };
         cluster.add_gateway("");
         cluster
     }
@@ -110,6 +110,12 @@ impl Cluster {
         let line = format!("gateway --connect {address} --listen 127.0.0.1:0 {options}");
         self.gateways.push(Part::start(line.trim()));
         self.gateways.len() - 1
+    }
+
+    /// Kills a data node, from 0.
+    pub fn kill_node(&mut self, index: usize) {
+        self.nodes[index].child.kill().expect("it runs");
+        self.nodes[index].child.wait().expect("collected");
     }
 
     /// A file in the cluster's directory.

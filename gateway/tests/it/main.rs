@@ -3,5 +3,6 @@
 mod access;
 mod clients;
 mod cluster;
+mod failover;
 mod protocol;
 mod statements;

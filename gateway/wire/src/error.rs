@@ -196,6 +196,8 @@ impl From<duet_client::Error> for SqlError {
             ErrorCode::OutOfRange => SqlError::arithmetic_overflow(message),
             ErrorCode::OutOfMemory | ErrorCode::BackupOutOfMemory => SqlError::out_of_memory(message),
             ErrorCode::InvalidSchema => SqlError::invalid_definition(message),
+            ErrorCode::DeadlineExceeded => SqlError::lock_timeout(message),
+            ErrorCode::OutcomeUnknown | ErrorCode::OutcomeExpired => SqlError::commit_failed(message),
             // Drivers know 1213 as the error after which a transaction is to be tried again.
             ErrorCode::TransactionIdle
             | ErrorCode::Overloaded
@@ -205,7 +207,11 @@ impl From<duet_client::Error> for SqlError {
             | ErrorCode::NotServing
             | ErrorCode::BackupUnreachable
             | ErrorCode::NodeUnreachable
-            | ErrorCode::EpochsStalled => SqlError::deadlock(message),
+            | ErrorCode::EpochsStalled
+            | ErrorCode::Aborted
+            | ErrorCode::UnknownTransaction
+            | ErrorCode::TransactionFailed => SqlError::deadlock(message),
+            other if other.is_retryable() => SqlError::deadlock(message),
             _ => SqlError::other(message),
         }
     }

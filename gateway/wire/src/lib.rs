@@ -5,6 +5,7 @@
 //! without them.
 
 pub mod accounts;
+pub mod binary;
 pub mod error;
 pub mod parse;
 pub mod value;
