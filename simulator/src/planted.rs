@@ -36,6 +36,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "a joining member is promoted while the one that has everything still believes that it is alone",
     "outcome records are not copied to a joining replica",
     "what was prepared before a joining replica was in the chain is not sent to it",
+    "a partition is handed over while writes are under way in it",
 ];
 
 /// The list as it is shown on the command line.

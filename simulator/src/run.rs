@@ -371,6 +371,7 @@ impl Run {
             run.clients().all(|client| client.is_idle())
         })?;
         self.wait("data nodes that come back are full members", REST_LIMIT, |run| run.everybody_is_full())?;
+        self.wait("data nodes that come back lead their share", REST_LIMIT, |run| run.is_spread_evenly())?;
         self.judge_expiring()?;
         self.wait("nothing is left under way", REST_LIMIT, Run::is_at_rest)?;
         self.wait("nothing is leaked", REST_LIMIT, |run| run.leaks().is_empty())?;
@@ -674,6 +675,17 @@ impl Run {
         checker::check(&self.history, None, &tables)?;
         self.judge_bank(false)?;
         self.judge_lists(false)
+    }
+
+    /// Whether every group that is whole leads its partitions as in the first view.
+    fn is_spread_evenly(&self) -> bool {
+        let Some(view) = self.world.latest_view() else { return false };
+        let groups = view.groups.len();
+        view.partitions.iter().enumerate().all(|(number, partition)| {
+            let members = &view.groups[usize::from(partition.group)].members;
+            let rank = number / groups % members.len();
+            members.len() < 2 || partition.replicas.first() == Some(&members[rank].node)
+        })
     }
 
     /// Whether every data node that has room for the rows of its group is a full member.

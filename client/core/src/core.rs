@@ -157,7 +157,9 @@ impl ClientCore {
     pub fn frame_limit(&self, link: LinkId) -> usize {
         match self.endpoint_of_link(link) {
             Some(index) if self.wire.endpoints[index].is_ready() => MAX_FRAME_BYTES,
-            _ => MAX_HANDSHAKE_BYTES,
+            Some(_) => MAX_HANDSHAKE_BYTES,
+            // What still comes on a link that was left is dropped.
+            None => MAX_FRAME_BYTES,
         }
     }
 

@@ -101,6 +101,9 @@ impl Kernel {
             .filter(|instance| !view.contains(**instance))
             .map(|instance| instance.node)
             .collect();
+        let me = self.membership.instance.node;
+        let partitions = 0..self.map.partitions.len() as u16;
+        self.hands_over = partitions.into_iter().any(|partition| self.map.should_hand_over(partition, me));
         self.adopt_view(now);
         self.make_lanes(now);
         let (out, map) = (&self.out, &self.map);
@@ -229,6 +232,7 @@ impl Kernel {
                 drained: least(|part| part.drained),
                 built: least(|part| part.built),
                 copied: least(|part| part.copied),
+                quiet: least(|part| part.quiet),
             };
             if self.drained != before {
                 self.membership.report_soon();
@@ -240,7 +244,12 @@ impl Kernel {
         }
         let version = self.map.state.version;
         let marked = self.split.as_ref().is_none_or(|split| split.marks.iter().all(|mark| *mark >= version));
-        if before == (Drained { drained: version, built: version, copied: version }) || !marked {
+        let quiet = self.look_at_hand_over();
+        if marked {
+            self.ldm.all_know();
+        }
+        let ended = Drained { drained: version, built: version, copied: version, quiet };
+        if before == ended || !marked {
             return;
         }
         let dropping = self.map.tables.iter().enumerate().filter_map(|(slot, table)| {
@@ -255,6 +264,7 @@ impl Kernel {
         if !self.ldm.is_copying() {
             self.drained.copied = version;
         }
+        self.drained.quiet = quiet;
         if self.drained != before {
             self.membership.report_soon();
             if let (Part::Data(manager), Some(split)) = (self.part, &mut self.split) {

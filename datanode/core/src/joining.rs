@@ -14,7 +14,12 @@ use crate::split::Part;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{ClusterState, MemberState};
-use duet_protocol::signal::propose_view::{KIND_JOIN, KIND_PROMOTE};
+use duet_protocol::signal::propose_view::{KIND_JOIN, KIND_PROMOTE, KIND_SWAP};
+
+/// Time for which partitions are closed to be handed over before that is given up for now.
+const CLOSED_FOR: Nanoseconds = 100_000_000;
+/// Time until it is tried again.
+const HAND_OVER_AGAIN: Nanoseconds = 500_000_000;
 
 /// Where a process is with respect to the view.
 #[derive(Debug, Default)]
@@ -23,6 +28,12 @@ pub(crate) struct Joining {
     pub(crate) outside: Option<ClusterState>,
     /// It was in a view.
     entered: bool,
+    /// What is closed for a hand-over is opened again then.
+    give_up_at: Nanoseconds,
+    /// Hand-overs that were tried.
+    attempts: u32,
+    /// No hand-over begins before.
+    hand_over_at: Nanoseconds,
 }
 
 impl Joining {
@@ -36,6 +47,11 @@ impl Joining {
         self.entered = true;
         self.outside = None;
     }
+}
+
+/// Whether an attempt to hand over is one of the view in which the group changed last.
+fn is_of_view(attempt: u64, changed_in_view: u64) -> bool {
+    attempt != 0 && attempt >> 32 == changed_in_view & u64::from(u32::MAX)
 }
 
 impl Kernel {
@@ -64,8 +80,7 @@ impl Kernel {
         let joins = |node: &&duet_protocol::record::Member| node.state == MemberState::Joining;
         let Some(joiner) = view.members.iter().find(joins).map(duet_protocol::record::Member::instance)
         else {
-            self.views.proposal = None;
-            return;
+            return self.propose_swap(now);
         };
         let known = (group, view.changed_in_view, highest);
         if joiner == me || self.drained.copied < self.map.state.version {
@@ -75,6 +90,67 @@ impl Kernel {
         if self.lease_board.is_paired_with(joiner) {
             self.propose(now, KIND_PROMOTE, known, joiner);
         }
+    }
+
+    /// A full member of a whole group hands over what others led in the first view: closes it, and proposes the swap once nothing is
+    /// under way in it. Where that does not come soon it is opened again, and tried later.
+    fn propose_swap(&mut self, now: Nanoseconds) {
+        let me = self.membership.instance;
+        let state = &self.map.state;
+        let Some((group, view)) = state.view.group_of(me.node) else { return };
+        let changed = view.changed_in_view;
+        if self.views.proposes(KIND_SWAP) {
+            // Until the group has changed it may come true.
+            let partitions = self.partitions_to_hand_over();
+            return self.propose_with(now, KIND_SWAP, (group, changed, state.view.number), me, partitions);
+        }
+        self.views.proposal = None;
+        let attempt = self.lease_board.closing();
+        if is_of_view(attempt, changed) {
+            if self.drained.quiet >= attempt {
+                let partitions = self.partitions_to_hand_over();
+                self.propose_with(
+                    now,
+                    KIND_SWAP,
+                    (group, changed, self.map.state.view.number),
+                    me,
+                    partitions,
+                );
+            } else if now >= self.joining.give_up_at {
+                self.lease_board.close_for(0);
+                self.joining.hand_over_at = now + HAND_OVER_AGAIN;
+            }
+            return;
+        }
+        let settled = !self.views.is_changing() && self.drained.built >= self.map.state.version;
+        if now < self.joining.hand_over_at || !settled || self.partitions_to_hand_over().is_empty() {
+            return;
+        }
+        self.joining.give_up_at = now + CLOSED_FOR;
+        self.joining.attempts += 1;
+        self.lease_board.close_for(changed << 32 | u64::from(self.joining.attempts));
+    }
+
+    fn partitions_to_hand_over(&self) -> Vec<u8> {
+        let me = self.membership.instance.node;
+        let partitions = 0..self.map.partitions.len() as u16;
+        partitions
+            .filter(|partition| self.map.should_hand_over(*partition, me))
+            .flat_map(u16::to_le_bytes)
+            .collect()
+    }
+
+    /// Closes or opens what is to be handed over; the attempt for which it is closed and quiet, 0 if it is not.
+    pub(crate) fn look_at_hand_over(&mut self) -> u64 {
+        let node = self.membership.instance.node;
+        let changed = self.map.state.view.group_of(node).map_or(0, |(_, group)| group.changed_in_view);
+        let attempt = self.lease_board.closing();
+        if !is_of_view(attempt, changed) {
+            self.ldm.reopen();
+            return 0;
+        }
+        self.ldm.close_for_hand_over(&self.map, node, attempt);
+        if self.ldm.is_ready_to_hand_over(self.configuration.planted_bug) { attempt } else { 0 }
     }
 
     /// What is copied to this node does not fit its memory: it gives up, and whoever copies goes on without it.

@@ -106,6 +106,8 @@ pub struct Kernel {
     pub(crate) lease_board: Arc<LeaseBoard>,
     /// In coordinator 0: the change of view.
     pub(crate) views: Views,
+    /// Whether this node leads what others should lead.
+    pub(crate) hands_over: bool,
     /// In coordinator 0: how this process gets into the view.
     pub(crate) joining: Joining,
 }
@@ -230,6 +232,7 @@ impl Kernel {
             ),
             lease_board,
             views: Views::default(),
+            hands_over: false,
             joining: Joining::default(),
             configuration,
         })
@@ -419,6 +422,7 @@ impl Kernel {
                 self.ldm.is_warming()
                     || self.drained.drained != self.map.state.version
                     || self.is_draining()
+                    || self.hands_over
                     || self.ldm.has_background_work()
                     || self.out.lanes.iter().any(|lane| lane.link.is_some() && lane.owes_acknowledgement())
             }

@@ -53,6 +53,9 @@ pub struct LeaseBoard {
     wanted: AtomicU64,
     /// The joining member whose lease is needed.
     paired: AtomicU64,
+    /// What should be led by others is to be closed for this attempt to hand it over: view in which the group changed last in the
+    /// upper, number in the lower half; 0 for none.
+    closing: AtomicU64,
 }
 
 fn packed(instance: Instance) -> u64 {
@@ -88,6 +91,16 @@ impl LeaseBoard {
     /// Observations are to need the lease of a joining member, before its promotion is proposed (PAIRED, counterexample 1).
     pub fn pair_with(&self, instance: Instance) {
         self.wanted.store(packed(instance), Ordering::Release);
+    }
+
+    /// What should be led by others is to be closed for this attempt to hand it over, of which none has a higher number; 0 for none.
+    pub fn close_for(&self, attempt: u64) {
+        self.closing.store(attempt, Ordering::Release);
+    }
+
+    /// That attempt.
+    pub fn closing(&self) -> u64 {
+        self.closing.load(Ordering::Acquire)
     }
 
     /// Whether they do.

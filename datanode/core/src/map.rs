@@ -313,6 +313,24 @@ impl ClusterMap {
         members.any(|member| member.node == node && member.state == MemberState::Joining)
     }
 
+    /// The node that led a partition in the first view, if it has everything of the group and could lead it again: so primaries are
+    /// spread evenly.
+    pub fn preferred_primary(&self, partition: u16) -> Option<u32> {
+        let view = &self.state.view;
+        let found = view.partitions.get(usize::from(partition))?;
+        let members = &view.groups.get(usize::from(found.group))?.members;
+        let full = members.iter().all(|member| member.state == MemberState::Full);
+        let whole = full && members.len() == self.state.configuration.replicas as usize;
+        let rank = usize::from(partition) / view.groups.len().max(1) % members.len().max(1);
+        members.get(rank).filter(|_| whole).map(|member| member.node)
+    }
+
+    /// Whether a node leads a partition that another one should lead.
+    pub fn should_hand_over(&self, partition: u16, node: u32) -> bool {
+        let leads = self.state.view.partitions[usize::from(partition)].replicas.first() == Some(&node);
+        leads && self.preferred_primary(partition).is_some_and(|preferred| preferred != node)
+    }
+
     /// Slot and table for an id.
     #[inline]
     pub fn table(&self, id: u32) -> Option<(usize, &LocalTable)> {

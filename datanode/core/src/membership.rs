@@ -49,6 +49,8 @@ pub struct Drained {
     pub built: u64,
     /// The member that joins in this version, if one does, has everything.
     pub copied: u64,
+    /// Nothing is under way in what is closed for this attempt to hand it over.
+    pub quiet: u64,
 }
 
 /// What the node knows of its own place in the cluster.

@@ -100,7 +100,7 @@ impl Kernel {
                     | SignalType::TransactionReport
                     | SignalType::ReportEnd
                     | SignalType::DeadlockProbe => self.signal_to_coordinator(&ahead.signal),
-                    // Configurations do not change yet; a refusal of the chain is only possible by a fault, and counted.
+                    // Chains are quiet when their configurations change; a refusal is only possible by a fault, and counted.
                     SignalType::ChainRefused => self.out.errors += 1,
                     _ => {
                         return self.refuse(

@@ -38,9 +38,11 @@ struct Heard {
 }
 
 /// A proposal that is repeated until the group changes.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Proposal {
     body: ProposeView,
+    /// Those that are swapped, as they are sent.
+    partitions: Vec<u8>,
     next_at: Nanoseconds,
 }
 
@@ -268,6 +270,18 @@ impl Kernel {
         (group, changed, highest): (u16, u64, u64),
         instance: Instance,
     ) {
+        self.propose_with(now, kind, (group, changed, highest), instance, Vec::new());
+    }
+
+    /// As [`Kernel::propose`], with the partitions of a swap.
+    pub(crate) fn propose_with(
+        &mut self,
+        now: Nanoseconds,
+        kind: u16,
+        (group, changed, highest): (u16, u64, u64),
+        instance: Instance,
+        partitions: Vec<u8>,
+    ) {
         let me = self.membership.instance;
         let same = |proposal: &Proposal| {
             proposal.body.node.get() == instance.node
@@ -289,14 +303,14 @@ impl Kernel {
                 kind: kind.into(),
                 reserved: 0.into(),
             };
-            self.views.proposal = Some(Proposal { body, next_at: now });
+            self.views.proposal = Some(Proposal { body, partitions, next_at: now });
         }
         let Some(proposal) = &mut self.views.proposal else { return };
         if now >= proposal.next_at {
             proposal.next_at = now + REPEAT_EVERY;
-            let body = proposal.body;
+            let (body, partitions) = (proposal.body, &proposal.partitions);
             for link in self.membership.management_links() {
-                self.out.send(link, 0, &body, Sections::none());
+                self.out.send(link, 0, &body, Sections::one(partitions));
             }
         }
     }

@@ -184,3 +184,8 @@ fn outcomes_that_are_not_copied_are_found() {
 fn changes_from_before_a_join_that_are_not_copied_are_found() {
     is_found(33);
 }
+
+#[test]
+fn a_hand_over_with_writes_under_way_is_found() {
+    is_found(34);
+}

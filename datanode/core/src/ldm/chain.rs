@@ -268,7 +268,7 @@ impl LocalDataManager {
 }
 
 /// Makes the row with this header what is stored under its key, in place of `found`.
-#[inline]
+#[inline(always)]
 pub(super) fn put_row(
     arena: &mut Arena,
     stored: &mut StoredTable,

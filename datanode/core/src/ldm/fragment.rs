@@ -131,6 +131,8 @@ pub struct Fragment {
     pub accept_due: bool,
     /// It was taken over and may not answer yet.
     pub warming: bool,
+    /// Primary: nothing new is begun, so that the other replica can lead it.
+    pub closing: bool,
     /// Primary: the copy to a joining replica, until that has accepted its end.
     pub copy: Option<Box<Copy>>,
     /// This replica joins: what was there before it was in the chain is still on its way.
@@ -158,6 +160,7 @@ impl Fragment {
             outcomes,
             accept_due: false,
             warming: false,
+            closing: false,
             copy: None,
             joining: false,
         }

@@ -7,6 +7,7 @@ pub mod copy;
 mod copy_in;
 mod entering;
 pub mod fragment;
+mod hand_over;
 pub mod journal;
 pub mod lock;
 pub mod operation;
@@ -150,6 +151,10 @@ pub struct LocalDataManager {
     /// Whether a fragment that was taken over does not answer yet.
     warming: bool,
     copies: Copies,
+    /// Attempt to hand over for which fragments are closed; 0 for none.
+    closing: u64,
+    /// Whether fragments were led here that coordinators of this node may still take for led.
+    left: bool,
     image: Vec<u8>,
     /// An image in another version of its table than the one it is stored under.
     older_image: Vec<u8>,
@@ -197,6 +202,8 @@ impl LocalDataManager {
             own_lanes: Vec::new(),
             warming: false,
             copies: Copies::default(),
+            closing: 0,
+            left: false,
             image: Vec::new(),
             older_image: Vec::new(),
             batch: Vec::new(),
@@ -278,7 +285,7 @@ impl LocalDataManager {
 
     /// Further stages of a group: fetch all rows, then execute in order.
     pub fn execute(&mut self, context: &mut Context<'_>, jobs: &[Option<Job<'_>>]) {
-        if self.warming {
+        if self.warming || self.left {
             return self.execute_while_warming(context, jobs);
         }
         self.execute_group(context, jobs);
@@ -289,6 +296,8 @@ impl LocalDataManager {
         for job in jobs.iter().flatten() {
             if self.is_warming_at(job.partition) {
                 context.out.error(job.reply, ErrorCode::NotServing, "the partition is being taken over");
+            } else if !self.is_led(job.partition) {
+                context.out.error(job.reply, ErrorCode::StaleMap, "another node leads the partition");
             } else {
                 self.execute_group(context, &[Some(*job)]);
             }

@@ -102,6 +102,10 @@ impl LocalDataManager {
             self.tell(context, &coordinator, body.number.get(), Ok(done));
             return Ok(None);
         }
+        if self.is_closed_to(place.partition, transaction) {
+            let detail = format!("partition {} is being handed over", place.partition);
+            return Err((ErrorCode::NotServing, detail));
+        }
         let participant = self
             .participants
             .find_or_add(transaction, place.partition, coordinator)

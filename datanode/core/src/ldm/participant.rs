@@ -306,8 +306,13 @@ impl LocalDataManager {
             }
         }
         let session = home.then_some((transaction.session, resolved_below));
-        admit(context, fragment, session).map_err(|(code, _)| code)?;
         let known = self.participants.find(transaction, partition);
+        // What has begun ends here.
+        let closing = fragment.closing && known.is_none();
+        let was_closing = std::mem::replace(&mut fragment.closing, closing);
+        let admitted = admit(context, fragment, session);
+        fragment.closing = was_closing;
+        admitted.map_err(|(code, _)| code)?;
         let number = match known {
             None if !home => return Err(ErrorCode::UnknownTransaction),
             _ => self.participants.find_or_add(transaction, partition, coordinator)?,

@@ -26,6 +26,8 @@ pub(super) const LATE_COPY: u32 = 30;
 pub(super) const NO_OUTCOMES_COPIED: u32 = 32;
 /// What was prepared before a joining replica was in the chain is not sent to it when it is committed (counterexample 24).
 pub(super) const CHANGES_NOT_COPIED: u32 = 33;
+/// A fragment is handed over while writes are under way in it (counterexample 18).
+pub(super) const HASTY_HAND_OVER: u32 = 34;
 
 impl LocalDataManager {
     /// A participant leaves a lock under which it has only read.

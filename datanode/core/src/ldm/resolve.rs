@@ -18,6 +18,9 @@ impl LocalDataManager {
         if self.is_warming_at(partition) {
             return context.out.error(reply, ErrorCode::NotServing, "the partition is being taken over");
         }
+        if !self.is_led(partition) {
+            return context.out.error(reply, ErrorCode::StaleMap, "another node leads the partition");
+        }
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let outcome = match fragment.outcomes.known(transaction, context.epoch) {

@@ -37,7 +37,12 @@ impl LocalDataManager {
         for change in changed {
             let Some(fragment) = &mut self.fragments[usize::from(change.partition)] else { continue };
             let (role, upto) = (fragment.role, fragment.seq);
-            let Role::Primary { backup } = role else { continue };
+            let Role::Primary { backup } = role else {
+                if matches!(change.before, Role::Primary { .. }) {
+                    self.leave(change.partition);
+                }
+                continue;
+            };
             let joins = backup.is_some_and(|node| context.map.is_joining(node));
             if matches!(change.before, Role::Backup { .. }) {
                 self.lead(context, change.partition);

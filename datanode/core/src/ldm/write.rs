@@ -475,6 +475,9 @@ fn takes_writes(context: &Context<'_>, fragment: &Fragment) -> Result<(), Refusa
     if context.stalled {
         return Err((ErrorCode::EpochsStalled, String::new()));
     }
+    if fragment.closing {
+        return Err((ErrorCode::NotServing, "the partition is being handed over".to_owned()));
+    }
     if let Some(lane) = fragment.lane.map(|lane| &context.out.lanes[lane]) {
         // What a joining replica does not take before it is there it takes from the lane.
         if lane.link.is_none() && fragment.copy.is_none() {
