@@ -1,6 +1,6 @@
 //! Command line, logs and exit codes.
 
-use crate::{admin, demo, features, import, output};
+use crate::{admin, demo, features, import, output, shell};
 use clap::{Parser, Subcommand, ValueEnum};
 use std::io::IsTerminal;
 use std::process::ExitCode;
@@ -41,7 +41,9 @@ enum Command {
     /// Every row is an upsert: a row of the table with the same key is replaced, so that an import can be repeated.
     /// Of rows of the file with the same key the first one counts; the others are reported as left out.
     Import(Box<import::Arguments>),
-    /// Look at a cluster and its tables
+    /// Type SQL, or execute it from -e, a file or a pipe, by way of a gateway
+    Shell(Box<shell::Arguments>),
+    /// Look at a cluster and its tables, and say who may come in
     #[command(subcommand)]
     Admin(admin::AdminCommand),
     /// Run a management node: decides who may serve, keeps the dictionary
@@ -66,6 +68,7 @@ impl Command {
             Command::Demo(_)
             | Command::Import(_)
             | Command::Admin(_)
+            | Command::Shell(_)
             | Command::Bench(_)
             | Command::Sim(_) => "warn",
         }
@@ -83,6 +86,7 @@ pub fn main() -> ExitCode {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(ROWS_LEFT_OUT),
         }),
+        Command::Shell(arguments) => shell::run(&arguments).map(done),
         Command::Admin(command) => admin::run(&command).map(done),
         Command::Mgmd(arguments) => duet_mgmd::run(*arguments).map(done),
         Command::Datanode(arguments) => duet_datanode::run(&arguments).map(done),

@@ -8,6 +8,7 @@ pub mod features;
 pub mod import;
 mod output;
 mod progress;
+mod shell;
 
 pub use command::main;
 

@@ -2,6 +2,7 @@
 
 pub mod data;
 mod features;
+mod gateway;
 mod lookups;
 mod verify;
 
@@ -17,6 +18,7 @@ use anyhow::{Context, Result, bail, ensure};
 use data::{DEMO_DATABASE, DemoTable, TABLES};
 use duet_bench::local_cluster::{LocalCluster, LocalClusterOptions};
 use duet_client::{Client, Table};
+use gateway::Gateway;
 use lookups::Lookups;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
@@ -168,10 +170,11 @@ async fn serve(arguments: &Arguments, cluster: &mut LocalCluster) -> Result<()> 
     say(format_args!("every row was read back by its key and is equal to its source in every column"))?;
     let features = features::build(&client, arguments.check).await.context("the demo's feature store")?;
     tell_features(&features)?;
+    let gateway = tokio::task::block_in_place(|| Gateway::start(cluster, &management))?;
     if arguments.check {
         return Ok(());
     }
-    say(format_args!("{}", farewell(cluster, &management, &features)))?;
+    say(format_args!("{}", farewell(cluster, &management, &features, gateway.as_ref())))?;
     watch(cluster).await;
     Ok(())
 }
@@ -294,7 +297,13 @@ fn tell_features(served: &features::Served) -> Result<()> {
     Ok(())
 }
 
-fn farewell(cluster: &LocalCluster, management: &str, features: &features::Served) -> String {
+fn farewell(
+    cluster: &LocalCluster,
+    management: &str,
+    features: &features::Served,
+    gateway: Option<&Gateway>,
+) -> String {
+    let sql = gateway.map(|gateway| gateway.commands(DEMO_DATABASE)).unwrap_or_default();
     let program = program();
     let curl = features::curl(features);
     let mut endpoints = text_table(&["process", "clients and tools", "metrics"]);
@@ -309,7 +318,8 @@ fn farewell(cluster: &LocalCluster, management: &str, features: &features::Serve
          \x20 {program} admin status --connect {management}\n\
          \x20 {program} admin tables --connect {management}\n\
          \x20 {program} import FILE.csv --table mine --key id --connect {management}\n\
-         \x20 {curl}\n\n\
+         \x20 {curl}\n\
+         {sql}\n\
          Or in Rust:\n\
          \x20 let client = duet_client::Client::connect(\"{management}\").await?;\n\
          \x20 let planes = client.table(\"{DEMO_DATABASE}.planes\").await?;\n\

@@ -23,6 +23,8 @@ struct Demo {
     child: Child,
     management: String,
     curl: String,
+    /// The query that it proposes, where it has a gateway.
+    sql: Option<String>,
 }
 
 impl Demo {
@@ -34,7 +36,7 @@ impl Demo {
             .spawn()
             .expect("duet runs");
         let output = BufReader::new(child.stdout.take().expect("its output"));
-        let (mut management, mut curl) = (None, None);
+        let (mut management, mut curl, mut sql) = (None, None, None);
         for line in output.lines() {
             let line = line.expect("UTF-8");
             if let Some((_, address)) = line.split_once("duet admin status --connect ") {
@@ -43,12 +45,15 @@ impl Demo {
             if line.trim().starts_with("curl ") {
                 curl = Some(line.trim().to_owned());
             }
+            if line.contains("duet shell ") {
+                sql = Some(line.trim().to_owned());
+            }
             if line.contains("ctrl-C ends the demo") {
                 break;
             }
         }
         let management = management.expect("the demo names its address");
-        Demo { child, management, curl: curl.expect("the demo proposes a request") }
+        Demo { child, management, curl: curl.expect("the demo proposes a request"), sql }
     }
 
     fn tool(&self, arguments: &[&str]) -> Output {
@@ -103,11 +108,73 @@ fn answer_to_curl(line: &str) -> String {
     answer
 }
 
+/// Users of the gateways, and the query that the demo proposes.
+fn users_and_sql(demo: &Demo) {
+    let with_input = |arguments: &[&str], input: &str| {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
+        command.args(arguments).args(["--connect", &demo.management]);
+        command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        let mut child = command.spawn().expect("duet runs");
+        child.stdin.take().expect("piped").write_all(input.as_bytes()).expect("written");
+        child.wait_with_output().expect("collected")
+    };
+    let created = with_input(&["admin", "user", "create", "ada"], "secret\n");
+    assert_eq!(created.status.code(), Some(0), "{}", text(&created.stderr));
+    let again = with_input(&["admin", "user", "create", "ada"], "secret\n");
+    assert!(text(&again.stderr).contains("exists already"), "{}", text(&again.stderr));
+    let empty = with_input(&["admin", "user", "set-password", "ada"], "\n");
+    assert!(text(&empty.stderr).contains("the password is empty"), "{}", text(&empty.stderr));
+    let changed = with_input(&["admin", "user", "set-password", "ada"], "other\n");
+    assert_eq!(changed.status.code(), Some(0), "{}", text(&changed.stderr));
+    assert!(text(&demo.tool(&["admin", "user", "list"]).stdout).contains(" ada "));
+
+    let Some(line) = &demo.sql else {
+        eprintln!("skipped: duet-gateway is not beside duet, so the demo has no SQL");
+        assert_eq!(demo.tool(&["admin", "user", "drop", "ada"]).status.code(), Some(0));
+        return;
+    };
+    let shell =
+        |line: &str| Command::new("sh").args(["-c", line]).stdin(Stdio::null()).output().expect("sh runs");
+    let answer = shell(line);
+    assert_eq!(answer.status.code(), Some(0), "{}", text(&answer.stderr));
+    let answer = text(&answer.stdout);
+    assert_eq!(answer.lines().next(), Some("carrier\tflights\tminutes_late"), "{answer}");
+    assert!(answer.lines().nth(1).is_some_and(|line| line.starts_with("F9\t685\t21.9")), "{answer}");
+    // As the new user, with other forms of answers and errors.
+    let (start, _) = line.split_once(" -e ").expect("a query");
+    let file = tempfile::NamedTempFile::new().expect("a file");
+    std::fs::write(file.path(), "other\n").expect("written");
+    let ada = format!("{start} -u ada --password-file {}", file.path().display());
+    let deadline = Instant::now() + PATIENCE;
+    let answer = loop {
+        let answer = shell(&format!("{ada} -e 'SELECT CURRENT_USER() AS me\\G'"));
+        // The gateway learns of the user within a second.
+        if answer.status.code() == Some(0) {
+            break text(&answer.stdout);
+        }
+        assert!(text(&answer.stderr).contains("ERROR 1045"), "{}", text(&answer.stderr));
+        assert!(Instant::now() < deadline, "the user is not learnt");
+    };
+    assert!(answer.contains("1. row") && answer.contains("me: ada@"), "{answer}");
+    let wrong = shell(&format!("{ada} -e 'SELECT 1; SELECT nonsense; SELECT 2'"));
+    assert_eq!((wrong.status.code(), text(&wrong.stdout).as_str()), (Some(1), "1\n1\n"));
+    assert!(text(&wrong.stderr).contains("ERROR 1054 (42S22)"), "{}", text(&wrong.stderr));
+    let piped = shell(&format!("printf 'SELECT 1\\n;\\nSELEC 2;' | {ada}"));
+    assert_eq!((piped.status.code(), text(&piped.stdout).as_str()), (Some(1), "1\n1\n"));
+    assert!(text(&piped.stderr).contains("at line 3: ERROR 1064"), "{}", text(&piped.stderr));
+    assert_eq!(demo.tool(&["admin", "user", "drop", "ada"]).status.code(), Some(0));
+}
+
 #[test]
 fn the_demo_serves_tools_and_leaves_nothing_behind() {
     let mut demo = Demo::start();
     let children = demo.children();
-    assert_eq!(children.len(), 3, "one management node and two data nodes");
+    let gateway = Path::new(env!("CARGO_BIN_EXE_duet")).with_file_name("duet-gateway").is_file();
+    assert_eq!(
+        children.len(),
+        3 + usize::from(gateway),
+        "one management node, two data nodes, maybe a gateway"
+    );
 
     let status = demo.tool(&["admin", "status", "--json"]);
     let status: serde_json::Value = serde_json::from_slice(&status.stdout).expect("JSON");
@@ -128,6 +195,8 @@ fn the_demo_serves_tools_and_leaves_nothing_behind() {
     assert_eq!(impatient.wait().expect("collected").code(), Some(0));
     let tables = text(&demo.tool(&["admin", "tables"]).stdout);
     assert!(tables.contains("nyc.flights") && tables.contains("dep_delay") && tables.contains("SMALLINT"));
+
+    users_and_sql(&demo);
 
     let directory = tempfile::tempdir().expect("a directory");
     let csv = directory.path().join("people.csv");
