@@ -37,6 +37,12 @@ pub struct Arguments {
     /// Most connections at once
     #[arg(long, default_value_t = 1_024, value_parser = connections)]
     pub max_connections: usize,
+    /// Most MiB of rows that one query holds in joins, groups and sorts
+    #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = mebibytes)]
+    pub query_memory: usize,
+    /// Most MiB that all queries hold together
+    #[arg(long, value_name = "MIB", default_value_t = 1_024, value_parser = mebibytes)]
+    pub total_query_memory: usize,
     /// End when standard input ends: it is a pipe that the parent holds
     #[arg(long)]
     pub parent_pipe: bool,
@@ -46,5 +52,12 @@ fn connections(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=65_536) => Ok(number),
         _ => Err("a number from 1 to 65536".to_owned()),
+    }
+}
+
+fn mebibytes(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=1_048_576) => Ok(number),
+        _ => Err("a number from 1 to 1048576".to_owned()),
     }
 }

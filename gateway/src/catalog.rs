@@ -7,6 +7,7 @@
 //! | `sequences` | the AUTO_INCREMENT column of a table, by the table's id, and the next number that nobody has reserved |
 
 use crate::error::{Result, SqlError};
+use crate::query::run::{Engine, MemoryBounds};
 use duet_client::{
     Client, Column, ColumnType, DEFAULT_DATABASE, ErrorCode, Row, Table, TableDefinition, Value,
 };
@@ -47,6 +48,7 @@ struct Reserved {
 #[derive(Debug)]
 pub struct Catalog {
     client: Client,
+    engine: Engine,
     sequences: Mutex<FxHashMap<u32, Option<Arc<Sequence>>>>,
 }
 
@@ -70,8 +72,13 @@ fn sequences_definition() -> Result<TableDefinition> {
 
 impl Catalog {
     /// A catalog of the client's cluster.
-    pub fn new(client: Client) -> Catalog {
-        Catalog { client, sequences: Mutex::new(FxHashMap::default()) }
+    pub fn new(client: Client, memory: MemoryBounds) -> Catalog {
+        Catalog { client, engine: Engine::new(memory), sequences: Mutex::new(FxHashMap::default()) }
+    }
+
+    /// What computes queries.
+    pub fn engine(&self) -> &Engine {
+        &self.engine
     }
 
     /// The client.

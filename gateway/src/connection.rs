@@ -381,6 +381,7 @@ impl Connection {
                 crate::plan::Plan::Select(select) => select.columns(&[], None),
                 _ => Vec::new(),
             },
+            Prepared::Query(query) => crate::query::describe(&mut self.session, query, parameters).await?,
             Prepared::Other(_) | Prepared::Account(_) => Vec::new(),
         };
         while self.next_statement == 0 || self.statements.contains_key(&self.next_statement) {

@@ -1,14 +1,11 @@
 //! `information_schema`: tables that are made of the dictionary when they are read. Clauses are those of any SELECT of one table.
 
 use crate::error::{Result, SqlError};
-use crate::execute::select::Cursor;
-use crate::plan::{NamedTable, Plan, compile_select, type_name};
-use crate::session::{Outcome, Rows, Session};
+use crate::plan::type_name;
+use crate::session::Session;
 use crate::show::{indexes_of, key_kind};
 use crate::value::format::text;
 use duet_client::{Column, ColumnType, Table, TableDefinition, TableInfo, Value};
-use sqlparser::ast::Query;
-use std::sync::Arc;
 
 /// Names of the tables.
 pub const NAMES: &[&str] = &["COLUMNS", "SCHEMATA", "STATISTICS", "TABLES"];
@@ -244,17 +241,15 @@ async fn statistics(session: &Session) -> Result<Vec<Vec<Value>>> {
     Ok(rows)
 }
 
-/// SELECT from one of the tables.
+/// Columns of a table with their types, and its rows.
+pub type Content = (Vec<(String, ColumnType)>, Vec<Vec<Value>>);
+
+/// One of the tables.
 ///
 /// # Errors
-/// 1109 when there is no such table; those of the statement.
-pub async fn select(
-    session: &mut Session,
-    query: &Query,
-    named: &NamedTable,
-    parameters: &[Value],
-) -> Result<Outcome> {
-    let (names, mut rows) = match named.name.to_ascii_uppercase().as_str() {
+/// 1109 when there is no such table; those of the cluster.
+pub async fn rows(session: &Session, database: &str, name: &str) -> Result<Content> {
+    let (names, rows) = match name.to_ascii_uppercase().as_str() {
         "SCHEMATA" => (SCHEMATA, schemata(session.catalog.databases().await?)),
         "TABLES" => (TABLES, tables(session).await?),
         "COLUMNS" => (COLUMNS, columns(session).await?),
@@ -263,17 +258,13 @@ pub async fn select(
             return Err(SqlError {
                 code: 1_109,
                 state: "42S02",
-                message: format!("Unknown table '{other}' in information_schema"),
+                message: format!("Unknown table '{other}' in {database}"),
             });
         }
     };
-    rows.iter_mut().for_each(|row| row.push(Value::Int(0)));
-    let table = Table::new(as_table(names)?);
-    let mut select = compile_select(query, Some(Table::clone(&table)), &named.alias)?;
-    // The column that is only there for the key is not shown by `*`.
-    select.items.retain(|(name, _)| name != KEY_COLUMN);
-    let shown = select.columns(parameters, None);
-    let cursor =
-        Cursor::over(&Arc::new(Plan::Select(select)), parameters.to_vec(), session.facts.clone(), rows)?;
-    Ok(Outcome::Rows { columns: shown, rows: Rows::Cursor(Box::new(cursor)) })
+    let column = |name: &&str| match NUMBERS.contains(name) {
+        true => ((*name).to_owned(), ColumnType::BigIntUnsigned),
+        false => ((*name).to_owned(), ColumnType::Varchar { characters: 1_024 }),
+    };
+    Ok((names.iter().map(column).collect(), rows))
 }

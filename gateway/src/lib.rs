@@ -1,12 +1,13 @@
 //! SQL for the Duet row store, over the MySQL protocol.
 //!
 //! Statements on one table that find their rows by a primary key, a unique key or a range of an ordered index go straight to the native
-//! client, with plans that statements of the same shape share. `docs/sql.md` lists what is supported; everything else ends in MySQL's error
-//! 1235 and a sentence.
+//! client, with plans that statements of the same shape share. All other SELECTs are computed by DataFusion over tables that leave to the data
+//! nodes what these can do. `docs/sql.md` lists what is supported; everything else ends in MySQL's error 1235 and a sentence.
 //!
 //! ```text
 //! socket ─ wire ─ connection ─ session ─┬─ parse ─ plan ─ execute ─ duet-client
-//!                                       └─ statements, show ─ catalog ─┘
+//!                                       ├─ query (DataFusion) ──────────┤
+//!                                       └─ statements, show ─ catalog ──┘
 //! ```
 //! `wire`, `parse`, `value` and `error` are those of the crate `duet-gateway-wire`, which is fuzzed.
 
@@ -21,6 +22,7 @@ mod login;
 mod plan;
 mod plans;
 mod processes;
+mod query;
 mod server;
 mod session;
 mod show;
@@ -34,6 +36,7 @@ use duet_gateway_wire::{error, parse, value, wire};
 
 pub use arguments::Arguments;
 pub use error::SqlError;
+pub use query::run::MemoryBounds;
 pub use server::Server;
 pub use users::Users;
 

@@ -5,6 +5,7 @@ use crate::catalog::Catalog;
 use crate::connection::{refuse, serve};
 use crate::plans::Plans;
 use crate::processes::Processes;
+use crate::query::run::MemoryBounds;
 use crate::users::{DEFAULT_USER, Users};
 use anyhow::{Context, Result, ensure};
 use duet_client::Client;
@@ -32,9 +33,9 @@ pub struct Server {
 
 impl Server {
     /// A server for the cluster of a client, without encryption.
-    pub fn new(client: Client, users: Users, most: usize) -> Server {
+    pub fn new(client: Client, users: Users, most: usize, memory: MemoryBounds) -> Server {
         Server {
-            catalog: Arc::new(Catalog::new(client)),
+            catalog: Arc::new(Catalog::new(client, memory)),
             plans: Arc::new(Plans::default()),
             users: Arc::new(users),
             processes: Processes::new(),
@@ -101,7 +102,11 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     }
     println!("{{\"ready\":\"gateway\",\"listen\":\"{address}\"}}");
     tracing::info!("serving MySQL clients on {address}");
-    let mut server = Server::new(client.clone(), users, arguments.max_connections);
+    let memory = MemoryBounds {
+        query: arguments.query_memory << 20,
+        total: arguments.total_query_memory << 20,
+    };
+    let mut server = Server::new(client.clone(), users, arguments.max_connections, memory);
     if let (Some(certificate), Some(key)) = (&arguments.tls_certificate, &arguments.tls_key) {
         server.tls = Some(crate::tls::acceptor(certificate, key)?);
         server.needs_encryption = arguments.require_tls;

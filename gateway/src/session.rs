@@ -15,13 +15,14 @@ use crate::plan::{
 };
 use crate::plans::Plans;
 use crate::processes::{Ending, Process, Processes, WAIT_TIMEOUT_SECONDS};
+use crate::query::run::QueryRows;
 use crate::server::Server;
 use crate::users::Users;
 use crate::wire::results::{Done, ResultColumn};
 use duet_client::{Table, Value};
 use duet_gateway_wire::accounts::AccountStatement;
 use mysql_common::constants::StatusFlags;
-use sqlparser::ast::Statement;
+use sqlparser::ast::{Query, Statement};
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
@@ -30,12 +31,17 @@ const MAX_WARNINGS: usize = 64;
 /// How long a statement that is a transaction of its own is tried again after a deadlock and the like.
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
+/// The code of what the fast path leaves to the query engine.
+const NOT_SUPPORTED: u16 = 1_235;
+
 /// Rows of a result on their way to the client.
 pub enum Rows {
     /// All there.
     Fixed(std::vec::IntoIter<Values>),
     /// Read as they are sent.
     Cursor(Box<Cursor>),
+    /// Computed by the query engine as they are sent.
+    Query(Box<QueryRows>),
 }
 
 impl Rows {
@@ -50,6 +56,7 @@ impl Rows {
                 Ok(if chunk.is_empty() { None } else { Some(chunk) })
             }
             Rows::Cursor(cursor) => cursor.next().await,
+            Rows::Query(rows) => rows.next().await,
         }
     }
 }
@@ -83,6 +90,8 @@ impl Outcome {
 pub enum Prepared {
     /// On the rows of a table, with its plan.
     Planned(Arc<Plan>),
+    /// A query for the engine, planned when it is executed.
+    Query(Arc<Query>),
     /// Anything else.
     Other(Arc<Statement>),
     /// About users.
@@ -231,21 +240,32 @@ impl Session {
         }
     }
 
-    async fn prepare_statement(&mut self, statement: Statement) -> Result<Prepared> {
+    /// Plans a statement that is parsed.
+    ///
+    /// # Errors
+    /// Those of statements that cannot be planned.
+    pub async fn prepare_statement(&mut self, statement: Statement) -> Result<Prepared> {
         let plan = match &statement {
             Statement::Query(query) => {
-                let named = query_table(query)?;
+                let for_engine = |query: &Query| Ok(Prepared::Query(Arc::new(query.clone())));
+                let named = match query_table(query) {
+                    Err(error) if error.code == NOT_SUPPORTED => return for_engine(query),
+                    named => named?,
+                };
                 let (table, alias) = match &named {
                     None => (None, ""),
                     Some(named) => {
                         let database = self.database(named.database.as_deref())?;
                         if crate::show::is_virtual(&database) {
-                            return Ok(Prepared::Other(Arc::new(statement)));
+                            return for_engine(query);
                         }
                         (Some(self.catalog.table(&database, &named.name).await?), named.alias.as_str())
                     }
                 };
-                Plan::Select(compile_select(query, table, alias)?)
+                match compile_select(query, table, alias) {
+                    Err(error) if error.code == NOT_SUPPORTED => return for_engine(query),
+                    plan => Plan::Select(plan?),
+                }
             }
             Statement::Insert(insert) => {
                 let (database, name) = table_name(insert_table(insert)?)?;
@@ -292,6 +312,11 @@ impl Session {
             Prepared::Planned(plan) => {
                 let process = Arc::clone(&self.process);
                 process.unless_killed(self.execute_plan(plan, parameters)).await
+            }
+            Prepared::Query(query) => {
+                self.begin_where_needed();
+                let process = Arc::clone(&self.process);
+                process.unless_killed(crate::query::execute(self, query, parameters)).await
             }
             Prepared::Other(statement) if crate::statements::may_be_killed(statement) => {
                 let process = Arc::clone(&self.process);
@@ -359,6 +384,17 @@ impl Session {
         if self.transaction.is_none() && !self.facts.variables.autocommit() {
             self.transaction = Some(OpenTransaction::begin(self.catalog.client()));
         }
+    }
+
+    /// The transaction, if there is one.
+    ///
+    /// # Errors
+    /// 1180 when an error has rolled it back.
+    pub fn open_transaction(&mut self) -> Result<Option<&mut OpenTransaction>> {
+        if let Some(transaction) = &self.transaction {
+            transaction.check()?;
+        }
+        Ok(self.transaction.as_mut())
     }
 
     async fn execute_plan(&mut self, plan: &Arc<Plan>, parameters: Vec<Value>) -> Result<Outcome> {

@@ -5,14 +5,14 @@ use crate::catalog::INFORMATION_SCHEMA;
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Expression, Scope, compile};
 use crate::information;
-use crate::plan::{single_table, table_name, type_name};
+use crate::plan::{table_name, type_name};
 use crate::processes::Shown;
 use crate::session::{Outcome, Session};
 use crate::value::format::text;
 use crate::wire::results::ResultColumn;
 use duet_client::{ColumnType, IndexKind, Table, Value};
 use sqlparser::ast::{
-    ObjectName, SetExpr, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition,
+    ObjectName, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition,
     ShowStatementOptions, Statement,
 };
 
@@ -43,7 +43,6 @@ fn word(content: impl Into<String>) -> Value {
 pub async fn execute(
     session: &mut Session,
     statement: &Statement,
-    parameters: &[Value],
 ) -> Result<Option<Outcome>> {
     Ok(Some(match statement {
         Statement::ShowDatabases { show_options, .. } | Statement::ShowSchemas { show_options, .. } => {
@@ -118,17 +117,6 @@ pub async fn execute(
         Statement::ShowProcessList { full } => {
             let rows = session.processes.shown().into_iter().map(|process| process_row(process, *full));
             Outcome::fixed(process_columns(), rows.collect())
-        }
-        Statement::Query(query) => {
-            let SetExpr::Select(select) = query.body.as_ref() else {
-                return not_supported("this form of query");
-            };
-            let named = single_table(&select.from)?;
-            let database = session.database(named.database.as_deref())?;
-            if !is_virtual(&database) {
-                return Err(SqlError::no_table(&database, &named.name));
-            }
-            information::select(session, query, &named, parameters).await?
         }
         _ => return Ok(None),
     }))

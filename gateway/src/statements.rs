@@ -94,7 +94,11 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             session.kill(*id, ending)?;
             Ok(Session::nothing())
         }
-        other => match crate::show::execute(session, other, parameters).await? {
+        Statement::Explain { statement, analyze: false, .. } => {
+            // Planning a statement may plan one within it, which explains nothing.
+            Box::pin(crate::query::explain::explain(session, statement, parameters)).await
+        }
+        other => match crate::show::execute(session, other).await? {
             Some(outcome) => Ok(outcome),
             None => Session::unknown(other),
         },

@@ -1,5 +1,6 @@
 //! Statements at work.
 
+pub mod explain;
 pub mod insert;
 pub mod read;
 pub mod select;

@@ -3,7 +3,7 @@
 use crate::error::{Result, SqlError};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::plan::BoundAccess;
-use duet_client::{Batch, Client, Key, Lock, Range, Reply, Row, RowView, Scan, Table, Value};
+use duet_client::{Batch, Client, Condition, Key, Lock, Range, Reply, Row, RowView, Scan, Table, Value};
 use std::collections::VecDeque;
 
 /// Rows that are looked up at once.
@@ -39,12 +39,16 @@ fn values_of(view: &RowView<'_>) -> Result<Values> {
 }
 
 /// How rows are wanted.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct Wanted {
     /// In the order of the index, and whether backwards.
     pub order: Option<bool>,
     /// No more than so many.
     pub limit: Option<u64>,
+    /// Those that meet this condition; rows that are looked up by keys come all the same.
+    pub filter: Option<Condition>,
+    /// Only these columns, of rows that are not looked up by keys; all without.
+    pub columns: Option<Vec<String>>,
 }
 
 impl Rows {
@@ -99,6 +103,24 @@ impl Rows {
         Ok(rows)
     }
 
+    /// Begins to read beside a transaction: without the rows of the keys `hidden`, and with `last` behind all others.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub async fn open_beside(
+        client: &Client,
+        table: &Table,
+        access: BoundAccess,
+        wanted: Wanted,
+        hidden: rustc_hash::FxHashSet<Vec<u8>>,
+        last: Vec<Values>,
+    ) -> Result<Rows> {
+        let mut rows = Rows::open(client, table, access, wanted, None).await?;
+        rows.hidden = hidden;
+        rows.last = last;
+        Ok(rows)
+    }
+
     /// Whether rows that the transaction has written come out of the order of the index.
     pub fn is_mixed(&self) -> bool {
         !self.hidden.is_empty()
@@ -125,12 +147,24 @@ impl Rows {
                 if let Some(limit) = wanted.limit {
                     range = range.limit(limit);
                 }
+                if let Some(filter) = wanted.filter {
+                    range = range.filter(filter);
+                }
+                if let Some(columns) = wanted.columns {
+                    range = range.select(columns);
+                }
                 Source::Range(Box::new(range))
             }
             BoundAccess::Full | BoundAccess::Keys { .. } => {
                 let mut scan = self.client.scan(&self.table);
                 if let Some(limit) = wanted.limit {
                     scan = scan.limit(limit);
+                }
+                if let Some(filter) = wanted.filter {
+                    scan = scan.filter(filter);
+                }
+                if let Some(columns) = wanted.columns {
+                    scan = scan.select(columns);
                 }
                 Source::Scan(Box::new(scan))
             }
@@ -142,23 +176,43 @@ impl Rows {
     /// # Errors
     /// Those of the cluster.
     pub async fn next(&mut self) -> Result<Option<Vec<Values>>> {
+        let Some((chunk, more)) = self.chunk().await? else { return Ok(None) };
+        let mut chunk = chunk;
+        if !self.hidden.is_empty() {
+            let mut bytes = Vec::new();
+            let mut keep = Vec::with_capacity(chunk.len());
+            for row in chunk {
+                bytes.clear();
+                key_of(&self.table, &row)
+                    .append_to(self.table.layout(), &mut bytes)
+                    .map_err(duet_client::Error::from)?;
+                if !self.hidden.contains(&bytes) {
+                    keep.push(row);
+                }
+            }
+            chunk = keep;
+        }
+        if !more {
+            self.source = Source::End;
+            chunk.append(&mut self.last);
+        }
+        Ok(Some(chunk))
+    }
+
+    /// Rows as they are stored, and whether there may be more; `None` at the end.
+    async fn chunk(&mut self) -> Result<Option<(Vec<Values>, bool)>> {
         let mut chunk = Vec::new();
         let mut failed = None;
         let more = match &mut self.source {
             Source::End => return Ok(None),
-            Source::Ready(rows) => {
-                let rows = std::mem::take(rows);
-                self.source = Source::End;
-                return Ok(Some(rows));
-            }
+            Source::Ready(rows) => return Ok(Some((std::mem::take(rows), false))),
             Source::Keys { keys } => {
                 let mut batch = Batch::new();
                 for key in keys.drain(..keys.len().min(CHUNK_KEYS)) {
                     batch.read(&self.table, &key)?;
                 }
                 if batch.is_empty() {
-                    self.source = Source::End;
-                    return Ok(None);
+                    return Ok(Some((chunk, false)));
                 }
                 self.client.execute(&mut batch).await?;
                 for index in 0..batch.len() {
@@ -166,7 +220,7 @@ impl Rows {
                         chunk.push(values_of(&row)?);
                     }
                 }
-                return Ok(Some(chunk));
+                return Ok(Some((chunk, true)));
             }
             Source::Range(range) => {
                 range
@@ -184,28 +238,10 @@ impl Rows {
                 .await?
             }
         };
-        if let Some(error) = failed {
-            return Err(error);
+        match failed {
+            Some(error) => Err(error),
+            None => Ok(Some((chunk, more))),
         }
-        if !self.hidden.is_empty() {
-            let mut bytes = Vec::new();
-            let mut keep = Vec::with_capacity(chunk.len());
-            for row in chunk {
-                bytes.clear();
-                key_of(&self.table, &row)
-                    .append_to(self.table.layout(), &mut bytes)
-                    .map_err(duet_client::Error::from)?;
-                if !self.hidden.contains(&bytes) {
-                    keep.push(row);
-                }
-            }
-            chunk = keep;
-        }
-        if !more {
-            self.source = Source::End;
-            return Ok(Some(std::mem::take(&mut self.last)));
-        }
-        Ok(Some(chunk))
     }
 }
 

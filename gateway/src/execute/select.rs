@@ -181,25 +181,6 @@ impl Cursor {
         })
     }
 
-    /// A SELECT of rows that are there already.
-    ///
-    /// # Errors
-    /// Those of expressions.
-    pub fn over(plan: &Arc<Plan>, parameters: Vec<Value>, facts: Facts, rows: Vec<Values>) -> Result<Cursor> {
-        let Plan::Select(select) = plan.as_ref() else {
-            return Err(SqlError::other("the plan is not one of SELECT"));
-        };
-        let mut cursor = Cursor::begin(plan, select, parameters, facts)?;
-        let mut kept = Vec::with_capacity(rows.len());
-        for row in rows {
-            if cursor.passes(select, &row)? {
-                kept.push(row);
-            }
-        }
-        cursor.finish_collected(select, kept)?;
-        Ok(cursor)
-    }
-
     fn passes(&self, select: &SelectPlan, row: &[Value]) -> Result<bool> {
         match &select.filter {
             Some(filter) if self.check_filter => {
@@ -482,7 +463,7 @@ impl<'a> Groups<'a> {
             self.states.push((vec![Value::Null; columns], state));
         }
         let finish = |(row, accumulators): (Values, Vec<Accumulator>)| {
-            let aggregates = accumulators.into_iter().map(Accumulator::finish).collect::<Result<Values>>()?;
+            let aggregates = accumulators.iter().map(Accumulator::result).collect::<Result<Values>>()?;
             Ok((row, aggregates))
         };
         self.states.into_iter().map(finish).collect()

@@ -25,6 +25,22 @@ pub enum AggregateFunction {
     Minimum,
     /// `MAX(a)`
     Maximum,
+    /// The value of the only row; more are an error.
+    Single,
+}
+
+impl AggregateFunction {
+    /// Its name.
+    pub fn name(self) -> &'static str {
+        match self {
+            AggregateFunction::Count => "count",
+            AggregateFunction::Sum => "sum",
+            AggregateFunction::Average => "avg",
+            AggregateFunction::Minimum => "min",
+            AggregateFunction::Maximum => "max",
+            AggregateFunction::Single => "only",
+        }
+    }
 }
 
 /// An aggregate of a statement.
@@ -59,6 +75,18 @@ impl Accumulator {
     /// # Errors
     /// When a sum overflows, or there are too many different values.
     pub fn add(&mut self, value: Value) -> Result<()> {
+        if self.function == AggregateFunction::Single {
+            self.count += 1;
+            if self.count > 1 {
+                return Err(SqlError {
+                    code: 1_242,
+                    state: "21000",
+                    message: "Subquery returns more than 1 row".to_owned(),
+                });
+            }
+            self.value = value;
+            return Ok(());
+        }
         if value == Value::Null {
             return Ok(());
         }
@@ -76,7 +104,7 @@ impl Accumulator {
         }
         self.count += 1;
         match self.function {
-            AggregateFunction::Count => {}
+            AggregateFunction::Count | AggregateFunction::Single => {}
             AggregateFunction::Sum | AggregateFunction::Average => {
                 // Exact numbers are added as decimals, which do not overflow where integers would.
                 let number = match exact(&value) {
@@ -106,12 +134,13 @@ impl Accumulator {
     ///
     /// # Errors
     /// When an average overflows.
-    pub fn finish(self) -> Result<Value> {
+    pub fn result(&self) -> Result<Value> {
         match self.function {
             AggregateFunction::Count => Ok(Value::Int(i64::try_from(self.count).unwrap_or(i64::MAX))),
-            AggregateFunction::Sum | AggregateFunction::Minimum | AggregateFunction::Maximum => {
-                Ok(self.value)
-            }
+            AggregateFunction::Sum
+            | AggregateFunction::Minimum
+            | AggregateFunction::Maximum
+            | AggregateFunction::Single => Ok(self.value.clone()),
             AggregateFunction::Average => match &self.value {
                 Value::Null => Ok(Value::Null),
                 Value::Decimal { unscaled, scale } => {
@@ -131,6 +160,13 @@ impl Accumulator {
                 sum => calculate(Operator::Divide, sum, &Value::Double(self.count as f64)),
             },
         }
+    }
+}
+
+impl Accumulator {
+    /// About how many bytes it holds.
+    pub fn bytes(&self) -> usize {
+        self.seen.as_ref().map_or(0, |seen| seen.len() * 64)
     }
 }
 

@@ -1,5 +1,6 @@
 //! From the syntax tree to expressions that can be evaluated.
 
+use super::window::{WindowCall, WindowFunction, compile_window};
 use super::{AggregateCall, AggregateFunction, Comparison, Expression, Function};
 use crate::error::{Result, SqlError, not_supported};
 use crate::value::arithmetic::Operator;
@@ -9,8 +10,42 @@ use duet_client::{ColumnType, TableInfo, Value};
 use duet_protocol::value::MICROSECONDS_PER_DAY;
 use sqlparser::ast::{
     self, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    UnaryOperator,
+    Query, UnaryOperator, WindowSpec,
 };
+
+/// Where the query engine finds what is not of one table: columns of several, subqueries, window functions. All are columns by number.
+pub trait Outside {
+    /// A column.
+    ///
+    /// # Errors
+    /// 1054 where there is none, 1052 where there are several.
+    fn column(&mut self, qualifier: &[Ident], name: &Ident, place: &'static str) -> Result<usize>;
+    /// A subquery of one value.
+    ///
+    /// # Errors
+    /// Those of the query.
+    fn subquery(&mut self, query: &Query, place: &'static str) -> Result<Expression>;
+    /// Whether a subquery has rows.
+    ///
+    /// # Errors
+    /// Those of the query.
+    fn exists(&mut self, query: &Query) -> Result<Expression>;
+    /// Whether a subquery has, or with `negated` has not, a value.
+    ///
+    /// # Errors
+    /// Those of the query.
+    fn in_subquery(&mut self, operand: Expression, query: &Query, negated: bool) -> Result<Expression>;
+    /// A window function.
+    ///
+    /// # Errors
+    /// 1235 where there may be none.
+    fn window(&mut self, call: WindowCall) -> Result<usize>;
+    /// What a name stands for in OVER.
+    ///
+    /// # Errors
+    /// 3579 when there is no such window.
+    fn named_window(&mut self, name: &Ident) -> Result<WindowSpec>;
+}
 
 /// What names mean.
 pub struct Scope<'a> {
@@ -28,6 +63,8 @@ pub struct Scope<'a> {
     pub row_alias: &'a str,
     /// Names of the result that stand for their expressions, as in HAVING.
     pub names: Vec<(String, Expression)>,
+    /// In place of one table, what the query engine knows.
+    pub outside: Option<&'a mut dyn Outside>,
 }
 
 impl<'a> Scope<'a> {
@@ -41,11 +78,12 @@ impl<'a> Scope<'a> {
             proposed: false,
             row_alias: "",
             names: Vec::new(),
+            outside: None,
         }
     }
 
     /// Without columns.
-    pub fn empty(place: &'static str) -> Scope<'static> {
+    pub fn empty(place: &'static str) -> Scope<'a> {
         Scope {
             table: None,
             alias: "",
@@ -54,10 +92,14 @@ impl<'a> Scope<'a> {
             proposed: false,
             row_alias: "",
             names: Vec::new(),
+            outside: None,
         }
     }
 
-    fn column(&self, qualifier: &[Ident], name: &Ident) -> Result<usize> {
+    fn column(&mut self, qualifier: &[Ident], name: &Ident) -> Result<usize> {
+        if let Some(outside) = self.outside.as_deref_mut() {
+            return outside.column(qualifier, name, self.place);
+        }
         let shown = || {
             let names: Vec<&str> = qualifier.iter().chain([name]).map(|part| part.value.as_str()).collect();
             SqlError::no_column(&names.join("."), self.place)
@@ -269,8 +311,22 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
                 _ => return not_supported(&format!("EXTRACT({name} …)")),
             }
         }
-        Expr::InSubquery { .. } | Expr::Exists { .. } | Expr::Subquery(_) => {
-            return not_supported("subqueries");
+        Expr::InSubquery { expr, subquery, negated } => {
+            let operand = compile(expr, scope)?;
+            outside(scope)?.in_subquery(operand, subquery, *negated)?
+        }
+        Expr::Exists { subquery, negated: not } => negated(outside(scope)?.exists(subquery)?, *not),
+        Expr::Subquery(query) => {
+            let place = scope.place;
+            outside(scope)?.subquery(query, place)?
+        }
+        Expr::AnyOp { left, compare_op: BinaryOperator::Eq, right, .. } => {
+            let operand = compile(left, scope)?;
+            outside(scope)?.in_subquery(operand, quantified(right)?, false)?
+        }
+        Expr::AllOp { left, compare_op: BinaryOperator::NotEq, right } => {
+            let operand = compile(left, scope)?;
+            outside(scope)?.in_subquery(operand, quantified(right)?, true)?
         }
         Expr::Interval(_) => return not_supported("INTERVAL"),
         other => {
@@ -278,6 +334,22 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
             return not_supported(&format!("the expression {shown}"));
         }
     })
+}
+
+/// What is outside of one table, where statements may go there.
+fn outside<'s>(scope: &'s mut Scope<'_>) -> Result<&'s mut dyn Outside> {
+    match scope.outside.as_deref_mut() {
+        Some(outside) => Ok(outside),
+        None => not_supported("subqueries"),
+    }
+}
+
+fn quantified(expression: &Expr) -> Result<&Query> {
+    match expression {
+        Expr::Subquery(query) => Ok(query),
+        Expr::Nested(inner) => quantified(inner),
+        _ => not_supported("ANY and ALL of anything but a subquery"),
+    }
 }
 
 /// `@@name`, `@@session.name`, `@name`.
@@ -343,9 +415,6 @@ fn cast_type(data_type: &DataType) -> Result<ColumnType> {
 
 fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
     let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
-    if function.over.is_some() {
-        return not_supported("window functions");
-    }
     let plain =
         function.filter.is_none() && function.within_group.is_empty() && function.null_treatment.is_none();
     if !plain || !matches!(function.parameters, FunctionArguments::None) {
@@ -383,6 +452,20 @@ fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
         }
         _ => None,
     };
+    if let Some(over) = &function.over {
+        let (window, counts) = match aggregate {
+            Some(_) if distinct => return not_supported("DISTINCT in window functions"),
+            Some(aggregate) => (WindowFunction::Aggregate(aggregate), usize::from(!wildcard)..=1),
+            None => WindowFunction::named(&name)
+                .ok_or_else(|| SqlError::unknown_function(format!("FUNCTION {name} does not exist")))?,
+        };
+        if !counts.contains(&arguments.len()) {
+            return Err(wrong_count(&name));
+        }
+        let arguments =
+            arguments.into_iter().map(|argument| compile(argument, scope)).collect::<Result<_>>()?;
+        return compile_window(window, arguments, over, scope);
+    }
     if let Some(aggregate) = aggregate {
         let argument = match (arguments.as_slice(), wildcard, aggregate) {
             ([], true, AggregateFunction::Count) if !distinct => None,
@@ -420,12 +503,16 @@ fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
         )));
     };
     if !counts.contains(&arguments.len()) {
-        return Err(SqlError {
-            code: 1582,
-            state: "42000",
-            message: format!("Incorrect parameter count in the call to native function '{name}'"),
-        });
+        return Err(wrong_count(&name));
     }
     let arguments = arguments.into_iter().map(|argument| compile(argument, scope)).collect::<Result<_>>()?;
     Ok(Expression::Call(known, arguments))
+}
+
+fn wrong_count(name: &str) -> SqlError {
+    SqlError {
+        code: 1582,
+        state: "42000",
+        message: format!("Incorrect parameter count in the call to native function '{name}'"),
+    }
 }

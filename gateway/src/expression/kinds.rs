@@ -93,7 +93,7 @@ fn arithmetic(operator: Operator, a: Option<ColumnType>, b: Option<ColumnType>) 
 }
 
 /// A type that holds values of both.
-fn unified(a: Option<ColumnType>, b: Option<ColumnType>) -> Option<ColumnType> {
+pub fn unified(a: Option<ColumnType>, b: Option<ColumnType>) -> Option<ColumnType> {
     let (Some(one), Some(other)) = (a, b) else { return a.or(b) };
     if one == other {
         return Some(one);
@@ -199,7 +199,7 @@ fn aggregate(call: &AggregateCall, known: Known<'_>) -> Option<ColumnType> {
     let argument = call.argument.as_ref().and_then(|argument| argument.column_type(known));
     Some(match call.function {
         AggregateFunction::Count => ColumnType::BigInt,
-        AggregateFunction::Minimum | AggregateFunction::Maximum => return argument,
+        AggregateFunction::Minimum | AggregateFunction::Maximum | AggregateFunction::Single => return argument,
         AggregateFunction::Sum => match class(argument) {
             Class::Double => ColumnType::Double,
             Class::Integer { .. } => ColumnType::Decimal { precision: 38, scale: 0 },

@@ -5,9 +5,10 @@ mod compile;
 mod evaluate;
 mod functions;
 pub mod kinds;
+pub mod window;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction};
-pub use compile::{Scope, compile};
+pub use compile::{Outside, Scope, compile};
 pub use evaluate::{Environment, Facts};
 pub use functions::Function;
 
@@ -149,6 +150,49 @@ impl Expression {
                 }
                 otherwise.walk(visit);
             }
+        }
+    }
+
+    /// The same with each expression right below it in place of itself.
+    #[must_use]
+    pub fn mapped(&self, map: &mut impl FnMut(&Expression) -> Expression) -> Expression {
+        let mut one = |part: &Expression| Box::new(map(part));
+        match self {
+            Expression::Constant(_)
+            | Expression::Parameter(_)
+            | Expression::Column(_)
+            | Expression::Proposed(_)
+            | Expression::Aggregate(_)
+            | Expression::SystemVariable(_)
+            | Expression::UserVariable(_) => self.clone(),
+            Expression::Negate(a) => Expression::Negate(one(a)),
+            Expression::Not(a) => Expression::Not(one(a)),
+            Expression::IsNull(a) => Expression::IsNull(one(a)),
+            Expression::IsTruth(a, truth) => Expression::IsTruth(one(a), *truth),
+            Expression::Cast(a, column_type) => Expression::Cast(one(a), *column_type),
+            Expression::Arithmetic(operator, a, b) => Expression::Arithmetic(*operator, one(a), one(b)),
+            Expression::Compare(comparison, a, b) => Expression::Compare(*comparison, one(a), one(b)),
+            Expression::And(a, b) => Expression::And(one(a), one(b)),
+            Expression::Or(a, b) => Expression::Or(one(a), one(b)),
+            Expression::Xor(a, b) => Expression::Xor(one(a), one(b)),
+            Expression::Like(a, b, escape) => Expression::Like(one(a), one(b), *escape),
+            Expression::In(a, list) => Expression::In(one(a), list.iter().map(map).collect()),
+            Expression::Tuple(list) => Expression::Tuple(list.iter().map(map).collect()),
+            Expression::Call(function, list) => Expression::Call(*function, list.iter().map(map).collect()),
+            Expression::Case(cases, otherwise) => {
+                let otherwise = one(otherwise);
+                let cases = cases.iter().map(|(condition, result)| (map(condition), map(result)));
+                Expression::Case(cases.collect(), otherwise)
+            }
+        }
+    }
+
+    /// The same with other numbers of columns.
+    #[must_use]
+    pub fn renumbered(&self, number: &mut dyn FnMut(usize) -> usize) -> Expression {
+        match self {
+            Expression::Column(index) => Expression::Column(number(*index)),
+            other => other.mapped(&mut |part| part.renumbered(number)),
         }
     }
 

@@ -3,6 +3,7 @@
 mod access;
 mod change;
 mod definition;
+pub mod pushdown;
 mod select;
 
 pub use access::{Access, AccessKind, BoundAccess};
@@ -13,7 +14,7 @@ pub use change::{
 pub use definition::{
     NewTable, column_definition, column_type, definition_error, key_columns, new_table, type_name,
 };
-pub use select::{SelectPlan, compile_select, order_matches, query_table};
+pub use select::{SelectPlan, check_select_form, compile_select, item_name, order_matches, query_table};
 
 use crate::error::{Result, not_supported};
 use duet_client::Table;

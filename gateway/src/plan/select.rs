@@ -69,6 +69,23 @@ fn body(query: &Query) -> Result<&Select> {
 }
 
 fn check_select(query: &Query, select: &Select) -> Result<()> {
+    let plain = select.named_window.is_empty()
+        && query.fetch.is_none()
+        && query.for_clause.is_none()
+        && query.settings.is_none()
+        && query.format_clause.is_none()
+        && query.pipe_operators.is_empty();
+    if !plain {
+        return not_supported("this form of SELECT");
+    }
+    check_select_form(select)
+}
+
+/// No clauses of other databases.
+///
+/// # Errors
+/// 1235 where there are some.
+pub fn check_select_form(select: &Select) -> Result<()> {
     let plain = select.top.is_none()
         && select.exclude.is_none()
         && select.into.is_none()
@@ -78,22 +95,16 @@ fn check_select(query: &Query, select: &Select) -> Result<()> {
         && select.cluster_by.is_empty()
         && select.distribute_by.is_empty()
         && select.sort_by.is_empty()
-        && select.named_window.is_empty()
         && select.qualify.is_none()
-        && select.value_table_mode.is_none()
-        && query.fetch.is_none()
-        && query.for_clause.is_none()
-        && query.settings.is_none()
-        && query.format_clause.is_none()
-        && query.pipe_operators.is_empty();
-    if !plain {
-        return not_supported("this form of SELECT");
+        && select.value_table_mode.is_none();
+    match plain {
+        true => Ok(()),
+        false => not_supported("this form of SELECT"),
     }
-    Ok(())
 }
 
 /// The name that an expression has in the result.
-fn item_name(expression: &Expr) -> String {
+pub fn item_name(expression: &Expr) -> String {
     match expression {
         Expr::Identifier(name) => name.value.clone(),
         Expr::CompoundIdentifier(names) if !names[0].value.starts_with('@') => {

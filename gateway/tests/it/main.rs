@@ -5,4 +5,5 @@ mod clients;
 mod cluster;
 mod failover;
 mod protocol;
+mod queries;
 mod statements;

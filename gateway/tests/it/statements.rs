@@ -5,7 +5,7 @@ use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 
 /// Rows as text, `NULL` for NULL.
-fn rows(connection: &mut Conn, sql: &str) -> Vec<String> {
+pub fn rows(connection: &mut Conn, sql: &str) -> Vec<String> {
     let rows: Vec<Row> = connection.query(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     rows.into_iter().map(|row| row.unwrap().iter().map(shown).collect::<Vec<_>>().join("|")).collect()
 }
@@ -25,7 +25,7 @@ fn affected(connection: &mut Conn, sql: &str) -> u64 {
 }
 
 /// Code of the error of a statement.
-fn code(connection: &mut Conn, sql: &str) -> u16 {
+pub fn code(connection: &mut Conn, sql: &str) -> u16 {
     match connection.query_drop(sql) {
         Err(mysql::Error::MySqlError(error)) => error.code,
         Err(other) => panic!("{sql}: {other}"),

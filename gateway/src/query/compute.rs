@@ -1,0 +1,149 @@
+//! Expressions of MySQL as functions of DataFusion: the evaluator of the fast path gives their values, so that they mean the same on both.
+
+use crate::expression::{Environment, Expression, Facts};
+use crate::query::run::engine_error;
+use crate::query::types::{Builder, Reader, data_type, truths};
+use datafusion::arrow::array::{Array, ArrayRef};
+use datafusion::arrow::datatypes::DataType;
+use datafusion::common::{Result, ScalarValue};
+use datafusion::logical_expr::{
+    ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
+};
+use duet_client::{ColumnType, Value};
+use std::hash::{Hash, Hasher};
+use std::sync::Arc;
+
+/// What expressions see besides their row.
+#[derive(Debug, Default)]
+pub struct Surroundings {
+    /// The session.
+    pub facts: Facts,
+    /// Values of the parameters.
+    pub parameters: Vec<Value>,
+}
+
+impl Surroundings {
+    /// For an evaluation.
+    pub fn environment(&self) -> Environment<'_> {
+        Environment::new(&self.parameters, &self.facts)
+    }
+}
+
+/// An expression over the function's arguments.
+#[derive(Debug)]
+pub struct Compute {
+    expression: Expression,
+    /// Types of the arguments.
+    arguments: Vec<Option<ColumnType>>,
+    /// Type of the value; meaningless for a truth.
+    result: Option<ColumnType>,
+    /// Whether the truth of the expression is wanted, not its value.
+    truth: bool,
+    data_type: DataType,
+    surroundings: Arc<Surroundings>,
+    name: String,
+    signature: Signature,
+}
+
+impl PartialEq for Compute {
+    fn eq(&self, other: &Compute) -> bool {
+        self.expression == other.expression
+            && self.arguments == other.arguments
+            && self.result == other.result
+            && self.truth == other.truth
+    }
+}
+
+impl Eq for Compute {}
+
+impl Hash for Compute {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.name.hash(state);
+        self.truth.hash(state);
+    }
+}
+
+impl Compute {
+    /// The value of an expression, or its truth, whose columns are the arguments.
+    ///
+    /// # Errors
+    /// 1235 for types that the engine lacks.
+    pub fn call(
+        expression: Expression,
+        arguments: Vec<(Expr, Option<ColumnType>)>,
+        result: Option<ColumnType>,
+        truth: bool,
+        surroundings: &Arc<Surroundings>,
+    ) -> crate::error::Result<Expr> {
+        let name = crate::query::describe::describe(&expression);
+        let (expressions, types): (Vec<_>, Vec<_>) = arguments.into_iter().unzip();
+        let compute = Compute {
+            data_type: if truth { DataType::Boolean } else { data_type(result)? },
+            expression,
+            arguments: types,
+            result,
+            truth,
+            surroundings: Arc::clone(surroundings),
+            name,
+            signature: Signature::variadic_any(Volatility::Immutable),
+        };
+        let mut compute = compute;
+        if expressions.is_empty() {
+            compute.signature = Signature::nullary(Volatility::Immutable);
+        }
+        Ok(ScalarUDF::new_from_impl(compute).call(expressions))
+    }
+
+    /// The expression over the arguments, and whether its truth is meant.
+    pub fn expression(&self) -> (&Expression, bool) {
+        (&self.expression, self.truth)
+    }
+
+    fn rows(&self, arrays: &[ArrayRef], rows: usize) -> crate::error::Result<ArrayRef> {
+        let readers: Vec<Reader<'_>> = arrays
+            .iter()
+            .zip(&self.arguments)
+            .map(|(array, column_type)| Reader::new(array.as_ref() as &dyn Array, *column_type))
+            .collect();
+        let mut row = Vec::with_capacity(readers.len());
+        let environment = self.surroundings.environment();
+        let mut found = Vec::new();
+        let mut builder = Builder::new(self.result)?;
+        for index in 0..rows {
+            row.clear();
+            row.extend(readers.iter().map(|reader| reader.value(index)));
+            let environment = environment.with_row(&row);
+            match self.truth {
+                true => found.push(self.expression.truth(&environment)?),
+                false => builder.add(&self.expression.evaluate(&environment)?)?,
+            }
+        }
+        Ok(if self.truth { truths(found) } else { builder.finish() })
+    }
+}
+
+impl ScalarUDFImpl for Compute {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn signature(&self) -> &Signature {
+        &self.signature
+    }
+
+    fn return_type(&self, _: &[DataType]) -> Result<DataType> {
+        Ok(self.data_type.clone())
+    }
+
+    fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
+        let constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let rows = if constant { 1 } else { arguments.number_rows };
+        let arrays: Vec<ArrayRef> =
+            arguments.args.iter().map(|argument| argument.to_array(rows)).collect::<Result<_>>()?;
+        let array = self.rows(&arrays, rows).map_err(engine_error)?;
+        match constant {
+            true => Ok(ColumnarValue::Scalar(ScalarValue::try_from_array(&array, 0)?)),
+            false => Ok(ColumnarValue::Array(array)),
+        }
+    }
+}

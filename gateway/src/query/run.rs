@@ -1,0 +1,174 @@
+//! Executes plans: DataFusion's optimiser and operators, one partition per query, bounded memory, no files.
+
+use crate::error::SqlError;
+use crate::execute::read::Values;
+use crate::query::memory::{QueryMemory, Total};
+use crate::query::relation::Relation;
+use crate::query::types::Reader;
+use datafusion::arrow::error::ArrowError;
+use datafusion::common::DataFusionError;
+use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
+use datafusion::execution::runtime_env::RuntimeEnvBuilder;
+use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::prelude::SessionConfig;
+use duet_client::{ColumnType, Value};
+use futures::StreamExt;
+use std::sync::Arc;
+
+/// Rows of a batch between operators.
+const BATCH_ROWS: usize = 4_096;
+/// Most keys that a join tells its other side to look up.
+const MAX_JOIN_KEYS: usize = 10_000;
+/// Most bytes of these keys.
+const MAX_JOIN_KEY_BYTES: usize = 4 << 20;
+
+/// An error of ours on its way through DataFusion.
+pub fn engine_error(error: SqlError) -> DataFusionError {
+    DataFusionError::External(Box::new(error))
+}
+
+/// An error of DataFusion as MySQL's.
+pub fn sql_error(error: DataFusionError) -> SqlError {
+    fn arrow(error: &ArrowError) -> SqlError {
+        match error {
+            ArrowError::ArithmeticOverflow(text) => SqlError::arithmetic_overflow(text.clone()),
+            ArrowError::DivideByZero => SqlError::division_by_zero("Division by 0"),
+            ArrowError::ExternalError(inner) => match inner.downcast_ref::<SqlError>() {
+                Some(error) => error.clone(),
+                None => SqlError::other(error.to_string()),
+            },
+            other => SqlError::other(other.to_string()),
+        }
+    }
+    match error.find_root() {
+        DataFusionError::External(inner) => match inner.downcast_ref::<SqlError>() {
+            Some(error) => error.clone(),
+            None => SqlError::other(inner.to_string()),
+        },
+        DataFusionError::ArrowError(inner, _) => arrow(inner),
+        DataFusionError::ResourcesExhausted(text) => {
+            SqlError { code: 1_038, state: "HY001", message: format!("Out of sort memory: {text}") }
+        }
+        DataFusionError::NotImplemented(text) | DataFusionError::Plan(text) => {
+            SqlError::not_supported(format!("This version of Duet doesn't yet support this query: {text}"))
+        }
+        other => SqlError::other(format!("the query engine failed: {other}")),
+    }
+}
+
+/// Bounds of memory, in bytes.
+#[derive(Clone, Copy, Debug)]
+pub struct MemoryBounds {
+    /// Of one query.
+    pub query: usize,
+    /// Of all queries of the gateway.
+    pub total: usize,
+}
+
+impl Default for MemoryBounds {
+    fn default() -> MemoryBounds {
+        MemoryBounds { query: 256 << 20, total: 1 << 30 }
+    }
+}
+
+/// What all queries of a gateway share.
+#[derive(Debug)]
+pub struct Engine {
+    most: usize,
+    /// Memory of all queries.
+    pub total: Arc<Total>,
+    config: SessionConfig,
+}
+
+impl Engine {
+    /// With these bounds.
+    pub fn new(bounds: MemoryBounds) -> Engine {
+        let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
+        let options = config.options_mut();
+        options.optimizer.hash_join_inlist_pushdown_max_distinct_values = MAX_JOIN_KEYS;
+        options.optimizer.hash_join_inlist_pushdown_max_size = MAX_JOIN_KEY_BYTES;
+        Engine { most: bounds.query, total: Total::new(bounds.total), config }
+    }
+
+    fn state(&self) -> crate::error::Result<SessionState> {
+        let runtime = RuntimeEnvBuilder::new()
+            .with_memory_pool(Arc::new(QueryMemory::new(self.most, &self.total)))
+            .with_disk_manager_builder(DiskManagerBuilder::default().with_mode(DiskManagerMode::Disabled))
+            .build_arc()
+            .map_err(sql_error)?;
+        Ok(SessionStateBuilder::new().with_config(self.config.clone()).with_runtime_env(runtime).build())
+    }
+
+    /// How a relation is computed.
+    ///
+    /// # Errors
+    /// 1235 for what the engine cannot plan.
+    pub async fn physical(
+        &self,
+        relation: &Relation,
+    ) -> crate::error::Result<(Arc<dyn ExecutionPlan>, SessionState)> {
+        let state = self.state()?;
+        let optimised = state.optimize(&relation.plan).map_err(sql_error)?;
+        let planned = state.query_planner().create_physical_plan(&optimised, &state).await;
+        Ok((planned.map_err(sql_error)?, state))
+    }
+
+    /// Begins to compute a relation.
+    ///
+    /// # Errors
+    /// 1235 for what the engine cannot plan.
+    pub async fn open(&self, relation: &Relation) -> crate::error::Result<QueryRows> {
+        let (plan, state) = self.physical(relation).await?;
+        let stream = execute_stream(plan, state.task_ctx()).map_err(sql_error)?;
+        let types = relation.columns.iter().map(|column| column.column_type).collect();
+        Ok(QueryRows { stream, types })
+    }
+
+    /// The only value of a relation; `None` without rows.
+    ///
+    /// # Errors
+    /// 1242 when there are more; those of the query.
+    pub async fn value(&self, relation: &Relation) -> crate::error::Result<Option<Value>> {
+        let mut rows = self.open(relation).await?;
+        let mut found: Option<Value> = None;
+        while let Some(chunk) = rows.next().await? {
+            for row in chunk {
+                if found.is_some() {
+                    return Err(SqlError {
+                        code: 1_242,
+                        state: "21000",
+                        message: "Subquery returns more than 1 row".to_owned(),
+                    });
+                }
+                found = Some(row.into_iter().next().unwrap_or(Value::Null));
+            }
+        }
+        Ok(found)
+    }
+}
+
+/// Rows of a query on their way.
+pub struct QueryRows {
+    stream: SendableRecordBatchStream,
+    types: Vec<Option<ColumnType>>,
+}
+
+impl QueryRows {
+    /// The next rows, maybe none; `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the query.
+    pub async fn next(&mut self) -> crate::error::Result<Option<Vec<Values>>> {
+        let Some(batch) = self.stream.next().await else { return Ok(None) };
+        let batch = batch.map_err(sql_error)?;
+        let readers: Vec<Reader<'_>> = batch
+            .columns()
+            .iter()
+            .zip(&self.types)
+            .map(|(array, column_type)| Reader::new(array.as_ref(), *column_type))
+            .collect();
+        let row = |index| readers.iter().map(|reader| reader.value(index)).collect();
+        Ok(Some((0..batch.num_rows()).map(row).collect()))
+    }
+}

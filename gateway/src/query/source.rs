@@ -1,0 +1,47 @@
+//! What names in FROM stand for.
+
+use crate::error::Result;
+use crate::execute::read::read_keys;
+use crate::query::compute::Surroundings;
+use crate::query::pushed::Fixed;
+use crate::query::relation::{Source, SourceColumn};
+use crate::query::table::{ClusterTable, Overlay};
+use crate::session::Session;
+use duet_client::Value;
+use std::sync::Arc;
+
+/// A table as a statement of the session sees it: what is committed, and what the session's transaction has written.
+///
+/// # Errors
+/// 1146 when there is none; those of the cluster.
+pub async fn source(
+    session: &mut Session,
+    database: &str,
+    name: &str,
+    surroundings: &Arc<Surroundings>,
+) -> Result<Source> {
+    if crate::show::is_virtual(database) {
+        let (columns, rows) = crate::information::rows(session, database, name).await?;
+        let column = |(name, column_type): (String, duet_client::ColumnType)| SourceColumn {
+            name,
+            column_type,
+            nullable: true,
+            origin: None,
+        };
+        let columns = columns.into_iter().map(column).collect();
+        return Fixed::source(&format!("{database}.{name}"), columns, rows);
+    }
+    let table = session.catalog.table(database, name).await?;
+    let auto_increment = session.catalog.sequence(&table).await?.map(|sequence| sequence.column);
+    let client = session.catalog.client().clone();
+    let mut overlay = None;
+    if let Some(transaction) = session.open_transaction()? {
+        let written = transaction.written(&table).cloned();
+        if let Some(written) = written {
+            let keys: Vec<Vec<Value>> = written.values().cloned().collect();
+            let rows = read_keys(transaction, &table, &keys, None).await?;
+            overlay = Some(Arc::new(Overlay { hidden: written.into_keys().collect(), rows }));
+        }
+    }
+    ClusterTable::source(&client, &table, overlay, auto_increment, surroundings)
+}
