@@ -72,9 +72,9 @@ mod users;
 pub use builder::ClientBuilder;
 pub use client::{Client, DEFAULT_DATABASE};
 pub use duet_client_core::{
-    Aggregate, AggregateQuery, Batch, Bound, ColumnName, ColumnValue, Condition, Date, DateTime, Decimal, EncodedKey, Ending,
-    Error, Expectation, Json, Key, Limits, Lock, Outcome, Query, Reply, Table as TableInfo, Time, Timestamp,
-    Written, avg, col, count, count_of, max, min, sum,
+    Aggregate, AggregateQuery, Batch, Bound, ColumnName, ColumnValue, Condition, Date, DateTime, Decimal,
+    EncodedKey, Ending, Error, Expectation, Json, Key, Limits, Lock, Outcome, Query, Reply,
+    Table as TableInfo, Time, Timestamp, Written, avg, col, count, count_of, max, min, sum,
 };
 /// Makes a struct a row of a table; see [`TableRow`].
 pub use duet_client_derive::Row;

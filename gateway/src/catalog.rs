@@ -155,7 +155,8 @@ impl Catalog {
                 names.insert(row.get::<String>("name")?);
             }
         }
-        names.extend([DEFAULT_DATABASE.to_owned(), INFORMATION_SCHEMA.to_owned()]);
+        let always = [DEFAULT_DATABASE, INFORMATION_SCHEMA, crate::cluster_tables::DATABASE];
+        names.extend(always.map(str::to_owned));
         Ok(names.into_iter().collect())
     }
 
@@ -373,7 +374,7 @@ impl Catalog {
 /// 1044 for databases that users cannot change.
 pub fn check_writable(database: &str) -> Result<()> {
     match database {
-        OWN_DATABASE | INFORMATION_SCHEMA => {
+        OWN_DATABASE | INFORMATION_SCHEMA | crate::cluster_tables::DATABASE => {
             Err(SqlError::database_denied(format!("Access denied to database '{database}'")))
         }
         _ => Ok(()),

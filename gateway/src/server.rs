@@ -102,10 +102,8 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     }
     println!("{{\"ready\":\"gateway\",\"listen\":\"{address}\"}}");
     tracing::info!("serving MySQL clients on {address}");
-    let memory = MemoryBounds {
-        query: arguments.query_memory << 20,
-        total: arguments.total_query_memory << 20,
-    };
+    let memory =
+        MemoryBounds { query: arguments.query_memory << 20, total: arguments.total_query_memory << 20 };
     let mut server = Server::new(client.clone(), users, arguments.max_connections, memory);
     if let (Some(certificate), Some(key)) = (&arguments.tls_certificate, &arguments.tls_key) {
         server.tls = Some(crate::tls::acceptor(certificate, key)?);

@@ -2,6 +2,7 @@
 //! when they are read.
 
 use crate::catalog::INFORMATION_SCHEMA;
+use crate::cluster_tables;
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Expression, Scope, compile};
 use crate::information;
@@ -12,13 +13,13 @@ use crate::value::format::text;
 use crate::wire::results::ResultColumn;
 use duet_client::{ColumnType, IndexKind, Table, Value};
 use sqlparser::ast::{
-    ObjectName, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition,
-    ShowStatementOptions, Statement,
+    ObjectName, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions,
+    Statement,
 };
 
 /// Whether a database is made when it is read.
 pub fn is_virtual(database: &str) -> bool {
-    database.eq_ignore_ascii_case(INFORMATION_SCHEMA)
+    database.eq_ignore_ascii_case(INFORMATION_SCHEMA) || database == cluster_tables::DATABASE
 }
 
 /// Whether a statement leaves the warnings of the one before.
@@ -40,10 +41,7 @@ fn word(content: impl Into<String>) -> Value {
 ///
 /// # Errors
 /// Those of names that do not exist; 1235 for what is not supported.
-pub async fn execute(
-    session: &mut Session,
-    statement: &Statement,
-) -> Result<Option<Outcome>> {
+pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Option<Outcome>> {
     Ok(Some(match statement {
         Statement::ShowDatabases { show_options, .. } | Statement::ShowSchemas { show_options, .. } => {
             let names = session.catalog.databases().await?;
@@ -58,7 +56,11 @@ pub async fn execute(
             let name = format!("Tables_in_{database}");
             let mut rows = Vec::new();
             if is_virtual(&database) {
-                rows.extend(information::NAMES.iter().map(|name| vec![word(*name), word("SYSTEM VIEW")]));
+                let names = match database == cluster_tables::DATABASE {
+                    true => cluster_tables::NAMES,
+                    false => information::NAMES,
+                };
+                rows.extend(names.iter().map(|name| vec![word(*name), word("SYSTEM VIEW")]));
             }
             for table in session.catalog.tables().await? {
                 if table.database() == database {

@@ -15,7 +15,9 @@ pub fn tree(plan: &Plan, environment: &Environment<'_>) -> Result<String> {
     let mut lines = Vec::new();
     match plan {
         Plan::Select(select) => select_lines(select, environment, &mut lines)?,
-        Plan::Insert(insert) => lines.push(format!("Insert into {}.{}", insert.table.database(), insert.table.name())),
+        Plan::Insert(insert) => {
+            lines.push(format!("Insert into {}.{}", insert.table.database(), insert.table.name()));
+        }
         Plan::Update(update) => {
             let bound = update.access.bind(&update.table.definition().columns, environment)?;
             lines.push(format!("Update {}.{}", update.table.database(), update.table.name()));
@@ -60,9 +62,10 @@ fn select_lines(select: &SelectPlan, environment: &Environment<'_>, lines: &mut 
     let bound = select.access.bind(&table.definition().columns, environment)?;
     let grouped = !select.group.is_empty() || !select.aggregates.is_empty();
     if !select.order.is_empty() {
-        let parts = select.order.iter().map(|(part, down)| {
-            format!("{}{}", name(part, select), if *down { " DESC" } else { "" })
-        });
+        let parts = select
+            .order
+            .iter()
+            .map(|(part, down)| format!("{}{}", name(part, select), if *down { " DESC" } else { "" }));
         let parts: Vec<String> = parts.collect();
         lines.push(format!("In order of {}, sorted unless the index has it", parts.join(", ")));
     }

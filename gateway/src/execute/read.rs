@@ -32,6 +32,8 @@ pub struct Rows {
     /// Keys that the transaction has written: their rows come last, as the transaction has them.
     hidden: rustc_hash::FxHashSet<Vec<u8>>,
     last: Vec<Values>,
+    /// Columns that come, if these are not all.
+    columns: Option<Vec<u16>>,
 }
 
 fn values_of(view: &RowView<'_>) -> Result<Values> {
@@ -47,8 +49,8 @@ pub struct Wanted {
     pub limit: Option<u64>,
     /// Those that meet this condition; rows that are looked up by keys come all the same.
     pub filter: Option<Condition>,
-    /// Only these columns, of rows that are not looked up by keys; all without.
-    pub columns: Option<Vec<String>>,
+    /// Only these columns of rows that are not looked up by keys; the others are NULL then. All without.
+    pub columns: Option<Vec<u16>>,
 }
 
 impl Rows {
@@ -70,6 +72,7 @@ impl Rows {
             source: Source::End,
             hidden: Default::default(),
             last: Vec::new(),
+            columns: None,
         };
         match (access, transaction) {
             (BoundAccess::Keys { index, keys }, Some(transaction)) => {
@@ -97,6 +100,7 @@ impl Rows {
                         wanted.limit = wanted.limit.map(|limit| limit.saturating_add(keys.len() as u64));
                     }
                 }
+                rows.columns.clone_from(&wanted.columns);
                 rows.source = rows.range_or_scan(access, wanted);
             }
         }
@@ -126,6 +130,11 @@ impl Rows {
         !self.hidden.is_empty()
     }
 
+    fn names(&self, columns: &[u16]) -> Vec<String> {
+        let all = &self.table.definition().columns;
+        columns.iter().map(|column| all[usize::from(*column)].name.clone()).collect()
+    }
+
     fn range_or_scan(&self, access: BoundAccess, wanted: Wanted) -> Source {
         match access {
             BoundAccess::Range { index, low, high } => {
@@ -151,7 +160,7 @@ impl Rows {
                     range = range.filter(filter);
                 }
                 if let Some(columns) = wanted.columns {
-                    range = range.select(columns);
+                    range = range.select(self.names(&columns));
                 }
                 Source::Range(Box::new(range))
             }
@@ -164,7 +173,7 @@ impl Rows {
                     scan = scan.filter(filter);
                 }
                 if let Some(columns) = wanted.columns {
-                    scan = scan.select(columns);
+                    scan = scan.select(self.names(&columns));
                 }
                 Source::Scan(Box::new(scan))
             }
@@ -238,10 +247,20 @@ impl Rows {
                 .await?
             }
         };
-        match failed {
-            Some(error) => Err(error),
-            None => Ok(Some((chunk, more))),
+        if let Some(error) = failed {
+            return Err(error);
         }
+        if let Some(columns) = &self.columns {
+            let width = self.table.definition().columns.len();
+            for row in &mut chunk {
+                let mut whole = vec![Value::Null; width];
+                for (column, value) in columns.iter().zip(row.drain(..)) {
+                    whole[usize::from(*column)] = value;
+                }
+                *row = whole;
+            }
+        }
+        Ok(Some((chunk, more)))
     }
 }
 

@@ -4,10 +4,14 @@ use crate::error::{Result, SqlError};
 use crate::execute::read::{Rows, Values, Wanted, read_keys};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::aggregate::put_distinct;
+use crate::expression::kinds::Known;
 use crate::expression::{Accumulator, Environment, Expression, Facts};
+use crate::plan::pushdown::{PushedAggregates, aggregates, conditions};
 use crate::plan::{Access, AccessKind, BoundAccess, Plan, SelectPlan, order_matches};
+use crate::query::scan::{Grouping, read_groups};
 use crate::value::compare::{exact, order};
-use duet_client::{Client, Value};
+use crate::value::number::rescale;
+use duet_client::{Client, ColumnType, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -56,6 +60,8 @@ pub struct Cursor {
     offset: u64,
     limit: u64,
     seen: Option<(FxHashSet<Vec<u8>>, usize)>,
+    /// Digits behind the point of items whose parts have different ones.
+    scales: Vec<Option<u8>>,
 }
 
 fn row_count(expression: Option<&Expression>, environment: &Environment<'_>, otherwise: u64) -> Result<u64> {
@@ -77,7 +83,7 @@ impl Cursor {
         plan: Arc<Plan>,
         parameters: Vec<Value>,
         facts: Facts,
-        transaction: Option<&mut OpenTransaction>,
+        mut transaction: Option<&mut OpenTransaction>,
     ) -> Result<Cursor> {
         let Plan::Select(select) = plan.as_ref() else {
             return Err(SqlError::other("the plan is not one of SELECT"));
@@ -101,9 +107,29 @@ impl Cursor {
         let columns = &table.definition().columns;
         let grouped = !select.group.is_empty() || !select.aggregates.is_empty();
         let mut access = select.access.bind(columns, &environment)?;
-        cursor.check_filter =
-            !select.access.exact || matches!(access, BoundAccess::Full if select.filter.is_some());
+        let by_key = matches!(access, BoundAccess::Keys { .. });
+        // Rows of the transaction itself come from it and not from the nodes.
+        let beside = transaction.as_deref().is_some_and(|transaction| transaction.written(table).is_some());
         let mut wanted = Wanted::default();
+        let mut nodes_filter = false;
+        if let (Some(filter), false, None) = (&select.filter, by_key, select.lock) {
+            (wanted.filter, nodes_filter) = conditions(filter, table, &environment);
+        }
+        cursor.check_filter = match by_key {
+            true => !select.access.exact,
+            false => select.filter.is_some() && (!nodes_filter || beside),
+        };
+        if grouped
+            && !by_key
+            && !beside
+            && !cursor.check_filter
+            && select.lock.is_none()
+            && let Some(pushed) = aggregates(table, &select.group, &select.aggregates)
+        {
+            let groups = pushed_groups(client, select, access, wanted.filter, pushed).await?;
+            cursor.collect_groups(select, groups)?;
+            return Ok(cursor);
+        }
         let mut sorted = select.order.is_empty();
         if !grouped && !sorted {
             wanted.order = ordered_by(select, &mut access);
@@ -112,9 +138,11 @@ impl Cursor {
         if sorted && !grouped && !cursor.check_filter && !select.distinct && limit != u64::MAX {
             wanted.limit = Some(limit.saturating_add(offset));
         }
+        if !by_key && !beside && select.lock.is_none() {
+            wanted.columns = used_columns(select, cursor.check_filter, columns.len());
+        }
         let one_key = matches!(&access, BoundAccess::Keys { keys, .. } if keys.len() <= 1);
         sorted |= one_key;
-        let mut transaction = transaction;
         if let (Some(lock), Some(transaction)) = (select.lock, transaction.as_deref_mut()) {
             let rows = locked_rows(client, select, access, &environment, lock, transaction).await?;
             cursor.check_filter = false;
@@ -151,6 +179,9 @@ impl Cursor {
         }
         let mut held = Held::default();
         let mut all = Vec::new();
+        // With a limit the rows behind it are forgotten from time to time.
+        let enough = usize::try_from(limit.saturating_add(offset)).unwrap_or(usize::MAX);
+        let most = if select.distinct { usize::MAX } else { enough.saturating_mul(2).saturating_add(4_096) };
         while let Some(chunk) = rows.next().await? {
             for row in chunk {
                 if cursor.passes(select, &row)? {
@@ -158,9 +189,31 @@ impl Cursor {
                     all.push(row);
                 }
             }
+            if all.len() > most {
+                all = cursor.in_wanted_order(select, all)?;
+                all.truncate(enough);
+                held = Held::default();
+                all.iter().try_for_each(|row| held.add(row))?;
+            }
         }
         cursor.finish_collected(select, all)?;
         Ok(cursor)
+    }
+
+    /// Rows of the table, sorted as the statement says.
+    fn in_wanted_order(&self, select: &SelectPlan, rows: Vec<Values>) -> Result<Vec<Values>> {
+        if select.order.is_empty() || rows.len() <= 1 {
+            return Ok(rows);
+        }
+        let environment = Environment::new(&self.parameters, &self.facts);
+        let mut keyed = Vec::with_capacity(rows.len());
+        for row in rows {
+            let at = environment.with_row(&row);
+            let key = select.order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
+            keyed.push((key, row));
+        }
+        keyed.sort_by(|(a, _), (b, _)| in_order(select, a, b));
+        Ok(keyed.into_iter().map(|(_, row)| row).collect())
     }
 
     /// A cursor that has read nothing yet.
@@ -175,6 +228,7 @@ impl Cursor {
             offset,
             limit,
             seen: select.distinct.then(Default::default),
+            scales: scales(select, &parameters),
             plan: Arc::clone(plan),
             parameters,
             facts,
@@ -202,21 +256,11 @@ impl Cursor {
             let groups = groups.finish()?;
             return self.collect_groups(select, groups);
         }
-        if !select.order.is_empty() && rows.len() > 1 {
-            let mut keyed = Vec::with_capacity(rows.len());
-            for row in rows {
-                let at = environment.with_row(&row);
-                let key =
-                    select.order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
-                keyed.push((key, row));
-            }
-            keyed.sort_by(|(a, _), (b, _)| in_order(select, a, b));
-            rows = keyed.into_iter().map(|(_, row)| row).collect();
-        }
+        rows = self.in_wanted_order(select, rows)?;
         let mut result = Vec::with_capacity(rows.len().min(1 << 16));
         for row in rows {
             let at = Environment::new(&self.parameters, &self.facts).with_row(&row);
-            let row = select.items.iter().map(|(_, item)| item.evaluate(&at)).collect::<Result<Values>>()?;
+            let row = items(select, &self.scales, &at)?;
             if !self.admits(&row)? {
                 continue;
             }
@@ -240,7 +284,7 @@ impl Cursor {
                 continue;
             }
             let key = select.order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
-            let row = select.items.iter().map(|(_, item)| item.evaluate(&at)).collect::<Result<Values>>()?;
+            let row = items(select, &self.scales, &at)?;
             keyed.push((key, row));
         }
         if !select.order.is_empty() {
@@ -305,7 +349,7 @@ impl Cursor {
                 continue;
             }
             let at = Environment::new(&self.parameters, &self.facts).with_row(&row);
-            let row = select.items.iter().map(|(_, item)| item.evaluate(&at)).collect::<Result<Values>>()?;
+            let row = items(select, &self.scales, &at)?;
             if self.admits(&row)? {
                 result.push(row);
             }
@@ -315,6 +359,54 @@ impl Cursor {
         }
         Ok(Some(result))
     }
+}
+
+/// For each item the digits behind the point that its type has, where its value may have fewer: CASE and the like give that of one branch.
+fn scales(select: &SelectPlan, parameters: &[Value]) -> Vec<Option<u8>> {
+    use crate::expression::Function;
+    let columns = select.table.as_ref().map_or(&[][..], |table| &table.definition().columns);
+    let known = Known { columns, parameters, aggregates: &select.aggregates };
+    let scale = |(_, item): &(String, Expression)| {
+        let mut chooses = false;
+        let mut look = |expression: &Expression| {
+            expression.walk(&mut |part| {
+                chooses |= matches!(
+                    part,
+                    Expression::Case(..)
+                        | Expression::Call(
+                            Function::Coalesce | Function::If | Function::Greatest | Function::Least,
+                            _
+                        )
+                );
+            });
+        };
+        look(item);
+        item.walk(&mut |part| {
+            if let Expression::Aggregate(index) = part
+                && let Some(call) = select.aggregates.get(*index)
+            {
+                call.argument.iter().for_each(&mut look);
+            }
+        });
+        match item.column_type(known) {
+            Some(ColumnType::Decimal { scale, .. }) if chooses => Some(scale),
+            _ => None,
+        }
+    };
+    select.items.iter().map(scale).collect()
+}
+
+/// A row of the result.
+fn items(select: &SelectPlan, scales: &[Option<u8>], at: &Environment<'_>) -> Result<Values> {
+    let item = |((_, item), scale): (&(String, Expression), &Option<u8>)| {
+        let value = item.evaluate(at)?;
+        let (Some(scale), Some((unscaled, has))) = (scale, exact(&value)) else { return Ok(value) };
+        match rescale(unscaled, has, *scale) {
+            Some(unscaled) if has < *scale => Ok(Value::Decimal { unscaled, scale: *scale }),
+            _ => Ok(value),
+        }
+    };
+    select.items.iter().zip(scales).map(item).collect()
 }
 
 fn in_order(select: &SelectPlan, a: &[Value], b: &[Value]) -> Ordering {
@@ -346,6 +438,66 @@ fn ordered_by(select: &SelectPlan, access: &mut BoundAccess) -> Option<bool> {
         }
         _ => None,
     }
+}
+
+/// Columns that a statement looks at; `None` when these are all.
+fn used_columns(select: &SelectPlan, with_filter: bool, count: usize) -> Option<Vec<u16>> {
+    let mut used = std::collections::BTreeSet::new();
+    let mut add = |expression: &Expression| {
+        expression.walk(&mut |part| {
+            if let Expression::Column(index) = part {
+                used.insert(*index as u16);
+            }
+        });
+    };
+    select.items.iter().for_each(|(_, item)| add(item));
+    select.filter.iter().filter(|_| with_filter).for_each(&mut add);
+    select.group.iter().for_each(&mut add);
+    select.having.iter().for_each(&mut add);
+    select.order.iter().for_each(|(part, _)| add(part));
+    select.aggregates.iter().filter_map(|call| call.argument.as_ref()).for_each(&mut add);
+    // A row has a column at least.
+    if used.is_empty() {
+        used.insert(0);
+    }
+    (used.len() < count).then(|| used.into_iter().collect())
+}
+
+/// Groups that the data nodes computed, each as a row of the table with its aggregates.
+async fn pushed_groups(
+    client: &Client,
+    select: &SelectPlan,
+    access: BoundAccess,
+    condition: Option<duet_client::Condition>,
+    pushed: PushedAggregates,
+) -> Result<Vec<(Values, Values)>> {
+    let Some(table) = &select.table else { return Ok(Vec::new()) };
+    let calls = select.aggregates.clone();
+    let grouping = Grouping {
+        client: client.clone(),
+        table: table.clone(),
+        access,
+        condition,
+        filter: None,
+        pushed,
+        calls,
+    };
+    let columns = table.definition().columns.len();
+    let mut groups = Vec::new();
+    for mut values in read_groups(&grouping).await? {
+        let aggregates = values.split_off(select.group.len());
+        let mut row = vec![Value::Null; columns];
+        for (part, value) in select.group.iter().zip(values) {
+            if let Expression::Column(index) = part {
+                row[*index] = value;
+            }
+        }
+        groups.push((row, aggregates));
+    }
+    if groups.is_empty() {
+        groups = Groups::new(select).finish()?;
+    }
+    Ok(groups)
 }
 
 /// Rows that pass, locked: found without a lock, locked by their keys, and looked at once more.

@@ -164,6 +164,28 @@ impl Accumulator {
 }
 
 impl Accumulator {
+    /// Takes back a value that was added; only of counts and sums.
+    ///
+    /// # Errors
+    /// When a sum overflows.
+    pub fn remove(&mut self, value: &Value) -> Result<()> {
+        if *value == Value::Null {
+            return Ok(());
+        }
+        self.count = self.count.saturating_sub(1);
+        if self.function == AggregateFunction::Sum {
+            let number = match exact(value) {
+                Some((unscaled, scale)) => Value::Decimal { unscaled, scale },
+                None => to_double(value).map_or(Value::Null, Value::Double),
+            };
+            self.value = match self.count {
+                0 => Value::Null,
+                _ => calculate(Operator::Subtract, &self.value, &number)?,
+            };
+        }
+        Ok(())
+    }
+
     /// About how many bytes it holds.
     pub fn bytes(&self) -> usize {
         self.seen.as_ref().map_or(0, |seen| seen.len() * 64)

@@ -120,6 +120,10 @@ fn moment(value: &Value) -> Option<i64> {
 fn clock(value: &Value) -> Option<i64> {
     match value {
         Value::Time(time) => Some(time.abs()),
+        // A time of day without a date.
+        Value::Text(text) if text.contains(':') && !text.trim().contains([' ', 'T']) => {
+            crate::value::calendar::parse_time(text).map(i64::abs)
+        }
         other => moment(other).map(|moment| moment.rem_euclid(MICROSECONDS_PER_DAY)),
     }
 }

@@ -169,7 +169,13 @@ impl Expression {
                         Class::Double => ColumnType::Double,
                         Class::Integer { .. } => first.map_or(ColumnType::BigInt, widened),
                         Class::Decimal { scale } if *function == Function::Round && arguments.len() > 1 => {
-                            ColumnType::Decimal { precision: 38, scale }
+                            let digits = match arguments.get(1) {
+                                Some(Expression::Constant(Value::Int(digits))) => {
+                                    (*digits).clamp(0, 38) as u8
+                                }
+                                _ => scale,
+                            };
+                            ColumnType::Decimal { precision: 38, scale: scale.min(digits) }
                         }
                         Class::Decimal { .. } => ColumnType::Decimal { precision: 38, scale: 0 },
                     },
@@ -199,7 +205,9 @@ fn aggregate(call: &AggregateCall, known: Known<'_>) -> Option<ColumnType> {
     let argument = call.argument.as_ref().and_then(|argument| argument.column_type(known));
     Some(match call.function {
         AggregateFunction::Count => ColumnType::BigInt,
-        AggregateFunction::Minimum | AggregateFunction::Maximum | AggregateFunction::Single => return argument,
+        AggregateFunction::Minimum | AggregateFunction::Maximum | AggregateFunction::Single => {
+            return argument;
+        }
         AggregateFunction::Sum => match class(argument) {
             Class::Double => ColumnType::Double,
             Class::Integer { .. } => ColumnType::Decimal { precision: 38, scale: 0 },

@@ -3,9 +3,7 @@
 use super::{AggregateFunction, Expression, Scope, compile};
 use crate::error::{Result, SqlError, not_supported};
 use duet_client::Value;
-use sqlparser::ast::{
-    Expr, OrderBySort, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType,
-};
+use sqlparser::ast::{Expr, OrderBySort, WindowFrameBound, WindowFrameUnits, WindowSpec, WindowType};
 
 /// A window function.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -142,7 +140,8 @@ pub(super) fn compile_window(
             None => spec.clone(),
             Some(name) => {
                 let mut named = outside.named_window(name)?;
-                if !spec.partition_by.is_empty() || (!named.order_by.is_empty() && !spec.order_by.is_empty()) {
+                if !spec.partition_by.is_empty() || (!named.order_by.is_empty() && !spec.order_by.is_empty())
+                {
                     return Err(SqlError {
                         code: 3_581,
                         state: "HY000",

@@ -34,11 +34,20 @@ fn constant(expression: &Expression, column: &Column, environment: &Environment<
 }
 
 fn is_exact(column_type: ColumnType) -> bool {
-    matches!(column_type, ColumnType::Decimal { .. }) || crate::value::store::integer_range(column_type).is_some()
+    matches!(column_type, ColumnType::Decimal { .. })
+        || crate::value::store::integer_range(column_type).is_some()
+}
+
+fn is_summable(column_type: ColumnType) -> bool {
+    is_exact(column_type) || column_type == ColumnType::Double
 }
 
 /// An expression that is true as a condition for data nodes; `None` where they cannot evaluate it.
-pub fn condition(expression: &Expression, columns: &[Column], environment: &Environment<'_>) -> Option<Condition> {
+pub fn condition(
+    expression: &Expression,
+    columns: &[Column],
+    environment: &Environment<'_>,
+) -> Option<Condition> {
     let of = |part: &Expression| condition(part, columns, environment);
     Some(match expression {
         Expression::And(a, b) => of(a)?.and(of(b)?),
@@ -56,6 +65,13 @@ pub fn condition(expression: &Expression, columns: &[Column], environment: &Envi
             };
             let column = columns.get(index)?;
             let value = constant(other, column, environment)?;
+            if comparison == Comparison::NullSafeEqual {
+                // False of NULL, not unknown.
+                let name = column.name.clone();
+                let equal =
+                    Filter::Compare { column: name.clone(), comparison: NodeComparison::Equal, value };
+                return Some(Filter::IsNotNull(name).and(equal));
+            }
             let comparison = match comparison {
                 Comparison::Equal | Comparison::NullSafeEqual => NodeComparison::Equal,
                 Comparison::NotEqual => NodeComparison::NotEqual,
@@ -80,7 +96,9 @@ pub fn condition(expression: &Expression, columns: &[Column], environment: &Envi
             if column.column_type == ColumnType::Json || !crate::wire::results::is_text(column.column_type) {
                 return None;
             }
-            let Value::Text(pattern) = pattern.is_constant().then(|| pattern.evaluate(environment).ok())?? else {
+            let Value::Text(pattern) =
+                pattern.is_constant().then(|| pattern.evaluate(environment).ok())??
+            else {
                 return None;
             };
             let prefix = pattern.strip_suffix('%')?;
@@ -94,7 +112,11 @@ pub fn condition(expression: &Expression, columns: &[Column], environment: &Envi
 }
 
 /// The parts of a condition that data nodes evaluate, and whether these are all of it.
-pub fn conditions(filter: &Expression, table: &Table, environment: &Environment<'_>) -> (Option<Condition>, bool) {
+pub fn conditions(
+    filter: &Expression,
+    table: &Table,
+    environment: &Environment<'_>,
+) -> (Option<Condition>, bool) {
     let columns = &table.definition().columns;
     let mut all: Option<Condition> = None;
     let mut exact = true;
@@ -124,11 +146,7 @@ pub fn is_valid(condition: &Condition, table: &Table) -> bool {
 }
 
 /// Groups and aggregates as nodes compute them; `None` where they cannot.
-pub fn aggregates(
-    table: &Table,
-    group: &[Expression],
-    calls: &[AggregateCall],
-) -> Option<PushedAggregates> {
+pub fn aggregates(table: &Table, group: &[Expression], calls: &[AggregateCall]) -> Option<PushedAggregates> {
     let columns = &table.definition().columns;
     let column_of = |expression: &Expression| match expression {
         Expression::Column(index) => columns.get(*index),
@@ -157,8 +175,10 @@ pub fn aggregates(
         let aggregate = match (call.function, column) {
             (AggregateFunction::Count, None) => count(),
             (AggregateFunction::Count, Some(column)) => count_of(&column.name),
-            (AggregateFunction::Sum, Some(column)) if is_exact(column.column_type) => sum(&column.name),
-            (AggregateFunction::Average, Some(column)) if is_exact(column.column_type) => avg(&column.name),
+            (AggregateFunction::Sum, Some(column)) if is_summable(column.column_type) => sum(&column.name),
+            (AggregateFunction::Average, Some(column)) if is_summable(column.column_type) => {
+                avg(&column.name)
+            }
             (AggregateFunction::Minimum, Some(column)) => min(&column.name),
             (AggregateFunction::Maximum, Some(column)) => max(&column.name),
             _ => return None,
@@ -184,7 +204,9 @@ impl PushedAggregates {
 /// The value of a count, which nodes give without sign.
 pub fn counted(value: Value, call: &AggregateCall) -> Value {
     match (call.function, value) {
-        (AggregateFunction::Count, Value::UInt(count)) => Value::Int(i64::try_from(count).unwrap_or(i64::MAX)),
+        (AggregateFunction::Count, Value::UInt(count)) => {
+            Value::Int(i64::try_from(count).unwrap_or(i64::MAX))
+        }
         (_, value) => value,
     }
 }

@@ -82,6 +82,7 @@ impl AggregateUDFImpl for Aggregate {
             counted: Counted::new(&self.call),
             argument: self.argument,
             result: self.result,
+            can_retract: self.call.function == AggregateFunction::Sum && !self.call.distinct,
         }))
     }
 
@@ -103,6 +104,7 @@ struct State {
     counted: Counted,
     argument: Option<ColumnType>,
     result: Option<ColumnType>,
+    can_retract: bool,
 }
 
 impl Accumulator for State {
@@ -127,6 +129,19 @@ impl Accumulator for State {
     fn state(&mut self) -> Result<Vec<ScalarValue>> {
         // Plans have one partition, so that no states are ever merged.
         exec_err!("an aggregate of MySQL cannot be divided")
+    }
+
+    fn retract_batch(&mut self, values: &[ArrayRef]) -> Result<()> {
+        let Some(array) = values.first() else { return Ok(()) };
+        let reader = Reader::new(array.as_ref(), self.argument);
+        for row in 0..array.len() {
+            self.counted.remove(&reader.value(row)).map_err(engine_error)?;
+        }
+        Ok(())
+    }
+
+    fn supports_retract_batch(&self) -> bool {
+        self.can_retract
     }
 
     fn merge_batch(&mut self, _: &[ArrayRef]) -> Result<()> {

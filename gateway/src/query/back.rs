@@ -82,7 +82,9 @@ pub fn expression(native: &Expr, column: &dyn Fn(&str) -> Option<usize>) -> Opti
 /// An expression with others in place of its columns.
 fn placed(expression: &Expression, arguments: &[Expression]) -> Expression {
     match expression {
-        Expression::Column(index) => arguments.get(*index).cloned().unwrap_or(Expression::Constant(Value::Null)),
+        Expression::Column(index) => {
+            arguments.get(*index).cloned().unwrap_or(Expression::Constant(Value::Null))
+        }
         other => other.mapped(&mut |part| placed(part, arguments)),
     }
 }

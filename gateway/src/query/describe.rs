@@ -25,9 +25,12 @@ pub fn sign(comparison: Comparison) -> &'static str {
 pub fn literal(value: &Value) -> String {
     match value {
         Value::Null => "NULL".to_owned(),
-        Value::Bool(_) | Value::Int(_) | Value::UInt(_) | Value::Float(_) | Value::Double(_) | Value::Decimal { .. } => {
-            text(value)
-        }
+        Value::Bool(_)
+        | Value::Int(_)
+        | Value::UInt(_)
+        | Value::Float(_)
+        | Value::Double(_)
+        | Value::Decimal { .. } => text(value),
         other => format!("'{}'", text(other)),
     }
 }
@@ -76,7 +79,9 @@ pub fn describe_with(expression: &Expression, column: &dyn Fn(usize) -> String) 
         Expression::Call(function, arguments) => {
             format!("{}({})", format!("{function:?}").to_lowercase(), list(arguments))
         }
-        Expression::Cast(a, column_type) => format!("CAST({} AS {})", of(a), crate::plan::type_name(*column_type)),
+        Expression::Cast(a, column_type) => {
+            format!("CAST({} AS {})", of(a), crate::plan::type_name(*column_type))
+        }
     }
 }
 

@@ -64,7 +64,9 @@ async fn planned(
             (bound, None) => return bound,
         }
     }
-    Err(SqlError::not_supported("This version of Duet doesn't yet support so many subqueries in one statement"))
+    Err(SqlError::not_supported(
+        "This version of Duet doesn't yet support so many subqueries in one statement",
+    ))
 }
 
 fn columns(relation: &Relation) -> Vec<ResultColumn> {

@@ -29,6 +29,7 @@ pub fn engine_error(error: SqlError) -> DataFusionError {
 }
 
 /// An error of DataFusion as MySQL's.
+#[allow(clippy::needless_pass_by_value)] // It is what `map_err` gives.
 pub fn sql_error(error: DataFusionError) -> SqlError {
     fn arrow(error: &ArrowError) -> SqlError {
         match error {

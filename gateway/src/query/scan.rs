@@ -30,7 +30,7 @@ use datafusion::physical_plan::{
     ReplaceChildrenOptions, SendableRecordBatchStream,
 };
 use duet_client::{Client, ColumnType, Condition, Table, Value};
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::Arc;
 
 /// Most ranges that one scan reads one after the other.
@@ -182,9 +182,8 @@ impl Scan {
 struct Open {
     paths: VecDeque<BoundAccess>,
     rows: Option<Rows>,
-    /// Where the columns that are given out lie in the rows that come.
-    map: Vec<usize>,
-    columns: Option<Vec<String>>,
+    /// Columns that are needed, if these are not all.
+    columns: Option<Vec<u16>>,
     filter: Option<Condition>,
     checked: Option<Expression>,
     left: u64,
@@ -204,7 +203,8 @@ impl Open {
         if !found.is_empty() {
             let all = found.iter().cloned().chain(reading.filter.clone());
             let all = all.reduce(|a, b| Expression::And(Box::new(a), Box::new(b)));
-            let chosen = Access::choose(&reading.table, all.as_ref()).bind(&definition.columns, &environment)?;
+            let chosen =
+                Access::choose(&reading.table, all.as_ref()).bind(&definition.columns, &environment)?;
             if !matches!(access, BoundAccess::Keys { .. }) {
                 match chosen {
                     BoundAccess::Full => {}
@@ -227,21 +227,27 @@ impl Open {
             checked.clone_from(&reading.filter);
             filter = None;
         }
-        let whole = by_key || reading.overlay.is_some() || checked.is_some();
-        let (map, columns) = match whole {
-            true => (scan.projection.clone(), None),
+        let columns = match by_key || reading.overlay.is_some() {
+            true => None,
             false => {
+                let mut wanted: BTreeSet<usize> = scan.projection.iter().copied().collect();
+                if let Some(checked) = &checked {
+                    checked.walk(&mut |part| {
+                        if let Expression::Column(index) = part {
+                            wanted.insert(*index);
+                        }
+                    });
+                }
                 // Rows have a column at least.
-                let mut wanted = scan.projection.clone();
                 if wanted.is_empty() {
                     wanted.extend(definition.primary_key.first().map(|column| usize::from(*column)));
                 }
-                let names = wanted.iter().map(|column| definition.columns[*column].name.clone());
-                ((0..scan.projection.len()).collect(), Some(names.collect()))
+                (wanted.len() < definition.columns.len())
+                    .then(|| wanted.into_iter().map(|column| column as u16).collect())
             }
         };
         let left = reading.limit.unwrap_or(u64::MAX);
-        Ok(Open { paths, rows: None, map, columns, filter, checked, left })
+        Ok(Open { paths, rows: None, columns, filter, checked, left })
     }
 
     async fn next(&mut self, scan: &Scan, reading: &Reading) -> Result<Option<RecordBatch>> {
@@ -289,7 +295,7 @@ impl Open {
             if self.left != u64::MAX {
                 self.left -= chunk.len() as u64;
             }
-            return scan.batch(&chunk, &self.map).map(Some);
+            return scan.batch(&chunk, &scan.projection).map(Some);
         }
     }
 }
@@ -308,8 +314,9 @@ fn ranges(
             continue;
         }
         let ordered = Access::ordered(&reading.table);
-        let Some((index, _)) =
-            ordered.into_iter().find(|(_, known)| known.first().is_some_and(|first| usize::from(*first) == *column))
+        let Some((index, _)) = ordered
+            .into_iter()
+            .find(|(_, known)| known.first().is_some_and(|first| usize::from(*first) == *column))
         else {
             continue;
         };
@@ -502,7 +509,9 @@ impl ExecutionPlan for Scan {
         let schema = Arc::clone(&self.schema);
         let stream = futures::stream::try_unfold((scan, None, 0_usize), |(scan, open, done)| async move {
             let step = scan.step(open, done).await.map_err(engine_error)?;
-            Ok::<_, datafusion::error::DataFusionError>(step.map(|(batch, open, done)| (batch, (scan, open, done))))
+            Ok::<_, datafusion::error::DataFusionError>(
+                step.map(|(batch, open, done)| (batch, (scan, open, done))),
+            )
         });
         Ok(Box::pin(RecordBatchStreamAdapter::new(schema, stream)))
     }
@@ -528,7 +537,9 @@ impl ExecutionPlan for Scan {
             child_pushdown_result.parent_filters.into_iter().map(|result| result.filter).collect();
         let mut propagation =
             FilterPushdownPropagation::with_parent_pushdown_result(vec![PushedDown::No; filters.len()]);
-        if let (Work::Table(reading), FilterPushdownPhase::Post, false) = (&self.work, phase, filters.is_empty()) {
+        if let (Work::Table(reading), FilterPushdownPhase::Post, false) =
+            (&self.work, phase, filters.is_empty())
+        {
             let mut reading = reading.clone();
             reading.joined.extend(filters);
             let updated: Arc<dyn ExecutionPlan> =

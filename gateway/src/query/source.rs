@@ -21,7 +21,10 @@ pub async fn source(
     surroundings: &Arc<Surroundings>,
 ) -> Result<Source> {
     if crate::show::is_virtual(database) {
-        let (columns, rows) = crate::information::rows(session, database, name).await?;
+        let (columns, rows) = match database == crate::cluster_tables::DATABASE {
+            true => crate::cluster_tables::rows(session, name).await?,
+            false => crate::information::rows(session, database, name).await?,
+        };
         let column = |(name, column_type): (String, duet_client::ColumnType)| SourceColumn {
             name,
             column_type,

@@ -68,7 +68,11 @@ impl Translator<'_> {
             return if leaf.truth { Some(ColumnType::BigInt) } else { leaf.column_type };
         }
         let columns = columns_of(self.leaves);
-        expression.column_type(Known { columns: &columns, parameters: &self.surroundings.parameters, aggregates: &[] })
+        expression.column_type(Known {
+            columns: &columns,
+            parameters: &self.surroundings.parameters,
+            aggregates: &[],
+        })
     }
 
     /// The value of an expression.
@@ -98,7 +102,12 @@ impl Translator<'_> {
         }
     }
 
-    fn computed(&self, expression: &Expression, column_type: Option<ColumnType>, truth: bool) -> Result<Expr> {
+    fn computed(
+        &self,
+        expression: &Expression,
+        column_type: Option<ColumnType>,
+        truth: bool,
+    ) -> Result<Expr> {
         let mut used: Vec<usize> = Vec::new();
         let local = expression.renumbered(&mut |index| {
             used.iter().position(|known| *known == index).unwrap_or_else(|| {
@@ -124,7 +133,9 @@ impl Translator<'_> {
 
     fn folded_predicate(&self, expression: &Expression) -> Result<Expr> {
         Ok(match expression {
-            Expression::Constant(value) => lit(datafusion::common::ScalarValue::Boolean(crate::value::compare::truth(value))),
+            Expression::Constant(value) => {
+                lit(datafusion::common::ScalarValue::Boolean(crate::value::compare::truth(value)))
+            }
             Expression::Column(index) if self.leaves[*index].truth => self.leaves[*index].expr.clone(),
             Expression::And(a, b) => self.folded_predicate(a)?.and(self.folded_predicate(b)?),
             Expression::Or(a, b) => self.folded_predicate(a)?.or(self.folded_predicate(b)?),
@@ -285,7 +296,8 @@ pub fn comparable(value: &Value, column_type: ColumnType) -> Option<Value> {
             match form {
                 0 => i64::try_from(same).ok().map(Value::Int),
                 1 => u64::try_from(same).ok().map(Value::UInt),
-                _ => (same.unsigned_abs() < 10_u128.pow(38)).then_some(Value::Decimal { unscaled: same, scale }),
+                _ => (same.unsigned_abs() < 10_u128.pow(38))
+                    .then_some(Value::Decimal { unscaled: same, scale }),
             }
         }
         (Class::Date | Class::Time | Class::Moment, _) => match key_value(value, column_type) {

@@ -179,17 +179,20 @@ impl Builder {
     /// 1690 when a number does not fit; 1105 when it has no such value.
     pub fn add(&mut self, value: &Value) -> Result<()> {
         let null = *value == Value::Null;
-        let overflow = || SqlError::arithmetic_overflow(format!("value '{}' is out of range", format::text(value)));
+        let overflow =
+            || SqlError::arithmetic_overflow(format!("value '{}' is out of range", format::text(value)));
         match self {
             Builder::Int(builder) => match (null, value) {
                 (true, _) => builder.append_null(),
                 (false, Value::Int(number)) => builder.append_value(*number),
-                _ => builder.append_value(i64::try_from(whole(value).ok_or_else(overflow)?).map_err(|_| overflow())?),
+                _ => builder
+                    .append_value(i64::try_from(whole(value).ok_or_else(overflow)?).map_err(|_| overflow())?),
             },
             Builder::UInt(builder) => match (null, value) {
                 (true, _) => builder.append_null(),
                 (false, Value::UInt(number)) => builder.append_value(*number),
-                _ => builder.append_value(u64::try_from(whole(value).ok_or_else(overflow)?).map_err(|_| overflow())?),
+                _ => builder
+                    .append_value(u64::try_from(whole(value).ok_or_else(overflow)?).map_err(|_| overflow())?),
             },
             Builder::Decimal(builder, scale) => match null {
                 true => builder.append_null(),
@@ -231,8 +234,10 @@ impl Builder {
             Builder::Time(builder) => match value {
                 Value::Null => builder.append_null(),
                 Value::Time(time) => builder.append_value(*time),
-                other => builder
-                    .append_value(parse_time(&format::text(other)).ok_or_else(|| unfitting(value))?),
+                other => {
+                    let time = parse_time(&format::text(other)).ok_or_else(|| unfitting(value))?;
+                    builder.append_value(time);
+                }
             },
             Builder::Moment(builder) => match null {
                 true => builder.append_null(),

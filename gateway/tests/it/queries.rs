@@ -62,7 +62,11 @@ fn joins(connection: &mut Conn) {
 }
 
 fn subqueries(connection: &mut Conn) {
-    check(connection, "SELECT name FROM customers WHERE id IN (SELECT customer FROM orders) ORDER BY id", &["Ada", "Bob"]);
+    check(
+        connection,
+        "SELECT name FROM customers WHERE id IN (SELECT customer FROM orders) ORDER BY id",
+        &["Ada", "Bob"],
+    );
     check(connection, "SELECT name FROM customers WHERE id NOT IN (SELECT customer FROM orders)", &[]);
     check(
         connection,
@@ -74,7 +78,11 @@ fn subqueries(connection: &mut Conn) {
         "SELECT name, (SELECT COUNT(*) FROM orders o WHERE o.customer = c.id) AS n FROM customers c ORDER BY id",
         &["Ada|2", "Bob|1", "Cyd|0"],
     );
-    check(connection, "SELECT id FROM orders WHERE amount > (SELECT AVG(amount) FROM orders) ORDER BY id", &["10", "13"]);
+    check(
+        connection,
+        "SELECT id FROM orders WHERE amount > (SELECT AVG(amount) FROM orders) ORDER BY id",
+        &["10", "13"],
+    );
 }
 
 fn groups_and_windows(connection: &mut Conn) {
@@ -130,14 +138,24 @@ fn transactions(connection: &mut Conn) {
 }
 
 fn explained(connection: &mut Conn) {
-    let plan = rows(connection, "EXPLAIN SELECT c.name, o.id FROM customers c JOIN orders o ON o.customer = c.id WHERE c.id = 1");
+    let plan = rows(
+        connection,
+        "EXPLAIN SELECT c.name, o.id FROM customers c JOIN orders o ON o.customer = c.id WHERE c.id = 1",
+    );
     let text = plan.join("\n");
     assert!(text.contains("Read shop.customers by the primary key = (1)"), "{text}");
-    let plan = rows(connection, "EXPLAIN SELECT t.n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) t WHERE t.n > 1");
+    let plan = rows(
+        connection,
+        "EXPLAIN SELECT t.n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) t WHERE t.n > 1",
+    );
     let text = plan.join("\n");
     assert!(text.contains("by the data nodes"), "{text}");
-    let plan = rows(connection, "EXPLAIN SELECT city, COUNT(*) FROM customers WHERE id > 1 GROUP BY city").join("\n");
-    assert!(plan.contains("Groups by the data nodes") && plan.contains("data nodes filter (id > 1)"), "{plan}");
+    let plan = rows(connection, "EXPLAIN SELECT city, COUNT(*) FROM customers WHERE id > 1 GROUP BY city")
+        .join("\n");
+    assert!(
+        plan.contains("Groups by the data nodes") && plan.contains("data nodes filter (id > 1)"),
+        "{plan}"
+    );
 }
 
 fn schema_tables(connection: &mut Conn) {
@@ -148,6 +166,18 @@ fn schema_tables(connection: &mut Conn) {
          GROUP BY t.TABLE_NAME ORDER BY 1",
         &["customers|3", "orders|4"],
     );
+    check(connection, "SHOW TABLES FROM duet", &["memory", "nodes", "partitions"]);
+    check(
+        connection,
+        "SELECT n.role, n.node_id, n.connected, m.used_bytes > 0, m.limit_bytes FROM duet.nodes n \
+         LEFT JOIN duet.memory m ON m.node_id = n.node_id AND n.role = 'data' ORDER BY 1, 2",
+        &["data|1|1|1|134217728", "data|2|1|1|134217728", "management|1|1|NULL|NULL"],
+    );
+    check(
+        connection,
+        "SELECT COUNT(*) = COUNT(DISTINCT partition_id), MIN(is_primary) FROM duet.partitions",
+        &["1|1"],
+    );
 }
 
 fn errors(connection: &mut Conn) {
@@ -157,7 +187,10 @@ fn errors(connection: &mut Conn) {
         ("SELECT * FROM customers c JOIN nothing n ON n.id = c.id", 1146),
         ("SELECT id FROM customers UNION SELECT id, name FROM customers", 1222),
         ("SELECT (SELECT id FROM customers)", 1242),
-        ("SELECT c.name, SUM(o.amount) FROM customers c JOIN orders o ON o.customer = c.id GROUP BY c.city", 1055),
+        (
+            "SELECT c.name, SUM(o.amount) FROM customers c JOIN orders o ON o.customer = c.id GROUP BY c.city",
+            1055,
+        ),
         ("SELECT * FROM (SELECT 1)", 1248),
         ("SELECT c.id FROM customers c JOIN orders c ON TRUE", 1066),
     ] {

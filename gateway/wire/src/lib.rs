@@ -6,6 +6,7 @@
 
 pub mod accounts;
 pub mod binary;
+mod dialect;
 pub mod error;
 pub mod parse;
 pub mod value;

@@ -1,11 +1,11 @@
 //! Text of statements to syntax trees: tokens first, which bound what the parser and everything behind it recurse into, and
 //! of which the literals of data statements are taken out, so that statements of the same shape share a plan.
 
+use crate::dialect::MySql;
 use crate::error::{Result, SqlError};
 use crate::value::literal::literal;
 use duet_client::Value;
 use sqlparser::ast::{self, Statement};
-use sqlparser::dialect::MySqlDialect;
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
 use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
@@ -46,7 +46,7 @@ pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
             "Out of memory: the statement has more than 1,000,000 words and signs",
         ));
     }
-    let all = Tokenizer::new(&MySqlDialect {}, sql).tokenize_with_location();
+    let all = Tokenizer::new(&MySql, sql).tokenize_with_location();
     let all = all.map_err(|error| syntax(&error.to_string()))?;
     let mut statements = Vec::new();
     let mut current = Vec::new();
@@ -95,6 +95,7 @@ fn token_count(sql: &[u8]) -> usize {
 
 fn prepared(mut tokens: Vec<TokenWithSpan>) -> Result<Tokens> {
     check_depth(&tokens)?;
+    name_modulo(&mut tokens);
     let mut parameters = 0;
     for token in &mut tokens {
         if let Token::Placeholder(name) = &mut token.token {
@@ -103,6 +104,23 @@ fn prepared(mut tokens: Vec<TokenWithSpan>) -> Result<Tokens> {
         }
     }
     Ok(Tokens { tokens, parameters, literals: Vec::new(), shape: String::new() })
+}
+
+/// `a MOD b` is `a % b`.
+fn name_modulo(tokens: &mut [TokenWithSpan]) {
+    for index in 1..tokens.len() {
+        let is_mod = matches!(&tokens[index].token, Token::Word(word)
+            if word.quote_style.is_none() && word.value.eq_ignore_ascii_case("MOD"));
+        let behind_operand = match &tokens[index - 1].token {
+            Token::Number(..) | Token::SingleQuotedString(_) | Token::RParen | Token::Placeholder(_) => true,
+            Token::Word(word) => word.keyword == Keyword::NoKeyword,
+            _ => false,
+        };
+        let is_call = matches!(tokens.get(index + 1).map(|next| &next.token), Some(Token::LParen));
+        if is_mod && behind_operand && !is_call {
+            tokens[index].token = Token::Mod;
+        }
+    }
 }
 
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
@@ -226,7 +244,7 @@ impl Tokens {
     /// # Errors
     /// 1064 when the tokens are no statement.
     pub fn parse(self) -> Result<Statement> {
-        let mut parser = Parser::new(&MySqlDialect {}).with_tokens_with_locations(self.tokens);
+        let mut parser = Parser::new(&MySql).with_tokens_with_locations(self.tokens);
         let failed = |error| match error {
             ParserError::RecursionLimitExceeded => {
                 SqlError::nested_too_deeply("Thread stack overrun: the statement nests too deeply")

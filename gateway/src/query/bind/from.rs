@@ -9,7 +9,9 @@ use crate::query::translate::Translator;
 use datafusion::common::{Column, JoinType, TableReference};
 use datafusion::datasource::provider_as_source;
 use datafusion::logical_expr::{Expr as Native, LogicalPlanBuilder};
-use sqlparser::ast::{Expr, Ident, Join, JoinConstraint, JoinOperator, TableAlias, TableFactor, TableWithJoins};
+use sqlparser::ast::{
+    Expr, Ident, Join, JoinConstraint, JoinOperator, TableAlias, TableFactor, TableWithJoins,
+};
 
 impl Binder<'_> {
     /// The rows of a FROM clause.
@@ -106,7 +108,7 @@ impl Binder<'_> {
     /// All columns of a source.
     pub(super) fn scan(&mut self, source: &Source, database: Option<&str>, alias: &str) -> Result<Relation> {
         let number = self.count_relation()?;
-        let name = TableReference::bare(self.unique(alias));
+        let name = TableReference::bare(self.unique_table(alias));
         let provider = provider_as_source(std::sync::Arc::clone(&source.provider));
         let plan = LogicalPlanBuilder::scan(name.clone(), provider, None)
             .and_then(LogicalPlanBuilder::build)
@@ -223,7 +225,9 @@ impl Binder<'_> {
                     .iter()
                     .filter(|column| !column.merged)
                     .filter(|column| {
-                        right.iter().any(|other| !other.merged && other.name.eq_ignore_ascii_case(&column.name))
+                        right
+                            .iter()
+                            .any(|other| !other.merged && other.name.eq_ignore_ascii_case(&column.name))
                     })
                     .map(|column| column.name.clone())
                     .collect();
@@ -326,12 +330,18 @@ fn check_aliases(columns: &[BoundColumn]) -> Result<()> {
     let mut seen: Vec<(&Option<String>, &Option<String>, &Column)> = Vec::new();
     for column in columns {
         let relation = &column.column;
-        match seen.iter().find(|(database, alias, _)| *database == &column.database && *alias == &column.alias) {
+        match seen
+            .iter()
+            .find(|(database, alias, _)| *database == &column.database && *alias == &column.alias)
+        {
             Some((.., known)) if known.relation != relation.relation => {
                 return Err(SqlError {
                     code: 1_066,
                     state: "42000",
-                    message: format!("Not unique table/alias: '{}'", column.alias.as_deref().unwrap_or_default()),
+                    message: format!(
+                        "Not unique table/alias: '{}'",
+                        column.alias.as_deref().unwrap_or_default()
+                    ),
                 });
             }
             Some(_) => {}

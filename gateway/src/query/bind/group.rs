@@ -24,7 +24,11 @@ const MAX_IMPLIED: usize = 4_096;
 
 impl Binder<'_> {
     /// The type of an aggregate.
-    pub(super) fn aggregate_type(&mut self, calls: &[AggregateCall], index: usize) -> Result<Option<ColumnType>> {
+    pub(super) fn aggregate_type(
+        &mut self,
+        calls: &[AggregateCall],
+        index: usize,
+    ) -> Result<Option<ColumnType>> {
         let leaves = self.leaves()?;
         let columns = columns_of(&leaves);
         let known = Known { columns: &columns, parameters: &self.surroundings.parameters, aggregates: calls };
@@ -38,7 +42,8 @@ impl Binder<'_> {
         result: Option<ColumnType>,
     ) -> Result<Native> {
         let Some((input, column_type)) = input else { return Ok(count_udaf().call(vec![lit(1_i64)])) };
-        if call.distinct && !matches!(call.function, AggregateFunction::Minimum | AggregateFunction::Maximum) {
+        if call.distinct && !matches!(call.function, AggregateFunction::Minimum | AggregateFunction::Maximum)
+        {
             return Aggregate::call(call, input, column_type, result);
         }
         let data_type = data_type(column_type)?;
@@ -60,8 +65,7 @@ impl Binder<'_> {
         let leaves = self.leaves()?;
         let surroundings = Arc::clone(&self.surroundings);
         let translator = Translator { leaves: &leaves, surroundings: &surroundings };
-        let mut below: Vec<Native> =
-            plan.schema().columns().into_iter().map(Native::Column).collect();
+        let mut below: Vec<Native> = plan.schema().columns().into_iter().map(Native::Column).collect();
         let plain = below.len();
         let mut keys = Vec::new();
         let mut key_leaves = Vec::new();
@@ -179,10 +183,8 @@ impl Binder<'_> {
                 (expression.clone(), Expression::Column(self.part(Part::Ready(leaf.clone()))))
             })
             .collect();
-        let aggregates: Vec<Expression> = aggregates
-            .iter()
-            .map(|leaf| Expression::Column(self.part(Part::Ready(leaf.clone()))))
-            .collect();
+        let aggregates: Vec<Expression> =
+            aggregates.iter().map(|leaf| Expression::Column(self.part(Part::Ready(leaf.clone())))).collect();
         let parts = self.frame().parts.clone();
         let mut place = Place { keys: &keys, aggregates: &aggregates, parts: &parts };
         for item in &mut selected.items {
@@ -194,8 +196,8 @@ impl Binder<'_> {
         for (part, _) in &mut selected.order {
             *part = place.put(part)?;
         }
-        for index in 0..parts.len() {
-            let changed = match &parts[index] {
+        for (index, part) in parts.iter().enumerate() {
+            let changed = match part {
                 Part::In { operand, subquery, outer, negated } => Part::In {
                     // One of WHERE is done with.
                     operand: place.put(operand).unwrap_or_else(|_| operand.clone()),
@@ -233,7 +235,7 @@ impl Binder<'_> {
         else {
             return Ok(None);
         };
-        let name = datafusion::common::TableReference::bare(self.unique("groups"));
+        let name = datafusion::common::TableReference::bare(self.unique_table("groups"));
         let provider = datafusion::datasource::provider_as_source(Arc::clone(&pushed.provider));
         let plan = LogicalPlanBuilder::scan(name.clone(), provider, None)
             .and_then(LogicalPlanBuilder::build)
@@ -253,7 +255,11 @@ impl Binder<'_> {
                 _ => Column::new_unqualified(self.unique(&source.name)),
             };
             items.push(native.alias_qualified(column.relation.clone(), column.name()));
-            leaves.push(Leaf { expr: Native::Column(column), column_type: Some(source.column_type), truth: false });
+            leaves.push(Leaf {
+                expr: Native::Column(column),
+                column_type: Some(source.column_type),
+                truth: false,
+            });
         }
         let plan = LogicalPlanBuilder::from(plan)
             .project(items)

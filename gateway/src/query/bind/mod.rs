@@ -94,6 +94,7 @@ pub struct Binder<'a> {
     names: FxHashSet<String>,
     relations: usize,
     subqueries: usize,
+    columns: usize,
     /// What the SELECTs of a subquery take from outside of it.
     taken: Vec<Native>,
     frames: Vec<Frame>,
@@ -122,6 +123,7 @@ impl<'a> Binder<'a> {
             names: FxHashSet::default(),
             relations: 0,
             subqueries: 0,
+            columns: 0,
             taken: Vec::new(),
             frames: Vec::new(),
             commons: Vec::new(),
@@ -154,8 +156,15 @@ impl<'a> Binder<'a> {
         }
     }
 
-    /// A name that no other column or table of the plan has.
+    /// A name that no other column of the plan has, those of tables included.
     fn unique(&mut self, hint: &str) -> String {
+        let hint: String = hint.chars().take(60).collect();
+        self.columns += 1;
+        format!("{hint}#{}", self.columns)
+    }
+
+    /// A name that no other table of the plan has.
+    fn unique_table(&mut self, hint: &str) -> String {
         let hint: String = hint.chars().take(60).collect();
         let mut name = hint.clone();
         let mut number = 1;
@@ -226,7 +235,10 @@ impl<'a> Binder<'a> {
     fn filtered(&mut self, plan: LogicalPlan, condition: &Expression) -> Result<LogicalPlan> {
         let predicate = self.translated(|translator| translator.predicate(condition))?;
         let builder = datafusion::logical_expr::LogicalPlanBuilder::from(plan);
-        builder.filter(predicate).and_then(|builder| builder.build()).map_err(super::run::sql_error)
+        builder
+            .filter(predicate)
+            .and_then(datafusion::logical_expr::LogicalPlanBuilder::build)
+            .map_err(super::run::sql_error)
     }
 }
 
@@ -287,7 +299,11 @@ impl Outside for Binder<'_> {
                 None => break,
             }
         }
-        Err(SqlError { code: 3_579, state: "HY000", message: format!("Window name '{name}' is not defined.") })
+        Err(SqlError {
+            code: 3_579,
+            state: "HY000",
+            message: format!("Window name '{name}' is not defined."),
+        })
     }
 }
 

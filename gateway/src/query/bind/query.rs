@@ -13,8 +13,8 @@ use datafusion::common::Column;
 use datafusion::logical_expr::{Expr as Native, LogicalPlanBuilder, SortExpr};
 use duet_client::ColumnType;
 use sqlparser::ast::{
-    Cte, Expr, LimitClause, OrderByExpr, OrderByKind, OrderBySort, Query, SetExpr, SetOperator, SetQuantifier,
-    With,
+    Cte, Expr, LimitClause, OrderByExpr, OrderByKind, OrderBySort, Query, SetExpr, SetOperator,
+    SetQuantifier, With,
 };
 use std::sync::Arc;
 
@@ -123,7 +123,9 @@ impl Binder<'_> {
             let compiled = compile(expression, &mut Scope::empty("limit clause"))?;
             let environment = Environment::new(&surroundings.parameters, &surroundings.facts);
             match exact(&compiled.evaluate(&environment)?) {
-                Some((number, 0)) if number >= 0 => Ok(usize::try_from(number).unwrap_or(usize::MAX >> 1).min(usize::MAX >> 1)),
+                Some((number, 0)) if number >= 0 => {
+                    Ok(usize::try_from(number).unwrap_or(usize::MAX >> 1).min(usize::MAX >> 1))
+                }
                 _ => Err(SqlError::wrong_arguments("Undeclared variable or negative number in LIMIT")),
             }
         };
@@ -144,7 +146,8 @@ impl Binder<'_> {
             return Ok(relation);
         }
         self.frames.push(Frame { columns: relation.columns.clone(), ..Frame::default() });
-        let sorts: Result<Vec<SortExpr>> = order.iter().map(|part| self.order_of_set(&relation, part)).collect();
+        let sorts: Result<Vec<SortExpr>> =
+            order.iter().map(|part| self.order_of_set(&relation, part)).collect();
         let frame = self.frames.pop().unwrap_or_default();
         self.taken.extend(frame.outer);
         let sorts = sorts?;
@@ -194,8 +197,12 @@ impl Binder<'_> {
             .map(|(one, other)| unified(one.column_type, other.column_type))
             .collect();
         let names: Vec<String> = left.columns.iter().map(|column| column.name.clone()).collect();
-        let nullable: Vec<bool> =
-            left.columns.iter().zip(&right.columns).map(|(one, other)| one.nullable || other.nullable).collect();
+        let nullable: Vec<bool> = left
+            .columns
+            .iter()
+            .zip(&right.columns)
+            .map(|(one, other)| one.nullable || other.nullable)
+            .collect();
         let left = self.cast_columns(left, &types)?;
         let right = self.cast_columns(right, &types)?;
         let builder = LogicalPlanBuilder::from(left.plan);
@@ -254,13 +261,19 @@ impl Binder<'_> {
                 merged: false,
             });
         }
-        let plan =
-            LogicalPlanBuilder::from(plan).project(items).and_then(LogicalPlanBuilder::build).map_err(sql_error)?;
+        let plan = LogicalPlanBuilder::from(plan)
+            .project(items)
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(sql_error)?;
         Ok(Relation { plan, columns })
     }
 
     /// The columns of a relation as values of these types, under names of their own.
-    pub(super) fn cast_columns(&mut self, relation: Relation, types: &[Option<ColumnType>]) -> Result<Relation> {
+    pub(super) fn cast_columns(
+        &mut self,
+        relation: Relation,
+        types: &[Option<ColumnType>],
+    ) -> Result<Relation> {
         let leaves: Vec<_> = relation.columns.iter().map(super::leaf).collect();
         let mut items = Vec::with_capacity(types.len());
         let mut columns = relation.columns;
@@ -318,7 +331,7 @@ impl Binder<'_> {
                 origin: None,
             })
             .collect();
-        let work = self.unique(name);
+        let work = self.unique_table(name);
         let schema = Arc::new(Source::schema(&columns)?);
         let provider = Arc::new(CteWorkTable::new(&work, schema));
         let source = Source { provider, columns, table: None };

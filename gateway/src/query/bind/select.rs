@@ -44,13 +44,18 @@ impl Binder<'_> {
             windows: select.named_window.clone(),
             ..Frame::default()
         });
-        let bound = self.select_from(select, order, relation);
+        let bound = self.select_from(select, order, &relation);
         let frame = self.frames.pop().unwrap_or_default();
         self.taken.extend(frame.outer);
         bound
     }
 
-    fn select_from(&mut self, select: &Select, order: &[OrderByExpr], relation: Relation) -> Result<Relation> {
+    fn select_from(
+        &mut self,
+        select: &Select,
+        order: &[OrderByExpr],
+        relation: &Relation,
+    ) -> Result<Relation> {
         let filter = match &select.selection {
             None => None,
             Some(condition) => {
@@ -60,7 +65,9 @@ impl Binder<'_> {
         };
         let mut selected = self.compiled(select, order)?;
         let grouped = !selected.group.is_empty() || !selected.aggregates.is_empty();
-        if let (true, Some(relation)) = (grouped, self.pushed_groups(&relation, filter.as_ref(), &mut selected)?) {
+        if let (true, Some(relation)) =
+            (grouped, self.pushed_groups(relation, filter.as_ref(), &mut selected)?)
+        {
             return self.result(select, selected, relation.plan);
         }
         let mut plan = relation.plan.clone();
@@ -87,7 +94,11 @@ impl Binder<'_> {
                 }
                 SelectItem::Wildcard(_) => {
                     if self.frame().columns.is_empty() {
-                        return Err(SqlError { code: 1_096, state: "HY000", message: "No tables used".to_owned() });
+                        return Err(SqlError {
+                            code: 1_096,
+                            state: "HY000",
+                            message: "No tables used".to_owned(),
+                        });
                     }
                     self.all_columns(None, &mut items);
                 }
@@ -209,6 +220,7 @@ impl Binder<'_> {
         if let Some(having) = selected.having.take() {
             plan = self.filtered(plan, &having)?;
         }
+        self.value_truths(&selected)?;
         let parts: Vec<Expression> = selected
             .items
             .iter()
@@ -288,7 +300,9 @@ fn positioned(expression: &Expr, items: &[Item], place: &'static str) -> Result<
     if let Some(text) = position(expression) {
         let index = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         let item = index.and_then(|index| items.get(index));
-        return item.map(|item| Some(item.expression.clone())).ok_or_else(|| SqlError::no_column(text, place));
+        return item
+            .map(|item| Some(item.expression.clone()))
+            .ok_or_else(|| SqlError::no_column(text, place));
     }
     Ok(None)
 }

@@ -54,9 +54,11 @@ impl Binder<'_> {
                     let expr = lit(crate::query::types::scalar(&value, column_type)?);
                     // A constant that keeps its type when it is NULL.
                     Ok(match value {
-                        Value::Null => {
-                            Expression::Column(self.part(Part::Ready(Leaf { expr, column_type, truth: false })))
-                        }
+                        Value::Null => Expression::Column(self.part(Part::Ready(Leaf {
+                            expr,
+                            column_type,
+                            truth: false,
+                        }))),
                         value => Expression::Constant(value),
                     })
                 }
@@ -108,11 +110,19 @@ impl Binder<'_> {
     }
 
     /// `operand [NOT] IN (SELECT …)`
-    pub(super) fn membership(&mut self, operand: Expression, query: &Query, negated: bool) -> Result<Expression> {
+    pub(super) fn membership(
+        &mut self,
+        operand: Expression,
+        query: &Query,
+        negated: bool,
+    ) -> Result<Expression> {
         let (relation, outer, _) = self.inner(query)?;
         if let Expression::Tuple(parts) = &operand {
             if parts.len() != relation.columns.len() {
-                return Err(SqlError::operand_columns(format!("Operand should contain {} column(s)", parts.len())));
+                return Err(SqlError::operand_columns(format!(
+                    "Operand should contain {} column(s)",
+                    parts.len()
+                )));
             }
             return self.tuple_membership(parts, relation, outer, negated);
         }
@@ -180,6 +190,125 @@ impl Binder<'_> {
         Ok(Expression::Column(self.part(Part::Ready(leaf))))
     }
 
+    /// Subqueries whose truth is shown or sorted by: numbers of rows in their place, which the engine can compute anywhere.
+    pub(super) fn value_truths(&mut self, selected: &super::select::Selected) -> Result<()> {
+        let used = |index: usize| {
+            let mut found = false;
+            let shown = selected.items.iter().map(|item| &item.expression);
+            for expression in shown.chain(selected.order.iter().map(|(part, _)| part)) {
+                expression.walk(&mut |part| found |= *part == Expression::Column(index));
+            }
+            found
+        };
+        for index in 0..self.frame().parts.len() {
+            if !used(index) {
+                continue;
+            }
+            let value = match self.frame().parts[index].clone() {
+                Part::Ready(Leaf { expr: Native::Exists(exists), .. }) => {
+                    let plan = exists.subquery.subquery.as_ref().clone();
+                    let rows = self.row_count(plan, exists.subquery.outer_ref_columns)?;
+                    let comparison = if exists.negated { Comparison::Equal } else { Comparison::NotEqual };
+                    let zero = Expression::Constant(Value::Int(0));
+                    (
+                        vec![rows],
+                        Expression::Compare(comparison, Box::new(Expression::Column(0)), Box::new(zero)),
+                    )
+                }
+                Part::In { operand, subquery, outer, negated } => {
+                    self.membership_value(&operand, &subquery, outer, negated)?
+                }
+                Part::Ready(_) | Part::Window(_) => continue,
+            };
+            let (leaves, expression) = value;
+            let surroundings = Arc::clone(&self.surroundings);
+            let translator = Translator { leaves: &leaves, surroundings: &surroundings };
+            let expr = translator.value_as(&expression, Some(ColumnType::BigInt))?;
+            self.frame().parts[index] =
+                Part::Ready(Leaf { expr, column_type: Some(ColumnType::BigInt), truth: false });
+        }
+        Ok(())
+    }
+
+    /// The number of rows of a plan.
+    fn row_count(&mut self, plan: LogicalPlan, outer: Vec<Native>) -> Result<Leaf> {
+        let unique = self.unique("rows");
+        let count = datafusion::functions_aggregate::count::count_udaf().call(vec![lit(1_i64)]).alias(unique);
+        let plan = LogicalPlanBuilder::from(plan)
+            .aggregate(Vec::<Native>::new(), vec![count])
+            .and_then(LogicalPlanBuilder::build)
+            .map_err(sql_error)?;
+        let expr = Native::ScalarSubquery(subquery(plan, outer));
+        Ok(Leaf { expr, column_type: Some(ColumnType::BigInt), truth: false })
+    }
+
+    /// `operand [NOT] IN` as a value: by the numbers of rows that are equal, that are NULL, and of all.
+    fn membership_value(
+        &mut self,
+        operand: &Expression,
+        inner: &Relation,
+        outer: Vec<Native>,
+        negated: bool,
+    ) -> Result<(Vec<Leaf>, Expression)> {
+        let leaves = self.leaves()?;
+        let column = inner.columns[0].clone();
+        let mut seen_inside = leaves.clone();
+        let mut outer_with_operand = outer.clone();
+        for leaf in &mut seen_inside {
+            if let Native::Column(column) = &leaf.expr {
+                let data_type = crate::query::types::data_type(leaf.column_type)?;
+                let field = datafusion::arrow::datatypes::Field::new(column.name(), data_type, true);
+                leaf.expr = Native::OuterReferenceColumn(Arc::new(field), column.clone());
+            }
+        }
+        operand.walk(&mut |part| {
+            if let Expression::Column(index) = part
+                && let Some(Leaf { expr: expr @ Native::OuterReferenceColumn(..), .. }) =
+                    seen_inside.get(*index)
+                && !outer_with_operand.contains(expr)
+            {
+                outer_with_operand.push(expr.clone());
+            }
+        });
+        let place = seen_inside.len();
+        seen_inside.push(super::leaf(&column));
+        let surroundings = Arc::clone(&self.surroundings);
+        let translator = Translator { leaves: &seen_inside, surroundings: &surroundings };
+        let inside = Expression::Column(place);
+        let equal = translator.predicate(&Expression::Compare(
+            Comparison::Equal,
+            Box::new(operand.clone()),
+            Box::new(inside.clone()),
+        ))?;
+        let unknown = translator.predicate(&Expression::IsNull(Box::new(inside)))?;
+        let filtered = |predicate: Native| {
+            LogicalPlanBuilder::from(inner.plan.clone())
+                .filter(predicate)
+                .and_then(LogicalPlanBuilder::build)
+                .map_err(sql_error)
+        };
+        let (equal, unknown) = (filtered(equal)?, filtered(unknown)?);
+        let mut counts = vec![
+            self.row_count(equal, outer_with_operand)?,
+            self.row_count(unknown, outer.clone())?,
+            self.row_count(inner.plan.clone(), outer)?,
+        ];
+        counts.extend(leaves);
+        let operand = operand.renumbered(&mut |index| index + 3);
+        let some = |index: usize| {
+            let zero = Expression::Constant(Value::Int(0));
+            Expression::Compare(Comparison::Greater, Box::new(Expression::Column(index)), Box::new(zero))
+        };
+        let truth = |truth: bool| Expression::Constant(Value::Int(i64::from(truth != negated)));
+        let open = Expression::Or(Box::new(Expression::IsNull(Box::new(operand))), Box::new(some(1)));
+        let cases = vec![
+            (some(0), truth(true)),
+            (Expression::Not(Box::new(some(2))), truth(false)),
+            (open, Expression::Constant(Value::Null)),
+        ];
+        Ok((counts, Expression::Case(cases, Box::new(truth(false)))))
+    }
+
     /// The leaf of an IN, with both sides of one type.
     pub(super) fn in_leaf(
         &mut self,
@@ -203,7 +332,8 @@ impl Binder<'_> {
         };
         let operand = translator.value_as(&operand, common)?;
         let inner = self.cast_columns(inner, &[common])?;
-        let expr = Native::InSubquery(InSubquery::new(Box::new(operand), subquery(inner.plan, outer), negated));
+        let expr =
+            Native::InSubquery(InSubquery::new(Box::new(operand), subquery(inner.plan, outer), negated));
         Ok(Leaf { expr, column_type: Some(ColumnType::BigInt), truth: true })
     }
 }

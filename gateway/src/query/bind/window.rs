@@ -110,7 +110,8 @@ impl Binder<'_> {
             (Some(frame), false) => {
                 let units = if frame.rows { WindowFrameUnits::Rows } else { WindowFrameUnits::Range };
                 let bound = |bound: &Bound| -> Result<WindowFrameBound> {
-                    let amount = |value: &Option<Value>| match (value, frame.rows) {
+                    let amount = |value: &Option<Value>| {
+                        match (value, frame.rows) {
                         (None, _) => Ok(ScalarValue::UInt64(None)),
                         (Some(Value::Int(rows)), true) if *rows >= 0 => {
                             Ok(ScalarValue::UInt64(Some(rows.unsigned_abs())))
@@ -124,6 +125,7 @@ impl Binder<'_> {
                             message: "Window '<unnamed window>': frame start or end is negative, NULL or of non-integral type"
                                 .to_owned(),
                         }),
+                    }
                     };
                     Ok(match bound {
                         Bound::Current => WindowFrameBound::CurrentRow,
@@ -155,7 +157,9 @@ impl Binder<'_> {
         let unique = self.unique("window");
         if let Some(last) = columns.pop() {
             let last = match column_type {
-                Some(ColumnType::BigInt) => datafusion::logical_expr::cast(last, datafusion::arrow::datatypes::DataType::Int64),
+                Some(ColumnType::BigInt) => {
+                    datafusion::logical_expr::cast(last, datafusion::arrow::datatypes::DataType::Int64)
+                }
                 _ => last,
             };
             columns.push(last.alias(&unique));

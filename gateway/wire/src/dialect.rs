@@ -1,0 +1,98 @@
+//! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR) and its `!`.
+
+use sqlparser::ast::{Expr, Statement};
+use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
+use sqlparser::keywords::Keyword;
+use sqlparser::parser::{Parser, ParserError};
+use std::any::TypeId;
+
+/// See the module.
+#[derive(Debug, Default)]
+pub struct MySql;
+
+const OTHERS: MySqlDialect = MySqlDialect {};
+
+macro_rules! as_others {
+    ($($name:ident)+) => { $(fn $name(&self) -> bool { OTHERS.$name() })+ };
+}
+
+impl Dialect for MySql {
+    fn dialect(&self) -> TypeId {
+        // The parser asks for the dialect in some places.
+        TypeId::of::<MySqlDialect>()
+    }
+
+    fn prec_value(&self, precedence: Precedence) -> u8 {
+        match precedence {
+            Precedence::Xor => 7,
+            other => OTHERS.prec_value(other),
+        }
+    }
+
+    fn supports_bang_not_operator(&self) -> bool {
+        true
+    }
+
+    fn is_identifier_start(&self, character: char) -> bool {
+        OTHERS.is_identifier_start(character)
+    }
+
+    fn is_identifier_part(&self, character: char) -> bool {
+        OTHERS.is_identifier_part(character)
+    }
+
+    fn is_delimited_identifier_start(&self, character: char) -> bool {
+        OTHERS.is_delimited_identifier_start(character)
+    }
+
+    fn identifier_quote_style(&self, identifier: &str) -> Option<char> {
+        OTHERS.identifier_quote_style(identifier)
+    }
+
+    fn parse_infix(
+        &self,
+        parser: &mut Parser,
+        expression: &Expr,
+        precedence: u8,
+    ) -> Option<Result<Expr, ParserError>> {
+        OTHERS.parse_infix(parser, expression, precedence)
+    }
+
+    fn parse_statement(&self, parser: &mut Parser) -> Option<Result<Statement, ParserError>> {
+        OTHERS.parse_statement(parser)
+    }
+
+    fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
+        OTHERS.is_table_factor_alias(explicit, keyword, parser)
+    }
+
+    as_others! {
+        supports_string_literal_backslash_escape
+        supports_string_literal_concatenation
+        ignores_wildcard_escapes
+        supports_numeric_prefix
+        supports_bitwise_shift_operators
+        supports_multiline_comment_hints
+        require_interval_qualifier
+        supports_limit_comma
+        supports_create_table_select
+        supports_insert_set
+        supports_user_host_grantee
+        supports_table_hints
+        requires_single_line_comment_whitespace
+        supports_match_against
+        supports_select_modifiers
+        supports_set_names
+        supports_comma_separated_set_assignments
+        supports_update_order_by
+        supports_data_type_signed_suffix
+        supports_cross_join_constraint
+        supports_double_ampersand_operator
+        supports_binary_kw_as_cast
+        supports_comment_optimizer_hint
+        supports_constraint_keyword_without_name
+        supports_key_column_option
+        supports_group_by_with_modifier
+        supports_left_associative_joins_without_parens
+    }
+}
