@@ -175,7 +175,7 @@ fn schema_tables(connection: &mut Conn) {
     );
     check(
         connection,
-        "SELECT COUNT(*) = COUNT(DISTINCT partition_id), MIN(is_primary) FROM duet.partitions",
+        "SELECT SUM(is_primary) = COUNT(DISTINCT partition_id), MAX(is_primary) FROM duet.partitions",
         &["1|1"],
     );
 }
