@@ -453,7 +453,7 @@ impl Session {
                 let environment = Environment::new(&parameters, &self.facts);
                 let counts = match &mut self.transaction {
                     Some(transaction) => update_within(&client, update, &environment, transaction).await?,
-                    None => match update_alone(&client, update, &environment).await? {
+                    None => match update_alone(&client, update, &environment, self.counts_found).await? {
                         Attempt::Done(counts) => counts,
                         Attempt::NeedsTransaction => {
                             let (client, environment) = (&client, &environment);

@@ -111,7 +111,25 @@ fn single_key(access: &BoundAccess) -> Option<Option<&Vec<Value>>> {
     }
 }
 
-/// UPDATE of at most one row, outside of a transaction.
+/// The new values of an update that depend on no row, and of no column that a unique index has; `None` of other updates.
+fn constant_values(plan: &UpdatePlan, environment: &Environment<'_>) -> Result<Option<Vec<(u16, Value)>>> {
+    let definition = plan.table.definition();
+    let mut values = Vec::with_capacity(plan.assignments.len());
+    for (column, expression) in &plan.assignments {
+        let number = *column as u16;
+        let unique = |index: &duet_client::IndexDefinition| {
+            index.kind == IndexKind::Unique && index.columns.contains(&number)
+        };
+        if !expression.is_constant() || definition.indexes.iter().any(unique) {
+            return Ok(None);
+        }
+        values.push((number, fit(expression.evaluate(environment)?, &definition.columns[*column], 1)?));
+    }
+    Ok(Some(values))
+}
+
+/// UPDATE of at most one row, outside of a transaction. Where rows are counted that were found, and not those that are different now,
+/// constants are written without a look at the row.
 ///
 /// # Errors
 /// Those of expressions and of the cluster.
@@ -119,6 +137,7 @@ pub async fn update_alone(
     client: &Client,
     plan: &UpdatePlan,
     environment: &Environment<'_>,
+    counts_found: bool,
 ) -> Result<Attempt> {
     let table = &plan.table;
     let access = plan.access.bind(&table.definition().columns, environment)?;
@@ -136,6 +155,20 @@ pub async fn update_alone(
             bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))).collect();
         let mut batch = Batch::new();
         batch.update(table, key, &add, Expectation::Any)?;
+        client.execute(&mut batch).await?;
+        return match batch.written(0) {
+            Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+            Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
+            Err(error) => Err(changed_error(table, error)),
+        };
+    }
+    // An error of a value is one of statements that find their row only.
+    if counts_found
+        && plan.access.exact
+        && let Ok(Some(values)) = constant_values(plan, environment)
+    {
+        let mut batch = Batch::new();
+        batch.update(table, key, &as_assignments(&values), Expectation::Any)?;
         client.execute(&mut batch).await?;
         return match batch.written(0) {
             Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
@@ -261,6 +294,13 @@ pub async fn update_within(
             }
         };
     }
+    if let Some(Some(key)) = single_key(&access)
+        && plan.access.exact
+        && plan.limit.is_none()
+        && let Ok(Some(values)) = constant_values(plan, environment)
+    {
+        return update_constants(table, key, &values, transaction).await;
+    }
     let rows =
         find_locked(client, table, access, plan.filter.as_ref(), environment, Lock::Exclusive, transaction)
             .await?;
@@ -291,6 +331,37 @@ pub async fn update_within(
         }
     }
     Ok(counts)
+}
+
+/// Writes constants to a row in one round trip: the row comes back as it was, so that it is known whether it is different now.
+async fn update_constants(
+    table: &Table,
+    key: &Vec<Value>,
+    values: &[(u16, Value)],
+    transaction: &mut OpenTransaction,
+) -> Result<Counts> {
+    let mut batch = Batch::new();
+    let read = batch.read_locked(table, key, Lock::Exclusive)?;
+    let update = batch.update(table, key, &as_assignments(values), Expectation::Any)?;
+    batch.ignore_row(update);
+    transaction.execute(&mut batch).await?;
+    let before = match batch.row(read) {
+        Ok(Some(row)) => Some(row.to_values().map_err(duet_client::Error::from)?),
+        Ok(None) => None,
+        Err(error) => return Err(transaction.fail(error)),
+    };
+    match batch.written(update) {
+        Ok(written) if written.ignored => return Ok(Counts::default()),
+        Ok(_) => transaction.wrote(table, key.clone())?,
+        Err(error) => {
+            let shown = changed_error(table, error.clone());
+            transaction.fail(error);
+            return Err(shown);
+        }
+    }
+    let Some(before) = before else { return Ok(Counts::default()) };
+    let differs = values.iter().any(|(column, value)| before[usize::from(*column)] != *value);
+    Ok(Counts { matched: 1, changed: u64::from(differs) })
 }
 
 type Write<'a> = (Vec<Value>, Vec<(u16, Value)>, &'a Values);

@@ -16,6 +16,7 @@ pub mod explain;
 mod memory;
 mod pushed;
 mod relation;
+mod rounds;
 pub mod run;
 pub mod scan;
 mod source;

@@ -7,7 +7,7 @@ use mysql::prelude::Queryable;
 
 #[test]
 fn queries_of_several_tables() {
-    let cluster = Cluster::start();
+    let mut cluster = Cluster::start();
     let mut connection = cluster.connect();
     for sql in [
         "CREATE DATABASE shop",
@@ -27,6 +27,68 @@ fn queries_of_several_tables() {
     explained(&mut connection);
     schema_tables(&mut connection);
     errors(&mut connection);
+    prepared(&mut connection);
+    updates(&cluster, &mut connection);
+    let small = cluster.add_gateway("--query-memory 1");
+    let options = cluster.options().tcp_port(cluster.port(small)).db_name(Some("shop"));
+    bounded(&mut Conn::new(options).expect("connected"));
+}
+
+/// Memory and rounds are bounded, and the connection goes on behind the errors.
+fn bounded(connection: &mut Conn) {
+    let numbers = "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i + 1 FROM n WHERE i < 300)";
+    let pairs = format!("{numbers} SELECT CONCAT(a.i, '-', b.i) AS t FROM n a, n b ORDER BY t");
+    assert_eq!(code(connection, &pairs), 1_038);
+    assert_eq!(rows(connection, &format!("{numbers} SELECT COUNT(*) FROM n a, n b")), ["90000"]);
+    assert_eq!(
+        code(
+            connection,
+            "WITH RECURSIVE n AS (SELECT 1 AS i UNION ALL SELECT i FROM n) SELECT COUNT(*) FROM n"
+        ),
+        3_636
+    );
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM customers a, customers b"), ["9"]);
+}
+
+fn prepared(connection: &mut Conn) {
+    let sql = "SELECT c.name, COUNT(*) FROM customers c JOIN orders o ON o.customer = c.id WHERE o.amount > ? GROUP BY c.name ORDER BY 1 LIMIT ?";
+    let statement = connection.prep(sql).expect("prepared");
+    let names: Vec<String> =
+        statement.columns().iter().map(|column| column.name_str().into_owned()).collect();
+    assert_eq!(names, ["name", "COUNT(*)"]);
+    for (amount, limit, expected) in
+        [(2, 5, vec![("Ada", 2)]), (0, 1, vec![("Ada", 2)]), (0, 2, vec![("Ada", 2), ("Bob", 1)])]
+    {
+        let found: Vec<(String, u64)> = connection.exec(&statement, (amount, limit)).expect("executed");
+        let found: Vec<(&str, u64)> = found.iter().map(|(name, count)| (name.as_str(), *count)).collect();
+        assert_eq!(found, expected);
+    }
+}
+
+/// Constants by the primary key: rows are counted as they should be, in a transaction and outside of it.
+fn updates(cluster: &Cluster, connection: &mut Conn) {
+    let changed = |connection: &mut Conn, sql: &str| {
+        connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+        connection.affected_rows()
+    };
+    for begin in ["SELECT 1", "BEGIN"] {
+        connection.query_drop(begin).expect("begun");
+        assert_eq!(changed(connection, "UPDATE customers SET city = 'Bonn' WHERE id = 3"), 1, "{begin}");
+        assert_eq!(changed(connection, "UPDATE customers SET city = 'Bonn' WHERE id = 3"), 0, "{begin}");
+        assert_eq!(changed(connection, "UPDATE customers SET city = 'Bonn' WHERE id = 33"), 0, "{begin}");
+        check(connection, "SELECT city FROM customers WHERE id = 3", &["Bonn"]);
+        assert_eq!(changed(connection, "UPDATE customers SET city = 'Rome' WHERE id = 3"), 1, "{begin}");
+        connection.query_drop("COMMIT").expect("committed");
+    }
+    let flags = mysql::consts::CapabilityFlags::CLIENT_FOUND_ROWS;
+    let options = cluster.options().additional_capabilities(flags).db_name(Some("shop"));
+    let mut found = Conn::new(options).expect("connected");
+    for (id, expected) in [(3, 1), (3, 1), (33, 0)] {
+        assert_eq!(
+            changed(&mut found, &format!("UPDATE customers SET city = 'Rome' WHERE id = {id}")),
+            expected
+        );
+    }
 }
 
 fn check(connection: &mut Conn, sql: &str, expected: &[&str]) {

@@ -26,10 +26,10 @@ fn affected(connection: &mut Conn, sql: &str) -> u64 {
 
 /// Code of the error of a statement.
 pub fn code(connection: &mut Conn, sql: &str) -> u16 {
-    match connection.query_drop(sql) {
+    match connection.query::<Row, _>(sql) {
         Err(mysql::Error::MySqlError(error)) => error.code,
         Err(other) => panic!("{sql}: {other}"),
-        Ok(()) => panic!("{sql} is no error"),
+        Ok(_) => panic!("{sql} is no error"),
     }
 }
 

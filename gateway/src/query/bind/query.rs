@@ -129,6 +129,10 @@ impl Binder<'_> {
                 _ => Err(SqlError::wrong_arguments("Undeclared variable or negative number in LIMIT")),
             }
         };
+        // Parameters that are not known yet.
+        if self.told.unasked && self.surroundings.parameters.contains(&duet_client::Value::Null) {
+            return Ok((0, None));
+        }
         Ok(match clause {
             None => (0, None),
             Some(LimitClause::LimitOffset { limit, offset, limit_by }) if limit_by.is_empty() => (
@@ -348,6 +352,17 @@ impl Binder<'_> {
             });
         }
         let next = self.cast_columns(next, &types)?;
+        let next = match next.columns.first() {
+            None => next,
+            Some(column) => {
+                let bounded = crate::query::rounds::bounded(Native::Column(column.column.clone()));
+                let plan = LogicalPlanBuilder::from(next.plan)
+                    .filter(bounded)
+                    .and_then(LogicalPlanBuilder::build)
+                    .map_err(sql_error)?;
+                Relation { plan, columns: next.columns }
+            }
+        };
         let distinct = !matches!(set_quantifier, SetQuantifier::All);
         let plan = LogicalPlanBuilder::from(first.plan)
             .to_recursive_query(work, next.plan, distinct)
