@@ -201,7 +201,7 @@ impl Column {
                 // The elements of all rows lie behind each other in one array.
                 let elements = array.values().as_primitive::<Float32Type>();
                 let length = array.value_length().unsigned_abs() as usize;
-                let start = array.value_offset_at(row);
+                let start = array.value_offset(row).unsigned_abs() as usize;
                 if elements.null_count() > 0 && (start..start + length).any(|index| elements.is_null(index)) {
                     return Err("the vector has an element without a value");
                 }
