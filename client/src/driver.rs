@@ -35,6 +35,8 @@ struct Socket {
     input: Input,
     /// Bytes that the system has not accepted.
     pending: Vec<u8>,
+    /// How much of that the system has taken.
+    taken: usize,
     broken: bool,
 }
 
@@ -140,7 +142,14 @@ impl Driver {
                 Ok(stream) => {
                     let link = self.new_link();
                     let input = Input::new();
-                    self.sockets.push(Socket { link, stream, input, pending: Vec::new(), broken: false });
+                    self.sockets.push(Socket {
+                        link,
+                        stream,
+                        input,
+                        pending: Vec::new(),
+                        taken: 0,
+                        broken: false,
+                    });
                     self.attached = true;
                     self.core.link_connected(now, link, target);
                 }
@@ -204,9 +213,14 @@ impl Driver {
         for socket in &mut self.sockets {
             if !socket.pending.is_empty() && !socket.broken {
                 let pending = std::mem::take(&mut socket.pending);
-                let rest = write_some(socket, &pending, context).len();
+                let rest = write_some(socket, &pending[socket.taken..], context).len();
                 socket.pending = pending;
-                socket.pending.drain(..socket.pending.len() - rest);
+                socket.taken = socket.pending.len() - rest;
+                // What is left is moved only when it is the lesser part.
+                if socket.taken > socket.pending.len() / 2 {
+                    socket.pending.drain(..socket.taken);
+                    socket.taken = 0;
+                }
             }
             if socket.broken {
                 self.core.link_closed(now, socket.link, CloseReason::Local);

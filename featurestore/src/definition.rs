@@ -145,10 +145,10 @@ impl GroupDefinition {
                 let feature = feature.ok_or_else(|| invalid(format!("there is no feature '{name}'")))?;
                 match (feature.feature_type.column_type(), ttl) {
                     (_, Some(0)) => return Err(invalid("a time to live is at least one second")),
-                    (ColumnType::Timestamp | ColumnType::Date, Some(seconds)) => {
+                    (ColumnType::Timestamp | ColumnType::Date | ColumnType::BigInt, Some(seconds)) => {
                         builder = builder.time_to_live(seconds, name);
                     }
-                    (ColumnType::Timestamp | ColumnType::Date | ColumnType::BigInt, _) => {}
+                    (ColumnType::Timestamp | ColumnType::Date | ColumnType::BigInt, None) => {}
                     _ => return Err(invalid("the event time is a timestamp, date or bigint")),
                 }
             }

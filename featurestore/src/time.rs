@@ -4,19 +4,10 @@ use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days, days_from_civi
 use std::io::Write;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-/// Whole numbers above this are milliseconds, others seconds: an event time of type `bigint` does not say which.
-const LARGEST_SECONDS: i64 = 99_999_999_999;
-
 /// Microseconds since 1970-01-01 UTC.
 pub fn now_microseconds() -> i64 {
     let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
     i64::try_from(since.as_micros()).unwrap_or(i64::MAX)
-}
-
-/// An event time of type `bigint`, seconds or milliseconds, in microseconds.
-pub fn of_number(number: i64) -> i64 {
-    let factor = if number.unsigned_abs() <= LARGEST_SECONDS.unsigned_abs() { 1_000_000 } else { 1_000 };
-    number.saturating_mul(factor)
 }
 
 /// Days since 1970-01-01 of `YYYY-MM-DD`.
@@ -145,10 +136,5 @@ mod tests {
         {
             assert_eq!(parse_timestamp(wrong), None, "{wrong}");
         }
-        assert_eq!(
-            (of_number(1_700_000_000), of_number(1_700_000_000_000)),
-            (1_700_000_000_000_000, 1_700_000_000_000_000)
-        );
-        let _ = of_number(i64::MIN);
     }
 }

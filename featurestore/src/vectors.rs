@@ -1,8 +1,9 @@
 //! Feature vectors as they were read: values stay in the receive buffers until they are asked for.
 
+use crate::FeatureError;
 use crate::view::{PreparedGroup, PreparedView, Read};
-use crate::{FeatureError, time};
 use duet_client::{Batch, Reply, RowView, Value, ValueRef};
+use duet_protocol::value::event_time;
 
 /// Where the look-ups of a row are.
 #[derive(Clone, Copy, Debug)]
@@ -107,7 +108,7 @@ impl Vectors {
         match batch.reply(index) {
             Ok(Reply::Row { row, .. }) => {
                 let event_time =
-                    group.event_time.and_then(|column| event_time_of(&row.column(column.into()).ok()?));
+                    group.event_time.and_then(|column| event_time(&row.column(column.into()).ok()?));
                 let limit = group.ttl.filter(|_| !self.ignore_ttl);
                 let gone = |ttl| event_time.is_some_and(|time: i64| time.saturating_add(ttl) < self.now);
                 let status = match limit {
@@ -175,15 +176,5 @@ impl Vector<'_> {
             | FeatureValue::Failed => Value::Null,
         };
         (0..self.view.features().len()).map(value).collect()
-    }
-}
-
-/// An event time in microseconds since 1970-01-01 UTC; a date is its first moment.
-pub(crate) fn event_time_of(value: &ValueRef<'_>) -> Option<i64> {
-    match value {
-        ValueRef::Timestamp(time) | ValueRef::DateTime(time) => Some(*time),
-        ValueRef::Date(days) => Some(i64::from(*days) * duet_protocol::value::MICROSECONDS_PER_DAY),
-        ValueRef::Int(number) => Some(time::of_number(*number)),
-        _ => None,
     }
 }

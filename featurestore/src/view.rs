@@ -4,15 +4,17 @@ use crate::vectors::{RowPlace, Vectors};
 use crate::{FeatureError, FeatureType, Group, Reason, Result, Versioned, ViewDefinition, time};
 use duet_client::{Batch, Client, Lock, RowVersion, Table, Value};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Most look-ups of one batch; more rows take several batches.
 const BATCH_OPERATIONS: usize = 8_192;
 /// Most locked look-ups of one transaction.
 const TRANSACTION_OPERATIONS: usize = 1_024;
-/// How often a consistent look-up is tried, and the longest wait between tries.
-const CONSISTENT_TRIES: u32 = 12;
+/// How long a consistent look-up is tried again while others hold its rows, or a node is being replaced.
+const CONSISTENT_WITHIN: Duration = Duration::from_secs(5);
+/// Its waits grow by this, up to the next.
 const CONSISTENT_WAIT: Duration = Duration::from_millis(1);
+const CONSISTENT_LONGEST_WAIT: Duration = Duration::from_millis(50);
 
 /// A serving key of a view.
 #[derive(Clone, Debug)]
@@ -244,18 +246,18 @@ impl PreparedView {
     /// Executes locked look-ups and the commit that ends them in one round trip; waits a little and tries again when
     /// others are in the way.
     async fn execute_locked(&self, batch: &mut Batch, keys: &[&[Value]]) -> Result<()> {
-        let mut tries = 0;
+        let (begun, mut wait) = (Instant::now(), Duration::ZERO);
         loop {
             let reads = batch.len();
             batch.commit()?;
             self.inner.client.begin().execute(batch).await?;
             match (0..=reads).find_map(|index| batch.reply(index).err()) {
                 None => return Ok(()),
-                Some(error) if error.retryable && tries < CONSISTENT_TRIES => {}
+                Some(error) if error.retryable && begun.elapsed() < CONSISTENT_WITHIN => {}
                 Some(error) => return Err(error.into()),
             }
-            tokio::time::sleep(CONSISTENT_WAIT * tries).await;
-            tries += 1;
+            tokio::time::sleep(wait).await;
+            wait = (wait + CONSISTENT_WAIT).min(CONSISTENT_LONGEST_WAIT);
             batch.clear();
             for key in keys {
                 // Rows whose keys do not fit are known from the first time.

@@ -1,9 +1,12 @@
 //! Writing rows of a group: whole or in part, and never an older event over a newer one.
 
-use crate::vectors::event_time_of;
 use crate::{FeatureError, Group, Reason, Result, time};
-use duet_client::{Assignment, Batch, Client, ErrorCode, Expectation, Value, ValueRef};
-use rustc_hash::FxHashMap;
+use duet_client::{
+    Assignment, Batch, Client, ColumnType, ErrorCode, Expectation, TableDefinition, Value, ValueRef,
+};
+use duet_protocol::value::event_time;
+use rustc_hash::{FxBuildHasher, FxHashMap};
+use std::collections::hash_map::Entry;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Most rows of a batch.
@@ -56,6 +59,53 @@ impl WriteReport {
             RowOutcome::Written | RowOutcome::Older | RowOutcome::NotFound => None,
         })
     }
+}
+
+/// Where the values of a call's columns are, found once for all its rows.
+struct Columns<'c> {
+    /// Columns of the table, one for each value of a row.
+    given: &'c [u16],
+    /// For each column of the primary key, in key order, its place in a row.
+    key: Vec<usize>,
+    /// Place of the event time, unless that is part of the key.
+    event_time: Option<usize>,
+    /// Places of values that may be no number or infinite.
+    floating: Vec<usize>,
+    /// Places of what an update assigns, in ascending order of the columns.
+    assigned: Vec<usize>,
+}
+
+impl<'c> Columns<'c> {
+    fn new(given: &'c [u16], table: &TableDefinition, event_time: Option<u16>) -> Columns<'c> {
+        let place = |column: u16| given.iter().position(|known| *known == column);
+        let is_floating = |place: &usize| {
+            let column = table.columns.get(usize::from(given[*place]));
+            column.is_some_and(|column| {
+                matches!(
+                    column.column_type,
+                    ColumnType::Float | ColumnType::Double | ColumnType::Vector { .. }
+                )
+            })
+        };
+        let mut assigned: Vec<usize> =
+            (0..given.len()).filter(|place| !table.is_key_column(given[*place])).collect();
+        assigned.sort_unstable_by_key(|place| given[*place]);
+        Columns {
+            given,
+            key: table.primary_key.iter().filter_map(|column| place(*column)).collect(),
+            event_time: event_time.and_then(place),
+            floating: (0..given.len()).filter(is_floating).collect(),
+            assigned,
+        }
+    }
+}
+
+/// Room for one row on its way into a batch, used again for the next.
+#[derive(Default)]
+struct Scratch<'r> {
+    key: Vec<&'r Value>,
+    assignments: Vec<(u16, Assignment<'r>)>,
+    values: Vec<ValueRef<'r>>,
 }
 
 /// Writes rows of one group; safe to share.
@@ -122,57 +172,88 @@ impl GroupWriter {
     pub async fn upsert(&self, columns: &[u16], rows: &[Vec<Value>]) -> Result<WriteReport> {
         let mut report = WriteReport { outcomes: vec![RowOutcome::Written; rows.len()] };
         let now = time::now_microseconds();
-        // By key the row that counts.
-        let mut newest: FxHashMap<Vec<u8>, (usize, Option<i64>)> = FxHashMap::default();
-        for (number, row) in rows.iter().enumerate() {
-            match self.check(columns, row, now) {
-                Ok((key, event_time)) => match newest.get_mut(&key) {
-                    Some((_, before)) if *before > event_time => report.outcomes[number] = RowOutcome::Older,
-                    Some(before) => {
-                        report.outcomes[before.0] = RowOutcome::Older;
-                        *before = (number, event_time);
-                    }
-                    None => {
-                        newest.insert(key, (number, event_time));
-                    }
-                },
-                Err(error) => report.outcomes[number] = RowOutcome::Failed(error),
-            }
-        }
-        let mut pending: Vec<usize> = newest.into_values().map(|(number, _)| number).collect();
-        pending.sort_unstable();
+        let columns = Columns::new(columns, self.group.table.definition(), self.event_time);
+        let pending = self.newest_of_keys(&columns, rows, now, &mut report);
         for chunk in pending.chunks(BATCH_ROWS) {
-            self.write_chunk(columns, rows, chunk, &mut report).await?;
+            self.write_chunk(&columns, rows, chunk, &mut report).await?;
         }
         Ok(report)
     }
 
-    /// The encoded key and the event time of a row that can be written.
-    fn check(&self, columns: &[u16], row: &[Value], now: i64) -> Result<(Vec<u8>, Option<i64>)> {
+    /// The rows to be written, in order: those that fit, and of several with the same key the one that counts.
+    fn newest_of_keys(
+        &self,
+        columns: &Columns<'_>,
+        rows: &[Vec<Value>],
+        now: i64,
+        report: &mut WriteReport,
+    ) -> Vec<usize> {
+        // All keys one behind the other, and where that of each row ends.
+        let (mut keys, mut places) = (Vec::with_capacity(rows.len() * 16), Vec::with_capacity(rows.len()));
+        let mut key = Vec::new();
+        for (number, row) in rows.iter().enumerate() {
+            let start = keys.len();
+            match self.check(columns, row, now, &mut key, &mut keys) {
+                Ok(event_time) => places.push((number, start..keys.len(), event_time)),
+                Err(error) => {
+                    keys.truncate(start);
+                    report.outcomes[number] = RowOutcome::Failed(error);
+                }
+            }
+        }
+        let mut newest: FxHashMap<&[u8], (usize, Option<i64>)> =
+            FxHashMap::with_capacity_and_hasher(places.len(), FxBuildHasher);
+        for (number, key, event_time) in places {
+            match newest.entry(&keys[key]) {
+                Entry::Occupied(known) if known.get().1 > event_time => {
+                    report.outcomes[number] = RowOutcome::Older;
+                }
+                Entry::Occupied(mut known) => {
+                    report.outcomes[known.get().0] = RowOutcome::Older;
+                    known.insert((number, event_time));
+                }
+                Entry::Vacant(place) => {
+                    place.insert((number, event_time));
+                }
+            }
+        }
+        let mut pending: Vec<usize> = newest.into_values().map(|(number, _)| number).collect();
+        pending.sort_unstable();
+        pending
+    }
+
+    /// Appends the encoded key of a row that can be written to `keys`; its event time.
+    fn check<'r>(
+        &self,
+        columns: &Columns<'_>,
+        row: &'r [Value],
+        now: i64,
+        key: &mut Vec<&'r Value>,
+        keys: &mut Vec<u8>,
+    ) -> Result<Option<i64>> {
         let definition = self.group.table.definition();
-        if row.len() != columns.len() {
-            let message = format!("{} values were given for {} features", row.len(), columns.len());
+        if row.len() != columns.given.len() {
+            let message = format!("{} values were given for {} features", row.len(), columns.given.len());
             return Err(FeatureError::new(Reason::InvalidRequest, message));
         }
-        let value = |column: u16| columns.iter().position(|given| *given == column).map(|index| &row[index]);
-        for (column, value) in columns.iter().zip(row) {
-            let finite = match value {
+        for place in &columns.floating {
+            let finite = match &row[*place] {
                 Value::Float(number) => number.is_finite(),
                 Value::Double(number) => number.is_finite(),
                 Value::Vector(elements) => elements.iter().all(|element| element.is_finite()),
                 _ => true,
             };
             if !finite {
-                let name = &definition.columns[usize::from(*column)].name;
+                let name = &definition.columns[usize::from(columns.given[*place])].name;
                 let message = format!("'{name}' is not a number or infinite; write null");
                 return Err(FeatureError::new(Reason::WrongValue, message));
             }
         }
-        let event_time = match self.event_time {
+        let event_time = match columns.event_time {
             None => None,
-            Some(column) => {
-                let time = value(column).and_then(|value| event_time_of(&ValueRef::from(value)));
-                let name = &definition.columns[usize::from(column)].name;
+            Some(place) => {
+                let time = event_time(&ValueRef::from(&row[place]));
+                let name = &definition.columns[usize::from(columns.given[place])].name;
                 let missing =
                     || FeatureError::new(Reason::WrongValue, format!("the event time '{name}' is null"));
                 let time = time.ok_or_else(missing)?;
@@ -183,30 +264,32 @@ impl GroupWriter {
                 Some(time)
             }
         };
-        let key: Option<Vec<&Value>> = definition.primary_key.iter().map(|column| value(*column)).collect();
-        let key = key.ok_or_else(|| FeatureError::new(Reason::WrongKey, "a value of the key is missing"))?;
-        let mut bytes = Vec::with_capacity(32);
-        let encoded = self.group.table.layout().encode_key(&key, &mut bytes);
+        if columns.key.len() != definition.primary_key.len() {
+            return Err(FeatureError::new(Reason::WrongKey, "a value of the key is missing"));
+        }
+        key.clear();
+        key.extend(columns.key.iter().map(|place| &row[*place]));
+        let encoded = self.group.table.layout().encode_key(key, keys);
         encoded.map_err(|error| FeatureError::from(duet_client::Error::from(error)))?;
-        Ok((bytes, event_time))
+        Ok(event_time)
     }
 
     /// Writes rows with different keys: whatever is tried first, rows that exist are updated in the end, others inserted.
     async fn write_chunk(
         &self,
-        columns: &[u16],
+        columns: &Columns<'_>,
         rows: &[Vec<Value>],
         chunk: &[usize],
         report: &mut WriteReport,
     ) -> Result<()> {
-        let whole = columns.len() == self.group.table.definition().columns.len();
+        let whole = columns.given.len() == self.group.table.definition().columns.len();
         let first = match self.event_time {
             None if whole => How::Upsert,
             _ if self.rows_exist.load(Ordering::Relaxed) => How::Update,
             _ => How::Insert,
         };
         let mut pending: Vec<(usize, How)> = chunk.iter().map(|number| (*number, first)).collect();
-        let mut batch = Batch::new();
+        let (mut batch, mut scratch) = (Batch::new(), Scratch::default());
         for _ in 0..ROUNDS {
             let mut again = Vec::new();
             let mut rest = pending.as_slice();
@@ -214,7 +297,7 @@ impl GroupWriter {
                 let mut added = Vec::with_capacity(rest.len());
                 batch.clear();
                 while let Some(((number, how), others)) = rest.split_first() {
-                    match self.add(&mut batch, columns, &rows[*number], *how) {
+                    match self.add(&mut batch, columns, &rows[*number], *how, &mut scratch) {
                         Ok(()) => added.push((*number, *how)),
                         // The batch is full; a row alone always has room.
                         Err(error) if error.is(ErrorCode::InvalidRequest) && !batch.is_empty() => break,
@@ -256,31 +339,37 @@ impl GroupWriter {
         Ok(())
     }
 
-    fn add(&self, batch: &mut Batch, columns: &[u16], row: &[Value], how: How) -> duet_client::Result<()> {
+    fn add<'r>(
+        &self,
+        batch: &mut Batch,
+        columns: &Columns<'_>,
+        row: &'r [Value],
+        how: How,
+        scratch: &mut Scratch<'r>,
+    ) -> duet_client::Result<()> {
         let table = &self.group.table;
-        let definition = table.definition();
         match how {
             How::Update => {
-                let value =
-                    |column: u16| columns.iter().position(|given| *given == column).map(|at| &row[at]);
-                let key: Vec<&Value> = definition.primary_key.iter().filter_map(|key| value(*key)).collect();
-                let given = columns.iter().zip(row).filter(|(column, _)| !definition.is_key_column(**column));
-                let assignments = given.map(|(column, value)| {
-                    let value = ValueRef::from(value);
-                    let advances = self.event_time == Some(*column);
-                    (*column, if advances { Assignment::Advance(value) } else { Assignment::Set(value) })
-                });
-                let assignments: Vec<(u16, Assignment<'_>)> = assignments.collect();
-                batch.update(table, key.as_slice(), &assignments, Expectation::Any)?;
+                scratch.key.clear();
+                scratch.key.extend(columns.key.iter().map(|place| &row[*place]));
+                scratch.assignments.clear();
+                scratch.assignments.extend(columns.assigned.iter().map(|place| {
+                    let value = ValueRef::from(&row[*place]);
+                    let advances = columns.event_time == Some(*place);
+                    let set = if advances { Assignment::Advance(value) } else { Assignment::Set(value) };
+                    (columns.given[*place], set)
+                }));
+                batch.update(table, scratch.key.as_slice(), &scratch.assignments, Expectation::Any)?;
             }
             How::Insert | How::Upsert => {
-                let mut values = vec![ValueRef::Null; definition.columns.len()];
-                for (column, value) in columns.iter().zip(row) {
-                    values[usize::from(*column)] = ValueRef::from(value);
+                scratch.values.clear();
+                scratch.values.resize(table.definition().columns.len(), ValueRef::Null);
+                for (column, value) in columns.given.iter().zip(row) {
+                    scratch.values[usize::from(*column)] = ValueRef::from(value);
                 }
                 match how {
-                    How::Insert => batch.insert(table, &values)?,
-                    _ => batch.upsert(table, &values, Expectation::Any)?,
+                    How::Insert => batch.insert(table, &scratch.values)?,
+                    _ => batch.upsert(table, &scratch.values, Expectation::Any)?,
                 };
             }
         }

@@ -143,7 +143,7 @@ pub fn count_of(column: &str) -> Aggregate {
 }
 
 /// The sum: of integers and decimals an exact decimal of at most 38 digits (`SumOverflow` beyond), of floats a double; NULL
-/// of no values.
+/// of no values. That of integers can be read as an integer that is large enough.
 pub fn sum(column: &str) -> Aggregate {
     Aggregate::of(Computed::Plain(Function::Sum), column)
 }

@@ -81,6 +81,8 @@ macro_rules! integers {
                 match value {
                     ValueRef::Int(number) => number.try_into().ok(),
                     ValueRef::UInt(number) => number.try_into().ok(),
+                    // Sums of whole numbers are decimals.
+                    ValueRef::Decimal { unscaled, scale: 0 } => unscaled.try_into().ok(),
                     _ => None,
                 }
             }

@@ -101,6 +101,7 @@ async fn aggregates_by_group() {
             (0..100).filter(|id| (id % 3 != 0).then_some((id % 10) as i32) == credit).collect();
         assert_eq!(row.get::<u64>("count(*)"), Ok(of.len() as u64));
         assert_eq!(row.value("sum(id)"), Some(&decimal(of.iter().sum(), 0)));
+        assert_eq!(row.get::<i64>("sum(id)").expect("a whole number"), of.iter().sum::<i64>());
     }
     // Distinct values are groups without aggregates; of no rows there is no group, but one row of them all.
     let distinct = client.scan(&table).aggregate([]).group_by(["credit"]).rows().await.expect("read");

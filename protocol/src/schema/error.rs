@@ -19,7 +19,7 @@
 //! | 114 | `InvalidColumnType` | a length, precision or scale is out of range |
 //! | 115 | `RowTooLarge` | the fixed-size columns alone exceed the row limit |
 //! | 116 | `InvalidDefault` | a default does not fit its column |
-//! | 117 | `InvalidTimeToLive` | seconds are zero or the event time is not a date or time |
+//! | 117 | `InvalidTimeToLive` | seconds are zero or the event time is not a date, time or BIGINT |
 //! | 118 | `CommentTooLong` | the comment has more than 2048 characters |
 //! | 119 | `TooManyIndexes` | the table has more than 32 secondary indexes |
 //! | 120 | `DuplicateIndex` | two indexes have the same name |

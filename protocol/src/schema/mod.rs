@@ -77,7 +77,8 @@ impl Column {
 pub struct TimeToLive {
     /// Seconds after the event time at which a row expires; at least 1.
     pub seconds: u64,
-    /// Index of the column that holds the event time: a DATE, DATETIME or TIMESTAMP.
+    /// Index of the column that holds the event time: a DATE, DATETIME, TIMESTAMP, or a BIGINT of seconds or milliseconds
+    /// ([`crate::value::event_time`]).
     pub event_time_column: u16,
 }
 

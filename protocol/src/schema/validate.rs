@@ -221,9 +221,9 @@ fn check_time_to_live(definition: &TableDefinition) -> Result<(), SchemaError> {
     }
     let index = time_to_live.event_time_column;
     match definition.columns.get(usize::from(index)).map(|column| column.column_type) {
-        Some(ColumnType::Date | ColumnType::DateTime | ColumnType::Timestamp) => Ok(()),
+        Some(ColumnType::Date | ColumnType::DateTime | ColumnType::Timestamp | ColumnType::BigInt) => Ok(()),
         Some(_) => Err(SchemaError::InvalidTimeToLive {
-            reason: "the event time column must be a DATE, DATETIME or TIMESTAMP",
+            reason: "the event time column must be a DATE, DATETIME, TIMESTAMP or BIGINT",
         }),
         None => Err(SchemaError::UnknownColumn { part: "time to live", column: index.to_string() }),
     }

@@ -181,11 +181,13 @@ impl<'p, 'l> Iterator for Steps<'p, 'l> {
 impl<'p, 'l> Steps<'p, 'l> {
     fn read(&mut self) -> Result<Step<'p, 'l>, RowError> {
         const TRUNCATED: RowError = RowError::MalformedUpdate { reason: "it ends within an assignment" };
-        let (header, rest) = self.rest.split_first_chunk::<HEADER_BYTES>().ok_or(TRUNCATED)?;
+        let Some((header, rest)) = self.rest.split_first_chunk::<HEADER_BYTES>() else {
+            return Err(TRUNCATED);
+        };
         let &[column_low, column_high, action, zero, a, b, c, d] = header;
         let index = u16::from_le_bytes([column_low, column_high]);
         let payload_bytes = u32::from_le_bytes([a, b, c, d]) as usize;
-        let (payload, rest) = rest.split_at_checked(payload_bytes).ok_or(TRUNCATED)?;
+        let Some((payload, rest)) = rest.split_at_checked(payload_bytes) else { return Err(TRUNCATED) };
         if zero != 0 {
             return Err(RowError::MalformedUpdate { reason: "a reserved byte is not zero" });
         }
@@ -204,7 +206,8 @@ fn read_action<'p>(codec: &ColumnCodec, action: u8, payload: &'p [u8]) -> Result
     const WRONG_LENGTH: RowError = RowError::MalformedUpdate { reason: "a payload has a wrong length" };
     match action {
         ACTION_SET => {
-            codec.check_cell(Cell::read(codec.form, payload).ok_or(WRONG_LENGTH)?)?;
+            let Some(cell) = Cell::read(codec.form, payload) else { return Err(WRONG_LENGTH) };
+            codec.check_cell(cell)?;
             Ok(Action::Set(payload))
         }
         ACTION_SET_NULL if !codec.nullable => Err(codec.null_not_allowed()),

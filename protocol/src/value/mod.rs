@@ -3,11 +3,13 @@
 mod calendar;
 mod convert;
 mod display;
+mod event_time;
 mod owned;
 
 use std::borrow::Cow;
 
 pub use calendar::{MICROSECONDS_PER_DAY, civil_from_days, days_from_civil};
+pub use event_time::event_time;
 pub use owned::{ArchivedValue, Value};
 
 /// A [`Value`] that borrows its bytes from a row image or from the caller.

@@ -2,6 +2,7 @@
 
 mod feast;
 mod hopsworks;
+mod killed;
 mod library;
 mod server;
 

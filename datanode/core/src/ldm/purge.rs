@@ -18,7 +18,7 @@ use duet_protocol::row::RowView;
 use duet_protocol::schema::{TableState, TimeToLive};
 use duet_protocol::signal::write::{FLAG_EXPECT_VERSION, OPERATION_DELETE, Write};
 use duet_protocol::signal::{Sections, SignalView, append_signal};
-use duet_protocol::value::{MICROSECONDS_PER_DAY, ValueRef};
+use duet_protocol::value::event_time;
 
 /// Time since 1970-01-01 UTC in microseconds.
 pub type Microseconds = i64;
@@ -81,11 +81,8 @@ fn expires(table: &LocalTable) -> bool {
 fn is_expired(table: &LocalTable, limit: TimeToLive, row: &ArenaRow<'_>, now: Microseconds) -> bool {
     let layout = table.layouts.of_row(row.table_version());
     let view = RowView::new(layout, row.key, row.value);
-    let event_time = match view.column(usize::from(limit.event_time_column)) {
-        Ok(ValueRef::Timestamp(time) | ValueRef::DateTime(time)) => time,
-        Ok(ValueRef::Date(days)) => i64::from(days) * MICROSECONDS_PER_DAY,
-        Ok(_) | Err(_) => return false,
-    };
+    let value = view.column(usize::from(limit.event_time_column)).ok();
+    let Some(event_time) = value.and_then(|value| event_time(&value)) else { return false };
     let life = i64::try_from(limit.seconds).unwrap_or(i64::MAX).saturating_mul(1_000_000);
     event_time.saturating_add(life) < now
 }
