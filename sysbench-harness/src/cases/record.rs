@@ -2,7 +2,7 @@
 //! `bench-results/README.md`.
 
 use super::table;
-use crate::report::{Figure, Line, RunHead, median};
+use crate::report::{Figure, Line, RunHead, median, plots_of_figures};
 use serde::{Deserialize, Serialize};
 use std::marker::PhantomData;
 
@@ -15,6 +15,8 @@ pub trait Benchmark {
     const NAME: &'static str;
     /// The heading of its tables.
     const TITLE: &'static str;
+    /// Whether its figures are plotted.
+    const PLOTTED: bool = false;
 }
 
 /// One run: every case in every round.
@@ -45,6 +47,11 @@ impl<B: Benchmark> Line for CaseRecord<B> {
 
     fn render(runs: &[Self]) -> String {
         table::render_markdown(runs)
+    }
+
+    fn plots(runs: &[Self]) -> Option<String> {
+        let figures = runs.iter().map(|run| (&run.head, run.figures.as_slice()));
+        B::PLOTTED.then(|| plots_of_figures(B::TITLE, figures))
     }
 }
 

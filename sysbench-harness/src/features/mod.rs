@@ -51,6 +51,7 @@ pub struct FeaturesBenchmark;
 impl Benchmark for FeaturesBenchmark {
     const NAME: &'static str = "features";
     const TITLE: &'static str = "Feature vectors and their ingestion";
+    const PLOTTED: bool = true;
 }
 
 /// Measured rounds of a case, with percentiles of each.

@@ -20,12 +20,20 @@ svg .group { font-weight: 600; } svg .name { text-anchor: end; fill: #5a6675; }
 svg .name { fill: #97a3b2; } th, td, h2 { border-color: #333c47; } }
 ";
 
+/// The beginning of a page, with its heading.
+pub(super) fn head(title: &str) -> String {
+    let title = escape(title);
+    format!(
+        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
+         <title>{title}</title><style>{STYLE}</style></head><body>\n<h1>{title}</h1>\n"
+    )
+}
+
 /// Renders all runs.
 pub(super) fn render(runs: &[RunRecord]) -> String {
-    let mut page = format!(
-        "<!doctype html>\n<html lang=\"en\"><head><meta charset=\"utf-8\"><meta name=\"viewport\" content=\"width=device-width\">\
-         <title>Duet benchmarks</title><style>{STYLE}</style></head><body>\n<h1>Duet benchmarks</h1>\n\
-         <p>Medians over alternating rounds, newest run first; ratios are multiples of the first target of a run.</p>\n"
+    let mut page = head("Duet benchmarks");
+    page.push_str(
+        "<p>Medians over alternating rounds, newest run first; ratios are multiples of the first target of a run.</p>\n",
     );
     for run in runs.iter().rev() {
         append_run(&mut page, run);

@@ -1,6 +1,7 @@
 //! Results: one JSON line per run, kept in the repository, and what is rendered from them.
 
 mod figure;
+mod figure_plots;
 mod head;
 mod html;
 mod machine;
@@ -13,6 +14,7 @@ mod table;
 
 pub(crate) use figure::figure_lines;
 pub use figure::{Asked, Figure};
+pub(crate) use figure_plots::plots_of_figures;
 pub use head::{CommonParameters, RunHead};
 pub use machine::{MachineFacts, git_revision, utc_time};
 #[cfg(test)]

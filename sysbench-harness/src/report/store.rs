@@ -48,6 +48,9 @@ impl Results {
         let runs: Vec<T> = read_all(&self.lines::<T>())?;
         if !runs.is_empty() {
             self.write(&format!("{}.md", T::NAME), &T::render(&runs))?;
+            if let Some(page) = T::plots(&runs) {
+                self.write(&format!("{}.html", T::NAME), &page)?;
+            }
         }
         Ok(())
     }
@@ -82,6 +85,11 @@ pub trait Line: Serialize + DeserializeOwned {
 
     /// All runs as tables for `NAME.md`, the newest first.
     fn render(runs: &[Self]) -> String;
+
+    /// A page of plots for `NAME.html`, if this benchmark has one.
+    fn plots(_runs: &[Self]) -> Option<String> {
+        None
+    }
 }
 
 /// Appends one line.
