@@ -92,8 +92,28 @@ fn digits(bytes: &[u8]) -> Option<u32> {
 /// Appends `YYYY-MM-DD`.
 pub fn write_date(out: &mut Vec<u8>, days: i64) {
     let (year, month, day) = civil_from_days(days);
-    // Writing to memory cannot fail.
-    let _ = write!(out, "{year:04}-{month:02}-{day:02}");
+    match u64::try_from(year).ok().filter(|year| *year <= 9_999) {
+        Some(year) => append_digits::<4>(out, year),
+        None => {
+            // Writing to memory cannot fail.
+            let _ = write!(out, "{year:04}");
+        }
+    }
+    out.push(b'-');
+    append_digits::<2>(out, u64::from(month));
+    out.push(b'-');
+    append_digits::<2>(out, u64::from(day));
+}
+
+/// Appends the last `WIDTH` decimal digits of a number: answers hold one time for each of their values, and the formatting of
+/// the standard library would take most of the time of making them.
+fn append_digits<const WIDTH: usize>(out: &mut Vec<u8>, mut number: u64) {
+    let mut digits = [b'0'; WIDTH];
+    for digit in digits.iter_mut().rev() {
+        *digit += (number % 10) as u8;
+        number /= 10;
+    }
+    out.extend_from_slice(&digits);
 }
 
 /// Appends `YYYY-MM-DD HH:MM:SS`, with three or six digits behind the point when they are not zero; `separator` is between
@@ -101,13 +121,26 @@ pub fn write_date(out: &mut Vec<u8>, days: i64) {
 pub fn write_timestamp(out: &mut Vec<u8>, microseconds: i64, separator: char) {
     write_date(out, microseconds.div_euclid(MICROSECONDS_PER_DAY));
     let clock = microseconds.rem_euclid(MICROSECONDS_PER_DAY);
+    let clock = clock.unsigned_abs();
     let seconds = clock / 1_000_000;
-    let _ = write!(out, "{separator}{:02}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60);
-    let _ = match clock % 1_000_000 {
-        0 => Ok(()),
-        fraction if fraction % 1_000 == 0 => write!(out, ".{:03}", fraction / 1_000),
-        fraction => write!(out, ".{fraction:06}"),
-    };
+    let mut encoded = [0; 4];
+    out.extend_from_slice(separator.encode_utf8(&mut encoded).as_bytes());
+    append_digits::<2>(out, seconds / 3_600);
+    out.push(b':');
+    append_digits::<2>(out, seconds / 60 % 60);
+    out.push(b':');
+    append_digits::<2>(out, seconds % 60);
+    match clock % 1_000_000 {
+        0 => {}
+        fraction if fraction % 1_000 == 0 => {
+            out.push(b'.');
+            append_digits::<3>(out, fraction / 1_000);
+        }
+        fraction => {
+            out.push(b'.');
+            append_digits::<6>(out, fraction);
+        }
+    }
 }
 
 #[cfg(test)]
@@ -131,6 +164,16 @@ mod tests {
             assert_eq!(parse_timestamp(given).map(|time| text(time, ' ')).as_deref(), Some(read), "{given}");
         }
         assert_eq!(text(0, 'T'), "1970-01-01T00:00:00");
+        assert_eq!(text(-1, ' '), "1969-12-31 23:59:59.999999");
+        assert_eq!(text(1, ' '), "1970-01-01 00:00:00.000001");
+        let date = |days| {
+            let mut out = Vec::new();
+            write_date(&mut out, days);
+            String::from_utf8(out).expect("text")
+        };
+        assert_eq!((date(-719_528), date(-719_162)), ("0000-01-01".to_owned(), "0001-01-01".to_owned()));
+        assert_eq!((date(2_932_896), date(2_932_897)), ("9999-12-31".to_owned(), "10000-01-01".to_owned()));
+        assert_eq!(date(-719_529), "-001-12-31");
         for wrong in
             ["", "2024-02-30", "2024-1-2", "0000-01-01", "2024-01-02 25:00:00", "2024-01-02 03:04:05.", "x"]
         {
