@@ -14,6 +14,7 @@ use duet_client::{
 use rustc_hash::FxHashMap;
 use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 /// Database of the gateways' own tables.
 pub const OWN_DATABASE: &str = "duet_sql";
@@ -24,6 +25,10 @@ const FEWEST_RESERVED: u64 = 64;
 const MOST_RESERVED: u64 = 65_536;
 /// Tries of a change that others may be making as well.
 const TRIES: usize = 100;
+/// How long the number of a small table's rows is believed.
+const ROW_COUNT_LASTS: Duration = Duration::from_secs(60);
+/// Rows that are counted at most: tables with more are large.
+const MOST_COUNTED: u64 = 2_000;
 /// Most tables whose sequences are remembered.
 const MAX_SEQUENCES: usize = 65_536;
 
@@ -49,6 +54,7 @@ struct Reserved {
 pub struct Catalog {
     client: Client,
     engine: Engine,
+    row_counts: Mutex<FxHashMap<u32, (Instant, Option<usize>)>>,
     sequences: Mutex<FxHashMap<u32, Option<Arc<Sequence>>>>,
 }
 
@@ -73,7 +79,37 @@ fn sequences_definition() -> Result<TableDefinition> {
 impl Catalog {
     /// A catalog of the client's cluster.
     pub fn new(client: Client, memory: MemoryBounds) -> Catalog {
-        Catalog { client, engine: Engine::new(memory), sequences: Mutex::new(FxHashMap::default()) }
+        Catalog {
+            client,
+            engine: Engine::new(memory),
+            row_counts: Mutex::default(),
+            sequences: Mutex::new(FxHashMap::default()),
+        }
+    }
+
+    /// How many rows a small table has, or had up to a minute ago; `None` of a large one.
+    ///
+    /// # Errors
+    /// When no node answers in time.
+    pub async fn small_row_count(&self, table: &Table) -> Result<Option<usize>> {
+        let known = self.row_counts.lock().unwrap_or_else(PoisonError::into_inner).get(&table.id()).copied();
+        if let Some((when, count)) = known
+            && when.elapsed() < ROW_COUNT_LASTS
+        {
+            return Ok(count);
+        }
+        let definition = table.definition();
+        let key = definition.primary_key.first().map(|column| &definition.columns[usize::from(*column)].name);
+        let mut scan = self.client.scan(table).select(key).limit(MOST_COUNTED);
+        let mut found = 0;
+        while scan.next_page(|_, _| found += 1).await? {}
+        let count = (found < MOST_COUNTED).then_some(found as usize);
+        let mut counts = self.row_counts.lock().unwrap_or_else(PoisonError::into_inner);
+        if counts.len() >= MAX_SEQUENCES {
+            counts.clear();
+        }
+        counts.insert(table.id(), (Instant::now(), count));
+        Ok(count)
     }
 
     /// What computes queries.

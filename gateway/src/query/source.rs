@@ -46,5 +46,6 @@ pub async fn source(
             overlay = Some(Arc::new(Overlay { hidden: written.into_keys().collect(), rows }));
         }
     }
-    ClusterTable::source(&client, &table, overlay, auto_increment, surroundings)
+    let rows = session.catalog.small_row_count(&table).await?.unwrap_or(crate::query::table::MANY_ROWS);
+    ClusterTable::source(&client, &table, overlay, auto_increment, rows, surroundings)
 }

@@ -41,6 +41,8 @@ pub struct ClusterTable {
     pub overlay: Option<Arc<Overlay>>,
     /// What constants see.
     pub surroundings: Arc<Surroundings>,
+    /// About how many rows it has.
+    pub rows: usize,
     schema: SchemaRef,
 }
 
@@ -54,6 +56,7 @@ impl ClusterTable {
         table: &Table,
         overlay: Option<Arc<Overlay>>,
         auto_increment: Option<u16>,
+        rows: usize,
         surroundings: &Arc<Surroundings>,
     ) -> crate::error::Result<Source> {
         let definition = table.definition();
@@ -77,6 +80,7 @@ impl ClusterTable {
             table: Table::clone(table),
             overlay,
             surroundings: Arc::clone(surroundings),
+            rows,
             schema,
         };
         Ok(Source { provider: Arc::new(provider), columns, table: Some(Table::clone(table)) })
@@ -88,15 +92,19 @@ impl ClusterTable {
     }
 }
 
-/// Rows that an access path is expected to give; nobody counts them, but joins begin with the smaller side.
-pub fn estimate(access: &BoundAccess, is_filtered: bool) -> usize {
+/// A table with more rows than are ever counted.
+pub const MANY_ROWS: usize = 1_000_000;
+
+/// Rows that an access path into a table of so many rows is expected to give: joins begin with the smaller side.
+pub fn estimate(access: &BoundAccess, all: usize, is_filtered: bool) -> usize {
     let rows = match access {
         BoundAccess::Keys { keys, .. } => return keys.len(),
         BoundAccess::Range { low: Some((low, _)), high: Some((high, _)), .. } if low == high => 100,
         BoundAccess::Range { low: Some(_), high: Some(_), .. } => 10_000,
         BoundAccess::Range { .. } => 300_000,
-        BoundAccess::Full => 1_000_000,
+        BoundAccess::Full => MANY_ROWS,
     };
+    let rows = rows.min(all);
     if is_filtered { rows / 10 } else { rows }
 }
 
@@ -145,7 +153,7 @@ impl TableProvider for ClusterTable {
         let checked = if exact && !by_key { None } else { filter.clone() };
         let all: Vec<usize> = (0..columns.len()).collect();
         let projection = projection.cloned().unwrap_or(all);
-        let rows = estimate(&bound, condition.is_some());
+        let rows = estimate(&bound, self.rows, condition.is_some());
         let reading = Reading {
             client: self.client.clone(),
             table: Table::clone(&self.table),
