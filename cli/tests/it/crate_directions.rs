@@ -105,7 +105,9 @@ fn nobody_links_the_gateway() {
     for package in ["duet", "duet-bench", "duet-featurestore", "duet-simulator"] {
         let reached = reached(package, false);
         for forbidden in ["duet-gateway", "sqlparser", "mysql_common", "datafusion"] {
-            assert!(!reached.contains(forbidden), "{package} reaches {forbidden}");
+            // `duet shell` is a client of MySQL's protocol like any other.
+            let is_of_shell = (package, forbidden) == ("duet", "mysql_common");
+            assert!(is_of_shell || !reached.contains(forbidden), "{package} reaches {forbidden}");
         }
     }
 }
