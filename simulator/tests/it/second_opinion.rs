@@ -46,12 +46,15 @@ fn verdict(records: &[AppendRecord]) -> Valid {
 
 #[test]
 fn both_checkers_find_nothing_where_nothing_is_wrong() {
-    for seed in 700..706 {
+    let mut transactions = 0;
+    for seed in 700..708 {
         let report = run_plan(plan(seed, 0), false);
         assert_eq!(report.failure.map(|(violation, _)| violation), None, "seed {seed}");
-        assert!(report.lists.len() > 100, "seed {seed}: {} transactions", report.lists.len());
+        transactions += report.lists.len();
         assert_eq!(verdict(&report.lists), Valid::True, "seed {seed}");
     }
+    // Where nodes come and go for most of the time there are few.
+    assert!(transactions > 800, "{transactions} transactions");
 }
 
 #[test]
