@@ -53,8 +53,8 @@ fn both_checkers_find_nothing_where_nothing_is_wrong() {
         transactions += report.lists.len();
         assert_eq!(verdict(&report.lists), Valid::True, "seed {seed}");
     }
-    // Where nodes come and go for most of the time there are few.
-    assert!(transactions > 800, "{transactions} transactions");
+    // Where nodes come and go, and some transactions linger, a run has few.
+    assert!(transactions > 500, "{transactions} transactions");
 }
 
 #[test]
