@@ -32,6 +32,8 @@ pub(crate) struct Joining {
     give_up_at: Nanoseconds,
     /// Hand-overs that were tried.
     attempts: u32,
+    /// View in which the group had changed last when a swap was proposed.
+    swap_proposed_in: u64,
     /// No hand-over begins before.
     hand_over_at: Nanoseconds,
 }
@@ -99,31 +101,26 @@ impl Kernel {
         let state = &self.map.state;
         let Some((group, view)) = state.view.group_of(me.node) else { return };
         let changed = view.changed_in_view;
-        if self.views.proposes(KIND_SWAP) {
-            // Until the group has changed it may come true.
+        let attempt = self.lease_board.closing();
+        let is_closed = is_of_view(attempt, changed);
+        if is_closed && self.drained.quiet >= attempt {
+            self.joining.swap_proposed_in = changed;
+        }
+        if self.joining.swap_proposed_in == changed {
+            // Until the group has changed it may come true, whatever else was proposed meanwhile.
             let partitions = self.partitions_to_hand_over();
             return self.propose_with(now, KIND_SWAP, (group, changed, state.view.number), me, partitions);
         }
         self.views.proposal = None;
-        let attempt = self.lease_board.closing();
-        if is_of_view(attempt, changed) {
-            if self.drained.quiet >= attempt {
-                let partitions = self.partitions_to_hand_over();
-                self.propose_with(
-                    now,
-                    KIND_SWAP,
-                    (group, changed, self.map.state.view.number),
-                    me,
-                    partitions,
-                );
-            } else if now >= self.joining.give_up_at {
+        if is_closed {
+            if now >= self.joining.give_up_at {
                 self.lease_board.close_for(0);
                 self.joining.hand_over_at = now + HAND_OVER_AGAIN;
             }
             return;
         }
         let settled = !self.views.is_changing() && self.drained.built >= self.map.state.version;
-        if now < self.joining.hand_over_at || !settled || self.partitions_to_hand_over().is_empty() {
+        if now < self.joining.hand_over_at || !settled || !self.hands_over {
             return;
         }
         self.joining.give_up_at = now + CLOSED_FOR;

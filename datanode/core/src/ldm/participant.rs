@@ -9,7 +9,7 @@ use crate::ldm::lock::{Change, MAX_LOCKS};
 use crate::ldm::outcome::{Known, Outcome, OutcomeState};
 use crate::ldm::planted::HASTY_PREPARE;
 use crate::ldm::resolve;
-use crate::ldm::write::{EXPIRE_EVERY, admit, assert_rises, displace, refuse_id};
+use crate::ldm::write::{EXPIRE_EVERY, admit, admit_begun, assert_rises, displace, refuse_id};
 use crate::ldm::{Context, LocalDataManager};
 use crate::map::Role;
 use crate::outbox::{Address, Handle, ReplyTo};
@@ -307,11 +307,10 @@ impl LocalDataManager {
         }
         let session = home.then_some((transaction.session, resolved_below));
         let known = self.participants.find(transaction, partition);
-        // What has begun ends here.
-        let closing = fragment.closing && known.is_none();
-        let was_closing = std::mem::replace(&mut fragment.closing, closing);
-        let admitted = admit(context, fragment, session);
-        fragment.closing = was_closing;
+        let admitted = match known {
+            Some(_) => admit_begun(context, fragment, session),
+            None => admit(context, fragment, session),
+        };
         admitted.map_err(|(code, _)| code)?;
         let number = match known {
             None if !home => return Err(ErrorCode::UnknownTransaction),

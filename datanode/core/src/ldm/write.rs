@@ -440,9 +440,21 @@ pub(super) fn queue_of<'f>(
     &mut holder.waiting
 }
 
-/// Whether the chain can take one more write now, and an outcome record of this session that frees those below a number.
+/// Whether something may begin in the fragment: its chain can take one more write now, and an outcome record of this session that
+/// frees those below a number.
 #[inline]
 pub(super) fn admit(
+    context: &Context<'_>,
+    fragment: &mut Fragment,
+    session: Option<(u64, u64)>,
+) -> Result<(), Refusal> {
+    is_open(fragment)?;
+    admit_begun(context, fragment, session)
+}
+
+/// As [`admit`], for what has begun in the fragment already.
+#[inline]
+pub(super) fn admit_begun(
     context: &Context<'_>,
     fragment: &mut Fragment,
     session: Option<(u64, u64)>,
@@ -462,10 +474,20 @@ pub(super) fn admit_fence(
     fragment: &mut Fragment,
     (session, resolved_below): (u64, u64),
 ) -> Result<(), Refusal> {
+    is_open(fragment)?;
     takes_writes(context, fragment)?;
     match fragment.outcomes.has_room_for_fence(session, resolved_below) {
         true => Ok(()),
         false => Err((ErrorCode::TooManyUnresolved, String::new())),
+    }
+}
+
+/// Whether something may begin in the fragment: it is not about to be handed over.
+#[inline]
+fn is_open(fragment: &Fragment) -> Result<(), Refusal> {
+    match fragment.closing {
+        true => Err((ErrorCode::NotServing, "the partition is being handed over".to_owned())),
+        false => Ok(()),
     }
 }
 
@@ -474,9 +496,6 @@ pub(super) fn admit_fence(
 fn takes_writes(context: &Context<'_>, fragment: &Fragment) -> Result<(), Refusal> {
     if context.stalled {
         return Err((ErrorCode::EpochsStalled, String::new()));
-    }
-    if fragment.closing {
-        return Err((ErrorCode::NotServing, "the partition is being handed over".to_owned()));
     }
     if let Some(lane) = fragment.lane.map(|lane| &context.out.lanes[lane]) {
         // What a joining replica does not take before it is there it takes from the lane.
