@@ -10,7 +10,7 @@ use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::{BADGE, FIRST_BALANCE, MEMBERS, Shape};
 use crate::world::{FaultCounts, Role, Slot, World};
 use duet_datanode_core::{NodeCounters, ReplicaDigest, UniqueEntry};
-use duet_protocol::record::{ClusterState, Member, MemberState};
+use duet_protocol::record::{ClusterState, Member, MemberState, View};
 use duet_protocol::schema::IndexKind;
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -683,7 +683,7 @@ impl Run {
         let groups = view.groups.len();
         view.partitions.iter().enumerate().all(|(number, partition)| {
             let members = &view.groups[usize::from(partition.group)].members;
-            let rank = number / groups % members.len();
+            let rank = View::first_primary_rank(number, groups, members.len());
             members.len() < 2 || partition.replicas.first() == Some(&members[rank].node)
         })
     }

@@ -4,7 +4,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::bucket_of;
 use duet_protocol::key::IndexLayout;
 use duet_protocol::layout::TableLayout;
-use duet_protocol::record::{ClusterState, MemberState};
+use duet_protocol::record::{ClusterState, MemberState, View};
 use duet_protocol::row::TableLayouts;
 use duet_protocol::schema::{
     IndexKind, IndexState, PRIMARY_KEY_INDEX, PrimaryKeyOrder, SchemaError, Table, TableIndex, TableState,
@@ -321,7 +321,7 @@ impl ClusterMap {
         let members = &view.groups.get(usize::from(found.group))?.members;
         let full = members.iter().all(|member| member.state == MemberState::Full);
         let whole = full && members.len() == self.state.configuration.replicas as usize;
-        let rank = usize::from(partition) / view.groups.len().max(1) % members.len().max(1);
+        let rank = View::first_primary_rank(usize::from(partition), view.groups.len(), members.len());
         members.get(rank).filter(|_| whole).map(|member| member.node)
     }
 

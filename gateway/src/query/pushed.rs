@@ -23,61 +23,41 @@ use duet_client::ColumnType;
 use std::any::Any;
 use std::sync::Arc;
 
-/// Groups of a table.
+/// Where rows come from that are not those of a table of the cluster.
 #[derive(Debug)]
-struct Groups {
-    grouping: Grouping,
+enum Origin {
+    /// The groups that the data nodes make of a table.
+    Groups(Box<Grouping>),
+    /// They are there already, under this name.
+    Rows { name: String, rows: Arc<Vec<Values>> },
+}
+
+/// Such rows as a table of DataFusion.
+#[derive(Debug)]
+pub struct Computed {
+    origin: Origin,
     schema: SchemaRef,
     types: Vec<Option<ColumnType>>,
 }
 
-#[async_trait]
-impl TableProvider for Groups {
-    fn schema(&self) -> SchemaRef {
-        Arc::clone(&self.schema)
+impl Computed {
+    fn source(origin: Origin, columns: Vec<SourceColumn>) -> Result<Source> {
+        let schema = Arc::new(Source::schema(&columns)?);
+        let types = columns.iter().map(|column| Some(column.column_type)).collect();
+        Ok(Source { provider: Arc::new(Computed { origin, schema, types }), columns, table: None })
     }
 
-    fn table_type(&self) -> TableType {
-        TableType::Temporary
-    }
-
-    async fn scan(
-        &self,
-        _: &dyn Session,
-        projection: Option<&Vec<usize>>,
-        _: &[Native],
-        _: Option<usize>,
-    ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
-        let all = (0..self.types.len()).collect();
-        let projection = projection.cloned().unwrap_or(all);
-        Ok(Arc::new(Scan::groups(self.grouping.clone(), &self.schema, &self.types, projection)?))
-    }
-}
-
-/// Rows that are there already.
-#[derive(Debug)]
-pub struct Fixed {
-    name: String,
-    rows: Arc<Vec<Values>>,
-    schema: SchemaRef,
-    types: Vec<Option<ColumnType>>,
-}
-
-impl Fixed {
-    /// As a source of rows.
+    /// Rows that are there already as a source.
     ///
     /// # Errors
     /// 1235 for columns of types that the engine lacks.
-    pub fn source(name: &str, columns: Vec<SourceColumn>, rows: Vec<Values>) -> Result<Source> {
-        let schema = Arc::new(Source::schema(&columns)?);
-        let types = columns.iter().map(|column| Some(column.column_type)).collect();
-        let provider = Fixed { name: name.to_owned(), rows: Arc::new(rows), schema, types };
-        Ok(Source { provider: Arc::new(provider), columns, table: None })
+    pub fn rows(name: &str, columns: Vec<SourceColumn>, rows: Vec<Values>) -> Result<Source> {
+        Computed::source(Origin::Rows { name: name.to_owned(), rows: Arc::new(rows) }, columns)
     }
 }
 
 #[async_trait]
-impl TableProvider for Fixed {
+impl TableProvider for Computed {
     fn schema(&self) -> SchemaRef {
         Arc::clone(&self.schema)
     }
@@ -95,7 +75,12 @@ impl TableProvider for Fixed {
     ) -> datafusion::common::Result<Arc<dyn ExecutionPlan>> {
         let all = (0..self.types.len()).collect();
         let projection = projection.cloned().unwrap_or(all);
-        Ok(Arc::new(Scan::fixed(&self.name, &self.rows, &self.schema, &self.types, projection)?))
+        Ok(Arc::new(match &self.origin {
+            Origin::Groups(grouping) => {
+                Scan::groups(Grouping::clone(grouping), &self.schema, &self.types, projection)?
+            }
+            Origin::Rows { name, rows } => Scan::fixed(name, rows, &self.schema, &self.types, projection)?,
+        }))
     }
 }
 
@@ -193,8 +178,5 @@ pub fn groups(
         pushed,
         calls,
     };
-    let schema = Arc::new(Source::schema(&outputs)?);
-    let types = outputs.iter().map(|column| Some(column.column_type)).collect();
-    let provider = Arc::new(Groups { grouping, schema, types });
-    Ok(Some(Source { provider, columns: outputs, table: None }))
+    Computed::source(Origin::Groups(Box::new(grouping)), outputs).map(Some)
 }

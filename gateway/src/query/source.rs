@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::execute::read::read_keys;
 use crate::query::compute::Surroundings;
-use crate::query::pushed::Fixed;
+use crate::query::pushed::Computed;
 use crate::query::relation::{Source, SourceColumn};
 use crate::query::table::{ClusterTable, Overlay};
 use crate::session::Session;
@@ -32,7 +32,7 @@ pub async fn source(
             origin: None,
         };
         let columns = columns.into_iter().map(column).collect();
-        return Fixed::source(&format!("{database}.{name}"), columns, rows);
+        return Computed::rows(&format!("{database}.{name}"), columns, rows);
     }
     let table = session.catalog.table(database, name).await?;
     let auto_increment = session.catalog.sequence(&table).await?.map(|sequence| sequence.column);

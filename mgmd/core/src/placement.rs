@@ -50,7 +50,7 @@ pub(crate) fn first_view(configuration: &ClusterConfiguration, instances: &[Inst
             let group = partition % groups.len();
             let members = &groups[group].members;
             let mut nodes: Vec<u32> = members.iter().map(|member| member.node).collect();
-            nodes.rotate_left(partition / groups.len() % members.len());
+            nodes.rotate_left(View::first_primary_rank(partition, groups.len(), members.len()));
             PartitionView { group: group as u16, replicas: nodes, cfg: FIRST_VIEW }
         })
         .collect();

@@ -122,6 +122,12 @@ pub struct View {
 }
 
 impl View {
+    /// Rank, among the members of its group in order of their ids, of the node that leads a partition in the first view: primaries
+    /// alternate over the members.
+    pub fn first_primary_rank(partition: usize, groups: usize, members: usize) -> usize {
+        partition / groups.max(1) % members.max(1)
+    }
+
     /// All members of all groups.
     pub fn members(&self) -> impl Iterator<Item = &Member> {
         self.groups.iter().flat_map(|group| &group.members)

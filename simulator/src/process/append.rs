@@ -4,7 +4,7 @@
 use super::client::{Client, Evidence, Mode, register_tables};
 use crate::checker::{AppendRecord, UnlockedRead};
 use crate::history::Violation;
-use crate::process::application::Application;
+use crate::process::application::{Application, application_fields};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{DATABASE, LISTS, LONGEST_LIST, list_bytes, list_definition, list_values, read_list};
@@ -486,21 +486,7 @@ impl Client for AppendClient {
 }
 
 impl Application for AppendClient {
-    fn client(&self) -> &ClientCore {
-        &self.core
-    }
-
-    fn client_mut(&mut self) -> &mut ClientCore {
-        &mut self.core
-    }
-
-    fn violate(&mut self, violation: Violation) {
-        self.evidence.violate(violation);
-    }
-
-    fn take_violation(&mut self) -> Option<Violation> {
-        self.evidence.violation.take()
-    }
+    application_fields!();
 
     fn housekeeping(&mut self, now: Time) {
         self.prepare(now);
@@ -518,13 +504,5 @@ impl Application for AppendClient {
         let room = self.mode == Mode::Traffic && self.busy < self.concurrency && self.table().is_some();
         let lingering = self.lingering.iter().map(|(until, _)| *until).min().unwrap_or(Time::MAX);
         if room { self.issue_at.min(lingering) } else { lingering }
-    }
-
-    fn wake_at(&mut self) -> &mut Time {
-        &mut self.wake_at
-    }
-
-    fn woken_at(&self) -> Time {
-        self.wake_at
     }
 }

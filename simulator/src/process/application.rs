@@ -31,6 +31,36 @@ pub(super) trait Application {
     fn woken_at(&self) -> Time;
 }
 
+/// What an application has of a process whose core, evidence and time of waking are its fields `core`, `evidence` and `wake_at`.
+macro_rules! application_fields {
+    () => {
+        fn client(&self) -> &duet_client_core::ClientCore {
+            &self.core
+        }
+
+        fn client_mut(&mut self) -> &mut duet_client_core::ClientCore {
+            &mut self.core
+        }
+
+        fn violate(&mut self, violation: $crate::history::Violation) {
+            self.evidence.violate(violation);
+        }
+
+        fn take_violation(&mut self) -> Option<$crate::history::Violation> {
+            self.evidence.violation.take()
+        }
+
+        fn wake_at(&mut self) -> &mut $crate::queue::Time {
+            &mut self.wake_at
+        }
+
+        fn woken_at(&self) -> $crate::queue::Time {
+            self.wake_at
+        }
+    };
+}
+pub(super) use application_fields;
+
 impl<A: Application> Core for A {
     fn accepted(&mut self, _now: Time, _link: Link) {}
 

@@ -4,7 +4,7 @@ use super::client::{Change, Client, Evidence, Mode, is_about_table, is_never_rig
 use crate::history::{
     Action, Fingerprint, Outcome, ReadRecord, Refusal, Register, Seen, Violation, WriteRecord,
 };
-use crate::process::application::Application;
+use crate::process::application::{Application, application_fields};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::workload::{DATABASE, Generator, Intent, RegisterTable};
 use duet_client_core::{
@@ -516,21 +516,7 @@ impl Client for CoreClient {
 }
 
 impl Application for CoreClient {
-    fn client(&self) -> &ClientCore {
-        &self.core
-    }
-
-    fn client_mut(&mut self) -> &mut ClientCore {
-        &mut self.core
-    }
-
-    fn violate(&mut self, violation: Violation) {
-        self.evidence.violate(violation);
-    }
-
-    fn take_violation(&mut self) -> Option<Violation> {
-        self.evidence.violation.take()
-    }
+    application_fields!();
 
     fn housekeeping(&mut self, now: Time) {
         self.change_schema(now);
@@ -552,13 +538,5 @@ impl Application for CoreClient {
         } else {
             Time::MAX
         }
-    }
-
-    fn wake_at(&mut self) -> &mut Time {
-        &mut self.wake_at
-    }
-
-    fn woken_at(&self) -> Time {
-        self.wake_at
     }
 }

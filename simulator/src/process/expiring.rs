@@ -3,7 +3,7 @@
 
 use super::client::{Client, Evidence, Mode, register_tables};
 use crate::history::Violation;
-use crate::process::application::Application;
+use crate::process::application::{Application, application_fields};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{DATABASE, EVENT_TIME, EXPIRING, NUMBER, event_time, expiring_definition};
@@ -391,21 +391,7 @@ impl Client for ExpiringClient {
 }
 
 impl Application for ExpiringClient {
-    fn client(&self) -> &ClientCore {
-        &self.core
-    }
-
-    fn client_mut(&mut self) -> &mut ClientCore {
-        &mut self.core
-    }
-
-    fn violate(&mut self, violation: Violation) {
-        self.evidence.violate(violation);
-    }
-
-    fn take_violation(&mut self) -> Option<Violation> {
-        self.evidence.violation.take()
-    }
+    application_fields!();
 
     fn housekeeping(&mut self, now: Time) {
         self.prepare(now);
@@ -423,13 +409,5 @@ impl Application for ExpiringClient {
         let some_free = self.busy.iter().any(|busy| !busy);
         let room = self.table().is_some() && self.mode == Mode::Traffic && some_free;
         if room { self.issue_at } else { Time::MAX }
-    }
-
-    fn wake_at(&mut self) -> &mut Time {
-        &mut self.wake_at
-    }
-
-    fn woken_at(&self) -> Time {
-        self.wake_at
     }
 }

@@ -4,7 +4,7 @@
 
 use super::client::{Client, Evidence, Mode, register_tables};
 use crate::history::Violation;
-use crate::process::application::Application;
+use crate::process::application::{Application, application_fields};
 use crate::queue::{MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{
@@ -589,21 +589,7 @@ impl Client for MemberClient {
 }
 
 impl Application for MemberClient {
-    fn client(&self) -> &ClientCore {
-        &self.core
-    }
-
-    fn client_mut(&mut self) -> &mut ClientCore {
-        &mut self.core
-    }
-
-    fn violate(&mut self, violation: Violation) {
-        self.evidence.violate(violation);
-    }
-
-    fn take_violation(&mut self) -> Option<Violation> {
-        self.evidence.violation.take()
-    }
+    application_fields!();
 
     fn housekeeping(&mut self, now: Time) {
         self.prepare(now);
@@ -620,13 +606,5 @@ impl Application for MemberClient {
     fn next_issue(&self) -> Time {
         let room = self.open && self.mode == Mode::Traffic && self.batches.len() < self.clerks;
         if room { self.issue_at } else { Time::MAX }
-    }
-
-    fn wake_at(&mut self) -> &mut Time {
-        &mut self.wake_at
-    }
-
-    fn woken_at(&self) -> Time {
-        self.wake_at
     }
 }

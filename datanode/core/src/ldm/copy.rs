@@ -90,6 +90,8 @@ pub(super) struct Copies {
     /// Bytes that may be sent before the next tick.
     room: usize,
     outcomes: Vec<CopiedOutcome>,
+    /// Rows of a bucket.
+    found: Vec<RowHandle>,
     /// Planted bug: rows that are sent a turn later.
     late: Vec<LateRow>,
 }
@@ -249,19 +251,13 @@ impl LocalDataManager {
         }
         let next_table = Stage::Rows { table: slot + 1, cursor: 0 };
         let Some(Some(table)) = context.map.tables.get(slot) else { return (next_table, 0) };
-        let (id, mut found, mut bytes) = (table.id, [RowHandle::NULL; 64], 0);
-        let mut count = 0;
-        let mut more = Vec::new();
-        let next = fragment.tables[slot].rows.scan_step(&self.arena, cursor, |row| {
-            match found.get_mut(count) {
-                Some(place) => *place = row,
-                None => more.push(row),
-            }
-            count += 1;
-        });
-        for row in found.iter().take(count).chain(&more).copied() {
-            bytes += self.copy_stored(context, partition, id, row);
+        let (id, mut found, mut bytes) = (table.id, std::mem::take(&mut self.copies.found), 0);
+        found.clear();
+        let next = fragment.tables[slot].rows.scan_step(&self.arena, cursor, |row| found.push(row));
+        for row in &found {
+            bytes += self.copy_stored(context, partition, id, *row);
         }
+        self.copies.found = found;
         (next.map_or(next_table, |cursor| Stage::Rows { table: slot, cursor }), bytes)
     }
 
