@@ -1,6 +1,7 @@
 //! Which processes a plan has, and how each is configured.
 
 use crate::plan::Plan;
+use crate::planted::{SAME_PROCESS, SAME_RAFT_ID};
 use crate::process::{
     AppendClient, BankClient, ColumnClient, CoreClient, DataNode, DirectClient, ExpiringClient, Management,
     MemberClient, Process,
@@ -65,15 +66,29 @@ impl World {
             secret: Vec::new(),
             max_links: MAX_LINKS,
             seed: self.identity_random.bits(),
-            raft_id: self.identity_random.bits() | 1,
+            raft_id: self.fresh_raft_id(number),
             cluster_id: self.identity_random.bits() | 1,
         };
         let now = self.now();
+        let fresh = configuration.raft_id;
         let slot = &mut self.slots[usize::from(number)];
-        let process = Management::start(configuration, slot.disk.contents(), now)?;
-        slot.disk.cut(process.node.intact_log_bytes());
+        let process = Management::start(configuration, slot.disk.contents(), now, slot.clock)?;
+        let intact = process.node.intact_log_bytes();
+        slot.disk.cut(intact);
+        if intact == 0 {
+            slot.raft_id = fresh;
+        }
         self.start(number, Process::Management(Box::new(process)));
         Ok(())
+    }
+
+    /// The Raft id that a management node takes if its directory holds none.
+    fn fresh_raft_id(&mut self, number: ProcessNumber) -> u64 {
+        let drawn = self.identity_random.bits() | 1;
+        match self.slots[usize::from(number)].raft_id {
+            used if used != 0 && self.plan.planted_bug == SAME_RAFT_ID => used,
+            _ => drawn,
+        }
     }
 
     /// Starts a new data node process in a place.
@@ -84,7 +99,7 @@ impl World {
         let memory_bytes = self.plan.memory_bytes[node as usize - 1];
         let configuration = NodeConfiguration {
             node,
-            process: self.identity_random.identity(),
+            process: self.process_identity(node),
             address: self.slots[usize::from(number)].address.clone(),
             metrics_address: String::new(),
             management: self.management_addresses(),
@@ -96,7 +111,8 @@ impl World {
             link_close_is_proof: self.plan.link_close_is_proof,
             planted_bug: self.plan.planted_bug,
         };
-        let process = DataNode::start(configuration, self.now(), self.plan.parts[node as usize - 1])?;
+        let (parts, clock) = (self.plan.parts[node as usize - 1], self.slots[usize::from(number)].clock);
+        let process = DataNode::start(configuration, self.now(), parts, clock)?;
         self.start(number, Process::DataNode(Box::new(process)));
         Ok(())
     }
@@ -149,6 +165,12 @@ impl World {
         }
         let client = CoreClient::new(generator, configuration, self.now());
         self.start(number, Process::Client(Box::new(client)));
+    }
+
+    /// The identity of a new data node process: no two processes have the same.
+    fn process_identity(&mut self, node: u32) -> [u8; 16] {
+        let drawn = self.identity_random.identity();
+        if self.plan.planted_bug == SAME_PROCESS { [node as u8; 16] } else { drawn }
     }
 
     /// A server that was killed, or voted out, comes back: a management node with its disk, a data node without anything.

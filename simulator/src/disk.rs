@@ -52,6 +52,21 @@ impl Disk {
         self.durable.truncate(usize::try_from(bytes).unwrap_or(usize::MAX));
     }
 
+    /// Whether the oldest write that is under way replaces the whole log.
+    pub fn replaces_next(&self) -> bool {
+        self.writing.front().is_some_and(|writing| writing.replace)
+    }
+
+    /// Whether nothing is being written.
+    pub fn is_idle(&self) -> bool {
+        self.writing.is_empty()
+    }
+
+    /// The directory is put back from a copy, or with no bytes is empty.
+    pub fn restore(&mut self, bytes: Vec<u8>) {
+        *self = Disk { durable: bytes, writing: VecDeque::new() };
+    }
+
     /// What a starting process finds.
     pub fn contents(&self) -> &[u8] {
         &self.durable

@@ -1,6 +1,8 @@
 //! `duet sim`: runs seeds and tells what they found.
 
-use crate::plan::Plan;
+use crate::choice::FaultChoice;
+use crate::crash::{Coverage, crash_points_text};
+use crate::plan::{FaultKind, Plan};
 use crate::planted::{PLANTED_BUGS, planted_bugs_text};
 use crate::run::{Report, run_plan};
 use crate::workload::{WORKLOADS, workload};
@@ -32,6 +34,12 @@ pub struct Arguments {
     #[arg(long, default_value_t = 0, help = planted_bugs_text(),
         value_parser = clap::value_parser!(u32).range(0..=PLANTED_BUGS.len() as i64))]
     pub planted_bug: u32,
+    /// Which faults may strike.
+    #[arg(long, default_value = "usual", help = faults_text(), value_parser = FaultChoice::parse)]
+    pub faults: FaultChoice,
+    /// List the crash points.
+    #[arg(long)]
+    pub crash_points: bool,
     /// What the clients do.
     #[arg(long, default_value = "all", help = workloads_text(), value_parser = workload_names())]
     pub workload: String,
@@ -58,22 +66,32 @@ impl<W: Write> Write for Patient<W> {
 /// # Errors
 /// When standard output cannot be written.
 pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
+    if arguments.crash_points {
+        write!(Patient(std::io::stdout().lock()), "{}", crash_points_text())?;
+        return Ok(true);
+    }
     let (first, count) = arguments.seed.map_or((arguments.from, arguments.seeds), |seed| (seed, 1));
     let mut out = Patient(std::io::stdout().lock());
     let (mut events, mut acknowledged, mut spent) = (0, 0, Duration::ZERO);
     let mut hash = 0u64;
     let mut sights: BTreeMap<&str, u64> = BTreeMap::new();
+    let mut coverage: Option<Coverage> = None;
     for seed in first..first.saturating_add(count) {
         let mut plan = Plan::new(seed, arguments.planted_bug);
         if let Some(workload) = workload(&arguments.workload) {
             (workload.choose)(&mut plan);
         }
+        arguments.faults.apply(&mut plan);
+        let has_points = !plan.crash_points.is_empty();
         let (report, time) = measured(|| run_plan(plan, arguments.trace));
         events += report.events;
         acknowledged += report.acknowledged;
         spent += time;
         for (name, count) in &report.sights {
             *sights.entry(name).or_default() += count;
+        }
+        if has_points {
+            coverage.get_or_insert_default().add(&report.coverage);
         }
         hash = hash.rotate_left(1) ^ report.hash;
         if arguments.stats {
@@ -90,6 +108,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<bool> {
         let sights: Vec<String> = sights.iter().map(|(name, count)| format!("{name} {count}")).collect();
         writeln!(out, "seen on the way: {}", sights.join(", "))?;
     }
+    if let Some(coverage) = coverage {
+        writeln!(out, "{}", coverage.describe())?;
+    }
     let rate = events as f64 / spent.as_secs_f64().max(1e-9);
     writeln!(
         out,
@@ -105,10 +126,22 @@ fn choices(arguments: &Arguments) -> String {
     if arguments.workload != "all" {
         text += &format!(" --workload {}", arguments.workload);
     }
+    if arguments.faults != FaultChoice::Usual {
+        text += &format!(" --faults {}", arguments.faults.text());
+    }
     if arguments.planted_bug != 0 {
         text += &format!(" --planted-bug {}", arguments.planted_bug);
     }
     text
+}
+
+fn faults_text() -> String {
+    let names: Vec<&str> = FaultKind::ALL.iter().map(|kind| kind.name()).collect();
+    format!(
+        "Which faults may strike: all (each seed draws), none, usual (those that plans draw by themselves), or names separated by \
+         commas, which then strike in every seed: {}",
+        names.join(", ")
+    )
 }
 
 fn workload_names() -> PossibleValuesParser {
@@ -135,7 +168,8 @@ fn print_stats(out: &mut impl Write, report: &Report, time: Duration) -> std::io
     writeln!(
         out,
         "seed {:>6}  hash {:016x}  {:>8} events  {:>6} acknowledged  {:>6} writes  {:>6} reads  {:>7.3} s virtual  \
-         {:>7.0} events/ms  resets {} pauses {} stalls {} restarts {} kills {} cuts {} removed {} rejoined {}",
+         {:>7.0} events/ms  resets {} pauses {} stalls {} restarts {} kills {} cuts {} removed {} rejoined {} slowed {} wiped {} \
+         rolled back {} jumps {} vanished {} crash points {}",
         report.seed,
         report.hash,
         report.events,
@@ -152,5 +186,11 @@ fn print_stats(out: &mut impl Write, report: &Report, time: Duration) -> std::io
         faults.cuts,
         faults.removed,
         faults.rejoined,
+        faults.slowed,
+        faults.wiped,
+        faults.rolled_back,
+        faults.jumps,
+        faults.vanished,
+        faults.crash_points,
     )
 }

@@ -76,6 +76,13 @@ pub enum Event {
         /// Its life.
         life: u32,
     },
+    /// A slice of a slow process is over.
+    Slice {
+        /// The process.
+        process: ProcessNumber,
+        /// Its life.
+        life: u32,
+    },
     /// A killed process is started again.
     Restart {
         /// The process.

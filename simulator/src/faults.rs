@@ -1,7 +1,7 @@
 //! Faults that strike while a run is not calm.
 
 use crate::event::Event;
-use crate::network::Connection;
+use crate::network::{Connection, Kept};
 use crate::plan::FaultKind;
 use crate::process::Process;
 use crate::queue::{SECOND, Time};
@@ -59,11 +59,29 @@ impl World {
             FaultKind::FreezeDataNode => self.pause_one(is_data, length),
             FaultKind::CutDataNodes => self.cut_data_nodes(length),
             FaultKind::IsolateDataNode => self.isolate_data_node(length),
+            FaultKind::SlowDataNode => {
+                if let Some(number) = self.pick_process(is_data) {
+                    self.slow_down(number, length);
+                }
+            }
+            FaultKind::CutManagement => self.cut_management(length),
+            FaultKind::JumpClock => self.jump_clock(),
+            FaultKind::WipeManagement => self.wipe_management(length),
+            FaultKind::RollBackManagement => self.roll_back_management(length),
+            FaultKind::VanishClient => {
+                if let Some(number) = self.pick_process(is_client)
+                    && self.may_vanish(number)
+                {
+                    self.vanish(number, Kept::Some);
+                }
+            }
+            // These are in the plan from the beginning.
+            FaultKind::SkewClocks | FaultKind::CrashPoints => return,
         }
         self.next_fault(kind);
     }
 
-    fn pick_process(&mut self, wanted: impl Fn(Role) -> bool) -> Option<ProcessNumber> {
+    pub(crate) fn pick_process(&mut self, wanted: impl Fn(Role) -> bool) -> Option<ProcessNumber> {
         let mut living = self.numbers(wanted);
         living.retain(|number| self.is_running(*number));
         if living.is_empty() { None } else { Some(*self.fault_random.pick(&living)) }
@@ -93,6 +111,16 @@ impl World {
         let ends_of = |number| self.network.connection(number).map(|found| found.ends.map(|end| end.process));
         let chosen = ends_of(*self.fault_random.pick(&lanes));
         for number in lanes.iter().copied().filter(|number| ends_of(*number) == chosen).collect::<Vec<_>>() {
+            self.reset(number);
+        }
+    }
+
+    /// Breaks all connections of a process.
+    pub(crate) fn reset_all_of(&mut self, process: ProcessNumber) {
+        let open = self
+            .network
+            .open_connections(|connection| connection.ends.iter().any(|end| end.process == process));
+        for number in open {
             self.reset(number);
         }
     }
@@ -149,6 +177,10 @@ impl World {
         let Role::Data(node) = self.slots[usize::from(number)].role else { return false };
         let Some(view) = self.latest_view() else { return false };
         let Some((_, group)) = view.group_of(node) else { return false };
+        if self.crashes.may_remove(number, self.now(), view.number) {
+            // The other one may be removed after this one has ended.
+            return false;
+        }
         let full = |member: &&Member| member.node != node && member.state == MemberState::Full;
         group.members.iter().filter(full).any(|member| {
             self.slots.iter().any(|slot| {
@@ -168,6 +200,11 @@ impl World {
         if one == other {
             return;
         }
+        self.cut(one, other, length);
+    }
+
+    /// One process does not hear the other for a while, perhaps neither hears the other.
+    pub(crate) fn cut(&mut self, one: ProcessNumber, other: ProcessNumber, length: Time) {
         let until = self.now() + length;
         self.faults.cuts += 1;
         self.network.stall(one, other, until);

@@ -7,13 +7,18 @@
 //! [`run_seed`] plays one seed: a cluster forms, clients use it while a random subset of faults strikes, the faults stop,
 //! and everything is judged by the checks of [`checker`] and by comparing the replicas.
 
+mod burst;
 pub mod checker;
+mod choice;
+pub mod clock;
 mod cluster;
+pub mod crash;
 mod disk;
 mod driver;
 mod event;
 mod faults;
 pub mod history;
+mod management_faults;
 mod network;
 pub mod plan;
 pub mod planted;
@@ -25,6 +30,7 @@ mod trace;
 pub mod workload;
 mod world;
 
+pub use choice::FaultChoice;
 pub use driver::{Arguments, run};
 pub use run::{Report, run_plan, run_seed};
 pub use world::FaultCounts;

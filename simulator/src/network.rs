@@ -20,6 +20,17 @@ pub struct Link {
     pub generation: u32,
 }
 
+/// What arrives of that which was on its way from a process when it ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// Nothing.
+    Nothing,
+    /// A random prefix on every connection.
+    Some,
+    /// All.
+    All,
+}
+
 /// Number of a connection in the run, never used again.
 pub type ConnectionNumber = u32;
 
@@ -346,8 +357,9 @@ impl Network {
         }
     }
 
-    /// The end of a dead process: its connections break, the others are told soon, or with `silent` late.
-    pub fn process_died(&mut self, process: ProcessNumber, silent: bool) {
+    /// The end of a dead process: its connections break, the others are told soon, or with `silent` late. `kept` says what of that
+    /// which it has sent still arrives.
+    pub fn process_died(&mut self, process: ProcessNumber, silent: bool, kept: Kept) {
         let now = self.queue.now();
         for number in self.open.clone() {
             let Some(connection) = self.connections[number as usize].as_mut() else { continue };
@@ -370,7 +382,11 @@ impl Network {
                 } else if end == 0 && survivor.link.is_none() {
                     survivor.closed = true;
                 } else if !other.lost {
-                    let kept = self.random.below(other.frames.len() as u64 + 1) as usize;
+                    let kept = match kept {
+                        Kept::Nothing => 0,
+                        Kept::Some => self.random.below(other.frames.len() as u64 + 1) as usize,
+                        Kept::All => other.frames.len(),
+                    };
                     let wait = if silent { self.plan.silent_death } else { self.plan.delay_high };
                     let last = lose(other, kept).max(now + self.random.below(wait + 1));
                     let event = Event::Closed { connection: number, end: 1 - end, by_peer: !silent };

@@ -1,5 +1,7 @@
 //! What one seed means: sizes of the cluster, the workload, and which faults are on, how often.
 
+use crate::clock::BootClock;
+use crate::crash::CrashPlan;
 use crate::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 use crate::random::{Purpose, Random};
 
@@ -68,11 +70,27 @@ pub enum FaultKind {
     CutDataNodes,
     /// A data node hears no other server and is not heard by them, but clients reach it.
     IsolateDataNode,
+    /// A data node runs in short slices for a while, with long stops between them.
+    SlowDataNode,
+    /// A management node and another server do not hear each other, or one does not hear the other.
+    CutManagement,
+    /// The clocks of servers run at different rates and began at different times.
+    SkewClocks,
+    /// The clock of a management node jumps ahead.
+    JumpClock,
+    /// A management node is killed and comes back with an empty directory.
+    WipeManagement,
+    /// A management node is killed and comes back with an older copy of its directory.
+    RollBackManagement,
+    /// A client ends without a word and never comes back.
+    VanishClient,
+    /// Processes end, stand still or lose their connections at named points of what they do.
+    CrashPoints,
 }
 
 impl FaultKind {
     /// Every kind.
-    pub const ALL: [FaultKind; 14] = [
+    pub const ALL: [FaultKind; 22] = [
         FaultKind::ResetClient,
         FaultKind::ResetLane,
         FaultKind::ResetAllLanes,
@@ -87,7 +105,71 @@ impl FaultKind {
         FaultKind::FreezeDataNode,
         FaultKind::CutDataNodes,
         FaultKind::IsolateDataNode,
+        FaultKind::SlowDataNode,
+        FaultKind::CutManagement,
+        FaultKind::SkewClocks,
+        FaultKind::JumpClock,
+        FaultKind::WipeManagement,
+        FaultKind::RollBackManagement,
+        FaultKind::VanishClient,
+        FaultKind::CrashPoints,
     ];
+    /// How many of them, from the first, every plan draws by itself.
+    pub const USUAL: usize = 14;
+
+    /// Its name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            FaultKind::ResetClient => "reset-client",
+            FaultKind::ResetLane => "reset-lane",
+            FaultKind::ResetAllLanes => "reset-all-lanes",
+            FaultKind::ResetManagement => "reset-management",
+            FaultKind::ResetConsensus => "reset-consensus",
+            FaultKind::PauseDataNode => "pause-data-node",
+            FaultKind::PauseManagement => "pause-management",
+            FaultKind::PauseClient => "pause-client",
+            FaultKind::Stall => "stall",
+            FaultKind::RestartManagement => "restart-management",
+            FaultKind::KillDataNode => "kill-data-node",
+            FaultKind::FreezeDataNode => "freeze-data-node",
+            FaultKind::CutDataNodes => "cut-data-nodes",
+            FaultKind::IsolateDataNode => "isolate-data-node",
+            FaultKind::SlowDataNode => "slow-data-node",
+            FaultKind::CutManagement => "cut-management",
+            FaultKind::SkewClocks => "skew-clocks",
+            FaultKind::JumpClock => "jump-clock",
+            FaultKind::WipeManagement => "wipe-management",
+            FaultKind::RollBackManagement => "roll-back-management",
+            FaultKind::VanishClient => "vanish-client",
+            FaultKind::CrashPoints => "crash-points",
+        }
+    }
+
+    /// Whether it may end the membership of a data node, or lasts that long.
+    fn is_long(self) -> bool {
+        matches!(
+            self,
+            FaultKind::KillDataNode
+                | FaultKind::FreezeDataNode
+                | FaultKind::CutDataNodes
+                | FaultKind::IsolateDataNode
+                | FaultKind::SlowDataNode
+                | FaultKind::CutManagement
+        )
+    }
+
+    /// Whether it comes less often than others.
+    fn is_rare(self) -> bool {
+        matches!(
+            self,
+            FaultKind::RestartManagement
+                | FaultKind::PauseManagement
+                | FaultKind::JumpClock
+                | FaultKind::WipeManagement
+                | FaultKind::RollBackManagement
+                | FaultKind::VanishClient
+        )
+    }
 }
 
 /// One kind of fault that is on.
@@ -201,6 +283,12 @@ pub struct Plan {
     pub link_close_is_proof: bool,
     /// How it ends.
     pub ending: Ending,
+    /// Whether the run looks at what every burst hears and sends, for the points below and to know what was proposed.
+    pub watched: bool,
+    /// Crash points at which something happens, in no order.
+    pub crash_points: Vec<CrashPlan>,
+    /// Clocks of the servers, management nodes first; none when all of them are exact.
+    pub clocks: Vec<BootClock>,
     /// Bug to plant in the data nodes, 0 for none.
     pub planted_bug: u32,
 }
@@ -250,6 +338,9 @@ impl Plan {
             },
             cut_at_promotion: 0,
             link_close_is_proof: true,
+            watched: false,
+            crash_points: Vec::new(),
+            clocks: Vec::new(),
             planted_bug,
         };
         let draw = |random: &mut Random| (random.between(1, 3) as usize, random.between(1, 4) as usize);
@@ -318,29 +409,28 @@ fn network(random: &mut Random) -> NetworkPlan {
 }
 
 fn faults(random: &mut Random, management_nodes: u32) -> Vec<FaultPlan> {
-    let mut plans = Vec::new();
-    for kind in FaultKind::ALL {
-        let long = matches!(
-            kind,
-            FaultKind::KillDataNode
-                | FaultKind::FreezeDataNode
-                | FaultKind::CutDataNodes
-                | FaultKind::IsolateDataNode
-        );
-        let mut on = random.chance(if long { 120_000 } else { 350_000 });
-        let every = *random.pick(&[30, 100, 300]) * MILLISECOND;
-        let length = *random.pick(&[1, 10, 50, 200]) * MILLISECOND;
-        let length = if long { 350 * MILLISECOND + 4 * length } else { length };
-        if kind == FaultKind::ResetConsensus {
-            on &= management_nodes > 1;
-        }
-        if on {
-            let rare = matches!(kind, FaultKind::RestartManagement | FaultKind::PauseManagement);
-            let every = if rare || long { every * 4 } else { every };
-            plans.push(FaultPlan { kind, every, length });
-        }
-    }
-    plans
+    let usual = &FaultKind::ALL[..FaultKind::USUAL];
+    let chance = |kind: FaultKind| if kind.is_long() { 120_000 } else { 350_000 };
+    usual.iter().filter_map(|kind| draw_fault(random, *kind, chance(*kind), management_nodes)).collect()
+}
+
+/// Draws how often a kind of fault strikes and for how long, and with a chance per million whether it does at all.
+pub(crate) fn draw_fault(
+    random: &mut Random,
+    kind: FaultKind,
+    chance: u32,
+    management_nodes: u32,
+) -> Option<FaultPlan> {
+    let mut on = random.chance(chance);
+    let every = *random.pick(&[30, 100, 300]) * MILLISECOND;
+    let length = *random.pick(&[1, 10, 50, 200]) * MILLISECOND;
+    let long = kind.is_long();
+    let length = if long { 350 * MILLISECOND + 4 * length } else { length };
+    let needs_three =
+        matches!(kind, FaultKind::ResetConsensus | FaultKind::WipeManagement | FaultKind::RollBackManagement);
+    on &= !needs_three || management_nodes > 1;
+    let every = if kind.is_rare() || long { every * 4 } else { every };
+    on.then_some(FaultPlan { kind, every, length })
 }
 
 fn workload(random: &mut Random) -> WorkloadPlan {
@@ -382,7 +472,7 @@ mod tests {
     #[test]
     fn seeds_differ_and_every_fault_and_ending_occurs() {
         let plans: Vec<Plan> = (0..200).map(|seed| Plan::new(seed, 0)).collect();
-        for kind in FaultKind::ALL {
+        for kind in FaultKind::ALL[..FaultKind::USUAL].iter().copied() {
             let count =
                 plans.iter().filter(|plan| plan.faults.iter().any(|fault| fault.kind == kind)).count();
             assert!((10..150).contains(&count), "{kind:?} in {count} of 200");

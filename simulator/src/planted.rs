@@ -37,7 +37,17 @@ pub const PLANTED_BUGS: &[&str] = &[
     "outcome records are not copied to a joining replica",
     "what was prepared before a joining replica was in the chain is not sent to it",
     "a partition is handed over while writes are under way in it",
+    "a restarted process passes for the one before it",
+    "a management node whose directory was wiped comes back under its old Raft id",
+    "a node whose proposal was too late takes that for its removal",
+    "an unknown transaction is told to be aborted without making sure of it",
+    "no allowance is made for clocks that run at different rates",
 ];
+
+/// A restarted data node registers as the process that it was before (counterexample 2).
+pub(crate) const SAME_PROCESS: u32 = 35;
+/// A management node whose directory was wiped comes back under its old Raft id (counterexample 3).
+pub(crate) const SAME_RAFT_ID: u32 = 36;
 
 /// The list as it is shown on the command line.
 pub fn planted_bugs_text() -> String {

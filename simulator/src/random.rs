@@ -17,6 +17,10 @@ pub enum Purpose {
     Scheduling,
     /// Identities and seeds of processes.
     Identity,
+    /// Which faults `--faults` switches on.
+    Choice,
+    /// What happens at crash points.
+    CrashPoints,
     /// What client number `.0` does.
     Client(u32),
 }
@@ -29,6 +33,8 @@ impl Purpose {
             Purpose::Faults => 3,
             Purpose::Scheduling => 4,
             Purpose::Identity => 5,
+            Purpose::Choice => 6,
+            Purpose::CrashPoints => 7,
             Purpose::Client(number) => 1000 + u64::from(number),
         }
     }

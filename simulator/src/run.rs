@@ -1,6 +1,7 @@
 //! One run: a cluster forms, clients use it while faults strike, faults stop, and everything is compared.
 
 use crate::checker::{self, AppendRecord};
+use crate::crash::Coverage;
 use crate::event::Event;
 use crate::history::{History, Register, Seen, Violation};
 use crate::plan::{Ending, FORMING_LIMIT, Plan, REST_LIMIT, TRAFFIC_LIMIT};
@@ -40,6 +41,8 @@ pub struct Report {
     pub evidence: (u64, u64),
     /// What happened on the way: errors answered to clients, and some counters of the data nodes, by name.
     pub sights: BTreeMap<&'static str, u64>,
+    /// Crash points that were reached and struck.
+    pub coverage: Coverage,
     /// Transactions on lists that are committed or may be, and the lists at the end as one more.
     pub lists: Vec<AppendRecord>,
     /// The check that failed, and the last events before it.
@@ -76,6 +79,7 @@ pub fn run_plan(plan: Plan, print: bool) -> Report {
         faults: run.world.faults,
         sights,
         lists: run.lists,
+        coverage: run.world.crashes.coverage,
         evidence: (run.history.writes.len() as u64, run.history.reads.len() as u64),
         failure: violation.map(|violation| (violation, run.world.trace.recent(60))),
     }
@@ -113,7 +117,7 @@ impl Run {
 
     fn sights(&mut self) -> BTreeMap<&'static str, u64> {
         let mut sights = BTreeMap::new();
-        for client in self.clients() {
+        for client in self.witnesses() {
             for (name, count) in &client.evidence().errors {
                 *sights.entry(*name).or_default() += count;
             }
@@ -209,6 +213,12 @@ impl Run {
     }
 
     fn clients(&mut self) -> impl Iterator<Item = &mut dyn Client> {
+        let slots = self.world.slots.iter_mut().filter(|slot| !slot.vanished);
+        slots.filter_map(|slot| slot.process.as_mut().and_then(Process::client_mut))
+    }
+
+    /// The clients, and those that have ended, for what they have seen.
+    fn witnesses(&mut self) -> impl Iterator<Item = &mut dyn Client> {
         self.world.slots.iter_mut().filter_map(|slot| slot.process.as_mut().and_then(Process::client_mut))
     }
 
@@ -221,7 +231,7 @@ impl Run {
     }
 
     fn acknowledged(&mut self) -> u64 {
-        self.clients().map(|client| client.evidence().acknowledged).sum()
+        self.witnesses().map(|client| client.evidence().acknowledged).sum()
     }
 
     /// Data nodes that live, and are members as far as the management nodes know.
@@ -393,7 +403,7 @@ impl Run {
         self.world.slots.iter().find_map(|slot| {
             let Some(Process::Management(management)) = &slot.process else { return None };
             let node = &management.node;
-            (node.gauges(self.world.now()).leading == 1).then(|| node.state())
+            management.leads().then(|| node.state())
         })
     }
 
@@ -630,7 +640,7 @@ impl Run {
 
     fn collect_history(&mut self) -> Result<(), Violation> {
         let mut all = History::default();
-        for client in self.clients() {
+        for client in self.witnesses() {
             let history = &mut client.evidence().history;
             checker::causality::check(history)?;
             all.writes.append(&mut history.writes);

@@ -54,6 +54,8 @@ pub enum What {
     Stall,
     /// The run entered another phase.
     Phase,
+    /// The clock of the process jumps ahead by this many nanoseconds.
+    Jump,
 }
 
 struct Entry {

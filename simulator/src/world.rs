@@ -1,12 +1,16 @@
 //! The world: processes, the network between them, and the hand that moves time.
 
-use crate::checker::CutChecker;
+use crate::burst::Crashes;
+use crate::checker::{CutChecker, ViewChecker};
+use crate::clock::BootClock;
+use crate::crash::{Burst, Output};
 use crate::disk::Disk;
 use crate::event::Event;
 use crate::history::Violation;
-use crate::network::{Connection, ConnectionNumber, End, Link, Network};
+use crate::management_faults::DirectoryCopy;
+use crate::network::{Connection, ConnectionNumber, End, Kept, Network};
 use crate::plan::{Ending, Plan};
-use crate::process::{Order, Process};
+use crate::process::{DataNode, Order, Process};
 use crate::queue::{MICROSECOND, MILLISECOND, Time};
 use crate::random::{Purpose, Random};
 use crate::trace::{ProcessNumber, Trace, What};
@@ -15,7 +19,7 @@ use duet_protocol::record::{Member, MemberState, View};
 use std::collections::VecDeque;
 
 /// Period of the timers of every process.
-const TICK: Time = 10 * MILLISECOND;
+pub(crate) const TICK: Time = 10 * MILLISECOND;
 /// Wait before a frame is offered again to a process that does not want input.
 const OFFER_AGAIN: Time = 200 * MICROSECOND;
 
@@ -46,10 +50,28 @@ pub struct Slot {
     pub stopped: Option<String>,
     /// Whether it may stop itself.
     pub may_stop: bool,
+    /// Number of the view of a management node that was checked last.
+    view_checked: u64,
+    /// Its clock.
+    pub(crate) clock: BootClock,
+    /// The Raft id under which a management node began on the directory that it has.
+    pub(crate) raft_id: u64,
+    /// An older copy of its directory.
+    pub(crate) copy: Option<DirectoryCopy>,
+    /// Whether its directory is an older copy.
+    pub(crate) rolled_back: bool,
+    /// Whether it is a client that has ended; what it has seen is kept.
+    pub(crate) vanished: bool,
+    /// Until when it runs in slices, and the lengths of a slice and of the stop behind it.
+    pub(crate) slow: Option<(Time, Time, Time)>,
+    /// What it has done since its last flush.
+    pub(crate) burst: Burst,
+    /// What was held back of its last burst.
+    pub(crate) held_output: Option<Output>,
     paused: bool,
     held: VecDeque<Event>,
     flush_due: bool,
-    wake_at: Time,
+    pub(crate) wake_at: Time,
 }
 
 /// Counts of what went wrong on purpose.
@@ -71,6 +93,18 @@ pub struct FaultCounts {
     pub cuts: u64,
     /// Data nodes that came back as new processes and were promoted.
     pub rejoined: u64,
+    /// Data nodes that ran in slices for a while.
+    pub slowed: u64,
+    /// Management nodes that lost their directories.
+    pub wiped: u64,
+    /// Management nodes that came back with older directories.
+    pub rolled_back: u64,
+    /// Clocks that jumped.
+    pub jumps: u64,
+    /// Clients that ended for good.
+    pub vanished: u64,
+    /// Blows at crash points.
+    pub crash_points: u64,
 }
 
 /// Everything of one run.
@@ -87,6 +121,9 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Commits and cuts.
     pub cuts: CutChecker,
+    /// Views that management nodes have applied.
+    pub views: ViewChecker,
+    pub(crate) crashes: Crashes,
     /// Counts of faults.
     pub faults: FaultCounts,
     newest_view: View,
@@ -97,7 +134,7 @@ pub struct World {
     pub(crate) fault_random: Random,
     pub(crate) identity_random: Random,
     scheduling: Random,
-    orders: Vec<Order>,
+    pub(crate) output: Output,
 }
 
 impl World {
@@ -110,6 +147,8 @@ impl World {
             slots: Vec::new(),
             violation: None,
             cuts: CutChecker::default(),
+            views: ViewChecker::default(),
+            crashes: Crashes::new(seed, plan.crash_points.clone()),
             faults: FaultCounts::default(),
             newest_view: View::default(),
             promoters: Vec::new(),
@@ -117,7 +156,7 @@ impl World {
             fault_random: Random::new(seed, Purpose::Faults),
             identity_random: Random::new(seed, Purpose::Identity),
             scheduling: Random::new(seed, Purpose::Scheduling),
-            orders: Vec::new(),
+            output: Output::default(),
             plan,
         }
     }
@@ -144,6 +183,15 @@ impl World {
             disk: Disk::default(),
             stopped: None,
             may_stop: false,
+            view_checked: 0,
+            clock: self.plan.clocks.get(usize::from(number)).copied().unwrap_or_default(),
+            raft_id: 0,
+            copy: None,
+            rolled_back: false,
+            vanished: false,
+            slow: None,
+            burst: Burst::default(),
+            held_output: None,
             paused: false,
             held: VecDeque::new(),
             flush_due: false,
@@ -160,6 +208,9 @@ impl World {
         slot.process = Some(process);
         slot.paused = false;
         slot.held.clear();
+        slot.slow = None;
+        slot.burst = Burst::default();
+        slot.held_output = None;
         slot.flush_due = false;
         slot.wake_at = Time::MAX;
         self.network.process_started(number, slot.life);
@@ -170,12 +221,23 @@ impl World {
 
     /// Ends a process without a word. `silent`: its machine is gone too and closes nothing.
     pub fn kill(&mut self, number: ProcessNumber, silent: bool) {
+        self.end(number, silent, Kept::Some);
+    }
+
+    /// Ends a process without a word; so much of what it has sent arrives.
+    pub(crate) fn kill_keeping(&mut self, number: ProcessNumber, kept: Kept) {
+        self.end(number, false, kept);
+    }
+
+    fn end(&mut self, number: ProcessNumber, silent: bool, kept: Kept) {
         let slot = &mut self.slots[usize::from(number)];
         slot.process = None;
         slot.life += 1;
         slot.paused = false;
         slot.held.clear();
-        self.network.process_died(number, silent);
+        slot.slow = None;
+        slot.held_output = None;
+        self.network.process_died(number, silent, kept);
         self.note(number, What::Kill, u64::from(silent));
     }
 
@@ -195,7 +257,7 @@ impl World {
     /// Whether the process lives and is not paused.
     pub fn is_running(&self, number: ProcessNumber) -> bool {
         let slot = &self.slots[usize::from(number)];
-        slot.process.is_some() && !slot.paused
+        slot.process.is_some() && !slot.paused && !slot.vanished
     }
 
     /// Remembers the first violation.
@@ -242,6 +304,7 @@ impl World {
             | Event::Persisted { .. }
             | Event::Flush { .. }
             | Event::Tick { .. }
+            | Event::Slice { .. }
             | Event::Wake { .. } => {}
         }
         let Some(number) = self.receiver(event) else { return };
@@ -275,6 +338,7 @@ impl World {
             | Event::Flush { process, life }
             | Event::Persisted { process, life }
             | Event::Tick { process, life }
+            | Event::Slice { process, life }
             | Event::Wake { process, life } => {
                 (self.slots[usize::from(process)].life == life).then_some(process)
             }
@@ -300,11 +364,14 @@ impl World {
             Event::Closed { connection, end, by_peer } => {
                 let Some(link) = self.network.closed(connection, end) else { return };
                 let what = if by_peer { What::ClosedByPeer } else { What::ClosedLocally };
+                self.burst_of(number).loses();
                 self.note(number, what, u64::from(connection));
                 self.core(number).closed(now, link, by_peer);
             }
             Event::Persisted { .. } => {
+                let replaced = self.slots[usize::from(number)].disk.replaces_next();
                 let Some(durable) = self.slots[usize::from(number)].disk.finish() else { return };
+                self.burst_of(number).is_durable(replaced);
                 self.note(number, What::Persisted, durable);
                 self.core(number).persisted(now, durable);
             }
@@ -318,6 +385,7 @@ impl World {
                 self.slots[usize::from(number)].wake_at = Time::MAX;
                 self.core(number).tick(now);
             }
+            Event::Slice { .. } => return self.end_slice(number),
             Event::Flush { .. } => {
                 self.slots[usize::from(number)].flush_due = false;
                 return self.flush(number);
@@ -371,6 +439,7 @@ impl World {
             return;
         }
         let Some((bytes, backlog)) = self.network.take_frame(connection, end) else { return };
+        self.note_heard(number, &bytes);
         let limit = self.core(number).frame_limit(link);
         match duet_protocol::frame::announced_length(&bytes, limit) {
             Ok(Some(length)) if length == bytes.len() => self.core(number).frame(now, link, &bytes),
@@ -387,49 +456,17 @@ impl World {
         }
     }
 
-    fn flush(&mut self, number: ProcessNumber) {
-        let now = self.now();
-        let slot = &mut self.slots[usize::from(number)];
-        let Some(process) = &mut slot.process else { return };
-        let core = process.core();
-        let network = &mut self.network;
-        let mut orders = std::mem::take(&mut self.orders);
-        let mut sent = 0;
-        let mut backlogs = [(Link { slot: 0, generation: 0 }, 0); 16];
-        let mut filled = 0;
-        core.flush(
-            now,
-            &mut |link, bytes| {
-                sent += bytes.len() as u64;
-                let backlog = network.send(number, link, bytes);
-                if backlog > 0 && filled < backlogs.len() {
-                    backlogs[filled] = (link, backlog);
-                    filled += 1;
-                }
-            },
-            &mut orders,
-        );
-        for (link, backlog) in &backlogs[..filled] {
-            core.set_backlog(*link, *backlog);
-        }
-        let violation = core.violation();
-        let wake = core.next_wake();
-        if wake < slot.wake_at.min(now + TICK) {
-            slot.wake_at = wake;
-            self.network.queue.push(wake, Event::Wake { process: number, life: slot.life });
-        }
-        self.note(number, What::Flush, sent);
-        if let Some(violation) = violation {
-            self.violate(violation);
-        }
+    /// The checks in true time of what a burst has done.
+    pub(crate) fn check_burst(&mut self, number: ProcessNumber) {
         self.check_cuts(number);
         self.note_view(number);
         self.cut_at_promotion(number);
         self.check_told(number);
-        for order in orders.drain(..) {
-            self.obey(number, order);
+        if let Some(Process::DataNode(node)) = &self.slots[usize::from(number)].process
+            && node.kernel.is_changing_view()
+        {
+            self.check_leases();
         }
-        self.orders = orders;
     }
 
     /// What a data node has committed, and which epochs it takes for closed: all that its burst has done.
@@ -454,40 +491,39 @@ impl World {
     /// Checks in true time: at most one node answers for a partition, and a promise lasts as long as the lease.
     pub fn check_leases(&mut self) {
         let now = self.now();
-        let kernels: Vec<&duet_datanode_core::NodeKernel> = self
+        let nodes: Vec<&DataNode> = self
             .slots
             .iter()
             .filter_map(|slot| match &slot.process {
-                Some(Process::DataNode(node)) => Some(&node.kernel),
+                Some(Process::DataNode(node)) => Some(node.as_ref()),
                 _ => None,
             })
             .collect();
         let partitions = self.plan.partitions.max(64);
         let mut found = None;
         for partition in 0..partitions {
-            let serving: Vec<_> = kernels
+            let serving: Vec<_> = nodes
                 .iter()
-                .filter(|kernel| kernel.serves(partition, now))
-                .map(|kernel| kernel.instance())
+                .filter(|node| node.kernel.serves(partition, node.clock.read(now)))
+                .map(|node| node.kernel.instance())
                 .collect();
             if serving.len() > 1 {
                 let detail = format!("{serving:?} serve partition {partition}");
                 found = Some(Violation::new("at most one node serves a partition", detail));
             }
         }
-        for holder in &kernels {
-            for giver in kernels.iter().filter(|giver| giver.instance().node != holder.instance().node) {
+        for holder in &nodes {
+            let holding = holder.kernel.instance();
+            for giver in nodes.iter().filter(|giver| giver.kernel.instance().node != holding.node) {
+                let giving = giver.kernel.instance();
                 let (Some((lease, _)), Some((_, promise))) =
-                    (holder.lease_with(giver.instance()), giver.lease_with(holder.instance()))
+                    (holder.kernel.lease_with(giving), giver.kernel.lease_with(holding))
                 else {
                     continue;
                 };
+                let (lease, promise) = (holder.clock.when(lease), giver.clock.when(promise));
                 if lease > now && lease > promise {
-                    let detail = format!(
-                        "{} holds until {lease}, {} promised until {promise}",
-                        holder.instance(),
-                        giver.instance()
-                    );
+                    let detail = format!("{holding} holds until {lease}, {giving} promised until {promise}");
                     found = Some(Violation::new("a promise lasts as long as the lease", detail));
                 }
             }
@@ -504,6 +540,7 @@ impl World {
 
     /// Remembers the view that a management node has applied.
     fn note_view(&mut self, number: ProcessNumber) {
+        self.check_views(number);
         if let Some(Process::Management(management)) = &self.slots[usize::from(number)].process {
             let view = &management.node.state().view;
             if view.number > self.newest_view.number {
@@ -515,6 +552,36 @@ impl World {
                 self.faults.rejoined += promoted as u64;
                 self.newest_view = view.clone();
             }
+        }
+    }
+
+    /// Management nodes agree on views, and none that leads has forgotten one.
+    fn check_views(&mut self, number: ProcessNumber) {
+        let slot = &self.slots[usize::from(number)];
+        let (Some(Process::Management(management)), Role::Management(id)) = (&slot.process, slot.role) else {
+            return;
+        };
+        let now = self.network.queue.now();
+        let view = &management.node.state().view;
+        let mut result = Ok(());
+        if view.number != slot.view_checked {
+            result = self.views.applied(id, view);
+        }
+        let gauges = management.node.gauges(now);
+        if gauges.leading == 1 && gauges.rolled_back == 0 {
+            let newer = |slot: &Slot| match &slot.process {
+                Some(Process::Management(other)) => other.node.gauges(now).term > gauges.term,
+                _ => false,
+            };
+            // One that was replaced may not have heard of it yet.
+            if !self.slots.iter().any(newer) {
+                result = result.and_then(|()| self.views.leads(id, view.number));
+            }
+        }
+        let number_checked = view.number;
+        self.slots[usize::from(number)].view_checked = number_checked;
+        if let Err(violation) = result {
+            self.violate(violation);
         }
     }
 
@@ -561,7 +628,7 @@ impl World {
         }
     }
 
-    fn obey(&mut self, number: ProcessNumber, order: Order) {
+    pub(crate) fn obey(&mut self, number: ProcessNumber, order: Order) {
         let now = self.now();
         match order {
             Order::Connect { address, token } => self.network.connect(number, &address, token),
@@ -582,11 +649,12 @@ impl World {
                 }
                 let lost = self.plan.ending == Ending::Lose && reason.contains("GroupLost");
                 let too_small = reason.contains("too little memory");
+                let old = slot.rolled_back && reason.contains("was rolled back");
                 if voted_out {
                     let wait = self.scheduling.around(300 * MILLISECOND);
                     self.network.queue.push(now + wait, Event::Restart { process: number });
                 }
-                if slot.may_stop || voted_out || lost || too_small {
+                if slot.may_stop || voted_out || lost || too_small || old {
                     slot.stopped = Some(reason);
                 } else {
                     let role = slot.role;
@@ -596,6 +664,9 @@ impl World {
                     ));
                 }
                 self.kill(number, false);
+                if old {
+                    self.empty_directory(number);
+                }
             }
         }
     }
@@ -608,6 +679,7 @@ impl World {
         slot.paused = false;
         let mut held = std::mem::take(&mut slot.held);
         self.note(number, What::Resume, held.len() as u64);
+        self.release_held(number);
         // One that was stopped in the middle of a burst finds in its sockets what has come meanwhile.
         let is_flush = |event: &Event| matches!(event, Event::Flush { .. });
         if let Some(place) = held.iter().position(is_flush)
@@ -619,6 +691,7 @@ impl World {
         for event in held {
             self.handle(event);
         }
+        self.run_slice(number);
     }
 
     /// Ends all faults: paused processes go on, the network is quiet, killed management nodes are started.

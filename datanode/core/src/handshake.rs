@@ -85,8 +85,14 @@ impl Kernel {
             return self.refuse(link, ErrorCode::NotInView, &detail);
         }
         self.out.set_receiver(link, envelope.sender);
+        let received = hello.lane_received.get();
+        if !self.forgets_frames() && !self.out.lanes[lane].can_resume(received) {
+            // Perhaps an old greeting that arrives late. Nobody may take the end of this link for the end of the lane's, over which
+            // leases have come: so it is never welcomed.
+            return self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
+        }
         self.send_welcome(link, hello.lane.get(), self.out.lanes[lane].received());
-        if !self.attach_lane(lane, link, hello.lane_received.get()) {
+        if !self.attach_lane(lane, link, received) {
             self.refuse(link, ErrorCode::DamagedFrame, "the lane cannot be resumed");
         }
     }

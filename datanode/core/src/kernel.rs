@@ -10,7 +10,7 @@ use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
 use crate::membership::{Drained, Membership};
 use crate::outbox::{BACKLOG_PAUSE_BYTES, Outbox, ReplyTo};
-use crate::planted::JUDGED_TOO_EARLY;
+use crate::planted::{JUDGED_TOO_EARLY, LOSER_STOPS};
 use crate::split::{
     Destination, Part, Remote, Shared, SharedEpoch, Split, ToCoordinator, ToData, manager_of_lane,
 };
@@ -722,6 +722,9 @@ impl Kernel {
                 }
                 SignalType::ClusterStateSignal => self.learn(now, signal.section(0)),
                 // Only an installed view counts.
+                SignalType::ViewProposed if self.configuration.planted_bug == LOSER_STOPS => {
+                    self.stop_as_loser(&signal);
+                }
                 SignalType::ViewProposed => {}
                 SignalType::Installed => self.view_signal(&signal),
                 _ => {

@@ -6,7 +6,7 @@
 //! nothing is compared between them but rates (1 %).
 
 use crate::interface::Nanoseconds;
-use crate::planted::{NO_LEASE, PROMOTED_WHILE_SOLE};
+use crate::planted::{NO_ALLOWANCE, NO_LEASE, PROMOTED_WHILE_SOLE};
 use duet_protocol::frame::FRAME_HEADER_BYTES;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{GroupView, MemberState};
@@ -327,7 +327,8 @@ impl Leases {
     pub fn flush(&mut self, now: Nanoseconds) {
         for peer in self.peers.iter_mut().filter(|peer| peer.promise_due) {
             peer.promise_due = false;
-            peer.promised_until = peer.promised_until.max(now + PROMISE);
+            let length = if self.planted_bug == NO_ALLOWANCE { LEASE } else { PROMISE };
+            peer.promised_until = peer.promised_until.max(now + length);
         }
     }
 

@@ -15,3 +15,7 @@ pub(crate) const NOT_TOLD: u32 = 26;
 pub(crate) const ONLY_ACTIVE_VERSIONS: u32 = 29;
 /// A joining member is promoted while the one that has everything still believes that it is alone (counterexample 1).
 pub(crate) const PROMOTED_WHILE_SOLE: u32 = 31;
+/// A node whose proposal was too late takes that for its removal (counterexample 10).
+pub(crate) const LOSER_STOPS: u32 = 37;
+/// A promise lasts no longer than the lease that it is given for.
+pub(crate) const NO_ALLOWANCE: u32 = 39;

@@ -4,7 +4,7 @@
 //! All this is done by coordinator 0 of a node (in the batch pipeline: by the one kernel). Local data managers hear of
 //! the barrier; what they do then is in `ldm/takeover.rs`.
 
-use crate::interface::{LinkId, Nanoseconds};
+use crate::interface::{Command, LinkId, Nanoseconds};
 use crate::kernel::{Kernel, context};
 use crate::lane::Lane;
 use crate::links::{LinkRole, Stage};
@@ -18,6 +18,7 @@ use duet_protocol::signal::heartbeat::Heartbeat;
 use duet_protocol::signal::installed::Installed;
 use duet_protocol::signal::propose_view::{KIND_REMOVE, ProposeView};
 use duet_protocol::signal::takeover_done::TakeoverDone;
+use duet_protocol::signal::view_proposed::ViewProposed;
 use duet_protocol::signal::{Sections, SignalView};
 
 const MILLISECOND: Nanoseconds = 1_000_000;
@@ -394,6 +395,16 @@ impl Kernel {
                     self.peer_frame(link, lane, &frame, frame.envelope());
                 }
             }
+        }
+    }
+
+    /// Planted bug: a proposal that came too late is taken for the removal of this node.
+    #[cold]
+    pub(crate) fn stop_as_loser(&mut self, signal: &SignalView<'_>) {
+        let late = |body: &ViewProposed| u32::from(body.code) == ErrorCode::ViewChanged as u32;
+        if signal.body::<ViewProposed>().is_some_and(late) {
+            let reason = "another change of the view came first".to_owned();
+            self.commands.push_back(Command::Stop { reason });
         }
     }
 

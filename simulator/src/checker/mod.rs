@@ -8,6 +8,7 @@ mod cycle;
 mod fragments;
 mod registers;
 mod scans;
+mod views;
 
 use crate::history::{History, Register, Violation};
 use std::collections::BTreeMap;
@@ -16,6 +17,7 @@ pub use append::{AppendRecord, UnlockedRead, check_appends};
 pub use bank::{BankRecord, check_bank};
 pub use cut::CutChecker;
 pub use registers::FinalRow;
+pub use views::ViewChecker;
 
 /// Judges a history.
 ///

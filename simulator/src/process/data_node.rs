@@ -1,5 +1,6 @@
 //! A data node: the kernel that also runs in real processes.
 
+use crate::clock::BootClock;
 use crate::history::Violation;
 use crate::network::Link;
 use crate::process::{Core, Order};
@@ -19,6 +20,8 @@ const BEHIND_FOR: Time = 30 * MICROSECOND;
 pub struct DataNode {
     /// Its kernel, or its parts.
     pub kernel: NodeKernel,
+    /// Its clock.
+    pub clock: BootClock,
     flushed: Time,
     /// The clock as it was read at the beginning of the burst, for all its events: a process that is stopped in the middle
     /// of a burst goes on with it.
@@ -35,15 +38,17 @@ impl DataNode {
         configuration: NodeConfiguration,
         now: Time,
         parts: Option<(usize, usize)>,
+        clock: BootClock,
     ) -> Result<DataNode, String> {
-        let mut kernel = NodeKernel::new(configuration, now, parts, true)?;
+        let mut kernel = NodeKernel::new(configuration, clock.read(now), parts, true)?;
         kernel.keep_commits();
-        Ok(DataNode { kernel, flushed: now, burst: None, violation: None })
+        Ok(DataNode { kernel, clock, flushed: now, burst: None, violation: None })
     }
 
-    /// The time of the burst.
-    fn clock(&mut self, now: Time) -> Time {
-        *self.burst.get_or_insert(now)
+    /// The time of the burst, by the node's clock.
+    fn burst_time(&mut self, now: Time) -> Time {
+        let clock = self.clock;
+        *self.burst.get_or_insert_with(|| clock.read(now))
     }
 }
 
@@ -90,23 +95,23 @@ fn target_of(token: u64) -> Target {
 
 impl Core for DataNode {
     fn accepted(&mut self, now: Time, link: Link) {
-        let now = self.clock(now);
+        let now = self.burst_time(now);
         self.kernel.link_accepted(now, id(link));
     }
 
     fn connected(&mut self, now: Time, link: Link, token: u64) {
-        let now = self.clock(now);
+        let now = self.burst_time(now);
         self.kernel.link_connected(now, id(link), target_of(token));
     }
 
     fn connect_failed(&mut self, now: Time, token: u64) {
-        let now = self.clock(now);
+        let now = self.burst_time(now);
         self.kernel.connect_failed(now, target_of(token));
     }
 
     fn closed(&mut self, now: Time, link: Link, by_peer: bool) {
         let reason = if by_peer { CloseReason::ByPeer } else { CloseReason::Local };
-        let now = self.clock(now);
+        let now = self.burst_time(now);
         self.kernel.link_closed(now, id(link), reason);
     }
 
@@ -115,12 +120,12 @@ impl Core for DataNode {
     }
 
     fn frame(&mut self, now: Time, link: Link, bytes: &[u8]) {
-        let now = self.clock(now);
+        let now = self.burst_time(now);
         self.kernel.frame(now, id(link), bytes);
     }
 
     fn damaged(&mut self, now: Time, link: Link, code: ErrorCode) {
-        let now = self.clock(now);
+        let now = self.burst_time(now);
         self.kernel.damaged(now, id(link), code);
     }
 
@@ -133,8 +138,8 @@ impl Core for DataNode {
     }
 
     fn tick(&mut self, now: Time) {
-        let now = self.clock(now);
         self.kernel.set_wall_clock(wall_clock(now));
+        let now = self.burst_time(now);
         self.kernel.tick(now);
     }
 
@@ -148,6 +153,7 @@ impl Core for DataNode {
 
     fn flush(&mut self, now: Time, send: &mut dyn FnMut(Link, &[u8]), orders: &mut Vec<Order>) {
         (self.flushed, self.burst) = (now, None);
+        let now = self.clock.read(now);
         self.kernel.flush(now);
         let may_observe = self.kernel.may_observe(now);
         let mut told = None;

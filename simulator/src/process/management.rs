@@ -1,5 +1,6 @@
 //! A management node: the core that also runs in real processes, on a disk that survives it.
 
+use crate::clock::BootClock;
 use crate::network::Link;
 use crate::process::{Core, Order};
 use crate::queue::Time;
@@ -10,6 +11,8 @@ use duet_protocol::error::ErrorCode;
 pub struct Management {
     /// Its core.
     pub node: ManagementNode,
+    /// Its clock.
+    pub clock: BootClock,
 }
 
 impl Management {
@@ -21,9 +24,16 @@ impl Management {
         configuration: ManagementConfiguration,
         log: &[u8],
         now: Time,
+        clock: BootClock,
     ) -> Result<Management, String> {
-        let node = ManagementNode::new(configuration, log, now).map_err(|error| error.to_string())?;
-        Ok(Management { node })
+        let node =
+            ManagementNode::new(configuration, log, clock.read(now)).map_err(|error| error.to_string())?;
+        Ok(Management { node, clock })
+    }
+
+    /// Whether it leads and has applied all that was committed before.
+    pub fn leads(&self) -> bool {
+        self.node.gauges(0).leading == 1
     }
 }
 
@@ -37,20 +47,20 @@ fn link_of(id: LinkId) -> Link {
 
 impl Core for Management {
     fn accepted(&mut self, now: Time, link: Link) {
-        self.node.link_accepted(now, id(link));
+        self.node.link_accepted(self.clock.read(now), id(link));
     }
 
     fn connected(&mut self, now: Time, link: Link, token: u64) {
-        self.node.link_connected(now, id(link), token as u32);
+        self.node.link_connected(self.clock.read(now), id(link), token as u32);
     }
 
     fn connect_failed(&mut self, now: Time, token: u64) {
-        self.node.connect_failed(now, token as u32);
+        self.node.connect_failed(self.clock.read(now), token as u32);
     }
 
     fn closed(&mut self, now: Time, link: Link, by_peer: bool) {
         let reason = if by_peer { CloseReason::ByPeer } else { CloseReason::Local };
-        self.node.link_closed(now, id(link), reason);
+        self.node.link_closed(self.clock.read(now), id(link), reason);
     }
 
     fn frame_limit(&self, link: Link) -> usize {
@@ -58,11 +68,11 @@ impl Core for Management {
     }
 
     fn frame(&mut self, now: Time, link: Link, bytes: &[u8]) {
-        self.node.frame(now, id(link), bytes);
+        self.node.frame(self.clock.read(now), id(link), bytes);
     }
 
     fn damaged(&mut self, now: Time, link: Link, code: ErrorCode) {
-        self.node.damaged(now, id(link), code);
+        self.node.damaged(self.clock.read(now), id(link), code);
     }
 
     fn set_backlog(&mut self, link: Link, bytes: usize) {
@@ -74,15 +84,15 @@ impl Core for Management {
     }
 
     fn tick(&mut self, now: Time) {
-        self.node.tick(now);
+        self.node.tick(self.clock.read(now));
     }
 
     fn persisted(&mut self, now: Time, number: u64) {
-        self.node.persisted(now, number);
+        self.node.persisted(self.clock.read(now), number);
     }
 
     fn flush(&mut self, now: Time, send: &mut dyn FnMut(Link, &[u8]), orders: &mut Vec<Order>) {
-        self.node.flush(now);
+        self.node.flush(self.clock.read(now));
         self.node.drain_output(|link, bytes| send(link_of(link), bytes));
         while let Some(command) = self.node.next_command() {
             match command {

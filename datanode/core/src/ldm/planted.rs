@@ -29,6 +29,9 @@ pub(super) const CHANGES_NOT_COPIED: u32 = 33;
 /// A fragment is handed over while writes are under way in it (counterexample 18).
 pub(super) const HASTY_HAND_OVER: u32 = 34;
 
+/// An unknown transaction is told to be aborted without a record of that (counterexample 15).
+pub(super) const NO_FENCE: u32 = 38;
+
 impl LocalDataManager {
     /// A participant leaves a lock under which it has only read.
     #[cold]

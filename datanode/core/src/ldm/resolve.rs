@@ -3,6 +3,7 @@
 
 use crate::ldm::fragment::{PendingKind, PendingWrite};
 use crate::ldm::outcome::{Known, OutcomeState};
+use crate::ldm::planted::NO_FENCE;
 use crate::ldm::write::{admit_fence, displace, refuse_id, send_prepare};
 use crate::ldm::{Context, LocalDataManager};
 use crate::outbox::ReplyTo;
@@ -24,6 +25,10 @@ impl LocalDataManager {
         let Some(fragment) = &mut self.fragments[usize::from(partition)] else { return };
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         let outcome = match fragment.outcomes.known(transaction, context.epoch) {
+            Known::New if context.planted_bug == NO_FENCE => {
+                let version = RowVersion { epoch: context.epoch, seq: fragment.seq };
+                return answer(context, reply, OutcomeState::Aborted, version, 0, [0; 16]);
+            }
             Known::New => {
                 return self.fence(context, reply, body.resolved_below.get(), partition, transaction);
             }
