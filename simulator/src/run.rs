@@ -343,7 +343,11 @@ impl Run {
         let client = self.world.identity_random.below(u64::from(self.world.plan.everyone()));
         let round = number / 4;
         let (table, kind, columns) = self.passing_index(round);
-        let Some(client) = self.clients().nth(client as usize) else { return };
+        let place = self.world.numbers(|role| role == Role::Client(client as u32));
+        let has_vanished = place.iter().any(|number| self.world.slots[usize::from(*number)].vanished);
+        // The first one stays to the end.
+        let client = if has_vanished { 0 } else { client };
+        let Some(client) = self.witnesses().nth(client as usize) else { return };
         let name = format!("passing_{round}");
         client.change_dictionary(match number % 4 {
             0 => Change::Index { table, index: Some((kind, columns)) },

@@ -16,7 +16,7 @@ use crate::random::{Purpose, Random};
 use crate::trace::{ProcessNumber, Trace, What};
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{Member, MemberState, View};
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
 /// Period of the timers of every process.
 pub(crate) const TICK: Time = 10 * MILLISECOND;
@@ -50,6 +50,8 @@ pub struct Slot {
     pub stopped: Option<String>,
     /// Whether it may stop itself.
     pub may_stop: bool,
+    /// The life and instance of a data node that were checked last.
+    instance_checked: (u32, Instance),
     /// Number of the view of a management node that was checked last.
     view_checked: u64,
     /// Its clock.
@@ -126,6 +128,8 @@ pub struct World {
     pub(crate) crashes: Crashes,
     /// Counts of faults.
     pub faults: FaultCounts,
+    /// The life of its place in which an instance was registered.
+    instances: BTreeMap<Instance, u32>,
     newest_view: View,
     /// Instances that have proposed a promotion and were cut off.
     pub(crate) promoters: Vec<Instance>,
@@ -150,6 +154,7 @@ impl World {
             views: ViewChecker::default(),
             crashes: Crashes::new(seed, plan.crash_points.clone()),
             faults: FaultCounts::default(),
+            instances: BTreeMap::new(),
             newest_view: View::default(),
             promoters: Vec::new(),
             calm: false,
@@ -183,6 +188,7 @@ impl World {
             disk: Disk::default(),
             stopped: None,
             may_stop: false,
+            instance_checked: (0, Instance::default()),
             view_checked: 0,
             clock: self.plan.clocks.get(usize::from(number)).copied().unwrap_or_default(),
             raft_id: 0,
@@ -458,6 +464,7 @@ impl World {
 
     /// The checks in true time of what a burst has done.
     pub(crate) fn check_burst(&mut self, number: ProcessNumber) {
+        self.check_instance(number);
         self.check_cuts(number);
         self.note_view(number);
         self.cut_at_promotion(number);
@@ -466,6 +473,23 @@ impl World {
             && node.kernel.is_changing_view()
         {
             self.check_leases();
+        }
+    }
+
+    /// An instance is one process, from its registration to its end.
+    fn check_instance(&mut self, number: ProcessNumber) {
+        let slot = &mut self.slots[usize::from(number)];
+        let Some(Process::DataNode(node)) = &slot.process else { return };
+        let instance = node.kernel.instance();
+        if instance.incarnation == 0 || slot.instance_checked == (slot.life, instance) {
+            return;
+        }
+        slot.instance_checked = (slot.life, instance);
+        let life = slot.life;
+        let first = *self.instances.entry(instance).or_insert(life);
+        if first != life {
+            let detail = format!("{instance} was a process before");
+            self.violate(Violation::new("an instance is one process", detail));
         }
     }
 
@@ -561,22 +585,14 @@ impl World {
         let (Some(Process::Management(management)), Role::Management(id)) = (&slot.process, slot.role) else {
             return;
         };
-        let now = self.network.queue.now();
+        let gauges = management.node.gauges(0);
         let view = &management.node.state().view;
         let mut result = Ok(());
         if view.number != slot.view_checked {
-            result = self.views.applied(id, view);
+            result = self.views.applied(id, gauges.term, view);
         }
-        let gauges = management.node.gauges(now);
         if gauges.leading == 1 && gauges.rolled_back == 0 {
-            let newer = |slot: &Slot| match &slot.process {
-                Some(Process::Management(other)) => other.node.gauges(now).term > gauges.term,
-                _ => false,
-            };
-            // One that was replaced may not have heard of it yet.
-            if !self.slots.iter().any(newer) {
-                result = result.and_then(|()| self.views.leads(id, view.number));
-            }
+            result = result.and_then(|()| self.views.leads(id, gauges.term, view.number));
         }
         let number_checked = view.number;
         self.slots[usize::from(number)].view_checked = number_checked;

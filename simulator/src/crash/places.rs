@@ -39,7 +39,6 @@ pub const PLACES: &[Place] = &[
     place("coordinator.operation-arrives", Data, Hears(Type::Operate), Any),
     place("coordinator.answers-operation", Data, Sends(Type::OperateReply), Any),
     place("coordinator.commit-is-asked-for", Data, Hears(Type::CommitTransaction), Any),
-    place("coordinator.two-phase-write-arrives", Data, Hears(Type::TwoPhaseWrite), Any),
     place("coordinator.sends-prepare", Data, Sends(Type::Prepare), Any),
     place("coordinator.prepared-arrives", Data, Hears(Type::Prepared), Any),
     place("coordinator.decides", Data, Sends(Type::CommitRows), Any),

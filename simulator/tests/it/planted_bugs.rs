@@ -2,7 +2,7 @@
 
 use duet_simulator::plan::Plan;
 use duet_simulator::workload::workload;
-use duet_simulator::{run_plan, run_seed};
+use duet_simulator::{FaultChoice, run_plan, run_seed};
 
 fn is_found(planted_bug: u32) {
     let found = (0..300).any(|seed| run_seed(seed, planted_bug, false).failure.is_some());
@@ -18,6 +18,17 @@ fn is_found_by(name: &str, planted_bug: u32) {
         run_plan(plan, false).failure.is_some()
     });
     assert!(found, "planted bug {planted_bug} was not found in 300 seeds of {name}");
+}
+
+/// With these faults in every seed.
+fn is_found_under(faults: &str, planted_bug: u32) {
+    let choice = FaultChoice::parse(faults).expect("there are such faults");
+    let found = (0..300).any(|seed| {
+        let mut plan = Plan::new(seed, planted_bug);
+        choice.apply(&mut plan);
+        run_plan(plan, false).failure.is_some()
+    });
+    assert!(found, "planted bug {planted_bug} was not found in 300 seeds with {faults}");
 }
 
 #[test]
@@ -188,4 +199,29 @@ fn changes_from_before_a_join_that_are_not_copied_are_found() {
 #[test]
 fn a_hand_over_with_writes_under_way_is_found() {
     is_found(34);
+}
+
+#[test]
+fn a_restarted_process_that_passes_for_the_one_before_it_is_found() {
+    is_found(35);
+}
+
+#[test]
+fn a_wiped_management_node_under_its_old_raft_id_is_found() {
+    is_found_under("wipe-management,cut-management,kill-data-node", 36);
+}
+
+#[test]
+fn a_node_that_takes_a_late_proposal_for_its_removal_is_found() {
+    is_found(37);
+}
+
+#[test]
+fn an_abort_that_nobody_makes_sure_of_is_found() {
+    is_found(38);
+}
+
+#[test]
+fn leases_without_an_allowance_for_clocks_are_found() {
+    is_found_under("skew-clocks,pause-data-node", 39);
 }
