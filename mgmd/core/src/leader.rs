@@ -6,6 +6,7 @@ use crate::interface::Nanoseconds;
 use crate::machine::Machine;
 use crate::node::{ManagementNode, Report, is_fresh};
 use duet_protocol::error::ErrorCode;
+use duet_protocol::ids::Instance;
 use duet_protocol::record::{JobKind, JobStage, ManagementCommand, ManagementRecord};
 
 /// A check that got no answer is asked again after this time.
@@ -16,8 +17,8 @@ const CHECK_PAUSE: Nanoseconds = 200_000_000;
 pub(crate) struct Duties {
     /// Registrations.
     pub(crate) registrations: Vec<(u32, [u8; 16])>,
-    /// Data nodes whose new processes tried to register while earlier ones are members, and when.
-    pub(crate) returning: Vec<(u32, Nanoseconds)>,
+    /// Members whose successors have tried to register, and when.
+    pub(crate) returning: Vec<(Instance, Nanoseconds)>,
     /// Schema changes.
     pub(crate) requests: Vec<[u8; 16]>,
     /// The first view.

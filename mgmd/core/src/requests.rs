@@ -243,12 +243,11 @@ impl ManagementNode {
     /// Refuses a process whose node id still belongs to a member: its earlier life, which the others of its group remove. If none of
     /// those lives either, nobody has the rows any more.
     fn refuse_returning(&mut self, now: Nanoseconds, earlier: Instance) -> Refusal {
-        self.duties
-            .returning
-            .retain(|(node, heard_at)| *node != earlier.node && now - heard_at < RETURNING_FOR);
-        self.duties.returning.push((earlier.node, now));
+        self.duties.returning.retain(|(gone, heard_at)| *gone != earlier && now - heard_at < RETURNING_FOR);
+        self.duties.returning.push((earlier, now));
         let returning = &self.duties.returning;
-        let is_gone = |member: &Member| returning.iter().any(|(node, _)| *node == member.node);
+        // A node that came back a moment ago and is a member again lives.
+        let is_gone = |member: &Member| returning.iter().any(|(gone, _)| *gone == member.instance());
         let group = self.machine.state().view.group_of(earlier.node);
         let lost = group.is_some_and(|(_, group)| {
             group.members.iter().filter(|member| member.state == MemberState::Full).all(is_gone)

@@ -65,3 +65,9 @@ fn clocks_may_differ_and_jump_and_nodes_may_be_slow() {
 fn a_late_greeting_ends_no_promise() {
     run(7, "all");
 }
+
+/// A data node that had come back a moment before was taken for one that had ended, so its group for lost.
+#[test]
+fn a_node_that_has_just_come_back_counts_as_living() {
+    run(35, "all");
+}
