@@ -1,12 +1,13 @@
 //! Feature vectors and writes in the form that users of Feast know.
 
 use super::answer::{Answer, write_failures};
+use super::feast_columns::{GroupColumns, NO_TIME, PRESENT, write_list};
 use super::hopsworks::{Tally, check_count};
 use super::rows::report_answer;
 use super::{App, parse};
-use crate::json::{read_value, write_text, write_value};
+use crate::json::{read_value, write_text};
 use crate::vectors::Vector;
-use crate::{FeatureError, FeatureValue, PreparedView, ReadOptions, Reason, Result, time};
+use crate::{FeatureError, PreparedView, ReadOptions, Reason, Result};
 use duet_client::Value;
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer};
@@ -168,14 +169,18 @@ fn write_columns(
             out.extend_from_slice(value.to_string().as_bytes());
         }
         out.extend_from_slice(b"],\"statuses\":[");
-        write_repeated(&mut out, rows.len(), b"\"PRESENT\"");
+        write_list(&mut out, rows.iter().map(|_| PRESENT));
         out.extend_from_slice(b"],\"event_timestamps\":[");
-        write_repeated(&mut out, rows.len(), NO_TIME);
+        write_list(&mut out, rows.iter().map(|_| NO_TIME));
         out.extend_from_slice(b"]}");
     }
     let mut tally = Tally::default();
+    let compatible = app.options.feast_compatible;
+    let groups: Vec<GroupColumns> =
+        (0..view.groups().len()).map(|group| GroupColumns::of(group, rows)).collect();
     for position in 0..view.features().len() {
-        write_feature(&mut out, app, view, position, rows, &mut tally);
+        let group = &groups[view.features()[position].group];
+        group.write_feature(&mut out, position, rows, compatible, &mut tally);
     }
     for vector in rows.iter().flatten() {
         tally.see_times(vector, view.groups().len());
@@ -189,70 +194,6 @@ fn write_columns(
     out.push(b'}');
     tally.report(app, view, now);
     Answer::json(out).with_failures(failed)
-}
-
-/// The event time of what has none.
-const NO_TIME: &[u8] = b"\"1970-01-01T00:00:00Z\"";
-
-fn write_repeated(out: &mut Vec<u8>, count: usize, text: &[u8]) {
-    for row in 0..count {
-        if row > 0 {
-            out.push(b',');
-        }
-        out.extend_from_slice(text);
-    }
-}
-
-fn write_feature(
-    out: &mut Vec<u8>,
-    app: &App,
-    view: &PreparedView,
-    position: usize,
-    rows: &[Result<Vector<'_>>],
-    tally: &mut Tally,
-) {
-    let group = view.features()[position].group;
-    let mut statuses = Vec::with_capacity(rows.len() * 12);
-    let mut times = Vec::with_capacity(rows.len() * 24);
-    out.extend_from_slice(b",{\"values\":[");
-    for (row, vector) in rows.iter().enumerate() {
-        for list in [&mut *out, &mut statuses, &mut times] {
-            if row > 0 {
-                list.push(b',');
-            }
-        }
-        let value = vector.as_ref().map_or(FeatureValue::Failed, |vector| vector.value(position));
-        tally.see(&value);
-        let status: &[u8] = match &value {
-            FeatureValue::Present(_) => b"\"PRESENT\"",
-            FeatureValue::Null if app.options.feast_compatible => b"\"PRESENT\"",
-            FeatureValue::Null => b"\"NULL_VALUE\"",
-            FeatureValue::NotFound => b"\"NOT_FOUND\"",
-            FeatureValue::OutsideMaxAge => b"\"OUTSIDE_MAX_AGE\"",
-            FeatureValue::Failed => b"\"INVALID\"",
-        };
-        statuses.extend_from_slice(status);
-        match &value {
-            FeatureValue::Present(value) => write_value(out, value),
-            FeatureValue::Null
-            | FeatureValue::NotFound
-            | FeatureValue::OutsideMaxAge
-            | FeatureValue::Failed => out.extend_from_slice(b"null"),
-        }
-        match vector.as_ref().ok().and_then(|vector| vector.event_time(group)) {
-            Some(time) => {
-                times.push(b'"');
-                time::write_timestamp(&mut times, time, 'T');
-                times.extend_from_slice(b"Z\"");
-            }
-            None => times.extend_from_slice(NO_TIME),
-        }
-    }
-    out.extend_from_slice(b"],\"statuses\":[");
-    out.extend_from_slice(&statuses);
-    out.extend_from_slice(b"],\"event_timestamps\":[");
-    out.extend_from_slice(&times);
-    out.extend_from_slice(b"]}");
 }
 
 #[derive(Deserialize)]

@@ -231,8 +231,12 @@ fn write_batch(
             Ok((wanted, vector)) => {
                 write_features(&mut out, view, &vector, wanted, &mut tally);
                 write_text(&mut statuses, status(&vector));
-                write_detailed(&mut detailed, view, &vector);
-                write_freshness(&mut freshness, view, &vector, vectors.read_at());
+                if options.include_detailed_status {
+                    write_detailed(&mut detailed, view, &vector);
+                }
+                if options.include_freshness {
+                    write_freshness(&mut freshness, view, &vector, vectors.read_at());
+                }
             }
             Err(error) => {
                 out.extend_from_slice(b"null");

@@ -4,6 +4,7 @@ mod answer;
 mod arrow_stream;
 mod cache;
 mod feast;
+mod feast_columns;
 mod hopsworks;
 mod keys;
 mod manage;
@@ -22,6 +23,7 @@ use axum::body::Body;
 use axum::extract::{Request, State};
 use axum::http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
 use axum::response::Response;
+use axum::serve::ListenerExt as _;
 use cache::Views;
 use keys::Keys;
 use metrics::Metrics;
@@ -103,6 +105,10 @@ pub async fn serve(
     });
     let mut servers = tokio::task::JoinSet::new();
     for listener in listeners {
+        // The last piece of a large answer must not wait for the receiver to acknowledge those before.
+        let listener = listener.tap_io(|stream| {
+            let _ = stream.set_nodelay(true);
+        });
         let router = axum::Router::new().fallback(dispatch).with_state(Arc::clone(&app));
         let mut receiver = receiver.clone();
         let ended = async move {
