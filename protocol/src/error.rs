@@ -118,6 +118,8 @@ error_codes! {
     DeadlineExceeded = 35, retry;
     #[doc = "No commit is accepted: epochs have not closed for a while, because a node of the view is away."]
     EpochsStalled = 36, retry;
+    #[doc = "The transaction has committed, but the answer of this operation was lost on the way: do not repeat it."]
+    AnswerLost = 37, fatal;
 
     #[doc = "The data node has no memory left for the write."]
     OutOfMemory = 40, retry;

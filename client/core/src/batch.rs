@@ -693,6 +693,16 @@ impl Batch {
         self.replies.extend_from_slice(bytes);
     }
 
+    /// The transaction that changed something has committed: operations whose answers did not come must not be tried again.
+    pub(crate) fn lose_answers(&mut self) {
+        for index in 0..self.operations.len() {
+            let Operation { code, node, .. } = self.operations[index];
+            if code != 0 && ErrorCode::from_number(code).is_some_and(ErrorCode::is_retryable) {
+                self.keep_error(index, ErrorCode::AnswerLost as u16, node, b"");
+            }
+        }
+    }
+
     /// Keeps an error; the detail of an earlier try is overwritten where it fits.
     pub(crate) fn keep_error(&mut self, index: usize, code: u16, node: u32, detail: &[u8]) {
         let detail = &detail[..detail.len().min(MAX_DETAIL_BYTES)];

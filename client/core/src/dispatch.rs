@@ -331,6 +331,7 @@ impl ClientCore {
                 (operation.code, operation.node, operation.reply_bytes) = (0, 0, 0);
                 operation.flags |= FLAG_COMMITTED;
                 operation.version.epoch = version.epoch;
+                batch.lose_answers();
             }
             Outcome::Committed { version, result, result_bytes } => {
                 operation.flags |= FLAG_COMMITTED;

@@ -426,6 +426,9 @@ impl ClientCore {
         if body.outcome.get() == OUTCOME_COMMITTED {
             operation.flags |= FLAG_COMMITTED;
             operation.version.epoch = body.epoch.get();
+            if self.transactions.open.get(&handle).is_some_and(|open| open.home.is_some()) {
+                batch.lose_answers();
+            }
         }
         self.finish(id);
         self.ended(handle);

@@ -22,7 +22,7 @@ impl Transactions {
     /// An operation waits: remembers for whom, and looks for a circle.
     pub(crate) fn operation_waits(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<LockWait>() else { return };
-        let Some(index) = self.of_handle(signal) else { return };
+        let Some(index) = self.of_handle(signal.request_id()) else { return };
         let number = body.number.get();
         if !self.is_outstanding(index, number) {
             return;

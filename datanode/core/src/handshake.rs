@@ -34,7 +34,8 @@ impl Kernel {
         self.out.send(link, 0, &body, Sections::two(&self.configuration.secret, b"duet-datanode"));
     }
 
-    fn lane_index(&self, node: u32, lane: u16) -> Option<usize> {
+    /// The lane to a node with this number.
+    pub(crate) fn lane_index(&self, node: u32, lane: u16) -> Option<usize> {
         let wanted = |known: &Lane| known.peer.node == node && known.number == lane && !known.retired;
         self.out.lanes.iter().position(wanted)
     }

@@ -14,12 +14,14 @@ use crate::split::Part;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{ClusterState, MemberState};
-use duet_protocol::signal::propose_view::{KIND_JOIN, KIND_PROMOTE, KIND_SWAP};
+use duet_protocol::signal::propose_view::{KIND_JOIN, KIND_PROMOTE, KIND_REMOVE, KIND_SWAP};
 
 /// Time for which partitions are closed to be handed over before that is given up for now.
 const CLOSED_FOR: Nanoseconds = 100_000_000;
 /// Time until it is tried again.
 const HAND_OVER_AGAIN: Nanoseconds = 500_000_000;
+/// Time after which a member that joins and does not get on is given up: its group goes on without it, and it may be started again.
+const STUCK_AFTER: Nanoseconds = 5_000_000_000;
 
 /// Where a process is with respect to the view.
 #[derive(Debug, Default)]
@@ -36,12 +38,29 @@ pub(crate) struct Joining {
     swap_proposed_in: u64,
     /// No hand-over begins before.
     hand_over_at: Nanoseconds,
+    /// What this node has seen last of the member that joins: what had been copied to it, and when that became more.
+    joiner: Option<(Instance, u64, Nanoseconds)>,
+    looked_at: Nanoseconds,
 }
 
 impl Joining {
     /// Whether a process that is not in the view of this state may hope to get into it.
     pub(crate) fn may_wait(&self, state: &ClusterState, me: Instance) -> bool {
         !self.entered && state.view.member(me.node).is_none_or(|member| member.incarnation < me.incarnation)
+    }
+
+    /// Whether the member that joins has got nothing more for long.
+    fn is_stuck(&mut self, now: Nanoseconds, joiner: Instance, copied: u64) -> bool {
+        let was_away = now.saturating_sub(std::mem::replace(&mut self.looked_at, now)) > STUCK_AFTER / 4;
+        match self.joiner {
+            Some((known, before, since)) if known == joiner && before == copied && !was_away => {
+                now.saturating_sub(since) > STUCK_AFTER
+            }
+            _ => {
+                self.joiner = Some((joiner, copied, now));
+                false
+            }
+        }
     }
 
     /// It is in the view.
@@ -85,7 +104,19 @@ impl Kernel {
             return self.propose_swap(now);
         };
         let known = (group, view.changed_in_view, highest);
-        if joiner == me || self.drained.copied < self.map.state.version {
+        if joiner == me {
+            return;
+        }
+        let has_everything = self.drained.copied >= self.map.state.version;
+        let copied = self.lease_board.copied();
+        let goes_on = has_everything && !self.views.is_changing();
+        if goes_on {
+            self.joining.joiner = None;
+        } else if self.joining.is_stuck(now, joiner, copied) {
+            // Nobody needs it yet, and everybody waits for it.
+            return self.propose(now, KIND_REMOVE, known, joiner);
+        }
+        if !has_everything {
             return;
         }
         self.lease_board.pair_with(joiner);

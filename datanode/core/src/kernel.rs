@@ -262,7 +262,7 @@ impl Kernel {
 
     /// A wanted connection could not be opened; the kernel asks again later.
     pub fn connect_failed(&mut self, now: Nanoseconds, target: Target) {
-        self.membership.lost(target, now);
+        self.membership.lost(target, None, now);
     }
 
     /// A link is gone.
@@ -276,7 +276,7 @@ impl Kernel {
             split.out.all_data(|| ToData::LinkClosed { link, by_peer });
         }
         if let Some(target) = closed.target {
-            self.membership.lost(target, now);
+            self.membership.lost(target, Some(link), now);
         }
         self.detach_lane(link, closed.stage, by_peer);
         self.coordinator.link_closed(&mut context!(self), link);
@@ -511,7 +511,10 @@ impl Kernel {
         if self.split.is_some() {
             self.finish_requests();
         }
-        self.ldm.copy_slice(&mut context!(self));
+        let copied = self.ldm.copy_slice(&mut context!(self));
+        if copied > 0 {
+            self.lease_board.note_copied(copied);
+        }
         self.ldm.flush(&mut context!(self));
         self.drain_epochs();
         // Copied rows come as fast as they are acknowledged.
@@ -715,6 +718,7 @@ impl Kernel {
                         return;
                     }
                     self.out.identity.sender = self.membership.instance;
+                    self.coordinator.transactions.incarnation = self.membership.instance.incarnation as u16;
                     self.out.identity.cluster_id = self.membership.cluster_id;
                     if let Some((state, record)) = self.early_state.take() {
                         self.install(now, state, record);

@@ -56,6 +56,8 @@ pub struct LeaseBoard {
     /// What should be led by others is to be closed for this attempt to hand it over: view in which the group changed last in the
     /// upper, number in the lower half; 0 for none.
     closing: AtomicU64,
+    /// Counts what is copied to a joining member, to see that it goes on.
+    copied: AtomicU64,
 }
 
 fn packed(instance: Instance) -> u64 {
@@ -101,6 +103,16 @@ impl LeaseBoard {
     /// That attempt.
     pub fn closing(&self) -> u64 {
         self.closing.load(Ordering::Acquire)
+    }
+
+    /// More was copied to the joining member.
+    pub fn note_copied(&self, bytes: usize) {
+        self.copied.fetch_add(bytes as u64, Ordering::Relaxed);
+    }
+
+    /// What was copied to joining members up to now.
+    pub fn copied(&self) -> u64 {
+        self.copied.load(Ordering::Relaxed)
     }
 
     /// Whether they do.
@@ -156,6 +168,8 @@ pub struct Leases {
     peers: Vec<Peer>,
     /// Buffer of [`Leases::due`].
     spare: Vec<(Instance, Heartbeat)>,
+    /// A lease was granted in this burst to a member that was removed since: the grant may still leave.
+    promise_due: bool,
     in_view: bool,
     last_tick: Nanoseconds,
     /// Planted bug of the simulator's tests.
@@ -170,6 +184,7 @@ impl Leases {
             close_is_proof,
             peers: Vec::new(),
             spare: Vec::with_capacity(4),
+            promise_due: false,
             in_view: false,
             last_tick: 0,
             planted_bug,
@@ -181,6 +196,7 @@ impl Leases {
         let is_member = |instance| group.members.iter().any(|member| member.instance() == instance);
         for gone in self.peers.extract_if(.., |peer| !is_member(peer.instance)) {
             self.board.promised_until.fetch_max(gone.promised_until, Ordering::AcqRel);
+            self.promise_due |= gone.promise_due;
             for joiner in [&self.board.wanted, &self.board.paired] {
                 let gone = packed(gone.instance);
                 let _ = joiner.compare_exchange(gone, 0, Ordering::AcqRel, Ordering::Acquire);
@@ -329,6 +345,9 @@ impl Leases {
             peer.promise_due = false;
             let length = if self.planted_bug == NO_ALLOWANCE { LEASE } else { PROMISE };
             peer.promised_until = peer.promised_until.max(now + length);
+        }
+        if std::mem::take(&mut self.promise_due) {
+            self.board.promised_until.fetch_max(now + PROMISE, Ordering::AcqRel);
         }
     }
 

@@ -38,6 +38,8 @@ struct Connection {
     address: String,
     state: Wanted,
     failures: u32,
+    /// The link that passed its handshake last, while it is there.
+    link: Option<LinkId>,
 }
 
 /// Up to which cluster state this node, or a part of it, has ended what schema changes wait for.
@@ -79,6 +81,7 @@ impl Membership {
             address: address.clone(),
             state: Wanted::Waiting { until: now },
             failures: 0,
+            link: None,
         });
         Membership {
             instance: Instance { node: configuration.node, incarnation: 0 },
@@ -117,12 +120,18 @@ impl Membership {
                 address: address.to_owned(),
                 state: Wanted::Waiting { until: now },
                 failures: 0,
+                link: None,
             }),
         }
     }
 
-    /// A connection could not be opened or was lost; it is tried again after a jittered back-off.
-    pub fn lost(&mut self, target: Target, now: Nanoseconds) {
+    /// A connection could not be opened, or its `link` is gone; it is tried again after a jittered back-off. Nothing is lost with an
+    /// attempt that another one has outrun.
+    pub fn lost(&mut self, target: Target, link: Option<LinkId>, now: Nanoseconds) {
+        let is_open = |connection: &Connection| connection.link.is_some() && connection.link != link;
+        if self.connections.iter().any(|connection| connection.target == target && is_open(connection)) {
+            return;
+        }
         if let Target::Management { index } = target {
             self.management_links[index as usize] = None;
         }
@@ -134,6 +143,7 @@ impl Membership {
         if let Some(connection) = self.connections.iter_mut().find(|connection| connection.target == target) {
             let wait = (RECONNECT_FIRST << connection.failures.min(5)).min(RECONNECT_LAST);
             connection.failures += 1;
+            connection.link = None;
             connection.state = Wanted::Waiting { until: now + wait / 2 + random % (wait / 2) };
         }
     }
@@ -142,6 +152,8 @@ impl Membership {
     pub fn established(&mut self, target: Target, link: LinkId, now: Nanoseconds) {
         if let Some(connection) = self.connections.iter_mut().find(|connection| connection.target == target) {
             connection.failures = 0;
+            connection.link = Some(link);
+            connection.state = Wanted::Underway;
         }
         if let Target::Management { index } = target {
             self.management_links[index as usize] = Some(link);

@@ -19,3 +19,5 @@ pub(crate) const PROMOTED_WHILE_SOLE: u32 = 31;
 pub(crate) const LOSER_STOPS: u32 = 37;
 /// A promise lasts no longer than the lease that it is given for.
 pub(crate) const NO_ALLOWANCE: u32 = 39;
+/// A coordinator takes reports of a view that it has not installed (counterexample 21).
+pub(crate) const EARLY_REPORTS: u32 = 40;

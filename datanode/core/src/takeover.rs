@@ -7,7 +7,7 @@
 use crate::ldm::Context;
 use crate::operation_check::primary_of;
 use crate::outbox::{Address, Handle};
-use crate::planted::{GOES_ON, NOT_TOLD};
+use crate::planted::{EARLY_REPORTS, GOES_ON, NOT_TOLD};
 use crate::transaction::{State, Transactions};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::key_hash;
@@ -59,6 +59,8 @@ pub struct Takeover {
     open: usize,
     /// Newest view in which everything was ended.
     finished: u64,
+    /// Reports of a view that is not installed here yet.
+    early: Vec<(Handle, TransactionReport)>,
 }
 
 impl Takeover {
@@ -70,7 +72,8 @@ impl Takeover {
     /// A newer view begins afresh.
     fn begin(&mut self, view: u64) {
         if view > self.view {
-            *self = Takeover { view, finished: self.finished, ..Takeover::default() };
+            let early = std::mem::take(&mut self.early);
+            *self = Takeover { view, finished: self.finished, early, ..Takeover::default() };
         }
     }
 
@@ -85,9 +88,15 @@ impl Transactions {
     /// decided ones told to those that lead now.
     pub(crate) fn install(&mut self, context: &mut Context<'_>, removed: &[u32]) {
         self.takeover.begin(context.map.state.view.number);
-        if removed.is_empty() {
-            return;
+        if !removed.is_empty() {
+            self.leave(context, removed);
         }
+        for (handle, report) in std::mem::take(&mut self.takeover.early) {
+            self.reported(context, handle, &report);
+        }
+    }
+
+    fn leave(&mut self, context: &mut Context<'_>, removed: &[u32]) {
         for index in 0..self.slots.len() {
             let transaction = &mut self.slots[index];
             if !transaction.used {
@@ -127,16 +136,20 @@ impl Transactions {
         }
     }
 
-    /// A replica holds something prepared in a new configuration: it hears what became of it.
-    pub(crate) fn reported(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
-        let Some(body) = signal.body::<TransactionReport>() else { return };
+    /// A replica holds something prepared in a new configuration: it hears what became of it. The parts of a node install a view one
+    /// after the other: a report of one that this coordinator has not installed waits until then, for what it is about may have lost
+    /// another replica with the rest of its operations.
+    pub(crate) fn reported(&mut self, context: &mut Context<'_>, handle: Handle, body: &TransactionReport) {
         let id = TransactionId { session: body.session.get(), seq: body.seq.get() };
-        if Handle::of(signal).transaction & TAKEOVER != 0 {
+        if handle.transaction & TAKEOVER != 0 {
             return self.collect(body, id);
+        }
+        if body.view.get() > context.map.state.view.number && context.planted_bug != EARLY_REPORTS {
+            return self.takeover.early.push((handle, *body));
         }
         let (partition, node) = (body.partition.get(), body.node.get());
         let lane = context.map.partitions[usize::from(partition)].lane;
-        let index = self.of_handle(signal).filter(|index| self.slots[*index].id == id);
+        let index = self.of_handle(handle.transaction).filter(|index| self.slots[*index].id == id);
         let state = index.map(|index| self.slots[index].state);
         let asked = |index: usize| self.slots[index].ending.is_some();
         let is_open = match state {
@@ -148,7 +161,7 @@ impl Transactions {
         let Some(index) = index.filter(|_| is_open) else {
             if !matches!(state, Some(State::Active)) {
                 // Nobody has decided to commit it and nobody will.
-                send_abort(context, Handle::of(signal), id, partition, lane, node);
+                send_abort(context, handle, id, partition, lane, node);
             }
             return;
         };
@@ -276,7 +289,8 @@ impl Transactions {
         let node = context.out.identity.sender.node;
         for index in 0..self.slots.len() {
             let transaction = &self.slots[index];
-            if transaction.used && transaction.link == link && transaction.state == State::Active {
+            let undecided = matches!(transaction.state, State::Active | State::Preparing);
+            if transaction.used && transaction.link == link && undecided {
                 self.fail(context, index, ErrorCode::NotServing, node);
             }
         }

@@ -38,6 +38,8 @@ use std::collections::VecDeque;
 const ROOM: usize = 256;
 /// Most transactions of one coordinator.
 const MAX_TRANSACTIONS: usize = 16_384;
+/// Bits of a slot's generation that go into handles.
+const GENERATIONS: u32 = u32::MAX >> 1;
 /// Most operations of one transaction, and so most locks.
 pub const MAX_OPERATIONS: u32 = 16_384;
 /// Most bytes of keys and values in the operations of one transaction.
@@ -176,6 +178,8 @@ impl Transaction {
 #[derive(Debug)]
 pub struct Transactions {
     pub(crate) number: u8,
+    /// The lower bits of this process' incarnation.
+    pub(crate) incarnation: u16,
     /// Time of the event that is processed.
     pub now: Nanoseconds,
     pub(crate) look_at: Nanoseconds,
@@ -199,6 +203,7 @@ impl Transactions {
     pub fn numbered(number: u8) -> Transactions {
         Transactions {
             number,
+            incarnation: 0,
             now: 0,
             look_at: 0,
             rounds: 0,
@@ -235,16 +240,18 @@ impl Transactions {
         (found.link == link && found.single.is_none()).then_some(index)
     }
 
-    /// The transaction that the header of a signal names.
-    pub(crate) fn of_handle(&self, signal: &SignalView<'_>) -> Option<usize> {
-        let handle = signal.request_id();
-        let slot = self.slots.get(handle as u32 as usize)?;
-        (slot.used && slot.generation == (handle >> 32) as u32).then_some(handle as u32 as usize)
+    /// The transaction that a handle, the name in the header of a signal, stands for.
+    pub(crate) fn of_handle(&self, handle: u64) -> Option<usize> {
+        let index = usize::from(handle as u16);
+        (self.slots.get(index)?.used && self.handle(index).transaction == handle).then_some(index)
     }
 
+    /// 31 bits of the slot's generation, 16 of the incarnation (what a former life of this node has asked others must not be taken
+    /// for an answer), 16 of the slot's index. The highest bit is that of take-overs.
     pub(crate) fn handle(&self, index: usize) -> Handle {
-        let generation = u64::from(self.slots[index].generation);
-        Handle { number: self.number, transaction: generation << 32 | index as u64 }
+        let generation = u64::from(self.slots[index].generation & GENERATIONS);
+        let transaction = generation << 32 | u64::from(self.incarnation) << 16 | index as u64;
+        Handle { number: self.number, transaction }
     }
 
     pub(crate) fn begin(
@@ -616,7 +623,11 @@ impl Transactions {
             SignalType::OperateReply => self.operation_done(context, signal),
             SignalType::Prepared => self.part_prepared(context, signal),
             SignalType::Committed => self.part_committed(context, signal),
-            SignalType::TransactionReport => self.reported(context, signal),
+            SignalType::TransactionReport => {
+                if let Some(body) = signal.body() {
+                    self.reported(context, Handle::of(signal), body);
+                }
+            }
             SignalType::ReportEnd => {
                 if let Some(body) = signal.body::<ReportEnd>() {
                     self.report_ended(context, body);
@@ -635,7 +646,7 @@ impl Transactions {
 
     fn operation_done(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<OperateReply>() else { return };
-        let Some(index) = self.of_handle(signal) else { return };
+        let Some(index) = self.of_handle(signal.request_id()) else { return };
         let transaction = &mut self.slots[index];
         let number = body.number.get();
         if transaction.state != State::Active {
@@ -691,7 +702,7 @@ impl Transactions {
 
     fn part_prepared(&mut self, context: &mut Context<'_>, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<Prepared>() else { return };
-        let Some(index) = self.of_handle(signal) else { return };
+        let Some(index) = self.of_handle(signal.request_id()) else { return };
         let transaction = &mut self.slots[index];
         let is_early = transaction.state == State::Active && transaction.ending.is_some();
         if transaction.state != State::Preparing && !is_early {
@@ -727,7 +738,7 @@ impl Transactions {
         if signal.request_id() & TAKEOVER != 0 {
             return self.orphan_committed(context, signal, body);
         }
-        let Some(index) = self.of_handle(signal) else { return };
+        let Some(index) = self.of_handle(signal.request_id()) else { return };
         let transaction = &mut self.slots[index];
         if transaction.state != State::Committing {
             return;

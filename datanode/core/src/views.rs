@@ -4,7 +4,11 @@
 //! All this is done by coordinator 0 of a node (in the batch pipeline: by the one kernel). Local data managers hear of
 //! the barrier; what they do then is in `ldm/takeover.rs`.
 
+<<<<<<< HEAD
 use crate::interface::{Command, LinkId, Nanoseconds};
+=======
+use crate::interface::{LinkId, Nanoseconds, Target};
+>>>>>>> 1f74dcf (Let reports of a view wait until it is installed; give up joiners that do not get on; name committed transactions' lost answers)
 use crate::kernel::{Kernel, context};
 use crate::lane::Lane;
 use crate::links::{LinkRole, Stage};
@@ -358,11 +362,16 @@ impl Kernel {
 
     /// This side is about to close a link: leases got over it are given up first.
     pub(crate) fn surrender_link(&mut self, link: LinkId) {
-        let Some(Stage::Ready(LinkRole::Peer { lane })) = self.links.get(link).map(|link| link.stage) else {
-            return;
+        let lane = match self.links.get(link).map(|link| link.stage) {
+            Some(Stage::Ready(LinkRole::Peer { lane })) if self.out.lanes[lane].link == Some(link) => Some(lane),
+            // The other side may have made it the link of the lane already, and take its end for a proof.
+            Some(Stage::AwaitWelcome(Target::Peer { node, lane: 0 })) => self.lane_index(node, 0),
+            _ => None,
         };
-        let lane = &self.out.lanes[lane];
-        if lane.number == 0 && lane.link == Some(link) && self.keeps_leases() {
+        if let Some(lane) = lane.map(|lane| &self.out.lanes[lane])
+            && lane.number == 0
+            && self.keeps_leases()
+        {
             self.leases.surrender(self.now, lane.peer);
         }
     }

@@ -89,6 +89,8 @@ pub(super) struct Copies {
     pub(super) lacks_memory: bool,
     /// Bytes that may be sent before the next tick.
     room: usize,
+    /// Whether to look if transactions that are prepared still lack something: once between two ticks.
+    look: bool,
     outcomes: Vec<CopiedOutcome>,
     /// Rows of a bucket.
     found: Vec<RowHandle>,
@@ -100,6 +102,7 @@ impl Copies {
     /// Allows more to be sent: call every 10 ms.
     pub(super) fn refill(&mut self) {
         self.room = (self.room + BYTES_PER_TICK).min(2 * BYTES_PER_TICK);
+        self.look = true;
     }
 
     /// A fragment was made, perhaps one that joins.
@@ -171,10 +174,10 @@ impl LocalDataManager {
         self.copies.active = self.fragments.iter().flatten().any(|fragment| fragment.copy.is_some());
     }
 
-    /// Sends the next slice of what is being copied: at the end of a burst.
-    pub fn copy_slice(&mut self, context: &mut Context<'_>) {
+    /// Sends the next slice of what is being copied: at the end of a burst. How much that was, 0 for nothing.
+    pub fn copy_slice(&mut self, context: &mut Context<'_>) -> usize {
         if !self.copies.active {
-            return;
+            return 0;
         }
         for (lane, body, key, value) in std::mem::take(&mut self.copies.late) {
             context.out.send_lane(lane, &body, Sections::two(&key, &value));
@@ -190,6 +193,8 @@ impl LocalDataManager {
             }
         }
         self.copies.room = self.copies.room.saturating_sub(before - left);
+        self.copies.look = false;
+        before - left
     }
 
     /// One step of the copy of a fragment: the bytes that it sent, or none when there is nothing to do now.
@@ -209,6 +214,7 @@ impl LocalDataManager {
                 }
             }
             Stage::Rows { table, cursor } => self.copy_rows(context, partition, table, cursor),
+            Stage::Settling if !self.copies.look => return None,
             Stage::Settling => {
                 let open = |found: &crate::ldm::participant::Participant| found.lacks != Lacks::Nothing;
                 if self.participants.of_partition(partition).any(|found| open(found))

@@ -145,6 +145,21 @@ impl Participants {
         if self.len() >= MAX_LOCKS {
             return Err(ErrorCode::TooManyLocks);
         }
+        Ok(self.add(transaction, partition, coordinator))
+    }
+
+    /// The participant of a transaction that a former backup has prepared, whatever the limit: what is prepared cannot be refused.
+    pub(super) fn inherit(
+        &mut self,
+        transaction: TransactionId,
+        partition: u16,
+        coordinator: Coordinator,
+    ) -> u32 {
+        let known = self.find(transaction, partition);
+        known.unwrap_or_else(|| self.add(transaction, partition, coordinator))
+    }
+
+    fn add(&mut self, transaction: TransactionId, partition: u16, coordinator: Coordinator) -> u32 {
         let new = |locks, waiting| Participant {
             transaction,
             partition,
@@ -176,7 +191,7 @@ impl Participants {
             }
         };
         self.numbers.insert((transaction, partition), number);
-        Ok(number)
+        number
     }
 
     /// A participant.
@@ -600,8 +615,12 @@ impl LocalDataManager {
         let transaction = TransactionId { session: body.session.get(), seq: body.seq.get() };
         // Another coordinator may have been given the same id, and was refused.
         let taken_over = coordinator.handle.transaction & TAKEOVER != 0;
+        // A take-over of an earlier view may be late: the client may have begun again with the same id.
+        let is_meant = |found: &Participant| {
+            if taken_over { found.orphan } else { found.coordinator == coordinator }
+        };
         if let Some(number) = self.participants.find(transaction, partition)
-            && (taken_over || self.participants.get(number).coordinator == coordinator)
+            && is_meant(self.participants.get(number))
         {
             self.abort_participant(context, number);
         }

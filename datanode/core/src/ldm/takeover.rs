@@ -81,10 +81,7 @@ impl LocalDataManager {
             };
             let handle = Handle { number: prepared.coordinator.1, transaction: prepared.coordinator.2 };
             let coordinator = Coordinator { node: prepared.coordinator.0, lane, handle };
-            let number = match self.participants.find_or_add(transaction, partition, coordinator) {
-                Ok(number) => number,
-                Err(code) => unreachable!("{transaction} cannot be taken over: {code}"),
-            };
+            let number = self.participants.inherit(transaction, partition, coordinator);
             let state = if prepared.committed { State::Committed } else { State::Prepared };
             let position = prepared.rows.first().map_or(0, |row| row.position);
             self.participants.get_mut(number).inherit(

@@ -174,6 +174,7 @@ impl Kernel {
         self.membership.instance = installation.instance;
         self.membership.cluster_id = installation.cluster_id;
         self.out.identity.sender = installation.instance;
+        self.coordinator.transactions.incarnation = installation.instance.incarnation as u16;
         self.out.identity.cluster_id = installation.cluster_id;
         self.apply_state(now, installation.state.clone(), installation.record.clone());
         installation.state.version
@@ -294,7 +295,11 @@ impl Kernel {
                 }
                 self.update_drained();
             }
-            ToCoordinator::Established { link, target } => self.membership.established(target, link, now),
+            // A link that has closed meanwhile is lost already.
+            ToCoordinator::Established { link, target } if self.links.get(link).is_some() => {
+                self.membership.established(target, link, now);
+            }
+            ToCoordinator::Established { .. } => {}
             ToCoordinator::ForwardLink { node, link } => {
                 let node = node as usize;
                 if self.forward_links.len() <= node {
