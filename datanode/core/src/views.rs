@@ -363,7 +363,9 @@ impl Kernel {
     /// This side is about to close a link: leases got over it are given up first.
     pub(crate) fn surrender_link(&mut self, link: LinkId) {
         let lane = match self.links.get(link).map(|link| link.stage) {
-            Some(Stage::Ready(LinkRole::Peer { lane })) if self.out.lanes[lane].link == Some(link) => Some(lane),
+            Some(Stage::Ready(LinkRole::Peer { lane })) if self.out.lanes[lane].link == Some(link) => {
+                Some(lane)
+            }
             // The other side may have made it the link of the lane already, and take its end for a proof.
             Some(Stage::AwaitWelcome(Target::Peer { node, lane: 0 })) => self.lane_index(node, 0),
             _ => None,

@@ -77,7 +77,9 @@ impl LocalDataManager {
             return context.out.error(reply, ErrorCode::NotServing, "the partition is being taken over");
         }
         let fragment = self.fragments.get(usize::from(partition)).and_then(Option::as_ref);
-        let serves = |fragment: &&Fragment| (any_replica && !fragment.joining) || matches!(fragment.role, Role::Primary { .. });
+        let serves = |fragment: &&Fragment| {
+            (any_replica && !fragment.joining) || matches!(fragment.role, Role::Primary { .. })
+        };
         let Some(fragment) = fragment.filter(serves) else {
             context.out.error(reply, ErrorCode::StaleMap, "this node does not serve the partition");
             return;
