@@ -42,6 +42,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "a node whose proposal was too late takes that for its removal",
     "an unknown transaction is told to be aborted without making sure of it",
     "no allowance is made for clocks that run at different rates",
+    "a coordinator takes reports of a view that it has not installed",
 ];
 
 /// A restarted data node registers as the process that it was before (counterexample 2).

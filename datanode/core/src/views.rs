@@ -4,11 +4,7 @@
 //! All this is done by coordinator 0 of a node (in the batch pipeline: by the one kernel). Local data managers hear of
 //! the barrier; what they do then is in `ldm/takeover.rs`.
 
-<<<<<<< HEAD
-use crate::interface::{Command, LinkId, Nanoseconds};
-=======
-use crate::interface::{LinkId, Nanoseconds, Target};
->>>>>>> 1f74dcf (Let reports of a view wait until it is installed; give up joiners that do not get on; name committed transactions' lost answers)
+use crate::interface::{Command, LinkId, Nanoseconds, Target};
 use crate::kernel::{Kernel, context};
 use crate::lane::Lane;
 use crate::links::{LinkRole, Stage};
