@@ -12,6 +12,7 @@ use duet_protocol::schema::IndexKind;
 use duet_protocol::update::update_result_value;
 use duet_protocol::value::ValueRef;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// Database of table names without one.
@@ -108,6 +109,11 @@ impl Client {
         build(pooled.batch())?;
         pooled.execute().await?;
         Ok(pooled)
+    }
+
+    /// An empty batch with buffers that are used again: nothing is allocated for it where others were executed before.
+    pub fn batch(&self) -> PooledBatch {
+        self.shared().take()
     }
 
     /// Executes a batch; afterwards it holds the result of each operation ([`Batch::reply`], [`Batch::row`],
@@ -447,6 +453,12 @@ impl Client {
     /// The newest cluster state that this client knows: nodes, view, partition map, dictionary.
     pub fn state(&self) -> Option<Arc<ClusterState>> {
         lock(&self.shared().snapshot).state.clone()
+    }
+
+    /// Version of that state, which grows with every change of it; 0 before there is one. As long as it is the same, [`Client::table`]
+    /// gives the same tables. It costs one load.
+    pub fn state_version(&self) -> u64 {
+        self.shared().version.load(Ordering::Acquire)
     }
 
     /// How the cluster is, as a management node sees it.

@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -259,6 +260,8 @@ impl Driver {
             let snapshot =
                 Snapshot { state: self.core.state().cloned(), tables: self.core.tables().to_vec() };
             *lock(&self.shared.snapshot) = snapshot;
+            // Behind the snapshot: who sees this number finds tables that are at least as new.
+            self.shared.version.store(version, Ordering::Release);
         }
         while let Some(batch) = self.core.next_completed() {
             let tag = batch.tag as usize;

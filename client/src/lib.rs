@@ -92,6 +92,7 @@ pub use duet_protocol::value::{Value, ValueRef};
 pub use range::Range;
 pub use row::{Row, RowValues};
 pub use scan::{AggregateScan, Scan};
+pub use shared::PooledBatch;
 pub use transaction::{Transaction, TypedTransaction};
 #[doc(hidden)]
 pub use typed::with_length;

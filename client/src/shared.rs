@@ -104,6 +104,8 @@ pub(crate) struct Snapshot {
 pub(crate) struct Shared {
     pub(crate) queue: Mutex<Queue>,
     pub(crate) snapshot: Mutex<Snapshot>,
+    /// Version of the state in the snapshot, to be looked at without a lock.
+    pub(crate) version: AtomicU64,
     pool: Mutex<Vec<(Box<Batch>, Arc<Waiter>)>>,
     transactions: AtomicU64,
 }
@@ -145,9 +147,9 @@ impl Shared {
     }
 }
 
-/// A batch of the pool; it goes back when dropped.
+/// A batch whose buffers belong to the client and go back to it when this is dropped; see [`Client::batch`](crate::Client::batch).
 #[derive(Debug)]
-pub(crate) struct PooledBatch {
+pub struct PooledBatch {
     batch: Option<Box<Batch>>,
     waiter: Arc<Waiter>,
     shared: Arc<Shared>,
@@ -155,12 +157,15 @@ pub(crate) struct PooledBatch {
 
 impl PooledBatch {
     /// The batch. It is away only while it is executed.
-    pub(crate) fn batch(&mut self) -> &mut Batch {
+    pub fn batch(&mut self) -> &mut Batch {
         self.batch.get_or_insert_default()
     }
 
-    /// Executes the batch.
-    pub(crate) async fn execute(&mut self) -> Result<()> {
+    /// Executes the batch; afterwards it holds the result of each operation.
+    ///
+    /// # Errors
+    /// Only when the client has ended or its queue is full; errors of operations are in the batch.
+    pub async fn execute(&mut self) -> Result<()> {
         let Some(batch) = self.batch.take() else { return Err(ended()) };
         let refused = self.shared.enqueue(|queue| {
             if queue.ended {

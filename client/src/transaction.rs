@@ -163,6 +163,11 @@ impl Transaction {
         self.run(|batch| batch.delete(table, &key, Expectation::Any)).await?.batch().written(0)
     }
 
+    /// An empty batch of this transaction with buffers that are used again; see [`Client::batch`].
+    pub fn batch(&self) -> PooledBatch {
+        self.take()
+    }
+
     /// Executes a batch in the transaction, in one round trip; afterwards it holds the result of each operation. Operations on
     /// the same row are executed in order. A batch that ends with [`Batch::commit`] or [`Batch::rollback`] ends the
     /// transaction.

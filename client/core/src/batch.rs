@@ -63,7 +63,7 @@ pub struct Written {
     /// The new row version.
     pub version: RowVersion,
     /// New value of the first incremented column, as in a value image; see
-    /// [`duet_protocol::update::update_result_value`].
+    /// [`duet_protocol::update::update_result_value`] and [`Written::differs`].
     pub result: [u8; 16],
     /// Used bytes of `result`.
     pub result_bytes: u8,
@@ -78,6 +78,11 @@ impl Written {
     /// The used bytes of the result.
     pub fn result(&self) -> &[u8] {
         &self.result[..usize::from(self.result_bytes).min(16)]
+    }
+
+    /// Whether an update without increments made its row another one than it was; `None` for all other writes.
+    pub fn differs(&self) -> Option<bool> {
+        duet_protocol::update::update_result_differs(self.result())
     }
 }
 

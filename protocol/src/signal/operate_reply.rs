@@ -13,7 +13,7 @@
 //! byte  44  node                 u32      node that executed the operation
 //! byte  48  epoch                u64      epoch of the committed row version, 0 without one
 //! byte  56  seq                  u64      position of the committed row version, 0 without one
-//! byte  64  result               [u8;16]  new value of the first incremented column
+//! byte  64  result               [u8;16]  new value of the first incremented column, or whether an update without increments changed the row
 //!           section 0: value image of a row that was read; with an error a detail for people
 //!           section 1: between nodes: changes of entries of unique indexes, see [`crate::unique`]
 //!           section 2: between nodes: with such changes and `FLAG_IGNORE_EXISTING` of the operation its primary key

@@ -8,7 +8,7 @@
 //! byte  36  result_bytes         u32      used bytes of `result`
 //! byte  40  epoch                u64      epoch of the new row version
 //! byte  48  seq                  u64      position of the new row version
-//! byte  56  result               [u8;16]  new value of the first incremented column
+//! byte  56  result               [u8;16]  new value of the first incremented column, or whether an update without increments changed the row
 //! ```
 
 use zerocopy::little_endian::{U16, U32, U64};

@@ -9,11 +9,12 @@ use crate::value::Value;
 /// Longest result of an update in bytes.
 const RESULT_BYTES: usize = 16;
 
-/// What an update tells its sender: the sum of its first addition, in column order.
+/// What an update tells its sender: the sum of its first addition, in column order; without additions whether the row differs from
+/// what it was.
 ///
-/// Little-endian: an `i64` for signed columns, a `u64` for unsigned ones, the bits of an `f64` for
-/// FLOAT and DOUBLE, the unscaled `i128` for DECIMAL. Empty when there is no addition or its result
-/// is NULL. [`update_result_value`] reads it.
+/// The sum is little-endian: an `i64` for signed columns, a `u64` for unsigned ones, the bits of an `f64` for
+/// FLOAT and DOUBLE, the unscaled `i128` for DECIMAL; empty when it is NULL. [`update_result_value`] reads it. Without additions
+/// there is one byte, 1 where the row differs; [`update_result_differs`] reads it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct UpdateResult {
     bytes: [u8; RESULT_BYTES],
@@ -21,7 +22,7 @@ pub struct UpdateResult {
 }
 
 impl UpdateResult {
-    /// The result as it travels: 0, 8 or 16 bytes.
+    /// The result as it travels: 0, 1, 8 or 16 bytes.
     #[must_use]
     pub fn as_bytes(&self) -> &[u8] {
         &self.bytes[..usize::from(self.length)]
@@ -65,6 +66,15 @@ pub fn update_result_value(layout: &TableLayout, index: u16, result: &[u8]) -> R
         Some(Cell::Double(number)) if codec.form == Form::Float => Ok(Value::Float(number as f32)),
         Some(cell) if codec.column_type.is_numeric() => codec.value_of(cell).map(Value::from),
         _ => Err(RowError::MalformedUpdate { reason: "the result is not a number of the column" }),
+    }
+}
+
+/// Whether an update without additions, which had this result, changed its row; `None` for results of additions.
+#[must_use]
+pub fn update_result_differs(result: &[u8]) -> Option<bool> {
+    match result {
+        [differs] => Some(*differs != 0),
+        _ => None,
     }
 }
 
@@ -127,7 +137,7 @@ fn append_updated(
         out.extend_from_slice(current.get(layout.ends_start..).unwrap_or(&[]));
     }
     check_size(out.len() - start)?;
-    Ok(result.unwrap_or_default())
+    Ok(result.unwrap_or_else(|| UpdateResult::from_bytes(&[u8::from(out[start..] != *current)])))
 }
 
 /// Carries out an assignment to a fixed column. `Some` is the result of an addition.

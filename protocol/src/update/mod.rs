@@ -23,7 +23,7 @@ mod program;
 #[cfg(test)]
 mod tests;
 
-pub use apply::{UpdateResult, apply_update, update_result_value};
+pub use apply::{UpdateResult, apply_update, update_result_differs, update_result_value};
 pub use program::{encode_update, validate_update};
 
 use crate::value::ValueRef;
