@@ -37,6 +37,9 @@ pub struct Arguments {
     /// Most connections at once
     #[arg(long, default_value_t = 1_024, value_parser = connections)]
     pub max_connections: usize,
+    /// Threads that serve connections; half as many as there are processors unless told otherwise
+    #[arg(long, value_name = "COUNT", value_parser = threads)]
+    pub threads: Option<usize>,
     /// Most MiB of rows that one query holds in joins, groups and sorts
     #[arg(long, value_name = "MIB", default_value_t = 256, value_parser = mebibytes)]
     pub query_memory: usize,
@@ -52,6 +55,13 @@ fn connections(text: &str) -> Result<usize, String> {
     match text.parse() {
         Ok(number @ 1..=65_536) => Ok(number),
         _ => Err("a number from 1 to 65536".to_owned()),
+    }
+}
+
+fn threads(text: &str) -> Result<usize, String> {
+    match text.parse() {
+        Ok(number @ 1..=256) => Ok(number),
+        _ => Err("a number from 1 to 256".to_owned()),
     }
 }
 

@@ -53,7 +53,7 @@ struct Reserved {
 #[derive(Debug)]
 pub struct Catalog {
     client: Client,
-    engine: Engine,
+    engine: Arc<Engine>,
     row_counts: Mutex<FxHashMap<u32, (Instant, Option<usize>)>>,
     sequences: Mutex<FxHashMap<u32, Option<Arc<Sequence>>>>,
 }
@@ -81,7 +81,7 @@ impl Catalog {
     pub fn new(client: Client, memory: MemoryBounds) -> Catalog {
         Catalog {
             client,
-            engine: Engine::new(memory),
+            engine: Arc::new(Engine::new(memory)),
             row_counts: Mutex::default(),
             sequences: Mutex::new(FxHashMap::default()),
         }
@@ -113,7 +113,7 @@ impl Catalog {
     }
 
     /// What computes queries.
-    pub fn engine(&self) -> &Engine {
+    pub fn engine(&self) -> &Arc<Engine> {
         &self.engine
     }
 

@@ -1,17 +1,19 @@
 //! One connection: handshake, then commands until it ends.
 
 use crate::error::{Result, SqlError};
+use crate::execute::read::Values;
 use crate::login::{HANDSHAKE_WITHIN, Wire, change, greet, plain, tell};
+use crate::memory::Held;
 use crate::processes::{Ending, Process};
 use crate::server::Server;
-use crate::session::{Outcome, Prepared, Session};
+use crate::session::{Outcome, Prepared, Rows, Session};
 use crate::wire::packet::{Fields, MAX_PACKET_BYTES, ReadError, malformed};
 use crate::wire::parameters::{self, ParameterType};
 use crate::wire::results::{
-    Done, ResultColumn, put_binary_row, put_column, put_column_count, put_end, put_error, put_ok,
-    put_text_row,
+    Done, ResultColumn, ResultHead, begin_binary_row, put_binary_row, put_binary_value, put_column,
+    put_column_count, put_end, put_error, put_ok, put_text_row, put_text_value,
 };
-use duet_client::{ColumnType, Value};
+use duet_client::{Client, ColumnType, Value, ValueRef};
 use mysql_common::constants::{CapabilityFlags, Command, StatusFlags};
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
@@ -25,6 +27,8 @@ const WRITE_WITHIN: Duration = Duration::from_secs(60);
 const MAX_STATEMENT_BYTES: usize = 64 << 20;
 /// Most prepared statements of a connection.
 const MAX_STATEMENTS: usize = 16_382;
+/// Payloads up to this length are not taken out of the gateway's memory.
+const FREE_PAYLOAD_BYTES: usize = 64 << 10;
 /// Most bytes that COM_STMT_SEND_LONG_DATA collects for a connection.
 const MAX_LONG_DATA: usize = 64 << 20;
 
@@ -51,6 +55,8 @@ const COMMANDS: &[Command] = &[
 struct Statement {
     sql: String,
     prepared: Prepared,
+    /// Version of the cluster's state at which the plan was found to be one for the table as it is.
+    current_at: u64,
     parameters: usize,
     types: Vec<ParameterType>,
     long_data: Vec<Option<Vec<u8>>>,
@@ -67,6 +73,10 @@ struct Connection {
     statement_bytes: usize,
     next_statement: u32,
     long_bytes: usize,
+    /// Memory of long data, of the texts of prepared statements, and of a long payload.
+    held_long: Held,
+    held_statements: Held,
+    held_payload: Held,
     scratch: Vec<u8>,
 }
 
@@ -83,10 +93,11 @@ impl From<std::io::Error> for End {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(server: Arc<Server>, client: Client, stream: TcpStream, peer: SocketAddr) {
     let _ = stream.set_nodelay(true);
-    let greeted = tokio::time::timeout(HANDSHAKE_WITHIN, greet(&server, stream, peer)).await;
+    let greeted = tokio::time::timeout(HANDSHAKE_WITHIN, greet(&server, client, stream, peer)).await;
     let Ok(Some(guest)) = greeted else { return };
+    let memory = server.catalog.engine().memory();
     let mut connection = Connection {
         server,
         wire: guest.wire,
@@ -98,6 +109,9 @@ pub async fn serve(server: Arc<Server>, stream: TcpStream, peer: SocketAddr) {
         statement_bytes: 0,
         next_statement: 1,
         long_bytes: 0,
+        held_long: memory.hold(),
+        held_statements: memory.hold(),
+        held_payload: memory.hold(),
         scratch: Vec::new(),
     };
     // What was open is rolled back when it is dropped.
@@ -130,12 +144,27 @@ impl Connection {
                     return Ok(());
                 }
             };
-            let goes_on = self.command(&payload).await?;
+            let goes_on = match self.hold_payload(payload.len()) {
+                Ok(()) => self.command(&payload).await?,
+                Err(error) => {
+                    self.error(&error);
+                    true
+                }
+            };
+            self.held_payload.clear();
             self.wire.give_back(payload);
             if !goes_on {
                 return Ok(());
             }
             self.flush().await?;
+        }
+    }
+
+    /// Takes memory for a long payload and what is made of it.
+    fn hold_payload(&mut self, bytes: usize) -> Result<()> {
+        match bytes <= FREE_PAYLOAD_BYTES {
+            true => Ok(()),
+            false => self.held_payload.grow(bytes * 2),
         }
     }
 
@@ -318,35 +347,39 @@ impl Connection {
     ) -> std::result::Result<bool, End> {
         match executed {
             Ok(Outcome::Done(done)) => self.ok(&done, more),
-            Ok(Outcome::Rows { columns, mut rows }) => {
-                self.wire.add(|output| put_column_count(columns.len(), output));
-                for column in &columns {
-                    self.wire.add(|output| put_column(column, output));
+            Ok(Outcome::Rows { head, mut rows }) => {
+                self.wire.add(|output| put_column_count(head.columns().len(), output));
+                for definition in head.definitions() {
+                    self.wire.add(|output| output.extend_from_slice(definition));
                 }
                 if !self.deprecates_end() {
                     self.end_of_columns();
                 }
-                let types: Vec<_> = columns.iter().map(ResultColumn::wire_type).collect();
                 let mut found = 0;
                 loop {
-                    let chunk = match self.process.unless_killed(rows.next()).await {
-                        Ok(Some(chunk)) => chunk,
+                    let sent = match &mut rows {
+                        Rows::Cursor(cursor) if cursor.is_direct() => {
+                            let (wire, scratch) = (&mut self.wire, &mut self.scratch);
+                            let encode =
+                                |row: &mut [ValueRef<'_>]| put_row(row, &head, binary, scratch, wire);
+                            self.process.unless_killed(cursor.next_direct(encode)).await
+                        }
+                        _ => match self.process.unless_killed(rows.next()).await {
+                            Ok(Some(chunk)) => Ok(Some(self.send_rows(&chunk, &head, binary).await?)),
+                            Ok(None) => Ok(None),
+                            Err(error) => Err(error),
+                        },
+                    };
+                    match sent {
+                        Ok(Some(count)) => found += count,
                         Ok(None) => break,
                         Err(error) => {
                             self.session.after_error(&error).await;
                             self.error(&error);
                             return Ok(false);
                         }
-                    };
-                    found += chunk.len() as u64;
-                    for row in &chunk {
-                        let scratch = &mut self.scratch;
-                        self.wire.add(|output| match binary {
-                            true => put_binary_row(row, &types, scratch, output),
-                            false => put_text_row(row, scratch, output),
-                        });
-                        self.flush_if_full().await?;
                     }
+                    self.flush_if_full().await?;
                 }
                 self.session.facts.found_rows = found;
                 let (status, warnings) = (self.status(more), self.warnings());
@@ -361,6 +394,24 @@ impl Connection {
             }
         }
         Ok(true)
+    }
+
+    /// Adds rows of a result; how many these were.
+    async fn send_rows(
+        &mut self,
+        rows: &[Values],
+        head: &ResultHead,
+        binary: bool,
+    ) -> std::result::Result<u64, End> {
+        for row in rows {
+            let scratch = &mut self.scratch;
+            self.wire.add(|output| match binary {
+                true => put_binary_row(row, head.types(), scratch, output),
+                false => put_text_row(row, scratch, output),
+            });
+            self.flush_if_full().await?;
+        }
+        Ok(rows.len() as u64)
     }
 
     async fn prepare(&mut self, body: &[u8]) -> Result<()> {
@@ -382,8 +433,9 @@ impl Connection {
                 _ => Vec::new(),
             },
             Prepared::Query(query) => crate::query::describe(&mut self.session, query, parameters).await?,
-            Prepared::Other(_) | Prepared::Account(_) => Vec::new(),
+            Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) => Vec::new(),
         };
+        self.held_statements.grow(sql.len())?;
         while self.next_statement == 0 || self.statements.contains_key(&self.next_statement) {
             self.next_statement = self.next_statement.wrapping_add(1);
         }
@@ -413,6 +465,7 @@ impl Connection {
         let statement = Statement {
             sql: sql.to_owned(),
             prepared,
+            current_at: 0,
             parameters,
             types: Vec::new(),
             long_data: vec![None; parameters],
@@ -425,6 +478,7 @@ impl Connection {
     fn forget_statement(&mut self, number: u32) {
         if let Some(statement) = self.statements.remove(&number) {
             self.statement_bytes -= statement.sql.len();
+            self.held_statements.shrink(statement.sql.len());
         }
     }
 
@@ -432,6 +486,8 @@ impl Connection {
         self.statements.clear();
         self.statement_bytes = 0;
         self.long_bytes = 0;
+        self.held_statements.clear();
+        self.held_long.clear();
     }
 
     async fn plan(&mut self, sql: &str) -> Result<(Prepared, usize)> {
@@ -477,9 +533,10 @@ impl Connection {
         let count = statement.parameters;
         let values = parameters::read(fields, count, &mut statement.types, &mut statement.long_data)?;
         self.long_bytes = 0;
+        self.held_long.clear();
         let prepared = statement.prepared.clone();
         if let Prepared::Planned(plan) = &prepared
-            && !self.session.is_current(plan).await
+            && !self.session.is_current(plan, &mut statement.current_at).await
         {
             let sql = self.statements.get(&number).ok_or_else(unknown)?.sql.clone();
             let (prepared, _) = self.plan(&sql).await?;
@@ -495,7 +552,7 @@ impl Connection {
         let mut fields = Fields(body);
         let (number, index) = (fields.number(4)? as u32, fields.number(2)? as usize);
         self.long_bytes += fields.0.len();
-        if self.long_bytes > MAX_LONG_DATA {
+        if self.long_bytes > MAX_LONG_DATA || self.held_long.grow(fields.0.len()).is_err() {
             // The execution finds no value and says so.
             self.forget_statement(number);
             return Err(SqlError::out_of_memory("Out of memory"));
@@ -518,4 +575,24 @@ impl Connection {
         statement.long_data.iter_mut().for_each(|data| *data = None);
         Ok(())
     }
+}
+
+/// Adds a row of a result that lies in an answer of the cluster.
+fn put_row(
+    row: &mut [ValueRef<'_>],
+    head: &ResultHead,
+    binary: bool,
+    scratch: &mut Vec<u8>,
+    wire: &mut Wire,
+) {
+    wire.add(|output| {
+        if !binary {
+            row.iter_mut().for_each(|value| put_text_value(std::mem::take(value), scratch, output));
+            return;
+        }
+        let nulls = begin_binary_row(row.len(), output);
+        for (index, (value, wire_type)) in row.iter_mut().zip(head.types()).enumerate() {
+            put_binary_value((index, nulls), std::mem::take(value), *wire_type, scratch, output);
+        }
+    });
 }

@@ -9,6 +9,7 @@
 //!                                       ├─ query (DataFusion) ──────────┤
 //!                                       └─ statements, show ─ catalog ──┘
 //! ```
+//! A connection stays on one thread, with a client of the cluster of that thread's own; queries are computed on threads of their own (`threads`).
 //! `wire`, `parse`, `value` and `error` are those of the crate `duet-gateway-wire`, which is fuzzed.
 
 mod accounts;
@@ -20,6 +21,8 @@ mod execute;
 mod expression;
 mod information;
 mod login;
+mod memory;
+mod nested;
 mod plan;
 mod plans;
 mod processes;
@@ -28,6 +31,7 @@ mod server;
 mod session;
 mod show;
 mod statements;
+mod threads;
 mod tls;
 mod users;
 mod variables;
@@ -41,17 +45,10 @@ pub use query::run::MemoryBounds;
 pub use server::Server;
 pub use users::Users;
 
-/// Bytes of the stack of a worker: expressions nest as deeply as a statement's bounds let them.
-const STACK_BYTES: usize = 32 << 20;
-
 /// Runs a gateway until it is told to end.
 ///
 /// # Errors
 /// When it cannot start.
 pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
-    // On a worker, not on the main thread with its small stack.
-    let arguments = arguments.clone();
-    runtime.block_on(async move { tokio::spawn(async move { server::run(&arguments).await }).await })?
+    threads::run(arguments)
 }

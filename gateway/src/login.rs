@@ -10,6 +10,7 @@ use crate::wire::handshake::{
 };
 use crate::wire::packet::{Packets, ReadError};
 use crate::wire::results::{Done, put_error, put_ok};
+use duet_client::Client;
 use mysql_common::constants::CapabilityFlags;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -56,7 +57,12 @@ pub async fn tell(wire: &mut Wire, error: &SqlError) {
 }
 
 /// Lets a client in; `None` when it is not, and knows why.
-pub async fn greet(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) -> Option<Guest> {
+pub async fn greet(
+    server: &Arc<Server>,
+    client: Client,
+    stream: TcpStream,
+    peer: SocketAddr,
+) -> Option<Guest> {
     let place = server.processes.enter(peer);
     let mut wire = plain(stream);
     let nonce = nonce()?;
@@ -92,7 +98,8 @@ pub async fn greet(server: &Arc<Server>, stream: TcpStream, peer: SocketAddr) ->
     let database = login.database.clone();
     let user = admit(server, &mut wire, peer, login, &nonce, false).await?;
     place.process.comes_in(&user, database.as_deref());
-    let mut session = Session::new(server, Arc::clone(&place.process), format!("{user}@{}", peer.ip()));
+    let name = format!("{user}@{}", peer.ip());
+    let mut session = Session::new(server, client, Arc::clone(&place.process), name);
     session.counts_found = capabilities.contains(CapabilityFlags::CLIENT_FOUND_ROWS);
     choose(&mut wire, &mut session, database.as_deref()).await?;
     Some(Guest { wire, capabilities, session, place })

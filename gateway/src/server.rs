@@ -2,10 +2,11 @@
 
 use crate::arguments::Arguments;
 use crate::catalog::Catalog;
-use crate::connection::{refuse, serve};
+use crate::connection::refuse;
 use crate::plans::Plans;
 use crate::processes::Processes;
 use crate::query::run::MemoryBounds;
+use crate::threads::{Guests, Visitor};
 use crate::users::{DEFAULT_USER, Users};
 use anyhow::{Context, Result, ensure};
 use duet_client::Client;
@@ -56,8 +57,9 @@ impl Server {
         )
     }
 
-    /// Accepts connections until the future is dropped.
-    pub async fn run(self: Arc<Server>, listener: TcpListener) {
+    /// Accepts connections and hands them to the threads in turn, until the future is dropped.
+    pub async fn run(self: Arc<Server>, listener: TcpListener, threads: Vec<Guests>) {
+        let mut turns = (0..threads.len()).cycle();
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -72,13 +74,27 @@ impl Server {
                 tokio::spawn(refuse(stream));
                 continue;
             };
-            let server = Arc::clone(&self);
-            tokio::spawn(async move {
-                serve(server, stream, peer).await;
-                drop(place);
-            });
+            let Some(guests) = turns.next().and_then(|turn| threads.get(turn)) else { return };
+            // It is registered with the runtime of the other thread.
+            let Ok(stream) = stream.into_std() else { continue };
+            if guests.send(Visitor { stream, peer, place }).await.is_err() {
+                tracing::error!("a thread that serves connections has ended");
+                return;
+            }
         }
     }
+}
+
+/// Connects to the cluster: a client with connections of its own.
+///
+/// # Errors
+/// When the cluster does not answer, or the options make no sense.
+pub async fn connect(arguments: &Arguments) -> Result<Client> {
+    let mut builder = Client::builder(&arguments.connect).program("duet-gateway");
+    if let Some(path) = &arguments.cluster_secret_file {
+        builder = builder.secret(read_file(path)?);
+    }
+    builder.connect().await.context("cannot connect to the cluster")
 }
 
 /// Binds, connects to the cluster and serves until it is told to end.
@@ -87,11 +103,7 @@ impl Server {
 /// When the address cannot be bound, the cluster does not answer, or the options make no sense.
 pub async fn run(arguments: &Arguments) -> Result<()> {
     let users = users(arguments)?;
-    let mut builder = Client::builder(&arguments.connect).program("duet-gateway");
-    if let Some(path) = &arguments.cluster_secret_file {
-        builder = builder.secret(read_file(path)?);
-    }
-    let client = builder.connect().await.context("cannot connect to the cluster")?;
+    let client = connect(arguments).await?;
     let listener = TcpListener::bind(arguments.listen)
         .await
         .with_context(|| format!("cannot listen on {}", arguments.listen))?;
@@ -100,8 +112,6 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
     if let Err(error) = users.ask(&client).await {
         tracing::warn!("the users of the cluster are not known yet: {error}");
     }
-    println!("{{\"ready\":\"gateway\",\"listen\":\"{address}\"}}");
-    tracing::info!("serving MySQL clients on {address}");
     let memory =
         MemoryBounds { query: arguments.query_memory << 20, total: arguments.total_query_memory << 20 };
     let mut server = Server::new(client.clone(), users, arguments.max_connections, memory);
@@ -110,9 +120,12 @@ pub async fn run(arguments: &Arguments) -> Result<()> {
         server.needs_encryption = arguments.require_tls;
     }
     let server = Arc::new(server);
+    let threads = crate::threads::start(arguments, &server).await?;
+    println!("{{\"ready\":\"gateway\",\"listen\":\"{address}\"}}");
+    tracing::info!("serving MySQL clients on {address}");
     let learning = Arc::clone(&server);
     tokio::select! {
-        () = Arc::clone(&server).run(listener) => {}
+        () = Arc::clone(&server).run(listener, threads) => {}
         () = learning.users.learn(&client) => {}
         () = server.processes.watch_silence() => {}
         ended = told_to_end(arguments.parent_pipe) => ended?,

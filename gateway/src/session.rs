@@ -8,6 +8,7 @@ use crate::execute::select::Cursor;
 use crate::execute::transaction::OpenTransaction;
 use crate::execute::write::{Attempt, delete_alone, delete_within, update_alone, update_within};
 use crate::expression::{Environment, Facts};
+use crate::memory::Memory;
 use crate::parse::{Tokens, tokens};
 use crate::plan::{
     InsertMode, Plan, compile_delete, compile_insert, compile_select, compile_update, delete_tables,
@@ -18,8 +19,8 @@ use crate::processes::{Ending, Process, Processes, WAIT_TIMEOUT_SECONDS};
 use crate::query::run::QueryRows;
 use crate::server::Server;
 use crate::users::Users;
-use crate::wire::results::{Done, ResultColumn};
-use duet_client::{Table, Value};
+use crate::wire::results::{Done, ResultColumn, ResultHead};
+use duet_client::{Client, Table, Value};
 use duet_gateway_wire::accounts::AccountStatement;
 use mysql_common::constants::StatusFlags;
 use sqlparser::ast::{Query, Statement};
@@ -68,7 +69,7 @@ pub enum Outcome {
     /// Rows.
     Rows {
         /// Columns.
-        columns: Vec<ResultColumn>,
+        head: Arc<ResultHead>,
         /// Rows.
         rows: Rows,
     },
@@ -77,7 +78,7 @@ pub enum Outcome {
 impl Outcome {
     /// A result whose rows are all there.
     pub fn fixed(columns: Vec<ResultColumn>, rows: Vec<Values>) -> Outcome {
-        Outcome::Rows { columns, rows: Rows::Fixed(rows.into_iter()) }
+        Outcome::Rows { head: Arc::new(ResultHead::new(columns)), rows: Rows::Fixed(rows.into_iter()) }
     }
 
     fn nothing() -> Outcome {
@@ -92,6 +93,8 @@ pub enum Prepared {
     Planned(Arc<Plan>),
     /// A query for the engine, planned when it is executed.
     Query(Arc<Query>),
+    /// A change with queries in it, planned when these are executed.
+    Nested(Arc<Statement>),
     /// Anything else.
     Other(Arc<Statement>),
     /// About users.
@@ -102,6 +105,10 @@ pub enum Prepared {
 pub struct Session {
     /// Tables and databases.
     pub catalog: Arc<Catalog>,
+    /// The client of the connection's thread.
+    pub client: Client,
+    /// Where its statements get their memory.
+    pub memory: Memory,
     /// Plans of all sessions.
     plans: Arc<Plans>,
     /// Who may come in.
@@ -121,10 +128,12 @@ pub struct Session {
 
 impl Session {
     /// A session of a user.
-    pub fn new(server: &Server, process: Arc<Process>, user: String) -> Session {
+    pub fn new(server: &Server, client: Client, process: Arc<Process>, user: String) -> Session {
         let facts = Facts { connection: process.number, user, ..Facts::default() };
         Session {
             catalog: Arc::clone(&server.catalog),
+            client,
+            memory: server.catalog.engine().memory(),
             plans: Arc::clone(&server.plans),
             users: Arc::clone(&server.users),
             facts,
@@ -211,7 +220,7 @@ impl Session {
         }
         let key = (self.facts.database.clone().unwrap_or_default(), shape);
         if let Some(plan) = self.plans.get(&key)
-            && self.is_current(&plan).await
+            && self.is_current(&plan, &mut 0).await
         {
             return Ok((Prepared::Planned(plan), literals));
         }
@@ -222,11 +231,19 @@ impl Session {
         Ok((prepared, literals))
     }
 
-    /// Whether a plan was made for the table as it is.
-    pub async fn is_current(&self, plan: &Plan) -> bool {
+    /// Whether a plan was made for the table as it is. `looked` is the version of the state that it was found to be so at before.
+    pub async fn is_current(&self, plan: &Plan, looked: &mut u64) -> bool {
         let Some(table) = plan.table() else { return true };
+        let version = self.catalog.client().state_version();
+        if *looked == version {
+            return true;
+        }
         let now = self.catalog.table(table.database(), table.name()).await;
-        now.is_ok_and(|now| Arc::ptr_eq(&now, table))
+        let current = now.is_ok_and(|now| Arc::ptr_eq(&now, table));
+        if current {
+            *looked = version;
+        }
+        current
     }
 
     /// Plans a statement.
@@ -245,6 +262,9 @@ impl Session {
     /// # Errors
     /// Those of statements that cannot be planned.
     pub async fn prepare_statement(&mut self, statement: Statement) -> Result<Prepared> {
+        if crate::nested::is_nested(&statement) {
+            return Ok(Prepared::Nested(Arc::new(statement)));
+        }
         let plan = match &statement {
             Statement::Query(query) => {
                 let for_engine = |query: &Query| Ok(Prepared::Query(Arc::new(query.clone())));
@@ -270,7 +290,7 @@ impl Session {
             Statement::Insert(insert) => {
                 let (database, name) = table_name(insert_table(insert)?)?;
                 let table = self.table_to_change(database.as_deref(), &name).await?;
-                Plan::Insert(compile_insert(insert, table)?)
+                Plan::Insert(compile_insert(insert, table, None)?)
             }
             Statement::Update(update) => {
                 let named = single_table(std::slice::from_ref(&update.table))?;
@@ -287,7 +307,11 @@ impl Session {
         Ok(Prepared::Planned(Arc::new(plan)))
     }
 
-    async fn table_to_change(&self, database: Option<&str>, name: &str) -> Result<Table> {
+    /// A table that the statement may change.
+    ///
+    /// # Errors
+    /// 1046, 1146, 1044.
+    pub async fn table_to_change(&self, database: Option<&str>, name: &str) -> Result<Table> {
         self.catalog.table_to_change(&self.database(database)?, name).await
     }
 
@@ -317,6 +341,15 @@ impl Session {
                 self.begin_where_needed();
                 let process = Arc::clone(&self.process);
                 process.unless_killed(crate::query::execute(self, query, parameters)).await
+            }
+            Prepared::Nested(statement) => {
+                self.begin_where_needed();
+                if let Some(transaction) = &self.transaction {
+                    transaction.check()?;
+                }
+                let process = Arc::clone(&self.process);
+                let execute = Box::pin(crate::nested::execute(self, statement, parameters));
+                process.unless_killed(execute).await
             }
             Prepared::Other(statement) if crate::statements::may_be_killed(statement) => {
                 let process = Arc::clone(&self.process);
@@ -357,7 +390,7 @@ impl Session {
             self.rollback().await;
         }
         self.commit().await?;
-        self.transaction = Some(OpenTransaction::begin(self.catalog.client()));
+        self.transaction = Some(OpenTransaction::begin(&self.client, &self.memory));
         Ok(())
     }
 
@@ -382,7 +415,7 @@ impl Session {
     /// Without autocommit the first statement on a table begins a transaction.
     fn begin_where_needed(&mut self) {
         if self.transaction.is_none() && !self.facts.variables.autocommit() {
-            self.transaction = Some(OpenTransaction::begin(self.catalog.client()));
+            self.transaction = Some(OpenTransaction::begin(&self.client, &self.memory));
         }
     }
 
@@ -397,7 +430,11 @@ impl Session {
         Ok(self.transaction.as_mut())
     }
 
-    async fn execute_plan(&mut self, plan: &Arc<Plan>, parameters: Vec<Value>) -> Result<Outcome> {
+    /// Executes a plan.
+    ///
+    /// # Errors
+    /// Those of the statement.
+    pub async fn execute_plan(&mut self, plan: &Arc<Plan>, parameters: Vec<Value>) -> Result<Outcome> {
         if plan.table().is_some() {
             self.begin_where_needed();
             if let Some(transaction) = &self.transaction {
@@ -410,21 +447,28 @@ impl Session {
                     Some(table) => self.catalog.sequence(table).await?.map(|sequence| sequence.column),
                     None => None,
                 };
-                let columns = select.columns(&parameters, auto_increment);
-                let client = self.catalog.client().clone();
+                let head = select.head(&parameters, auto_increment);
+                let client = self.client.clone();
                 let transaction = self.transaction.as_mut();
-                let cursor =
-                    Cursor::open(&client, Arc::clone(plan), parameters, self.facts.clone(), transaction)
-                        .await?;
-                Ok(Outcome::Rows { columns, rows: Rows::Cursor(Box::new(cursor)) })
+                let cursor = Cursor::open(
+                    &client,
+                    Arc::clone(plan),
+                    parameters,
+                    self.facts.clone(),
+                    &self.memory,
+                    transaction,
+                )
+                .await?;
+                Ok(Outcome::Rows { head, rows: Rows::Cursor(Box::new(cursor)) })
             }
             Plan::Insert(insert) => {
                 let catalog = Arc::clone(&self.catalog);
                 let environment = Environment::new(&parameters, &self.facts);
                 let new = new_rows(&catalog, insert, &environment).await?;
                 let rows = new.rows.len();
-                let client = catalog.client();
+                let client = &self.client;
                 let inserted = match (&mut self.transaction, &insert.mode) {
+                    _ if rows == 0 => Inserted::default(),
                     (Some(transaction), _) => {
                         insert_within(insert, new.rows, &environment, transaction).await?
                     }
@@ -436,9 +480,9 @@ impl Session {
                         retried(|| insert_together(client, table, rows)).await?
                     }
                     (None, _) => {
-                        let (rows, environment) = (&new.rows, &environment);
+                        let (rows, environment, memory) = (&new.rows, &environment, &self.memory);
                         retried(|| async move {
-                            let mut transaction = OpenTransaction::begin(client);
+                            let mut transaction = OpenTransaction::begin(client, memory);
                             let inserted =
                                 insert_within(insert, rows.clone(), environment, &mut transaction).await;
                             ended(transaction, inserted).await
@@ -449,16 +493,16 @@ impl Session {
                 Ok(self.inserted(inserted, rows, new.first_generated))
             }
             Plan::Update(update) => {
-                let client = self.catalog.client().clone();
+                let client = self.client.clone();
                 let environment = Environment::new(&parameters, &self.facts);
                 let counts = match &mut self.transaction {
                     Some(transaction) => update_within(&client, update, &environment, transaction).await?,
-                    None => match update_alone(&client, update, &environment, self.counts_found).await? {
+                    None => match update_alone(&client, update, &environment).await? {
                         Attempt::Done(counts) => counts,
                         Attempt::NeedsTransaction => {
-                            let (client, environment) = (&client, &environment);
+                            let (client, environment, memory) = (&client, &environment, &self.memory);
                             retried(|| async move {
-                                let mut transaction = OpenTransaction::begin(client);
+                                let mut transaction = OpenTransaction::begin(client, memory);
                                 let counts =
                                     update_within(client, update, environment, &mut transaction).await;
                                 ended(transaction, counts).await
@@ -473,16 +517,16 @@ impl Session {
                 Ok(Outcome::Done(Done { affected, info, ..Done::default() }))
             }
             Plan::Delete(delete) => {
-                let client = self.catalog.client().clone();
+                let client = self.client.clone();
                 let environment = Environment::new(&parameters, &self.facts);
                 let counts = match &mut self.transaction {
                     Some(transaction) => delete_within(&client, delete, &environment, transaction).await?,
                     None => match delete_alone(&client, delete, &environment).await? {
                         Attempt::Done(counts) => counts,
                         Attempt::NeedsTransaction => {
-                            let (client, environment) = (&client, &environment);
+                            let (client, environment, memory) = (&client, &environment, &self.memory);
                             retried(|| async move {
-                                let mut transaction = OpenTransaction::begin(client);
+                                let mut transaction = OpenTransaction::begin(client, memory);
                                 let counts =
                                     delete_within(client, delete, environment, &mut transaction).await;
                                 ended(transaction, counts).await

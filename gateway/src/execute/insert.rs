@@ -151,10 +151,10 @@ fn evaluated(expression: &Expression, environment: &Environment<'_>) -> Result<V
 /// # Errors
 /// 1062 when there is such a row; those of the cluster.
 pub async fn insert_alone(client: &Client, table: &Table, row: &Values) -> Result<Inserted> {
-    let mut batch = Batch::new();
-    batch.insert(table, row)?;
-    client.execute(&mut batch).await?;
-    match batch.written(0) {
+    let mut pooled = client.batch();
+    pooled.batch().insert(table, row)?;
+    pooled.execute().await?;
+    match pooled.batch().written(0) {
         Ok(_) => Ok(Inserted { affected: 1, ..Inserted::default() }),
         Err(error) if error.is(ErrorCode::DuplicateKey) => {
             Err(duplicate(table, "PRIMARY", &key_of(table, row)))
@@ -377,16 +377,17 @@ async fn insert_or_undo(
     rows: &[Values],
     transaction: &mut OpenTransaction,
 ) -> Result<Inserted> {
-    let mut batch = Batch::new();
     let mut inserted: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
     let mut existing = None;
     for chunk in rows.chunks(CHUNK_WRITES) {
-        batch.clear();
+        let mut pooled = transaction.batch()?;
+        let batch = pooled.batch();
         for row in chunk {
             let index = batch.insert(table, row)?;
             batch.ignore_row(index);
         }
-        transaction.execute(&mut batch).await?;
+        transaction.run(&mut pooled).await?;
+        let batch = pooled.batch();
         for (index, row) in chunk.iter().enumerate() {
             match batch.written(index) {
                 Ok(written) if written.ignored => existing = existing.or(Some(key_of(table, row))),

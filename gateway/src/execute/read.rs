@@ -9,6 +9,9 @@ use std::collections::VecDeque;
 /// Rows that are looked up at once.
 const CHUNK_KEYS: usize = 1_024;
 
+/// The same where rows go to the client as they come, so that few wait to be sent.
+const CHUNK_DIRECT: usize = 256;
+
 /// A row of a table.
 pub type Values = Vec<Value>;
 
@@ -73,6 +76,22 @@ impl Rows {
             hidden: Default::default(),
             last: Vec::new(),
             columns: None,
+        };
+        // Rows that the transaction has not written it reads as everybody does: no lock is asked for, and none is held for it.
+        let transaction = match (&access, transaction) {
+            (BoundAccess::Keys { index: None, keys }, Some(transaction))
+                if transaction.leaves(table, keys)? =>
+            {
+                transaction.check()?;
+                None
+            }
+            (BoundAccess::Keys { index: Some(_), .. }, Some(transaction))
+                if transaction.written(table).is_none() =>
+            {
+                transaction.check()?;
+                None
+            }
+            (_, transaction) => transaction,
         };
         match (access, transaction) {
             (BoundAccess::Keys { index, keys }, Some(transaction)) => {
@@ -208,6 +227,54 @@ impl Rows {
         Ok(Some(chunk))
     }
 
+    /// Where the columns of the table lie in the rows that [`Rows::next_views`] gives; `None` where it cannot.
+    pub fn places(&self, columns: &[usize]) -> Option<Vec<usize>> {
+        if matches!(self.source, Source::Ready(_) | Source::End) || self.is_mixed() || !self.last.is_empty() {
+            return None;
+        }
+        let Some(narrow) = &self.columns else { return Some(columns.to_vec()) };
+        let place = |column: &usize| narrow.iter().position(|known| usize::from(*known) == *column);
+        columns.iter().map(place).collect()
+    }
+
+    /// Hands the next rows to `each` as they lie in the answer, which copies nothing; false at the end. Only where [`Rows::places`] gives
+    /// some.
+    ///
+    /// # Errors
+    /// Those of the cluster and of `each`.
+    pub async fn next_views(&mut self, mut each: impl FnMut(&RowView<'_>) -> Result<()>) -> Result<bool> {
+        let mut failed = Ok(());
+        let mut hand = |view: &RowView<'_>| {
+            if failed.is_ok() {
+                failed = each(view);
+            }
+        };
+        let more = match &mut self.source {
+            Source::End | Source::Ready(_) => false,
+            Source::Keys { keys } => {
+                let mut pooled = self.client.batch();
+                let batch = pooled.batch();
+                for key in keys.drain(..keys.len().min(CHUNK_DIRECT)) {
+                    batch.read(&self.table, &key)?;
+                }
+                if batch.is_empty() {
+                    return Ok(false);
+                }
+                pooled.execute().await?;
+                let batch = pooled.batch();
+                for index in 0..batch.len() {
+                    if let Some(row) = batch.row(index)? {
+                        hand(&row);
+                    }
+                }
+                !keys.is_empty()
+            }
+            Source::Range(range) => range.next_page(|_, view| hand(&view)).await?,
+            Source::Scan(scan) => scan.next_page(|_, view| hand(&view)).await?,
+        };
+        failed.map(|()| more)
+    }
+
     /// Rows as they are stored, and whether there may be more; `None` at the end.
     async fn chunk(&mut self) -> Result<Option<(Vec<Values>, bool)>> {
         let mut chunk = Vec::new();
@@ -216,14 +283,16 @@ impl Rows {
             Source::End => return Ok(None),
             Source::Ready(rows) => return Ok(Some((std::mem::take(rows), false))),
             Source::Keys { keys } => {
-                let mut batch = Batch::new();
+                let mut pooled = self.client.batch();
+                let batch = pooled.batch();
                 for key in keys.drain(..keys.len().min(CHUNK_KEYS)) {
                     batch.read(&self.table, &key)?;
                 }
                 if batch.is_empty() {
                     return Ok(Some((chunk, false)));
                 }
-                self.client.execute(&mut batch).await?;
+                pooled.execute().await?;
+                let batch = pooled.batch();
                 for index in 0..batch.len() {
                     if let Some(row) = batch.row(index)? {
                         chunk.push(values_of(&row)?);

@@ -6,47 +6,21 @@ use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::aggregate::put_distinct;
 use crate::expression::kinds::Known;
 use crate::expression::{Accumulator, Environment, Expression, Facts};
+use crate::memory::{Held, Memory};
 use crate::plan::pushdown::{PushedAggregates, aggregates, conditions};
 use crate::plan::{Access, AccessKind, BoundAccess, Plan, SelectPlan, order_matches};
 use crate::query::scan::{Grouping, read_groups};
 use crate::value::compare::{exact, order};
 use crate::value::number::rescale;
-use duet_client::{Client, ColumnType, Value};
+use duet_client::{Client, ColumnType, Value, ValueRef};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::cmp::Ordering;
 use std::sync::Arc;
 
-/// Most bytes, by estimate, that one statement holds of rows that it sorts or groups.
-pub const MAX_STATEMENT_BYTES: usize = 256 << 20;
-
-/// Counts the bytes of rows that are held.
-#[derive(Debug, Default)]
-pub struct Held {
-    bytes: usize,
-}
-
-impl Held {
-    /// Adds a row.
-    ///
-    /// # Errors
-    /// 1038 when there are too many.
-    pub fn add(&mut self, row: &[Value]) -> Result<()> {
-        let content = |value: &Value| match value {
-            Value::Text(text) | Value::Json(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            _ => 0,
-        };
-        self.bytes += row.iter().map(|value| size_of::<Value>() + content(value)).sum::<usize>() + 32;
-        match self.bytes <= MAX_STATEMENT_BYTES {
-            true => Ok(()),
-            false => Err(SqlError {
-                code: 1_038,
-                state: "HY001",
-                message: "Out of sort memory: the statement holds more than 256 MiB of rows".to_owned(),
-            }),
-        }
-    }
-}
+/// Bytes of an entry of those that were seen, beside its content: estimated.
+const SEEN_BYTES: usize = 48;
+/// Items of a row for which nothing is allocated.
+const FEW_ITEMS: usize = 16;
 
 /// Rows of a result on their way.
 pub struct Cursor {
@@ -59,7 +33,11 @@ pub struct Cursor {
     check_filter: bool,
     offset: u64,
     limit: u64,
-    seen: Option<(FxHashSet<Vec<u8>>, usize)>,
+    seen: Option<FxHashSet<Vec<u8>>>,
+    /// What has been collected, and the rows that were seen.
+    held: Held,
+    /// Where the items lie in rows that go to the client as they come.
+    direct: Option<Vec<usize>>,
     /// Digits behind the point of items whose parts have different ones.
     scales: Vec<Option<u8>>,
 }
@@ -83,12 +61,13 @@ impl Cursor {
         plan: Arc<Plan>,
         parameters: Vec<Value>,
         facts: Facts,
+        memory: &Memory,
         mut transaction: Option<&mut OpenTransaction>,
     ) -> Result<Cursor> {
         let Plan::Select(select) = plan.as_ref() else {
             return Err(SqlError::other("the plan is not one of SELECT"));
         };
-        let mut cursor = Cursor::begin(&plan, select, parameters, facts)?;
+        let mut cursor = Cursor::begin(&plan, select, parameters, facts, memory)?;
         let (limit, offset) = (cursor.limit, cursor.offset);
         let environment = Environment::new(&cursor.parameters, &cursor.facts);
         let Some(table) = &select.table else {
@@ -126,7 +105,7 @@ impl Cursor {
             && select.lock.is_none()
             && let Some(pushed) = aggregates(table, &select.group, &select.aggregates)
         {
-            let groups = pushed_groups(client, select, access, wanted.filter, pushed).await?;
+            let groups = pushed_groups(client, select, access, wanted.filter, pushed, memory).await?;
             cursor.collect_groups(select, groups)?;
             return Ok(cursor);
         }
@@ -148,7 +127,7 @@ impl Cursor {
             cursor.check_filter = false;
             match grouped {
                 true => {
-                    let mut groups = Groups::new(select);
+                    let mut groups = Groups::new(select, memory);
                     for row in rows {
                         groups.add(row, &environment)?;
                     }
@@ -161,7 +140,7 @@ impl Cursor {
         }
         let mut rows = Rows::open(client, table, access, wanted, transaction).await?;
         if grouped {
-            let mut groups = Groups::new(select);
+            let mut groups = Groups::new(select, memory);
             while let Some(chunk) = rows.next().await? {
                 for row in chunk {
                     if cursor.passes(select, &row)? {
@@ -174,10 +153,13 @@ impl Cursor {
             return Ok(cursor);
         }
         if sorted && (select.order.is_empty() || !rows.is_mixed()) {
+            if !cursor.check_filter && !select.distinct {
+                cursor.direct = select.plain_items().and_then(|items| rows.places(&items));
+            }
             cursor.rows = Some(rows);
             return Ok(cursor);
         }
-        let mut held = Held::default();
+        let mut held = memory.hold();
         let mut all = Vec::new();
         // With a limit the rows behind it are forgotten from time to time.
         let enough = usize::try_from(limit.saturating_add(offset)).unwrap_or(usize::MAX);
@@ -192,10 +174,11 @@ impl Cursor {
             if all.len() > most {
                 all = cursor.in_wanted_order(select, all)?;
                 all.truncate(enough);
-                held = Held::default();
+                held.clear();
                 all.iter().try_for_each(|row| held.add(row))?;
             }
         }
+        cursor.held = held;
         cursor.finish_collected(select, all)?;
         Ok(cursor)
     }
@@ -203,6 +186,17 @@ impl Cursor {
     /// Rows of the table, sorted as the statement says.
     fn in_wanted_order(&self, select: &SelectPlan, rows: Vec<Values>) -> Result<Vec<Values>> {
         if select.order.is_empty() || rows.len() <= 1 {
+            return Ok(rows);
+        }
+        if let Some(columns) = columns_of_order(select) {
+            let mut rows = rows;
+            rows.sort_by(|a, b| {
+                let each = columns.iter().map(|(column, down)| match down {
+                    true => order(&b[*column], &a[*column]),
+                    false => order(&a[*column], &b[*column]),
+                });
+                each.into_iter().find(|ordering| *ordering != Ordering::Equal).unwrap_or(Ordering::Equal)
+            });
             return Ok(rows);
         }
         let environment = Environment::new(&self.parameters, &self.facts);
@@ -217,7 +211,13 @@ impl Cursor {
     }
 
     /// A cursor that has read nothing yet.
-    fn begin(plan: &Arc<Plan>, select: &SelectPlan, parameters: Vec<Value>, facts: Facts) -> Result<Cursor> {
+    fn begin(
+        plan: &Arc<Plan>,
+        select: &SelectPlan,
+        parameters: Vec<Value>,
+        facts: Facts,
+        memory: &Memory,
+    ) -> Result<Cursor> {
         let environment = Environment::new(&parameters, &facts);
         let limit = row_count(select.limit.as_ref(), &environment, u64::MAX)?;
         let offset = row_count(select.offset.as_ref(), &environment, 0)?;
@@ -227,6 +227,8 @@ impl Cursor {
             check_filter: true,
             offset,
             limit,
+            direct: None,
+            held: memory.hold(),
             seen: select.distinct.then(Default::default),
             scales: scales(select, &parameters),
             plan: Arc::clone(plan),
@@ -249,7 +251,7 @@ impl Cursor {
     fn finish_collected(&mut self, select: &SelectPlan, mut rows: Vec<Values>) -> Result<()> {
         let environment = Environment::new(&self.parameters, &self.facts);
         if !select.group.is_empty() || !select.aggregates.is_empty() {
-            let mut groups = Groups::new(select);
+            let mut groups = Groups::new(select, self.held.memory());
             for row in rows {
                 groups.add(row, &environment)?;
             }
@@ -258,9 +260,16 @@ impl Cursor {
         }
         rows = self.in_wanted_order(select, rows)?;
         let mut result = Vec::with_capacity(rows.len().min(1 << 16));
-        for row in rows {
-            let at = Environment::new(&self.parameters, &self.facts).with_row(&row);
-            let row = items(select, &self.scales, &at)?;
+        let plain = select.plain_items().filter(|items| is_set(items));
+        for mut row in rows {
+            let row = match &plain {
+                // Each is taken once, so it need not be copied.
+                Some(items) => items.iter().map(|item| std::mem::take(&mut row[*item])).collect(),
+                None => {
+                    let at = Environment::new(&self.parameters, &self.facts).with_row(&row);
+                    items(select, &self.scales, &at)?
+                }
+            };
             if !self.admits(&row)? {
                 continue;
             }
@@ -285,6 +294,7 @@ impl Cursor {
             }
             let key = select.order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
             let row = items(select, &self.scales, &at)?;
+            self.held.add(&row)?;
             keyed.push((key, row));
         }
         if !select.order.is_empty() {
@@ -305,17 +315,14 @@ impl Cursor {
 
     /// Whether a row of the result is given out: not seen before, behind the offset, within the limit.
     fn admits(&mut self, row: &[Value]) -> Result<bool> {
-        if let Some((seen, bytes)) = &mut self.seen {
+        if let Some(seen) = &mut self.seen {
             let mut key = Vec::new();
             row.iter().for_each(|value| put_distinct(value, &mut key));
             let length = key.len();
             if !seen.insert(key) {
                 return Ok(false);
             }
-            *bytes += length + 48;
-            if *bytes > MAX_STATEMENT_BYTES {
-                return Err(SqlError::out_of_memory("Out of memory: DISTINCT holds more than 256 MiB"));
-            }
+            self.held.grow(length + SEEN_BYTES)?;
         }
         if self.offset > 0 {
             self.offset -= 1;
@@ -326,6 +333,54 @@ impl Cursor {
         }
         self.limit -= 1;
         Ok(true)
+    }
+
+    /// Whether rows come by [`Cursor::next_direct`].
+    pub fn is_direct(&self) -> bool {
+        self.direct.is_some()
+    }
+
+    /// Hands the next rows of the result to `put`, which copies what it needs; how many these were, `None` at the end.
+    ///
+    /// # Errors
+    /// Those of the cluster.
+    pub async fn next_direct(&mut self, mut put: impl FnMut(&mut [ValueRef<'_>])) -> Result<Option<u64>> {
+        let (Some(rows), Some(places)) = (&mut self.rows, &self.direct) else { return Ok(None) };
+        if self.limit == 0 {
+            return Ok(None);
+        }
+        let mut count = 0;
+        let (limit, offset) = (&mut self.limit, &mut self.offset);
+        let more = rows.next_views(|view| {
+            if *offset > 0 {
+                *offset -= 1;
+                return Ok(());
+            }
+            if *limit == 0 {
+                return Ok(());
+            }
+            *limit -= 1;
+            count += 1;
+            let mut few: [ValueRef<'_>; FEW_ITEMS] = Default::default();
+            let mut many = Vec::new();
+            let row = match few.get_mut(..places.len()) {
+                Some(row) => row,
+                None => {
+                    many.resize(places.len(), ValueRef::Null);
+                    &mut many[..]
+                }
+            };
+            for (value, place) in row.iter_mut().zip(places) {
+                *value = view.column(*place).map_err(duet_client::Error::from)?;
+            }
+            put(row);
+            Ok(())
+        });
+        if !more.await? {
+            self.rows = None;
+            return Ok(if count == 0 { None } else { Some(count) });
+        }
+        Ok(Some(count))
     }
 
     /// The next rows of the result, maybe none; `None` at the end.
@@ -359,6 +414,20 @@ impl Cursor {
         }
         Ok(Some(result))
     }
+}
+
+/// Whether no number is there twice.
+fn is_set(numbers: &[usize]) -> bool {
+    numbers.iter().enumerate().all(|(index, number)| !numbers[..index].contains(number))
+}
+
+/// The columns of ORDER BY, and whether each goes down, where there is nothing else in it.
+fn columns_of_order(select: &SelectPlan) -> Option<Vec<(usize, bool)>> {
+    let column = |(part, down): &(Expression, bool)| match part {
+        Expression::Column(column) => Some((*column, *down)),
+        _ => None,
+    };
+    select.order.iter().map(column).collect()
 }
 
 /// For each item the digits behind the point that its type has, where its value may have fewer: CASE and the like give that of one branch.
@@ -470,6 +539,7 @@ async fn pushed_groups(
     access: BoundAccess,
     condition: Option<duet_client::Condition>,
     pushed: PushedAggregates,
+    memory: &Memory,
 ) -> Result<Vec<(Values, Values)>> {
     let Some(table) = &select.table else { return Ok(Vec::new()) };
     let calls = select.aggregates.clone();
@@ -495,7 +565,7 @@ async fn pushed_groups(
         groups.push((row, aggregates));
     }
     if groups.is_empty() {
-        groups = Groups::new(select).finish()?;
+        groups = Groups::new(select, memory).finish()?;
     }
     Ok(groups)
 }
@@ -536,7 +606,7 @@ pub async fn find_locked(
         BoundAccess::Keys { index: None, keys } => keys,
         access => {
             let mut keys = Vec::new();
-            let mut held = Held::default();
+            let mut held = transaction.memory().hold();
             let mut rows = Rows::open(client, table, access, Wanted::default(), Some(transaction)).await?;
             while let Some(chunk) = rows.next().await? {
                 for row in chunk {
@@ -550,7 +620,7 @@ pub async fn find_locked(
             keys
         }
     };
-    let mut held = Held::default();
+    let mut held = transaction.memory().hold();
     let mut locked = Vec::new();
     for row in read_keys(transaction, table, &keys, Some(lock)).await? {
         if passes(&row)? {
@@ -570,8 +640,8 @@ struct Groups<'a> {
 }
 
 impl<'a> Groups<'a> {
-    fn new(select: &'a SelectPlan) -> Groups<'a> {
-        Groups { select, groups: FxHashMap::default(), states: Vec::new(), held: Held::default() }
+    fn new(select: &'a SelectPlan, memory: &Memory) -> Groups<'a> {
+        Groups { select, groups: FxHashMap::default(), states: Vec::new(), held: memory.hold() }
     }
 
     fn new_state(&self) -> Vec<Accumulator> {

@@ -1,7 +1,8 @@
 //! A transaction of a session: the client's, the rows that it has written, and whether it has failed.
 
 use crate::error::{Result, SqlError};
-use duet_client::{Batch, Client, ErrorCode, Key, Table, Transaction, Value};
+use crate::memory::Memory;
+use duet_client::{Batch, Client, ErrorCode, Key, PooledBatch, Table, Transaction, Value};
 use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
@@ -14,7 +15,10 @@ pub type WrittenKeys = BTreeMap<Vec<u8>, Vec<Value>>;
 /// An open transaction.
 #[derive(Debug)]
 pub struct OpenTransaction {
-    transaction: Transaction,
+    client: Client,
+    memory: Memory,
+    /// The client's, once there was something to do in it.
+    transaction: Option<Transaction>,
     written: FxHashMap<u32, WrittenKeys>,
     count: usize,
     failed: Option<SqlError>,
@@ -22,13 +26,25 @@ pub struct OpenTransaction {
 
 impl OpenTransaction {
     /// Begins one; nothing is sent yet.
-    pub fn begin(client: &Client) -> OpenTransaction {
-        OpenTransaction { transaction: client.begin(), written: FxHashMap::default(), count: 0, failed: None }
+    pub fn begin(client: &Client, memory: &Memory) -> OpenTransaction {
+        OpenTransaction {
+            client: client.clone(),
+            memory: memory.clone(),
+            transaction: None,
+            written: FxHashMap::default(),
+            count: 0,
+            failed: None,
+        }
+    }
+
+    /// Where its statements get their memory.
+    pub fn memory(&self) -> &Memory {
+        &self.memory
     }
 
     /// The client's transaction.
-    pub fn inner(&self) -> &Transaction {
-        &self.transaction
+    pub fn inner(&mut self) -> &Transaction {
+        self.transaction.get_or_insert_with(|| self.client.begin())
     }
 
     /// Whether it can go on.
@@ -57,13 +73,33 @@ impl OpenTransaction {
         error
     }
 
+    /// An empty batch of the transaction, for [`OpenTransaction::run`].
+    ///
+    /// # Errors
+    /// As [`OpenTransaction::check`].
+    pub fn batch(&mut self) -> Result<PooledBatch> {
+        self.check()?;
+        Ok(self.inner().batch())
+    }
+
+    /// Executes such a batch.
+    ///
+    /// # Errors
+    /// When the client has ended.
+    pub async fn run(&mut self, batch: &mut PooledBatch) -> Result<()> {
+        match batch.execute().await {
+            Ok(()) => Ok(()),
+            Err(error) => Err(self.fail(error)),
+        }
+    }
+
     /// Executes a batch.
     ///
     /// # Errors
     /// When the client has ended.
     pub async fn execute(&mut self, batch: &mut Batch) -> Result<()> {
         self.check()?;
-        match self.transaction.execute(batch).await {
+        match self.inner().execute(batch).await {
             Ok(()) => Ok(()),
             Err(error) => Err(self.fail(error)),
         }
@@ -87,6 +123,23 @@ impl OpenTransaction {
         Ok(())
     }
 
+    /// Whether all of these rows are as they are committed: the transaction has written none of them.
+    ///
+    /// # Errors
+    /// When a key does not fit the table.
+    pub fn leaves(&self, table: &Table, keys: &[Vec<Value>]) -> Result<bool> {
+        let Some(written) = self.written(table) else { return Ok(true) };
+        let mut bytes = Vec::new();
+        for key in keys {
+            bytes.clear();
+            key.append_to(table.layout(), &mut bytes).map_err(duet_client::Error::from)?;
+            if written.contains_key(&bytes) {
+                return Ok(false);
+            }
+        }
+        Ok(true)
+    }
+
     /// The rows of a table that were written.
     pub fn written(&self, table: &Table) -> Option<&WrittenKeys> {
         self.written.get(&table.id()).filter(|keys| !keys.is_empty())
@@ -98,11 +151,12 @@ impl OpenTransaction {
     /// 1180 when it had failed before or nobody can tell; those of the cluster.
     pub async fn commit(self) -> Result<()> {
         self.check()?;
+        let Some(transaction) = self.transaction else { return Ok(()) };
         if self.count == 0 {
             // Only locks are given back.
-            return Ok(self.transaction.rollback().await?);
+            return Ok(transaction.rollback().await?);
         }
-        match self.transaction.commit().await {
+        match transaction.commit().await {
             Ok(_) => Ok(()),
             Err(error) if error.is(ErrorCode::OutcomeUnknown) => Err(SqlError::commit_failed(error.message)),
             Err(error) => Err(error.into()),
@@ -112,7 +166,9 @@ impl OpenTransaction {
     /// Rolls back.
     pub async fn rollback(self) {
         // One that has failed is rolled back already; one whose client has ended will be.
-        let _ = self.transaction.rollback().await;
+        if let Some(transaction) = self.transaction {
+            let _ = transaction.rollback().await;
+        }
     }
 }
 

@@ -128,8 +128,8 @@ fn constant_values(plan: &UpdatePlan, environment: &Environment<'_>) -> Result<O
     Ok(Some(values))
 }
 
-/// UPDATE of at most one row, outside of a transaction. Where rows are counted that were found, and not those that are different now,
-/// constants are written without a look at the row.
+/// UPDATE of at most one row, outside of a transaction. Constants are written without a look at the row: the node that has it tells
+/// whether it is different now.
 ///
 /// # Errors
 /// Those of expressions and of the cluster.
@@ -137,7 +137,6 @@ pub async fn update_alone(
     client: &Client,
     plan: &UpdatePlan,
     environment: &Environment<'_>,
-    counts_found: bool,
 ) -> Result<Attempt> {
     let table = &plan.table;
     let access = plan.access.bind(&table.definition().columns, environment)?;
@@ -153,25 +152,27 @@ pub async fn update_alone(
     {
         let add: Vec<_> =
             bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))).collect();
-        let mut batch = Batch::new();
-        batch.update(table, key, &add, Expectation::Any)?;
-        client.execute(&mut batch).await?;
-        return match batch.written(0) {
+        let mut pooled = client.batch();
+        pooled.batch().update(table, key, &add, Expectation::Any)?;
+        pooled.execute().await?;
+        return match pooled.batch().written(0) {
             Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
             Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
             Err(error) => Err(changed_error(table, error)),
         };
     }
     // An error of a value is one of statements that find their row only.
-    if counts_found
-        && plan.access.exact
+    if plan.access.exact
         && let Ok(Some(values)) = constant_values(plan, environment)
     {
-        let mut batch = Batch::new();
-        batch.update(table, key, &as_assignments(&values), Expectation::Any)?;
-        client.execute(&mut batch).await?;
-        return match batch.written(0) {
-            Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+        let mut pooled = client.batch();
+        pooled.batch().update(table, key, &as_assignments(&values), Expectation::Any)?;
+        pooled.execute().await?;
+        return match pooled.batch().written(0) {
+            Ok(written) => {
+                let changed = u64::from(written.differs() != Some(false));
+                Ok(Attempt::Done(Counts { matched: 1, changed }))
+            }
             Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
             Err(error) => Err(changed_error(table, error)),
         };
@@ -277,11 +278,11 @@ pub async fn update_within(
     {
         let add: Vec<_> =
             bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))).collect();
-        let mut batch = Batch::new();
-        let index = batch.update(table, key, &add, Expectation::Any)?;
-        batch.ignore_row(index);
-        transaction.execute(&mut batch).await?;
-        return match batch.written(index) {
+        let mut pooled = transaction.batch()?;
+        let index = pooled.batch().update(table, key, &add, Expectation::Any)?;
+        pooled.batch().ignore_row(index);
+        transaction.run(&mut pooled).await?;
+        return match pooled.batch().written(index) {
             Ok(written) if written.ignored => Ok(Counts::default()),
             Ok(_) => {
                 transaction.wrote(table, key.clone())?;
@@ -333,35 +334,29 @@ pub async fn update_within(
     Ok(counts)
 }
 
-/// Writes constants to a row in one round trip: the row comes back as it was, so that it is known whether it is different now.
+/// Writes constants to a row in one round trip: the node that has it tells whether it is different now.
 async fn update_constants(
     table: &Table,
     key: &Vec<Value>,
     values: &[(u16, Value)],
     transaction: &mut OpenTransaction,
 ) -> Result<Counts> {
-    let mut batch = Batch::new();
-    let read = batch.read_locked(table, key, Lock::Exclusive)?;
-    let update = batch.update(table, key, &as_assignments(values), Expectation::Any)?;
-    batch.ignore_row(update);
-    transaction.execute(&mut batch).await?;
-    let before = match batch.row(read) {
-        Ok(Some(row)) => Some(row.to_values().map_err(duet_client::Error::from)?),
-        Ok(None) => None,
-        Err(error) => return Err(transaction.fail(error)),
-    };
-    match batch.written(update) {
-        Ok(written) if written.ignored => return Ok(Counts::default()),
-        Ok(_) => transaction.wrote(table, key.clone())?,
+    let mut pooled = transaction.batch()?;
+    let update = pooled.batch().update(table, key, &as_assignments(values), Expectation::Any)?;
+    pooled.batch().ignore_row(update);
+    transaction.run(&mut pooled).await?;
+    match pooled.batch().written(update) {
+        Ok(written) if written.ignored => Ok(Counts::default()),
+        Ok(written) => {
+            transaction.wrote(table, key.clone())?;
+            Ok(Counts { matched: 1, changed: u64::from(written.differs() != Some(false)) })
+        }
         Err(error) => {
             let shown = changed_error(table, error.clone());
             transaction.fail(error);
-            return Err(shown);
+            Err(shown)
         }
     }
-    let Some(before) = before else { return Ok(Counts::default()) };
-    let differs = values.iter().any(|(column, value)| before[usize::from(*column)] != *value);
-    Ok(Counts { matched: 1, changed: u64::from(differs) })
 }
 
 type Write<'a> = (Vec<Value>, Vec<(u16, Value)>, &'a Values);

@@ -163,11 +163,15 @@ pub fn default_of(table: &Table, column: usize) -> Result<Value> {
     }
 }
 
-/// Compiles INSERT and REPLACE.
+/// Compiles INSERT and REPLACE. Where it has a query, `queried` are the number of its columns and its rows.
 ///
 /// # Errors
 /// 1054, 1110 and 1136 for columns that do not fit, 1235 for what is not supported.
-pub fn compile_insert(insert: &ast::Insert, table: Table) -> Result<InsertPlan> {
+pub fn compile_insert(
+    insert: &ast::Insert,
+    table: Table,
+    queried: Option<(usize, Vec<Vec<Value>>)>,
+) -> Result<InsertPlan> {
     let plain = insert.or.is_none()
         && !insert.overwrite
         && insert.partitioned.is_none()
@@ -208,6 +212,16 @@ pub fn compile_insert(insert: &ast::Insert, table: Table) -> Result<InsertPlan> 
             row.push(given(&assignment.value, &mut scope)?);
         }
         rows.push(row);
+    } else if let Some((width, queried)) = queried {
+        if insert.columns.is_empty() {
+            columns = (0..count).collect();
+        }
+        if width != columns.len() {
+            let text = "Column count doesn't match value count at row 1";
+            return Err(SqlError::wrong_column_count(text));
+        }
+        let row = |row: Vec<Value>| row.into_iter().map(|value| Some(Expression::Constant(value))).collect();
+        rows = queried.into_iter().map(row).collect();
     } else {
         if insert.columns.is_empty() {
             columns = (0..count).collect();

@@ -4,12 +4,13 @@ use super::{Access, NamedTable, single_table};
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::kinds::Known;
 use crate::expression::{AggregateCall, Expression, Scope, compile};
-use crate::wire::results::{Origin, ResultColumn};
+use crate::wire::results::{Origin, ResultColumn, ResultHead};
 use duet_client::{Lock, Table, Value};
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, LimitClause, LockType, OrderByExpr, OrderByKind, OrderBySort, Query, Select,
     SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
 };
+use std::sync::{Arc, OnceLock};
 
 /// A compiled SELECT.
 #[derive(Clone, Debug)]
@@ -40,6 +41,8 @@ pub struct SelectPlan {
     pub offset: Option<Expression>,
     /// How rows are locked.
     pub lock: Option<Lock>,
+    /// Columns of the result where they do not depend on parameters, with the AUTO_INCREMENT column that the table had then.
+    pub head: OnceLock<(Option<u16>, Arc<ResultHead>)>,
 }
 
 /// The table of a query, if it has one.
@@ -223,6 +226,7 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
         limit,
         offset,
         lock,
+        head: OnceLock::new(),
     })
 }
 
@@ -362,6 +366,35 @@ impl SelectPlan {
                     is_auto_increment: auto_increment == Some(index),
                 }),
             }
+        };
+        self.items.iter().map(column).collect()
+    }
+
+    /// The same as it travels, made once where it is always the same.
+    pub fn head(&self, parameters: &[Value], auto_increment: Option<u16>) -> Arc<ResultHead> {
+        let made = || Arc::new(ResultHead::new(self.columns(parameters, auto_increment)));
+        if let Some((column, head)) = self.head.get() {
+            return if *column == auto_increment { Arc::clone(head) } else { made() };
+        }
+        let mut fixed = true;
+        let mut look = |expression: &Expression| {
+            expression.walk(&mut |part| fixed &= !matches!(part, Expression::Parameter(_)));
+        };
+        self.items.iter().for_each(|(_, item)| look(item));
+        self.aggregates.iter().filter_map(|call| call.argument.as_ref()).for_each(look);
+        let head = made();
+        if fixed {
+            // Another connection may have been faster.
+            let _ = self.head.set((auto_increment, Arc::clone(&head)));
+        }
+        head
+    }
+
+    /// The columns of the table that the items are, where they are nothing else.
+    pub fn plain_items(&self) -> Option<Vec<usize>> {
+        let column = |(_, item): &(String, Expression)| match item {
+            Expression::Column(index) => Some(*index),
+            _ => None,
         };
         self.items.iter().map(column).collect()
     }

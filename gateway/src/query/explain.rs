@@ -22,7 +22,9 @@ pub async fn explain(session: &mut Session, statement: &Statement, parameters: &
             let environment = crate::expression::Environment::new(parameters, &session.facts);
             crate::execute::explain::tree(&plan, &environment)?
         }
-        Prepared::Other(_) | Prepared::Account(_) => return not_supported("EXPLAIN of this statement"),
+        Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) => {
+            return not_supported("EXPLAIN of this statement");
+        }
     };
     let rows = text.trim_end().lines().map(|line| vec![Value::Text(line.to_owned())]).collect();
     Ok(Outcome::fixed(vec![ResultColumn::text("EXPLAIN")], rows))

@@ -1,33 +1,10 @@
-//! Memory of queries: bounded for each, and for all of a gateway together.
+//! Memory of DataFusion's operators, out of that of the gateway.
 
+use crate::memory::{Total, too_much_for_all, too_much_for_one};
 use datafusion::common::{DataFusionError, Result};
 use datafusion::execution::memory_pool::{MemoryLimit, MemoryPool, MemoryReservation};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-
-/// Bytes that all queries of a gateway hold together.
-#[derive(Debug)]
-pub struct Total {
-    used: AtomicUsize,
-    most: usize,
-}
-
-impl Total {
-    /// With room for so many bytes.
-    pub fn new(most: usize) -> Arc<Total> {
-        Arc::new(Total { used: AtomicUsize::new(0), most })
-    }
-
-    /// Bytes that are in use.
-    pub fn used(&self) -> usize {
-        self.used.load(Ordering::Relaxed)
-    }
-
-    /// Most bytes.
-    pub fn most(&self) -> usize {
-        self.most
-    }
-}
 
 /// Memory of one query, given back when it ends.
 #[derive(Debug)]
@@ -45,7 +22,7 @@ impl QueryMemory {
 
     fn add(&self, bytes: usize) {
         self.used.fetch_add(bytes, Ordering::Relaxed);
-        self.total.used.fetch_add(bytes, Ordering::Relaxed);
+        self.total.add(bytes);
     }
 }
 
@@ -57,7 +34,7 @@ impl std::fmt::Display for QueryMemory {
 
 impl Drop for QueryMemory {
     fn drop(&mut self) {
-        self.total.used.fetch_sub(self.used.load(Ordering::Relaxed), Ordering::Relaxed);
+        self.total.give_back(self.used.load(Ordering::Relaxed));
     }
 }
 
@@ -72,24 +49,18 @@ impl MemoryPool for QueryMemory {
 
     fn shrink(&self, _: &MemoryReservation, shrink: usize) {
         self.used.fetch_sub(shrink, Ordering::Relaxed);
-        self.total.used.fetch_sub(shrink, Ordering::Relaxed);
+        self.total.give_back(shrink);
     }
 
     fn try_grow(&self, _: &MemoryReservation, additional: usize) -> Result<()> {
-        let used = self.used.load(Ordering::Relaxed).saturating_add(additional);
-        let refused = |what: &str, most: usize, option: &str| {
-            Err(DataFusionError::ResourcesExhausted(format!(
-                "{what} may hold {} MiB of rows; see the option {option}",
-                most >> 20
-            )))
-        };
-        if used > self.most {
-            return refused("a query", self.most, "--query-memory");
+        let refused = |text: String| Err(DataFusionError::ResourcesExhausted(text));
+        if self.used.load(Ordering::Relaxed).saturating_add(additional) > self.most {
+            return refused(too_much_for_one(self.most));
         }
-        if self.total.used().saturating_add(additional) > self.total.most {
-            return refused("all queries together", self.total.most, "--total-query-memory");
+        if !self.total.try_add(additional) {
+            return refused(too_much_for_all(self.total.most()));
         }
-        self.add(additional);
+        self.used.fetch_add(additional, Ordering::Relaxed);
         Ok(())
     }
 

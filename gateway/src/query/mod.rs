@@ -29,7 +29,7 @@ use crate::query::bind::{Binder, Missing, Told};
 use crate::query::compute::Surroundings;
 use crate::query::relation::Relation;
 use crate::session::{Outcome, Rows, Session};
-use crate::wire::results::ResultColumn;
+use crate::wire::results::{ResultColumn, ResultHead};
 use duet_client::Value;
 use sqlparser::ast::Query;
 use std::sync::Arc;
@@ -87,7 +87,8 @@ fn columns(relation: &Relation) -> Vec<ResultColumn> {
 pub async fn execute(session: &mut Session, query: &Query, parameters: Vec<Value>) -> Result<Outcome> {
     let relation = planned(session, query, parameters, false).await?;
     let rows = session.catalog.engine().open(&relation).await?;
-    Ok(Outcome::Rows { columns: columns(&relation), rows: Rows::Query(Box::new(rows)) })
+    let head = Arc::new(ResultHead::new(columns(&relation)));
+    Ok(Outcome::Rows { head, rows: Rows::Query(Box::new(rows)) })
 }
 
 /// The columns of a query whose parameters are not known yet.

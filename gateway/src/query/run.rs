@@ -2,20 +2,27 @@
 
 use crate::error::SqlError;
 use crate::execute::read::Values;
-use crate::query::memory::{QueryMemory, Total};
+use crate::memory::{Memory, Total};
+use crate::query::memory::QueryMemory;
 use crate::query::relation::Relation;
 use crate::query::types::Reader;
+use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
-use datafusion::physical_plan::{ExecutionPlan, SendableRecordBatchStream, execute_stream};
+use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use duet_client::{ColumnType, Value};
 use futures::StreamExt;
 use std::sync::Arc;
+use tokio::runtime::Handle;
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 
+/// Batches that wait until the connection sends them.
+const WAITING_BATCHES: usize = 2;
 /// Rows of a batch between operators.
 const BATCH_ROWS: usize = 4_096;
 /// Most keys that a join tells its other side to look up.
@@ -63,7 +70,7 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
 pub struct MemoryBounds {
     /// Of one query.
     pub query: usize,
-    /// Of all queries of the gateway.
+    /// Of all statements of the gateway.
     pub total: usize,
 }
 
@@ -80,16 +87,23 @@ pub struct Engine {
     /// Memory of all queries.
     pub total: Arc<Total>,
     config: SessionConfig,
+    /// Where queries are computed: not on the threads of connections, which others wait for.
+    runtime: Handle,
 }
 
 impl Engine {
-    /// With these bounds.
+    /// With these bounds; queries are computed on the runtime that this is called on.
     pub fn new(bounds: MemoryBounds) -> Engine {
         let mut config = SessionConfig::new().with_target_partitions(1).with_batch_size(BATCH_ROWS);
         let options = config.options_mut();
         options.optimizer.hash_join_inlist_pushdown_max_distinct_values = MAX_JOIN_KEYS;
         options.optimizer.hash_join_inlist_pushdown_max_size = MAX_JOIN_KEY_BYTES;
-        Engine { most: bounds.query, total: Total::new(bounds.total), config }
+        Engine { most: bounds.query, total: Total::new(bounds.total), config, runtime: Handle::current() }
+    }
+
+    /// Where statements that do not need the engine get their memory.
+    pub fn memory(&self) -> Memory {
+        Memory::new(self.most, &self.total)
     }
 
     fn state(&self) -> crate::error::Result<SessionState> {
@@ -119,18 +133,44 @@ impl Engine {
     ///
     /// # Errors
     /// 1235 for what the engine cannot plan.
-    pub async fn open(&self, relation: &Relation) -> crate::error::Result<QueryRows> {
-        let (plan, state) = self.physical(relation).await?;
-        let stream = execute_stream(plan, state.task_ctx()).map_err(sql_error)?;
+    pub async fn open(self: &Arc<Self>, relation: &Relation) -> crate::error::Result<QueryRows> {
         let types = relation.columns.iter().map(|column| column.column_type).collect();
-        Ok(QueryRows { stream, types })
+        let (engine, relation) = (Arc::clone(self), relation.clone());
+        let (sender, batches) = mpsc::channel(WAITING_BATCHES);
+        let (planned, is_planned) = oneshot::channel();
+        let mut task = JoinSet::new();
+        let compute = async move {
+            let begun = engine.physical(&relation).await;
+            let begun =
+                begun.and_then(|(plan, state)| execute_stream(plan, state.task_ctx()).map_err(sql_error));
+            let mut stream = match begun {
+                Ok(stream) => stream,
+                Err(error) => {
+                    // Who asked may have been killed meanwhile, here and below.
+                    let _ = planned.send(Err(error));
+                    return;
+                }
+            };
+            if planned.send(Ok(())).is_err() {
+                return;
+            }
+            while let Some(batch) = stream.next().await {
+                if sender.send(batch.map_err(sql_error)).await.is_err() {
+                    return;
+                }
+            }
+        };
+        task.spawn_on(compute, &self.runtime);
+        let lost = |_| SqlError::other("the query engine has ended");
+        is_planned.await.map_err(lost)??;
+        Ok(QueryRows { batches, types, task })
     }
 
     /// The only value of a relation; `None` without rows.
     ///
     /// # Errors
     /// 1242 when there are more; those of the query.
-    pub async fn value(&self, relation: &Relation) -> crate::error::Result<Option<Value>> {
+    pub async fn value(self: &Arc<Self>, relation: &Relation) -> crate::error::Result<Option<Value>> {
         let mut rows = self.open(relation).await?;
         let mut found: Option<Value> = None;
         while let Some(chunk) = rows.next().await? {
@@ -149,10 +189,11 @@ impl Engine {
     }
 }
 
-/// Rows of a query on their way.
+/// Rows of a query on their way. Dropped, it ends.
 pub struct QueryRows {
-    stream: SendableRecordBatchStream,
+    batches: mpsc::Receiver<crate::error::Result<RecordBatch>>,
     types: Vec<Option<ColumnType>>,
+    task: JoinSet<()>,
 }
 
 impl QueryRows {
@@ -161,8 +202,8 @@ impl QueryRows {
     /// # Errors
     /// Those of the query.
     pub async fn next(&mut self) -> crate::error::Result<Option<Vec<Values>>> {
-        let Some(batch) = self.stream.next().await else { return Ok(None) };
-        let batch = batch.map_err(sql_error)?;
+        let Some(batch) = self.batches.recv().await else { return self.ended().await };
+        let batch = batch?;
         let readers: Vec<Reader<'_>> = batch
             .columns()
             .iter()
@@ -171,5 +212,13 @@ impl QueryRows {
             .collect();
         let row = |index| readers.iter().map(|reader| reader.value(index)).collect();
         Ok(Some((0..batch.num_rows()).map(row).collect()))
+    }
+
+    /// Whether all rows have come, or what computed them has failed.
+    async fn ended(&mut self) -> crate::error::Result<Option<Vec<Values>>> {
+        match self.task.join_next().await {
+            None | Some(Ok(())) => Ok(None),
+            Some(Err(error)) => Err(SqlError::other(format!("the query engine failed: {error}"))),
+        }
     }
 }

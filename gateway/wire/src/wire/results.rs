@@ -4,7 +4,7 @@ use crate::error::SqlError;
 use crate::value::format;
 use crate::wire::handshake::UTF8MB4_BIN;
 use crate::wire::packet::{put_length, put_string};
-use duet_client::{ColumnType, Value};
+use duet_client::{ColumnType, Value, ValueRef};
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days};
 use mysql_common::constants::{ColumnFlags, ColumnType as WireType, StatusFlags};
 
@@ -173,6 +173,43 @@ fn display_bytes(column_type: ColumnType) -> u32 {
     }
 }
 
+/// The columns of a result, with their definitions as they travel.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ResultHead {
+    columns: Vec<ResultColumn>,
+    types: Vec<WireType>,
+    definitions: Vec<Vec<u8>>,
+}
+
+impl ResultHead {
+    /// Of these columns.
+    pub fn new(columns: Vec<ResultColumn>) -> ResultHead {
+        let types = columns.iter().map(ResultColumn::wire_type).collect();
+        let definition = |column: &ResultColumn| {
+            let mut bytes = Vec::new();
+            column.put(&mut bytes);
+            bytes
+        };
+        let definitions = columns.iter().map(definition).collect();
+        ResultHead { columns, types, definitions }
+    }
+
+    /// The columns.
+    pub fn columns(&self) -> &[ResultColumn] {
+        &self.columns
+    }
+
+    /// Their types as they travel.
+    pub fn types(&self) -> &[WireType] {
+        &self.types
+    }
+
+    /// The payloads of the packets that define them.
+    pub fn definitions(&self) -> &[Vec<u8>] {
+        &self.definitions
+    }
+}
+
 /// The number of columns, ahead of their definitions.
 pub fn put_column_count(columns: usize, output: &mut Vec<u8>) {
     put_length(columns as u64, output);
@@ -243,11 +280,49 @@ pub fn put_text_row(values: &[Value], scratch: &mut Vec<u8>, output: &mut Vec<u8
     }
 }
 
-/// A row of the binary protocol.
-pub fn put_binary_row(values: &[Value], types: &[WireType], scratch: &mut Vec<u8>, output: &mut Vec<u8>) {
+/// The beginning of a row of the binary protocol of so many columns; the place of the bits of NULL.
+pub fn begin_binary_row(columns: usize, output: &mut Vec<u8>) -> usize {
     output.push(0);
     let nulls = output.len();
-    output.resize(nulls + (values.len() + 7 + 2) / 8, 0);
+    output.resize(nulls + (columns + 7 + 2) / 8, 0);
+    nulls
+}
+
+/// The next value of a row of the binary protocol, or its bit of NULL behind `nulls`.
+pub fn put_binary_value(
+    (index, nulls): (usize, usize),
+    value: ValueRef<'_>,
+    wire_type: WireType,
+    scratch: &mut Vec<u8>,
+    output: &mut Vec<u8>,
+) {
+    match value {
+        ValueRef::Null => output[nulls + (index + 2) / 8] |= 1 << ((index + 2) % 8),
+        ValueRef::Text(text) => put_string(text.as_bytes(), output),
+        ValueRef::Json(text) => put_string(text.as_bytes(), output),
+        ValueRef::Bytes(bytes) => put_string(&bytes, output),
+        other => put_binary(&Value::from(other), wire_type, scratch, output),
+    }
+}
+
+/// The next value of a row of the text protocol.
+pub fn put_text_value(value: ValueRef<'_>, scratch: &mut Vec<u8>, output: &mut Vec<u8>) {
+    match value {
+        ValueRef::Null => output.push(0xFB),
+        ValueRef::Text(text) => put_string(text.as_bytes(), output),
+        ValueRef::Json(text) => put_string(text.as_bytes(), output),
+        ValueRef::Bytes(bytes) => put_string(&bytes, output),
+        other => {
+            scratch.clear();
+            format::write(&Value::from(other), scratch);
+            put_string(scratch, output);
+        }
+    }
+}
+
+/// A row of the binary protocol.
+pub fn put_binary_row(values: &[Value], types: &[WireType], scratch: &mut Vec<u8>, output: &mut Vec<u8>) {
+    let nulls = begin_binary_row(values.len(), output);
     for (index, (value, wire_type)) in values.iter().zip(types).enumerate() {
         if *value == Value::Null {
             output[nulls + (index + 2) / 8] |= 1 << ((index + 2) % 8);

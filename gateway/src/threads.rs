@@ -1,0 +1,112 @@
+//! The threads of a gateway.
+//!
+//! Every connection stays on one thread, together with the driver of that thread's own client of the cluster. So what the connections of a
+//! thread ask for in one turn of its event loop goes to the data nodes in one message, and no answer wakes another thread. Queries
+//! of DataFusion, which may compute for long, and everything that is rare run on other threads.
+
+use crate::arguments::Arguments;
+use crate::connection::serve;
+use crate::server::{Server, connect};
+use anyhow::{Context, Result};
+use std::net::{SocketAddr, TcpStream};
+use std::sync::Arc;
+use tokio::runtime::Builder;
+use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
+
+/// Bytes of a thread's stack: expressions nest as deeply as a statement's bounds let them.
+const STACK_BYTES: usize = 32 << 20;
+/// Connections that wait for a thread to take them.
+const WAITING: usize = 64;
+
+/// A connection on its way to its thread.
+pub struct Visitor {
+    /// The connection.
+    pub stream: TcpStream,
+    /// Where it comes from.
+    pub peer: SocketAddr,
+    /// Its place among those that are allowed, given back at its end.
+    pub place: OwnedSemaphorePermit,
+}
+
+/// Where the connections of a thread are handed in.
+pub type Guests = mpsc::Sender<Visitor>;
+
+/// Runs a gateway until it is told to end.
+///
+/// # Errors
+/// When it cannot start.
+pub fn run(arguments: &Arguments) -> Result<()> {
+    let runtime = Builder::new_multi_thread().enable_all().thread_stack_size(STACK_BYTES).build()?;
+    // On a worker, not on the main thread with its small stack.
+    let arguments = arguments.clone();
+    runtime
+        .block_on(async move { tokio::spawn(async move { crate::server::run(&arguments).await }).await })?
+}
+
+/// How many threads serve connections: the data nodes and the clients need processors as well.
+fn count(arguments: &Arguments) -> usize {
+    let processors = std::thread::available_parallelism().map_or(1, usize::from);
+    arguments.threads.unwrap_or((processors / 2).clamp(1, 256))
+}
+
+/// Starts the threads that serve connections, each with a client that is connected.
+///
+/// # Errors
+/// When a thread cannot be started or its client does not reach the cluster.
+pub async fn start(arguments: &Arguments, server: &Arc<Server>) -> Result<Vec<Guests>> {
+    let mut threads = Vec::new();
+    for number in 0..count(arguments) {
+        let (guests, visitors) = mpsc::channel(WAITING);
+        let (ready, is_ready) = oneshot::channel();
+        let (arguments, server) = (arguments.clone(), Arc::clone(server));
+        std::thread::Builder::new()
+            .name(format!("serve-{number}"))
+            .stack_size(STACK_BYTES)
+            .spawn(move || serve_visitors(&arguments, &server, visitors, ready))
+            .context("cannot start a thread")?;
+        is_ready.await.context("a thread that serves connections has ended")??;
+        threads.push(guests);
+    }
+    Ok(threads)
+}
+
+/// The life of a thread that serves connections; it ends with the last sender.
+fn serve_visitors(
+    arguments: &Arguments,
+    server: &Arc<Server>,
+    mut visitors: mpsc::Receiver<Visitor>,
+    ready: oneshot::Sender<Result<()>>,
+) {
+    let runtime = match Builder::new_current_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            // Who started this thread waits for the answer.
+            let _ = ready.send(Err(error).context("cannot start a runtime"));
+            return;
+        }
+    };
+    runtime.block_on(async move {
+        let client = match connect(arguments).await {
+            Ok(client) => client,
+            Err(error) => {
+                let _ = ready.send(Err(error));
+                return;
+            }
+        };
+        let _ = ready.send(Ok(()));
+        while let Some(Visitor { stream, peer, place }) = visitors.recv().await {
+            let stream = match tokio::net::TcpStream::from_std(stream) {
+                Ok(stream) => stream,
+                Err(error) => {
+                    tracing::warn!("cannot serve a connection: {error}");
+                    continue;
+                }
+            };
+            let (server, client) = (Arc::clone(server), client.clone());
+            tokio::spawn(async move {
+                serve(server, client, stream, peer).await;
+                drop(place);
+            });
+        }
+    });
+}
