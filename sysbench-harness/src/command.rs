@@ -11,6 +11,7 @@ use crate::options::Say;
 use crate::pipeline::{self, PipelineArguments, PipelineRecord};
 use crate::report::{Results, RunRecord};
 use crate::scan::{self, ScanArguments, ScanBenchmark};
+use crate::sysbench::{self, SysbenchArguments, SysbenchRecord};
 use crate::transactions::{self, TransactionsArguments, TransactionsBenchmark};
 use anyhow::Result;
 use std::path::PathBuf;
@@ -34,6 +35,8 @@ pub enum BenchCommand {
     Hot(HotArguments),
     /// Measure feature vectors and their ingestion.
     Features(Box<FeaturesArguments>),
+    /// Compare SQL with MariaDB by sysbench.
+    Sysbench(Box<SysbenchArguments>),
     /// Render tables and plots of all recorded runs.
     Report(ReportArguments),
     /// Run the bare yardstick server.
@@ -63,6 +66,7 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
         BenchCommand::Transactions(arguments) => transactions::run(arguments, say),
         BenchCommand::Hot(arguments) => hot::run(arguments, say),
         BenchCommand::Features(arguments) => features::run(arguments, say),
+        BenchCommand::Sysbench(arguments) => sysbench::run(arguments, say),
         BenchCommand::Report(arguments) => {
             let results = Results::new(&arguments.results);
             results.render_tables::<RunRecord>()?;
@@ -73,6 +77,7 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
             results.render_tables::<CaseRecord<TransactionsBenchmark>>()?;
             results.render_tables::<CaseRecord<HotBenchmark>>()?;
             results.render_tables::<CaseRecord<FeaturesBenchmark>>()?;
+            results.render_tables::<SysbenchRecord>()?;
             say(format_args!("wrote {}", results.render_report()?.display()))
         }
         BenchCommand::FloorServer(options) => floor::serve(*options, say),

@@ -26,6 +26,7 @@ pub mod pipeline;
 pub mod process;
 pub mod report;
 pub mod scan;
+pub mod sysbench;
 pub mod target;
 pub mod transactions;
 pub mod workload;
