@@ -1,5 +1,6 @@
 //! `duet admin`: how the cluster is, which tables it has, and single rows.
 
+mod nodes;
 mod row;
 mod schema;
 pub mod user;
@@ -22,6 +23,12 @@ const TIMEOUT: Duration = Duration::from_secs(5);
 pub enum AdminCommand {
     /// Show nodes, view, partitions, memory and rows
     Status(Arguments),
+    /// Let a data node hand over what it leads, and end it
+    StopNode(nodes::StopArguments),
+    /// Let a data node hand over what it leads, and start it again
+    RestartNode(nodes::RestartArguments),
+    /// Start all nodes again, one after the other, while the cluster is used
+    RollingRestart(nodes::RollingArguments),
     /// Show tables with their columns and keys
     Tables(Arguments),
     /// Show the columns of one row, found by its primary key
@@ -65,6 +72,9 @@ pub fn run(command: &AdminCommand) -> Result<()> {
                     false => say(format_args!("{}", status_text(&status)))?,
                 }
             }
+            AdminCommand::StopNode(arguments) => nodes::stop(arguments).await?,
+            AdminCommand::RestartNode(arguments) => nodes::restart(arguments).await?,
+            AdminCommand::RollingRestart(arguments) => nodes::rolling_restart(arguments).await?,
             AdminCommand::Get(arguments) => row::get(arguments).await?,
             AdminCommand::Drop(arguments) => row::drop_table(arguments).await?,
             AdminCommand::AddColumn(arguments) => schema::add_column(arguments).await?,
@@ -118,7 +128,7 @@ fn status_text(status: &ClusterStatus) -> String {
         "address",
         "connected",
         "serving",
-        "in view",
+        "member",
         "primary of",
         "backup of",
         "rows",
@@ -140,7 +150,7 @@ fn status_text(status: &ClusterStatus) -> String {
             node.address.clone(),
             yes(node.connected).to_owned(),
             current(yes(node.serving).to_owned()),
-            yes(node.in_view).to_owned(),
+            nodes::standing(status, node.node).to_owned(),
             led.count().to_string(),
             kept.count().to_string(),
             current(count_text(node.rows)),
@@ -233,6 +243,7 @@ fn status_json(status: &ClusterStatus) -> Value {
             "connected": node.connected,
             "serving": node.connected && node.serving,
             "in_view": node.in_view,
+            "member": nodes::standing(status, node.node),
             "state_version": node.state_version,
             "memory_used_bytes": node.memory_used,
             "memory_limit_bytes": node.memory_limit,

@@ -2,8 +2,12 @@
 
 use crate::{admin, demo, features, import, output, shell};
 use clap::{Parser, Subcommand, ValueEnum};
+use std::collections::VecDeque;
+use std::ffi::{OsStr, OsString};
 use std::io::IsTerminal;
-use std::process::ExitCode;
+use std::net::SocketAddr;
+use std::os::unix::process::CommandExt;
+use std::process::{self, ExitCode};
 use tracing_subscriber::EnvFilter;
 
 /// Exit code of an import that left rows out.
@@ -88,8 +92,8 @@ pub fn main() -> ExitCode {
         }),
         Command::Shell(arguments) => shell::run(&arguments).map(done),
         Command::Admin(command) => admin::run(&command).map(done),
-        Command::Mgmd(arguments) => duet_mgmd::run(*arguments).map(done),
-        Command::Datanode(arguments) => duet_datanode::run(&arguments).map(done),
+        Command::Mgmd(arguments) => duet_mgmd::run(*arguments).and_then(end_or_start_again),
+        Command::Datanode(arguments) => duet_datanode::run(&arguments).and_then(end_or_start_again),
         Command::Features(arguments) => features::run(&arguments).map(|complete| match complete {
             true => ExitCode::SUCCESS,
             false => ExitCode::from(ROWS_LEFT_OUT),
@@ -106,6 +110,37 @@ pub fn main() -> ExitCode {
     })
 }
 
+/// A server has ended: it starts again where it was told to, as the program and with the arguments that it was started with, and listens
+/// where it listened, on its address for metrics last.
+fn end_or_start_again(again: Option<(SocketAddr, Option<SocketAddr>)>) -> anyhow::Result<ExitCode> {
+    let Some((listen, metrics)) = again else { return Ok(ExitCode::SUCCESS) };
+    let mut words: VecDeque<OsString> = std::env::args_os().collect();
+    let program = words.pop_front().unwrap_or_default();
+    let words = listen_again(words.into(), "--listen", Some(listen));
+    let words = listen_again(words, "--metrics", metrics);
+    let start = |program: &OsStr| process::Command::new(program).args(&words).exec();
+    let error = start(&program);
+    tracing::warn!("{} cannot be started again ({error}): the same program goes on", program.display());
+    Err(anyhow::Error::new(start(OsStr::new("/proc/self/exe"))).context("cannot start again"))
+}
+
+/// The words of a command line with this value of an option.
+fn listen_again(words: Vec<OsString>, option: &str, address: Option<SocketAddr>) -> Vec<OsString> {
+    let Some(address) = address else { return words };
+    let joined = format!("{option}=");
+    let mut others = Vec::new();
+    let mut is_value = false;
+    for word in words {
+        let is_option = word == option;
+        if !is_value && !is_option && !word.to_string_lossy().starts_with(&joined) {
+            others.push(word);
+        }
+        is_value = is_option;
+    }
+    others.extend([OsString::from(option), OsString::from(address.to_string())]);
+    others
+}
+
 fn log_to_standard_error(format: LogFormat, default: &str) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
     let log = tracing_subscriber::fmt()
@@ -115,5 +150,25 @@ fn log_to_standard_error(format: LogFormat, default: &str) {
     match format {
         LogFormat::Text => log.init(),
         LogFormat::Json => log.json().init(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_server_listens_where_it_listened() {
+        let address = Some(SocketAddr::from(([127, 0, 0, 1], 4567)));
+        let again = |line: &str, option| {
+            let words = line.split_whitespace().map(OsString::from).collect();
+            let words = listen_again(words, option, address);
+            words.iter().map(|word| word.to_string_lossy().into_owned()).collect::<Vec<_>>().join(" ")
+        };
+        let expected = "datanode --node-id 1 --listen 127.0.0.1:4567";
+        assert_eq!(again("datanode --node-id 1", "--listen"), expected);
+        assert_eq!(again("datanode --listen 127.0.0.1:0 --node-id 1", "--listen"), expected);
+        assert_eq!(again("datanode --listen=127.0.0.1:0 --node-id 1", "--listen"), expected);
+        assert_eq!(listen_again(vec!["mgmd".into()], "--metrics", None), ["mgmd"]);
     }
 }

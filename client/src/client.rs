@@ -4,8 +4,8 @@ use crate::mapping::checked_definition;
 use crate::shared::{JobRequest, PooledBatch, Shared, lock};
 use crate::{
     Assignment, Batch, ClientBuilder, ClusterState, ClusterStatus, Column, Error, ErrorCode, Expectation,
-    Key, Outcome, Range, Reply, Result, Row, RowValues, RowVersion, RowView, Scan, Table, TableDefinition,
-    TableRow, TransactionId, TypedTable, Value, Written,
+    Key, LeaveRequest, Outcome, Range, Reply, Result, Row, RowValues, RowVersion, RowView, Scan, Table,
+    TableDefinition, TableRow, TransactionId, TypedTable, Value, Written,
 };
 use duet_client_core::{JobResult, MAX_BATCH_OPERATIONS};
 use duet_protocol::schema::IndexKind;
@@ -461,12 +461,42 @@ impl Client {
         self.shared().version.load(Ordering::Acquire)
     }
 
+    /// Tells a data node to hand over what it leads, and to end or start again. Returns when it has begun with that; look at
+    /// [`Client::status`] for how far it is.
+    ///
+    /// # Errors
+    /// `NotInView` for one that is no member, `LastFullInstance` for one that is alone with the rows of its group; no leading management
+    /// node could be reached in time.
+    pub async fn ask_to_leave(&self, wanted: LeaveRequest) -> Result<()> {
+        self.shared().job(JobRequest::Leave(wanted)).await.map(|_| ())
+    }
+
+    /// Tells a management node to end or start again. Returns when it is about to.
+    ///
+    /// # Errors
+    /// `NoMajority` where another one is away; it could not be reached in time.
+    pub async fn end_management(&self, wanted: LeaveRequest) -> Result<()> {
+        self.shared().job(JobRequest::EndManagement(wanted)).await.map(|_| ())
+    }
+
     /// How the cluster is, as a management node sees it.
     ///
     /// # Errors
     /// When no management node answers in time.
     pub async fn status(&self) -> Result<ClusterStatus> {
-        match self.shared().job(JobRequest::Status).await? {
+        self.fetch_status(JobRequest::Status).await
+    }
+
+    /// How the cluster is, as the management node with this id sees it.
+    ///
+    /// # Errors
+    /// When it does not answer in time.
+    pub async fn status_of(&self, node: u32) -> Result<ClusterStatus> {
+        self.fetch_status(JobRequest::StatusOf(node)).await
+    }
+
+    async fn fetch_status(&self, request: JobRequest) -> Result<ClusterStatus> {
+        match self.shared().job(request).await? {
             JobResult::Status(status) => Ok(*status),
             JobResult::Created { .. }
             | JobResult::Changed

@@ -81,7 +81,8 @@ pub use duet_client_derive::Row;
 pub use duet_protocol::error::ErrorCode;
 pub use duet_protocol::ids::{RowVersion, TransactionId};
 pub use duet_protocol::record::{
-    ClusterState, ClusterStatus, MAX_USER_CHARACTERS, NodeStatus, UserChange, UserList, UserRecord,
+    ClusterState, ClusterStatus, LeaveRequest, Leaving, MAX_USER_CHARACTERS, Member, MemberState, NodeStatus,
+    UserChange, UserList, UserRecord, View,
 };
 pub use duet_protocol::row::RowView;
 pub use duet_protocol::schema::{

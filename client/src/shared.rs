@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorCode, Result, Table};
 use duet_client_core::{Batch, JobResult, TransactionHandle};
-use duet_protocol::record::{ClusterState, UserChange};
+use duet_protocol::record::{ClusterState, LeaveRequest, UserChange};
 use duet_protocol::schema::{Column, IndexKind, TableDefinition};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -69,6 +69,9 @@ pub(crate) enum JobRequest {
     DropIndex { table: Table, name: String },
     DropTable { database: String, name: String },
     ChangeUser(UserChange),
+    Leave(LeaveRequest),
+    EndManagement(LeaveRequest),
+    StatusOf(u32),
     Users { known: u64 },
     Status,
     Refresh,

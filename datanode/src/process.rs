@@ -6,7 +6,9 @@ use crate::threads::Threads;
 use crate::topology;
 use anyhow::{Context, bail};
 use duet_datanode_core::NodeConfiguration;
-use duet_runtime::{Listener, Responsiveness, Stopper, memory_available_bytes, raise_file_limit};
+use duet_runtime::{
+    Listener, Responsiveness, RuntimeError, Stopper, memory_available_bytes, raise_file_limit,
+};
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{Read, Write};
 use std::net::SocketAddr;
@@ -19,11 +21,12 @@ const DEFAULT_MEMORY_BYTES: u64 = 1 << 30;
 /// Longest cluster secret in bytes; it must fit a handshake.
 const LONGEST_SECRET_BYTES: usize = 1024;
 
-/// Runs a data node until it is told to end.
+/// Runs a data node until it is told to end. Where the process is to start again, the addresses that it listened on, that of the
+/// metrics last.
 ///
 /// # Errors
 /// A sentence when it cannot start or must end.
-pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<SocketAddr>)>> {
     let secret = read_secret(arguments.cluster_secret_file.as_deref())?;
     check_addresses(arguments, !secret.is_empty())?;
     let memory_bytes = memory(arguments.memory, memory_available_bytes()).map_err(anyhow::Error::msg)?;
@@ -68,11 +71,21 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<()> {
         end_with_parent()?;
     }
     end_on_signals(node.stopper())?;
-    announce(arguments.node_id, listen, metrics_address)?;
+    if let Err(error) = announce(arguments.node_id, listen, metrics_address) {
+        // Whoever started it may have closed its end before it started again.
+        tracing::warn!(%error, "nobody reads the ready line");
+    }
     tracing::info!(node = arguments.node_id, %listen, memory_bytes, io = %arguments.io, "data node listens");
-    node.join()?;
+    let restarts = match node.join() {
+        Ok(()) => false,
+        Err(RuntimeError::Left { restarts, reason }) => {
+            tracing::info!(restarts, "{reason}");
+            restarts
+        }
+        Err(error) => return Err(error.into()),
+    };
     tracing::info!(node = arguments.node_id, "data node ends");
-    Ok(())
+    Ok(restarts.then_some((listen, metrics_address)))
 }
 
 /// The memory limit: what was asked for, or 1 GiB, or a quarter of what there is if that is less.
@@ -155,11 +168,18 @@ pub fn end_with_parent() -> anyhow::Result<()> {
     Ok(())
 }
 
+/// The first signal makes the node hand over what it leads and end, the second one ends it at once.
 fn end_on_signals(stopper: Stopper) -> anyhow::Result<()> {
     let mut signals = signal_hook::iterator::Signals::new([SIGTERM, SIGINT])?;
     let wait = move || {
-        for _ in signals.forever() {
-            stopper.stop();
+        for (number, _) in signals.forever().enumerate() {
+            if number > 0 {
+                tracing::warn!("told to end a second time: ends at once");
+                stopper.stop();
+                continue;
+            }
+            tracing::info!("told to end: hands over what it leads first");
+            stopper.leave();
         }
     };
     std::thread::Builder::new().name("duet-signals".to_owned()).spawn(wait)?;

@@ -7,7 +7,7 @@ use duet_protocol::frame::{Envelope, FrameBuilder, LanePosition};
 use duet_protocol::ids::{Instance, RowVersion};
 use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, FinishedRequest, GroupView, JobKind, JobStage,
-    LOG_HEADER_BYTES, LogBlock, LogEntry, LogHardState, LogIdentity, LogMembers, LogSnapshot,
+    LOG_HEADER_BYTES, Leaving, LogBlock, LogEntry, LogHardState, LogIdentity, LogMembers, LogSnapshot,
     ManagementCommand, ManagementRecord, ManagementSnapshot, ManagementStatus, Member, MemberState,
     NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, UserChange, UserList,
     UserRecord, View, ViewChange, ViewRecord, encode_log_block,
@@ -174,7 +174,13 @@ fn kernel() -> Vec<Seed> {
 }
 
 fn state(tables: &[Table], partitions: u16) -> ClusterState {
-    let member = |node| Member { node, incarnation: 1, state: MemberState::Full, recoverable: false };
+    let member = |node| Member {
+        node,
+        incarnation: 1,
+        state: MemberState::Full,
+        recoverable: false,
+        leaving: Leaving::No,
+    };
     let record = |node: u32| NodeRecord {
         node,
         incarnation: 1,
@@ -287,6 +293,7 @@ fn records() -> Vec<Seed> {
         nodes: vec![NodeStatus { node: 1, address: "127.0.0.1:1".into(), ..NodeStatus::default() }],
         management: vec![ManagementStatus { node: 1, leader: true, ..ManagementStatus::default() }],
         term: 2,
+        process: 7,
         answered_by: 1,
     };
     let mut encoded: Vec<(String, Vec<u8>)> = vec![

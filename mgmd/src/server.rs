@@ -90,11 +90,11 @@ impl Server {
         self.metrics
     }
 
-    /// Serves until `end` is ready.
+    /// Serves until `end` is ready, or an operator ends it. Whether the process is to start again.
     ///
     /// # Errors
     /// The sentence with which the node gave up: its log cannot be made durable, or was rolled back.
-    pub fn serve(self, end: impl Future<Output = ()>) -> Result<()> {
+    pub fn serve(self, end: impl Future<Output = ()>) -> Result<bool> {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
         LocalSet::new().block_on(&runtime, async move {
             self.listener.set_nonblocking(true)?;
@@ -105,9 +105,13 @@ impl Server {
             tokio::task::spawn_local(tick(Rc::clone(&shared)));
             pump(&shared);
             tokio::select! {
-                () = end => Ok(()),
+                () = end => Ok(false),
                 () = stopped.notified() => {
                     let shell = shared.borrow();
+                    if let (Some(restarts), None) = (shell.restarts(), shell.stop_reason()) {
+                        tracing::info!(restarts, "ended by an operator");
+                        return Ok(restarts);
+                    }
                     Err(anyhow!("{}", shell.stop_reason().unwrap_or("the node stopped")))
                 }
             }
@@ -159,12 +163,13 @@ fn random() -> Result<u64> {
     OsRng.try_next_u64().context("the system gives no random numbers")
 }
 
-/// Runs `duet mgmd` until SIGTERM, SIGINT, or the end of the parent's pipe.
+/// Runs `duet mgmd` until SIGTERM, SIGINT, or the end of the parent's pipe. Where the process is to start again, the addresses that it
+/// listened on, that of the metrics last.
 ///
 /// # Errors
 /// A sentence for people; the process should end with code 1.
 #[expect(clippy::needless_pass_by_value, reason = "the role's entry point takes its arguments whole")]
-pub fn run(arguments: Arguments) -> Result<()> {
+pub fn run(arguments: Arguments) -> Result<Option<(SocketAddr, Option<SocketAddr>)>> {
     // The caller may have installed a subscriber already; then that one stays.
     let _ = tracing_subscriber::fmt()
         .with_env_filter(
@@ -178,18 +183,19 @@ pub fn run(arguments: Arguments) -> Result<()> {
     if arguments.parent_pipe {
         std::thread::Builder::new().name("parent pipe".to_owned()).spawn(end_with_parent)?;
     }
+    let addresses = (server.listening(), server.metrics());
     let metrics = server.metrics().map_or_else(|| "null".to_owned(), |address| format!("\"{address}\""));
     let ready = format!(
         "{{\"ready\":\"mgmd\",\"node_id\":{},\"listen\":\"{}\",\"metrics\":{metrics}}}",
         arguments.node_id,
         server.listening()
     );
-    server.serve(async move {
+    let restarts = server.serve(async move {
         // Signals are caught before anybody knows that the node is there.
         let signals = (signal(SignalKind::terminate()), signal(SignalKind::interrupt()));
         if let Err(error) = announce(&ready) {
-            tracing::error!("cannot write the ready line: {error}");
-            return;
+            // Whoever started it may have closed its end before it started again.
+            tracing::warn!("nobody reads the ready line: {error}");
         }
         match signals {
             (Ok(mut terminate), Ok(mut interrupt)) => {
@@ -204,7 +210,8 @@ pub fn run(arguments: Arguments) -> Result<()> {
                 std::future::pending::<()>().await;
             }
         }
-    })
+    })?;
+    Ok(restarts.then_some(addresses))
 }
 
 fn announce(ready: &str) -> std::io::Result<()> {

@@ -17,6 +17,10 @@ use tokio::sync::Notify;
 /// Time for a connection to another management node to open.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// Looks whether everything is sent before the process ends, and the time between them.
+const SENT_LOOKS: u32 = 50;
+const SENT_LOOK_EVERY: Duration = Duration::from_millis(10);
+
 /// The shell as its tasks hold it.
 pub(crate) type SharedShell = Rc<RefCell<Shell>>;
 
@@ -33,6 +37,8 @@ pub(crate) struct Shell {
     log: Option<LogFile>,
     gauges: SharedGauges,
     stop_reason: Option<String>,
+    /// Whether the process is to start again, once it was told to end.
+    restarts: Option<bool>,
 }
 
 impl Shell {
@@ -52,6 +58,7 @@ impl Shell {
             log: Some(log),
             gauges,
             stop_reason: None,
+            restarts: None,
         }))
     }
 
@@ -63,6 +70,11 @@ impl Shell {
     /// Why the process must end, if it must.
     pub(crate) fn stop_reason(&self) -> Option<&str> {
         self.stop_reason.as_deref()
+    }
+
+    /// Whether the process is to start again, once it was told to end.
+    pub(crate) fn restarts(&self) -> Option<bool> {
+        self.restarts
     }
 
     /// Connections open now.
@@ -168,7 +180,23 @@ fn obey(shared: &SharedShell, shell: &mut Shell, command: Command) {
         Command::Log { level: LogLevel::Info, text } => tracing::info!("{text}"),
         Command::Log { level: LogLevel::Warning, text } => tracing::warn!("{text}"),
         Command::Stop { reason } => shell.stop(reason),
+        Command::End { restarts } => {
+            shell.restarts = Some(restarts);
+            tokio::task::spawn_local(end_when_sent(Rc::clone(shared), Rc::clone(&shell.stopped)));
+        }
     }
+}
+
+/// The process ends when everything was sent, or after a while.
+async fn end_when_sent(shared: SharedShell, stopped: Rc<Notify>) {
+    let is_sent = || shared.borrow().connections.iter().flatten().all(|found| found.unsent_bytes() == 0);
+    for _ in 0..SENT_LOOKS {
+        tokio::time::sleep(SENT_LOOK_EVERY).await;
+        if is_sent() {
+            break;
+        }
+    }
+    stopped.notify_one();
 }
 
 async fn persist(shared: SharedShell, mut log: LogFile, write: Persist) {

@@ -169,7 +169,7 @@ fn print_stats(out: &mut impl Write, report: &Report, time: Duration) -> std::io
         out,
         "seed {:>6}  hash {:016x}  {:>8} events  {:>6} acknowledged  {:>6} writes  {:>6} reads  {:>7.3} s virtual  \
          {:>7.0} events/ms  resets {} pauses {} stalls {} restarts {} kills {} cuts {} removed {} rejoined {} slowed {} wiped {} \
-         rolled back {} jumps {} vanished {} crash points {}",
+         rolled back {} jumps {} vanished {} crash points {} left {}",
         report.seed,
         report.hash,
         report.events,
@@ -192,5 +192,6 @@ fn print_stats(out: &mut impl Write, report: &Report, time: Duration) -> std::io
         faults.jumps,
         faults.vanished,
         faults.crash_points,
+        faults.left,
     )
 }

@@ -181,6 +181,9 @@ impl World {
             // The other one may be removed after this one has ended.
             return false;
         }
+        if group.members.iter().any(|member| self.leavers.contains(&member.node)) {
+            return false;
+        }
         let full = |member: &&Member| member.node != node && member.state == MemberState::Full;
         group.members.iter().filter(full).any(|member| {
             self.slots.iter().any(|slot| {

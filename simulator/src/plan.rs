@@ -279,6 +279,8 @@ pub struct Plan {
     pub workload: WorkloadPlan,
     /// How long the node that had everything is cut off from all servers in the moment in which a joining one is promoted; 0 for not.
     pub cut_at_promotion: Time,
+    /// Mean time between two data nodes that an operator tells to leave, while traffic runs; 0 for never.
+    pub leave_every: Time,
     /// Whether data nodes may take a closed link for a proof; then nobody but its ends closes one between them.
     pub link_close_is_proof: bool,
     /// How it ends.
@@ -337,6 +339,7 @@ impl Plan {
                 _ => Ending::Rest,
             },
             cut_at_promotion: 0,
+            leave_every: 0,
             link_close_is_proof: true,
             watched: false,
             crash_points: Vec::new(),
@@ -374,6 +377,9 @@ impl Plan {
         }
         if random.chance(300_000) {
             plan.cut_at_promotion = *random.pick(&[700, 1_500]) * MILLISECOND;
+        }
+        if random.chance(400_000) && plan.ending != Ending::Lose {
+            plan.leave_every = *random.pick(&[300, 1_000, 3_000]) * MILLISECOND;
         }
         plan
     }

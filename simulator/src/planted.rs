@@ -43,6 +43,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "an unknown transaction is told to be aborted without making sure of it",
     "no allowance is made for clocks that run at different rates",
     "a coordinator takes reports of a view that it has not installed",
+    "a node that leaves ends once it has proposed its removal",
 ];
 
 /// A restarted data node registers as the process that it was before (counterexample 2).

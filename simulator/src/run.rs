@@ -11,12 +11,13 @@ use crate::trace::{ProcessNumber, Trace, What};
 use crate::workload::{BADGE, FIRST_BALANCE, MEMBERS, Shape};
 use crate::world::{FaultCounts, Role, Slot, World};
 use duet_datanode_core::{NodeCounters, ReplicaDigest, UniqueEntry};
-use duet_protocol::record::{ClusterState, Member, MemberState, View};
+use duet_protocol::record::{ClusterState, Member, View};
 use duet_protocol::schema::IndexKind;
 use std::collections::{BTreeMap, BTreeSet};
 
 mod columns;
 mod expiring;
+mod leaving;
 mod lists;
 
 /// Time between two looks of the run at the world.
@@ -303,11 +304,13 @@ impl Run {
         let change_every = self.world.plan.workload.schema_change_every;
         let mut next_change = self.world.now() + change_every;
         let mut changes = 0;
+        let mut next_leave = self.world.now() + self.world.plan.leave_every;
         self.wait("traffic goes on", TRAFFIC_LIMIT, |run| {
             if change_every > 0 && run.world.now() >= next_change {
                 next_change = run.world.now() + run.world.identity_random.around(change_every);
                 run.change_schema(&mut changes);
             }
+            run.let_one_leave(&mut next_leave);
             if run.acknowledged() >= acknowledged / 2 {
                 run.kill_in_traffic();
             }
@@ -706,8 +709,7 @@ impl Run {
     fn everybody_is_full(&self) -> bool {
         let Some(view) = self.world.latest_view() else { return false };
         let full = |instance| {
-            let is_full =
-                |member: &Member| member.instance() == instance && member.state == MemberState::Full;
+            let is_full = |member: &Member| member.instance() == instance && member.stays_full();
             view.members().any(is_full)
         };
         let lacks_memory =

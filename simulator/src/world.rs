@@ -107,6 +107,8 @@ pub struct FaultCounts {
     pub vanished: u64,
     /// Blows at crash points.
     pub crash_points: u64,
+    /// Data nodes that left as they were told to.
+    pub left: u64,
 }
 
 /// Everything of one run.
@@ -133,6 +135,8 @@ pub struct World {
     newest_view: View,
     /// Instances that have proposed a promotion and were cut off.
     pub(crate) promoters: Vec<Instance>,
+    /// Nodes that were told to leave and have not come back yet.
+    pub(crate) leavers: Vec<u32>,
     /// Faults strike no more.
     pub(crate) calm: bool,
     pub(crate) fault_random: Random,
@@ -157,6 +161,7 @@ impl World {
             instances: BTreeMap::new(),
             newest_view: View::default(),
             promoters: Vec::new(),
+            leavers: Vec::new(),
             calm: false,
             fault_random: Random::new(seed, Purpose::Faults),
             identity_random: Random::new(seed, Purpose::Identity),
@@ -572,8 +577,10 @@ impl World {
                 let before: Vec<_> =
                     self.newest_view.members().filter(joined).map(Member::instance).collect();
                 let full = view.members().filter(|member| member.state == MemberState::Full);
-                let promoted = full.filter(|member| before.contains(&member.instance())).count();
-                self.faults.rejoined += promoted as u64;
+                for member in full.filter(|member| before.contains(&member.instance())) {
+                    self.faults.rejoined += 1;
+                    self.leavers.retain(|node| *node != member.node);
+                }
                 self.newest_view = view.clone();
             }
         }
@@ -655,6 +662,7 @@ impl World {
                 slot.disk.write(write, replace, bytes);
                 self.network.queue.push(now + delay, Event::Persisted { process: number, life: slot.life });
             }
+            Order::End { reason, .. } => self.end_gracefully(number, &reason),
             Order::Stop { reason } => {
                 let slot = &mut self.slots[usize::from(number)];
                 // A data node that was voted out stops; whether that was right is judged by what clients see.
@@ -685,6 +693,22 @@ impl World {
                 }
             }
         }
+    }
+
+    /// A data node ends that was told to leave: it is no member any more, and no transaction depends on it. It comes back.
+    fn end_gracefully(&mut self, number: ProcessNumber, reason: &str) {
+        let Some(Process::DataNode(node)) = &self.slots[usize::from(number)].process else { return };
+        let (instance, counters) = (node.kernel.instance(), node.kernel.counters());
+        let is_member = self.newest_view.contains(instance);
+        if !reason.contains("could") && (is_member || counters.pending_writes > 0) {
+            let detail = format!("{instance} ends: {reason}; member {is_member}, {counters:?}");
+            self.violate(Violation::new("who leaves has handed over everything", detail));
+        }
+        self.faults.left += 1;
+        let wait = self.scheduling.around(50 * MILLISECOND);
+        let at = self.now() + wait;
+        self.network.queue.push(at, Event::Restart { process: number });
+        self.kill(number, false);
     }
 
     fn resume(&mut self, number: ProcessNumber, life: u32) {

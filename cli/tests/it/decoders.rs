@@ -4,8 +4,8 @@
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
-    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementCommand, ManagementSnapshot,
-    Member, MemberState, NodeRecord, PartitionView, UserList, View,
+    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, Leaving, ManagementCommand,
+    ManagementSnapshot, Member, MemberState, NodeRecord, PartitionView, UserList, View,
 };
 use duet_protocol::scan_program::{
     Aggregate, Aggregation, Comparison, CompiledScan, Filter, Function, ScanProgram, encode_program,
@@ -163,7 +163,13 @@ fn damaged_keys_rows_and_updates() {
 }
 
 fn state() -> ClusterState {
-    let member = |node| Member { node, incarnation: 1, state: MemberState::Full, recoverable: false };
+    let member = |node| Member {
+        node,
+        incarnation: 1,
+        state: MemberState::Full,
+        recoverable: false,
+        leaving: Leaving::No,
+    };
     ClusterState {
         cluster_id: 9,
         version: 4,

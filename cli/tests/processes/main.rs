@@ -6,6 +6,7 @@ mod cluster;
 mod crowd;
 mod failover;
 mod features;
+mod graceful;
 mod http;
 mod life;
 mod scans;

@@ -6,11 +6,12 @@ use crate::interface::{MILLISECOND, Nanoseconds, SECOND, Target};
 use crate::wire::Wire;
 use crate::{Error, Table};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::record::{ClusterStatus, TableChange, UserChange, UserList};
+use duet_protocol::record::{ClusterStatus, LeaveRequest, TableChange, UserChange, UserList};
 use duet_protocol::schema::{self, Column, IndexDefinition, IndexKind, TableDefinition};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE, KIND_END,
+    KIND_LEAVE,
 };
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::error_reply::ErrorReply;
@@ -57,6 +58,8 @@ enum Kind {
     Change,
     Drop,
     User,
+    Leave,
+    End,
     Status,
     Users { known: u64 },
     Refresh { answers: u64 },
@@ -67,7 +70,13 @@ impl Kind {
     fn within(&self) -> Nanoseconds {
         match self {
             Kind::Status | Kind::Users { .. } => STATUS_WITHIN,
-            Kind::Create | Kind::Change | Kind::Drop | Kind::User | Kind::Refresh { .. } => CHANGE_WITHIN,
+            Kind::Create
+            | Kind::Change
+            | Kind::Drop
+            | Kind::User
+            | Kind::Leave
+            | Kind::End
+            | Kind::Refresh { .. } => CHANGE_WITHIN,
         }
     }
 }
@@ -86,6 +95,8 @@ struct Job {
     request: Option<(u64, usize, Nanoseconds)>,
     /// Which of the management nodes is asked next, modulo their number.
     turn: usize,
+    /// The one that is asked, where it must be that.
+    only: Option<u32>,
     /// Since when the connection to it is awaited.
     connecting_since: Option<Nanoseconds>,
     tries: u32,
@@ -198,7 +209,10 @@ impl Job {
 
     /// Sends the request to the management node whose turn it is, once it can be reached.
     fn ask(&mut self, now: Nanoseconds, wire: &mut Wire, id: u64) {
-        let candidates = management(&wire.endpoints);
+        let candidates = match self.only {
+            Some(node) => management_node(wire, node),
+            None => management(&wire.endpoints),
+        };
         let Some(index) = candidates.get(self.turn % candidates.len().max(1)).copied() else {
             self.next_at = now + RETRY_LAST;
             return;
@@ -235,6 +249,8 @@ impl Job {
             Kind::Change => KIND_CHANGE_TABLE,
             Kind::Drop => KIND_DROP_TABLE,
             Kind::User => KIND_CHANGE_USER,
+            Kind::Leave => KIND_LEAVE,
+            Kind::End => KIND_END,
             Kind::Users { known } => {
                 let body = FetchUsers { known_version: known.into() };
                 return wire.send_own(now, index, id, &body, Sections::none());
@@ -246,6 +262,15 @@ impl Job {
             ChangeDictionary { kind: kind.into(), request: self.identity, ..ChangeDictionary::default() };
         wire.send_own(now, index, id, &body, Sections::two(&self.body, &self.change));
     }
+}
+
+/// The management node with this id.
+fn management_node(wire: &Wire, node: u32) -> Vec<usize> {
+    let state = wire.map.state();
+    let position = state.and_then(|state| state.management.iter().position(|record| record.node == node));
+    let target = position.map(|index| Target::Management { index: index as u32 });
+    let of_target = |endpoint: &Endpoint| target == Some(endpoint.target);
+    wire.endpoints.iter().position(of_target).into_iter().collect()
 }
 
 /// The management nodes of the cluster state; while there are none, the seeds.
@@ -361,6 +386,31 @@ impl ClientCore {
         self.start_job(now, timeout, Kind::Status, Vec::new())
     }
 
+    /// As [`ClientCore::fetch_status`], of the management node with this id.
+    pub fn fetch_status_of(&mut self, now: Nanoseconds, timeout: Nanoseconds, node: u32) -> JobId {
+        let id = self.start_job(now, timeout, Kind::Status, Vec::new());
+        self.ask_only(id, node);
+        id
+    }
+
+    fn ask_only(&mut self, id: JobId, node: u32) {
+        if let Some(job) = self.jobs.list.iter_mut().find(|job| job.id == id) {
+            job.only = Some(node);
+        }
+    }
+
+    /// Tells a management node to end or start again. The job ends when it is about to.
+    pub fn end_management(&mut self, now: Nanoseconds, timeout: Nanoseconds, wanted: &LeaveRequest) -> JobId {
+        match wanted.to_record() {
+            Ok(record) => {
+                let id = self.start_job(now, timeout, Kind::End, record);
+                self.ask_only(id, wanted.node);
+                id
+            }
+            Err(code) => self.failed_job(Error::new(code, "which node is to end cannot be encoded")),
+        }
+    }
+
     /// Changes the users of the SQL gateways.
     pub fn change_user(&mut self, now: Nanoseconds, timeout: Nanoseconds, change: &UserChange) -> JobId {
         if !change.has_valid_name() {
@@ -369,6 +419,15 @@ impl ClientCore {
         match change.to_record() {
             Ok(record) => self.start_job(now, timeout, Kind::User, record),
             Err(code) => self.failed_job(Error::new(code, "the change of a user cannot be encoded")),
+        }
+    }
+
+    /// Tells a data node to hand over what it leads, and to end or start again. The job ends when it has begun with that: `NotInView` for
+    /// one that is no member, `LastFullInstance` for one whose rows no other one has.
+    pub fn ask_to_leave(&mut self, now: Nanoseconds, timeout: Nanoseconds, wanted: &LeaveRequest) -> JobId {
+        match wanted.to_record() {
+            Ok(record) => self.start_job(now, timeout, Kind::Leave, record),
+            Err(code) => self.failed_job(Error::new(code, "which data node is to leave cannot be encoded")),
         }
     }
 
@@ -417,6 +476,7 @@ impl ClientCore {
             next_at: now,
             request: None,
             turn,
+            only: None,
             connecting_since: None,
             tries: 0,
             awaits: None,
@@ -465,7 +525,9 @@ impl ClientCore {
                 (Kind::Drop, Some((shown, _))) if version >= shown => {
                     job.result = Some(Ok(JobResult::Dropped));
                 }
-                (Kind::Change | Kind::User, Some((shown, _))) if version >= shown => {
+                (Kind::Change | Kind::User | Kind::Leave | Kind::End, Some((shown, _)))
+                    if version >= shown =>
+                {
                     job.result = Some(Ok(JobResult::Changed));
                 }
                 (_, Some((shown, table))) if version >= shown => {

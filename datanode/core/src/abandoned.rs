@@ -35,6 +35,9 @@ impl Transactions {
 
     /// Gives up what has taken too long.
     pub fn tick(&mut self, context: &mut Context<'_>) {
+        if self.postponed.len() > 0 {
+            self.send_postponed(context);
+        }
         if self.now < self.look_at || self.numbers.is_empty() {
             return;
         }

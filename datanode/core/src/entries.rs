@@ -122,6 +122,12 @@ impl Entries {
         }
     }
 
+    /// The operations after this one, which was sent before, wait for it.
+    pub(crate) fn hold_from(&mut self, number: u32) {
+        self.holding = self.holding.max(number);
+        self.used = true;
+    }
+
     pub(crate) fn are_used(&self) -> bool {
         self.used
     }
@@ -143,7 +149,7 @@ impl Transaction {
         Ok(())
     }
 
-    fn outstanding_mut(&mut self, number: u32) -> Option<&mut Outstanding> {
+    pub(crate) fn outstanding_mut(&mut self, number: u32) -> Option<&mut Outstanding> {
         let offset = number.checked_sub(self.first)?;
         self.outstanding.get_mut(offset as usize)?.as_mut()
     }

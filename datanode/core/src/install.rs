@@ -52,6 +52,9 @@ impl Kernel {
         }
         let instance = self.membership.instance;
         if state.view.number > 0 && state.view.member(instance.node) != Some(instance) {
+            if self.has_left(now, &state) {
+                return;
+            }
             if self.joining.may_wait(&state, instance) {
                 self.joining.outside = Some(state);
                 return;

@@ -56,6 +56,13 @@ pub enum Command {
         /// For people.
         reason: String,
     },
+    /// The process was told to leave: send what has been handed out, and end without an error.
+    End {
+        /// Whether it is to start again.
+        restarts: bool,
+        /// For people.
+        reason: String,
+    },
 }
 
 /// Why a link is closed.

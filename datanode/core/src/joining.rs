@@ -127,7 +127,7 @@ impl Kernel {
 
     /// A full member of a whole group hands over what others led in the first view: closes it, and proposes the swap once nothing is
     /// under way in it. Where that does not come soon it is opened again, and tried later.
-    fn propose_swap(&mut self, now: Nanoseconds) {
+    pub(crate) fn propose_swap(&mut self, now: Nanoseconds) {
         let me = self.membership.instance;
         let state = &self.map.state;
         let Some((group, view)) = state.view.group_of(me.node) else { return };

@@ -6,6 +6,7 @@ use crate::interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfigurat
 use crate::joining::Joining;
 use crate::ldm::LocalDataManager;
 use crate::lease::{LeaseBoard, Leases, PROMISE};
+use crate::leaving::Departure;
 use crate::links::{LinkRole, Links, Stage};
 use crate::map::ClusterMap;
 use crate::membership::{Drained, Membership};
@@ -110,6 +111,8 @@ pub struct Kernel {
     pub(crate) hands_over: bool,
     /// In coordinator 0: how this process gets into the view.
     pub(crate) joining: Joining,
+    /// In coordinator 0: how it leaves.
+    pub(crate) departure: Departure,
 }
 
 /// The context of one event, from the fields of a kernel.
@@ -234,6 +237,7 @@ impl Kernel {
             views: Views::default(),
             hands_over: false,
             joining: Joining::default(),
+            departure: Departure::default(),
             configuration,
         })
     }
@@ -416,7 +420,7 @@ impl Kernel {
     pub fn is_calm(&self) -> bool {
         let busy = match self.part {
             Part::Whole | Part::Coordinator(0) => true,
-            Part::Coordinator(_) => self.is_draining(),
+            Part::Coordinator(_) => self.is_draining() || self.coordinator.transactions.postponed.len() > 0,
             Part::Data(0) => true,
             Part::Data(_) => {
                 self.ldm.is_warming()
@@ -443,6 +447,7 @@ impl Kernel {
         self.allow_client_epochs(now);
         self.coordinator.transactions.now = now;
         self.tick_epochs(now);
+        self.end_transactions();
         self.coordinator.transactions.tick(&mut context!(self));
         self.update_drained();
         self.measure_part(now);

@@ -53,6 +53,8 @@ pub struct LeaseBoard {
     wanted: AtomicU64,
     /// The joining member whose lease is needed.
     paired: AtomicU64,
+    /// What becomes of transactions that are begun here: one of the constants of [`crate::leaving`].
+    transactions: AtomicU64,
     /// What should be led by others is to be closed for this attempt to hand it over: view in which the group changed last in the
     /// upper, number in the lower half; 0 for none.
     closing: AtomicU64,
@@ -113,6 +115,16 @@ impl LeaseBoard {
     /// What was copied to joining members up to now.
     pub fn copied(&self) -> u64 {
         self.copied.load(Ordering::Relaxed)
+    }
+
+    /// Says what becomes of transactions that are begun here: one of the constants of [`crate::leaving`].
+    pub fn set_transactions(&self, what: u64) {
+        self.transactions.store(what, Ordering::Release);
+    }
+
+    /// What becomes of transactions that are begun here.
+    pub fn transactions(&self) -> u64 {
+        self.transactions.load(Ordering::Acquire)
     }
 
     /// Whether they do.
@@ -375,15 +387,20 @@ impl Leases {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duet_protocol::record::Member;
+    use duet_protocol::record::{Leaving, Member};
 
     fn instance(node: u32) -> Instance {
         Instance { node, incarnation: 1 }
     }
 
     fn group(nodes: &[u32]) -> GroupView {
-        let member =
-            |node: &u32| Member { node: *node, incarnation: 1, state: MemberState::Full, recoverable: false };
+        let member = |node: &u32| Member {
+            node: *node,
+            incarnation: 1,
+            state: MemberState::Full,
+            recoverable: false,
+            leaving: Leaving::No,
+        };
         GroupView { changed_in_view: 1, members: nodes.iter().map(member).collect() }
     }
 

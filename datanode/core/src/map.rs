@@ -4,7 +4,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::hash::bucket_of;
 use duet_protocol::key::IndexLayout;
 use duet_protocol::layout::TableLayout;
-use duet_protocol::record::{ClusterState, MemberState, View};
+use duet_protocol::record::{ClusterState, Leaving, MemberState, View};
 use duet_protocol::row::TableLayouts;
 use duet_protocol::schema::{
     IndexKind, IndexState, PRIMARY_KEY_INDEX, PrimaryKeyOrder, SchemaError, Table, TableIndex, TableState,
@@ -314,7 +314,7 @@ impl ClusterMap {
     }
 
     /// The node that led a partition in the first view, if it has everything of the group and could lead it again: so primaries are
-    /// spread evenly.
+    /// spread evenly. Another one while that wants to leave.
     pub fn preferred_primary(&self, partition: u16) -> Option<u32> {
         let view = &self.state.view;
         let found = view.partitions.get(usize::from(partition))?;
@@ -322,7 +322,9 @@ impl ClusterMap {
         let full = members.iter().all(|member| member.state == MemberState::Full);
         let whole = full && members.len() == self.state.configuration.replicas as usize;
         let rank = View::first_primary_rank(usize::from(partition), view.groups.len(), members.len());
-        members.get(rank).filter(|_| whole).map(|member| member.node)
+        let first = members.get(rank).filter(|_| whole)?;
+        let stays = members.iter().find(|member| member.leaving == Leaving::No);
+        if first.leaving == Leaving::No { Some(first.node) } else { stays.map(|member| member.node) }
     }
 
     /// Whether a node leads a partition that another one should lead.

@@ -21,3 +21,5 @@ pub(crate) const LOSER_STOPS: u32 = 37;
 pub(crate) const NO_ALLOWANCE: u32 = 39;
 /// A coordinator takes reports of a view that it has not installed (counterexample 21).
 pub(crate) const EARLY_REPORTS: u32 = 40;
+/// A node that leaves ends once it has proposed its removal.
+pub(crate) const LEFT_TOO_EARLY: u32 = 41;

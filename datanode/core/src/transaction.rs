@@ -12,6 +12,7 @@ use crate::interface::{LinkId, Nanoseconds};
 use crate::ldm::Context;
 use crate::operation_check::{check_operation, primary_of};
 use crate::outbox::{Address, BACKLOG_REFUSE_BYTES, Handle, ReplyTo};
+use crate::postponed::Postponed;
 use crate::takeover::{TAKEOVER, Takeover, send_abort, send_commit};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::TransactionId;
@@ -24,7 +25,7 @@ use duet_protocol::signal::lock_wait::Blocker;
 use duet_protocol::signal::operate::{
     FLAG_IGNORE_EXISTING, OPERATION_READ, OPERATION_READ_EXCLUSIVE, OPERATION_READ_SHARED, Operate,
 };
-use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_IGNORED, OperateReply};
+use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_GIVEN_BACK, FLAG_IGNORED, OperateReply};
 use duet_protocol::signal::prepare::{FLAG_HOME, Prepare};
 use duet_protocol::signal::prepared::Prepared;
 use duet_protocol::signal::report_end::ReportEnd;
@@ -95,6 +96,11 @@ pub(crate) struct Part {
 }
 
 impl Part {
+    /// Whether PREPARE was sent.
+    pub(crate) fn is_asked(&self) -> bool {
+        self.asked
+    }
+
     pub(crate) fn new(partition: u16, node: u32, lane: u16, writes: bool) -> Part {
         Part {
             partition,
@@ -122,7 +128,7 @@ pub(crate) struct Transaction {
     pub(crate) id: TransactionId,
     /// How often its client had tried it before.
     pub(crate) tries: u32,
-    generation: u32,
+    pub(crate) generation: u32,
     pub(crate) used: bool,
     pub(crate) link: LinkId,
     pub(crate) state: State,
@@ -196,6 +202,10 @@ pub struct Transactions {
     pub(crate) jobs: EntryJobs,
     /// Transactions of removed coordinators.
     pub takeover: Takeover,
+    /// None is begun any more: this node leaves.
+    pub(crate) is_closed: bool,
+    /// Operations that are sent again later.
+    pub(crate) postponed: Postponed,
 }
 
 impl Transactions {
@@ -214,6 +224,8 @@ impl Transactions {
             drained: 0,
             jobs: EntryJobs::default(),
             takeover: Takeover::default(),
+            is_closed: false,
+            postponed: Postponed::default(),
         }
     }
 
@@ -326,7 +338,7 @@ impl Transactions {
         let index = match self.find(reply.link, session, seq) {
             Some(index) => index,
             None if body.number.get() == 1 => {
-                if !context.map.is_serving() {
+                if !context.map.is_serving() || self.is_closed {
                     return context.out.error(reply, ErrorCode::NotServing, "");
                 }
                 match self.begin(reply, TransactionId { session, seq }, body.tries.get()) {
@@ -657,6 +669,13 @@ impl Transactions {
             transaction.touched = self.now;
             return self.unique_operation_done(context, index, signal, body);
         }
+        if body.flags.get() & FLAG_GIVEN_BACK != 0 && self.postpone(index, body, signal) {
+            return;
+        }
+        if body.code.get() == 0 && self.has_overtaken(index, number) {
+            return self.fail(context, index, ErrorCode::NotServing, body.node.get());
+        }
+        let transaction = &mut self.slots[index];
         let Some(waiting) = transaction.take_outstanding(number) else { return };
         transaction.touched = self.now;
         transaction.waits.retain(|(waits, _)| *waits != number);

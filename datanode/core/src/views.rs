@@ -100,6 +100,11 @@ impl Views {
         Some(epoch)
     }
 
+    /// Whether all these instances have installed this view, or a newer one.
+    pub(crate) fn have_installed(&mut self, instances: &[Instance], view: u64) -> bool {
+        instances.iter().all(|instance| self.of(*instance).installed >= view)
+    }
+
     fn are_all_done(&mut self, view: &View) -> bool {
         view.members().all(|member| self.of(member.instance()).done >= view.number)
     }
@@ -220,7 +225,9 @@ impl Kernel {
 
     /// Coordinator 0's timers: proposals, and what others wait for in a change of view.
     pub(crate) fn tick_views(&mut self, now: Nanoseconds) {
-        self.propose_removal(now);
+        if !self.tick_leaving(now) {
+            self.propose_removal(now);
+        }
         self.note_taken_over();
         if now < self.views.announce_at || self.views.installed == 0 {
             return;
@@ -245,7 +252,7 @@ impl Kernel {
         }
     }
 
-    fn propose_removal(&mut self, now: Nanoseconds) {
+    pub(crate) fn propose_removal(&mut self, now: Nanoseconds) {
         let me = self.membership.instance;
         let Some(suspect) = self.lease_board.suspect() else {
             return self.propose_promotion(now);

@@ -8,7 +8,8 @@ use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
-    ClusterConfiguration, ClusterState, GroupView, Member, MemberState, NodeRecord, PartitionView, View,
+    ClusterConfiguration, ClusterState, GroupView, Leaving, Member, MemberState, NodeRecord, PartitionView,
+    View,
 };
 use duet_protocol::schema::{ColumnType, Table, TableDefinition, TableState};
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
@@ -74,7 +75,13 @@ fn state(addresses: &[String]) -> ClusterState {
         table.nullable(format!("c{column}"), ColumnType::Binary { bytes: 20 })
     });
     let definition = definition.primary_key(["id"]).build().expect("valid");
-    let member = |node| Member { node, incarnation: 1, state: MemberState::Full, recoverable: false };
+    let member = |node| Member {
+        node,
+        incarnation: 1,
+        state: MemberState::Full,
+        recoverable: false,
+        leaving: Leaving::No,
+    };
     let record = |(index, address): (usize, &String)| NodeRecord {
         node: index as u32 + 1,
         incarnation: 1,

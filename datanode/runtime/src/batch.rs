@@ -14,12 +14,12 @@ use crate::snapshot::{LinkCounters, Snapshot, SnapshotReader};
 use crate::socket::{Listener, set_options};
 use crate::spin::Spin;
 use crate::table::{LinkTable, from_token};
-use crate::thread::RuntimeError;
+use crate::thread::{LEAVE, RuntimeError, STOP};
 use duet_datanode_core::{CloseReason, Command, LinkId, Nanoseconds};
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 
 const MILLISECOND: Nanoseconds = 1_000_000;
 /// Ticks without need for the next one so soon, after which they become rarer.
@@ -129,7 +129,8 @@ pub(crate) struct Batch<K> {
     /// Time between two ticks now, and how many of them could have come later.
     ticking: Nanoseconds,
     calm_ticks: u32,
-    stop: Arc<AtomicBool>,
+    stop: Arc<AtomicU8>,
+    told_to_leave: bool,
     snapshots: SnapshotReader,
     sending: Sending,
     scratch: Box<[u8]>,
@@ -150,7 +151,7 @@ impl<K: Driven> Batch<K> {
         sockets: Sockets,
         limits: Limits,
         waker: Waker,
-        stop: Arc<AtomicBool>,
+        stop: Arc<AtomicU8>,
         snapshots: SnapshotReader,
     ) -> Result<Batch<K>, RuntimeError> {
         let Sockets { listener, number, of, may_spin, io } = sockets;
@@ -179,6 +180,7 @@ impl<K: Driven> Batch<K> {
             ticking: TICK_EVERY,
             calm_ticks: 0,
             stop,
+            told_to_leave: false,
             snapshots,
             sending: Sending::new(deferred),
             scratch: vec![0; scratch_bytes].into_boxed_slice(),
@@ -271,9 +273,13 @@ impl<K: Driven> Batch<K> {
                 }
             }
             self.end_burst()?;
-            if self.stop.load(Ordering::Acquire) {
-                self.submit()?;
-                return Ok(());
+            match self.stop.load(Ordering::Acquire) {
+                LEAVE if !std::mem::replace(&mut self.told_to_leave, true) => self.kernel.leave(self.now),
+                STOP => {
+                    self.submit()?;
+                    return Ok(());
+                }
+                _ => {}
             }
         }
     }
@@ -563,6 +569,12 @@ impl<K: Driven> Batch<K> {
                     self.write_output();
                     self.submit()?;
                     return Err(RuntimeError::Stopped(reason));
+                }
+                Some(Command::End { restarts, reason }) => {
+                    self.kernel.flush(boot_nanoseconds());
+                    self.write_output();
+                    self.submit()?;
+                    return Err(RuntimeError::Left { restarts, reason });
                 }
             }
         }

@@ -28,6 +28,8 @@ pub trait Driven {
     fn damaged(&mut self, now: Nanoseconds, link: LinkId, code: ErrorCode);
     /// See [`Kernel::tick`].
     fn tick(&mut self, now: Nanoseconds);
+    /// See [`Kernel::leave`]. Those that have no part in it do nothing.
+    fn leave(&mut self, _now: Nanoseconds) {}
     /// See [`Kernel::flush`].
     fn flush(&mut self, now: Nanoseconds);
     /// See [`Kernel::drain_output`].
@@ -97,6 +99,10 @@ impl Driven for Kernel {
     fn tick(&mut self, now: Nanoseconds) {
         self.set_wall_clock(wall_microseconds());
         Kernel::tick(self, now);
+    }
+
+    fn leave(&mut self, now: Nanoseconds) {
+        Kernel::leave(self, now);
     }
 
     fn flush(&mut self, now: Nanoseconds) {

@@ -11,7 +11,7 @@ use crate::socket::Listener;
 use duet_datanode_core::Nanoseconds;
 use std::io;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicU8, Ordering};
 use std::sync::mpsc::sync_channel;
 use std::thread::JoinHandle;
 
@@ -24,6 +24,14 @@ pub enum RuntimeError {
     /// The kernel wants the process to end.
     #[error("{0}")]
     Stopped(String),
+    /// The kernel was told to leave the cluster, and has: no error of its own.
+    #[error("{reason}")]
+    Left {
+        /// Whether the process is to start again.
+        restarts: bool,
+        /// For people.
+        reason: String,
+    },
     /// The operating system refused something that the loop cannot do without.
     #[error("{what}: {source}")]
     System {
@@ -68,7 +76,7 @@ pub struct BatchOptions {
 #[derive(Debug)]
 pub struct BatchThread {
     waker: Waker,
-    stop: Arc<AtomicBool>,
+    stop: Arc<AtomicU8>,
     snapshots: SnapshotReader,
     handle: Option<JoinHandle<Result<(), RuntimeError>>>,
 }
@@ -77,17 +85,33 @@ pub struct BatchThread {
 #[derive(Clone, Debug)]
 pub struct Stopper {
     wakers: Vec<Waker>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<AtomicU8>,
 }
 
+/// What loops are told, in one number shared by all of a node: go on.
+pub(crate) const GO_ON: u8 = 0;
+/// The kernel hears [`Driven::leave`] once.
+pub(crate) const LEAVE: u8 = 1;
+/// The loops end.
+pub(crate) const STOP: u8 = 2;
+
 impl Stopper {
-    pub(crate) fn of(wakers: Vec<Waker>, stop: Arc<AtomicBool>) -> Stopper {
+    pub(crate) fn of(wakers: Vec<Waker>, stop: Arc<AtomicU8>) -> Stopper {
         Stopper { wakers, stop }
     }
 
     /// Makes the loop send what it has and end.
     pub fn stop(&self) {
-        self.stop.store(true, Ordering::Release);
+        self.tell(STOP);
+    }
+
+    /// Tells the kernel to leave the cluster; the loop ends with [`RuntimeError::Left`] when it has.
+    pub fn leave(&self) {
+        self.tell(LEAVE);
+    }
+
+    fn tell(&self, what: u8) {
+        self.stop.fetch_max(what, Ordering::AcqRel);
         for waker in &self.wakers {
             waker.wake();
         }
@@ -104,7 +128,7 @@ impl BatchThread {
         build: impl FnOnce(Nanoseconds) -> Result<K, String> + Send + 'static,
     ) -> Result<BatchThread, RuntimeError> {
         let waker = Waker::new().map_err(|error| RuntimeError::system("eventfd", error))?;
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(AtomicU8::new(GO_ON));
         let snapshots = SnapshotReader::default();
         let (sender, started) = sync_channel(1);
         let (thread_waker, thread_stop, thread_snapshots) = (waker.clone(), stop.clone(), snapshots.clone());

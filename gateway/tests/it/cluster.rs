@@ -20,8 +20,8 @@ fn process_role() {
     }
     let role = Role::try_parse_from(["role"].into_iter().chain(line.split(' '))).expect("a role");
     let done = match role {
-        Role::Mgmd(arguments) => duet_mgmd::run(*arguments),
-        Role::Datanode(arguments) => duet_datanode::run(&arguments),
+        Role::Mgmd(arguments) => duet_mgmd::run(*arguments).map(|_| ()),
+        Role::Datanode(arguments) => duet_datanode::run(&arguments).map(|_| ()),
         Role::Gateway(arguments) => duet_gateway::run(&arguments),
     };
     done.expect("it runs until it is ended");

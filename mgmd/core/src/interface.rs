@@ -42,6 +42,11 @@ pub enum Command {
         /// For people.
         reason: String,
     },
+    /// The process was told to end: send what has been handed out first.
+    End {
+        /// Whether it is to start again.
+        restarts: bool,
+    },
 }
 
 /// How important a message for people is.

@@ -8,6 +8,7 @@ mod consensus;
 mod handshake;
 mod interface;
 mod leader;
+mod leaving;
 mod link;
 mod machine;
 mod node;

@@ -169,6 +169,10 @@ impl Machine {
                 let result = self.repeated(&request).map_or_else(|| self.change_user(request, change), Ok);
                 job_outcome(request, result)
             }
+            ManagementCommand::AskToLeave { request, wanted } => {
+                let result = self.repeated(&request).map_or_else(|| self.ask_to_leave(request, wanted), Ok);
+                job_outcome(request, result)
+            }
             ManagementCommand::AdvanceJob { request, stage } => self.advance_job(&request, stage),
             ManagementCommand::AbortJob { request, code, detail } => {
                 self.abort_job(&request, code, detail);

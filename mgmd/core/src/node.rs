@@ -677,6 +677,11 @@ impl ManagementNode {
         self.commands.push_back(Command::Log { level: LogLevel::Warning, text });
     }
 
+    /// The process ends, as it was told to.
+    pub(crate) fn end(&mut self, restarts: bool) {
+        self.commands.push_back(Command::End { restarts });
+    }
+
     fn stop(&mut self, reason: String) {
         if !self.stopped {
             self.stopped = true;

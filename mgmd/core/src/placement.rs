@@ -3,7 +3,7 @@
 use duet_protocol::hash::BUCKET_COUNT;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{
-    ClusterConfiguration, GroupView, Member, MemberState, NodeRecord, PartitionView, View,
+    ClusterConfiguration, GroupView, Leaving, Member, MemberState, NodeRecord, PartitionView, View,
 };
 
 /// Number of the first view, and the configuration number of all its fragments.
@@ -63,6 +63,7 @@ fn full_member(instance: Instance) -> Member {
         incarnation: instance.incarnation,
         state: MemberState::Full,
         recoverable: false,
+        leaving: Leaving::No,
     }
 }
 

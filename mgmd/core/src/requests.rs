@@ -8,11 +8,12 @@ use crate::placement::MAX_LANES;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{
-    FinishedRequest, ManagementCommand, Member, MemberState, TableChange, UserChange,
+    FinishedRequest, LeaveRequest, ManagementCommand, Member, MemberState, TableChange, UserChange,
 };
 use duet_protocol::schema::TableDefinition;
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE, KIND_END,
+    KIND_LEAVE,
 };
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::cluster_status::ClusterStatusSignal;
@@ -286,6 +287,9 @@ impl ManagementNode {
     fn change_dictionary(&mut self, link: LinkId, signal: &SignalView<'_>) {
         let Some(body) = signal.body::<ChangeDictionary>() else { return };
         let request = body.request;
+        if body.kind.get() == KIND_END {
+            return self.hear_end(link, signal, request);
+        }
         match self.judge_change_dictionary(link, signal, body) {
             Ok(Some(finished)) => self.reply_changed(link, signal.request_id(), Ok(&finished)),
             Ok(None) => {}
@@ -379,7 +383,7 @@ impl ManagementNode {
         self.send(link, request_id, &body, Sections::one(detail.as_bytes()));
     }
 
-    fn reply_changed(
+    pub(crate) fn reply_changed(
         &mut self,
         link: LinkId,
         request_id: u64,
@@ -480,6 +484,12 @@ fn change_command(
                 (ErrorCode::InvalidRequest, format!("the change of a user cannot be read: {code}"))
             })?;
             Ok(ManagementCommand::ChangeUser { request, change })
+        }
+        KIND_LEAVE => {
+            let wanted = LeaveRequest::from_record(section).map_err(|code| {
+                (ErrorCode::InvalidRequest, format!("which data node is to leave cannot be read: {code}"))
+            })?;
+            Ok(ManagementCommand::AskToLeave { request, wanted })
         }
         other => Err((ErrorCode::InvalidRequest, format!("there is no schema change of kind {other}"))),
     }

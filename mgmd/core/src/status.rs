@@ -28,6 +28,7 @@ impl ManagementNode {
             management,
             term: self.consensus.term(),
             answered_by: self.configuration.node,
+            process: self.configuration.seed,
         }
     }
 

@@ -6,10 +6,12 @@ use crate::node::ManagementNode;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{
-    GroupView, ManagementCommand, Member, MemberState, PartitionView, ViewChange, ViewRecord,
+    GroupView, Leaving, ManagementCommand, Member, MemberState, PartitionView, ViewChange, ViewRecord,
 };
 use duet_protocol::signal::installed::Installed;
-use duet_protocol::signal::propose_view::{KIND_JOIN, KIND_PROMOTE, KIND_REMOVE, KIND_SWAP, ProposeView};
+use duet_protocol::signal::propose_view::{
+    KIND_JOIN, KIND_LEAVE, KIND_PROMOTE, KIND_REMOVE, KIND_SWAP, ProposeView,
+};
 use duet_protocol::signal::view_proposed::ViewProposed;
 use duet_protocol::signal::{Sections, SignalView};
 
@@ -38,7 +40,13 @@ impl Machine {
             return Err(ErrorCode::ViewChanged);
         }
         let by_full = full_members(found).any(|member| member.instance() == proposer);
-        let by_itself = matches!(change, ViewChange::Join { node, incarnation } if Instance { node, incarnation } == proposer);
+        // A joining member may go, as everybody may.
+        let by_itself = match change {
+            ViewChange::Join { node, incarnation } | ViewChange::Remove { node, incarnation } => {
+                Instance { node, incarnation } == proposer
+            }
+            ViewChange::Promote { .. } | ViewChange::Swap { .. } | ViewChange::Leave { .. } => false,
+        };
         if !by_full && !by_itself {
             return Err(ErrorCode::NotInView);
         }
@@ -78,16 +86,27 @@ impl Machine {
                 }
                 swap(partitions, group, wanted, number)?;
             }
+            ViewChange::Leave { node, incarnation, restarts } => {
+                let instance = Instance { node: *node, incarnation: *incarnation };
+                leave(found, instance, *restarts, false)?;
+            }
         }
-        state.view.groups[usize::from(group)].changed_in_view = number;
-        state.view.number = number;
-        state.version += 1;
+        Ok(self.view_changed(request, group, change))
+    }
+
+    /// A group has changed: the next view, which is remembered under its request.
+    pub(crate) fn view_changed(&mut self, request: [u8; 16], group: u16, change: ViewChange) -> u64 {
+        let view = &mut self.content.state.view;
+        view.number += 1;
+        let number = view.number;
+        view.groups[usize::from(group)].changed_in_view = number;
+        self.content.state.version += 1;
         self.ask_again();
         if self.content.views.len() >= MAX_VIEWS {
             self.content.views.remove(0);
         }
         self.content.views.push(ViewRecord { view: number, request, group, change });
-        Ok(number)
+        number
     }
 }
 
@@ -113,6 +132,10 @@ fn remove(
         return Err(ErrorCode::LastFullInstance);
     }
     group.members.remove(position);
+    if full_members(group).count() == 1 {
+        // Whoever is alone with all rows stays.
+        group.members.iter_mut().for_each(|member| member.leaving = Leaving::No);
+    }
     for partition in of_group(partitions, number_of_group) {
         let before = partition.replicas.len();
         partition.replicas.retain(|node| *node != instance.node);
@@ -136,7 +159,13 @@ fn join(
         return Err(ErrorCode::InvalidRequest);
     }
     let Instance { node, incarnation } = instance;
-    group.members.push(Member { node, incarnation, state: MemberState::Joining, recoverable: false });
+    group.members.push(Member {
+        node,
+        incarnation,
+        state: MemberState::Joining,
+        recoverable: false,
+        leaving: Leaving::No,
+    });
     group.members.sort_by_key(|member| member.node);
     for partition in of_group(partitions, number_of_group) {
         partition.replicas.push(node);
@@ -154,6 +183,23 @@ fn promote(group: &mut GroupView, instance: Instance, proposer: Instance) -> Res
         |member: &&mut Member| member.instance() == instance && member.state == MemberState::Joining;
     let member = group.members.iter_mut().find(joining).ok_or(ErrorCode::NotInView)?;
     member.state = MemberState::Full;
+    Ok(())
+}
+
+/// The member hands over what it leads. The only one that has everything and stays must not, unless that is `forced`.
+pub(crate) fn leave(
+    group: &mut GroupView,
+    instance: Instance,
+    restarts: bool,
+    forced: bool,
+) -> Result<(), ErrorCode> {
+    let others = group.members.iter().any(|member| member.instance() != instance && member.stays_full());
+    if !others && !forced {
+        return Err(ErrorCode::LastFullInstance);
+    }
+    let member = group.members.iter_mut().find(|member| member.instance() == instance);
+    let member = member.ok_or(ErrorCode::NotInView)?;
+    member.leaving = if restarts { Leaving::ToRestart } else { Leaving::ToEnd };
     Ok(())
 }
 
@@ -204,6 +250,7 @@ impl ManagementNode {
             KIND_REMOVE => ViewChange::Remove { node, incarnation },
             KIND_JOIN => ViewChange::Join { node, incarnation },
             KIND_PROMOTE => ViewChange::Promote { node, incarnation },
+            KIND_LEAVE => ViewChange::Leave { node, incarnation, restarts: false },
             KIND_SWAP => {
                 let numbers =
                     section.chunks_exact(2).map(|bytes| u16::from(bytes[0]) | u16::from(bytes[1]) << 8);
@@ -261,7 +308,8 @@ impl ManagementNode {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use duet_protocol::record::{ClusterConfiguration, NodeRecord};
+    use crate::machine::Applied;
+    use duet_protocol::record::{ClusterConfiguration, LeaveRequest, NodeRecord};
 
     fn instance(node: u32, incarnation: u32) -> Instance {
         Instance { node, incarnation }
@@ -335,6 +383,35 @@ mod tests {
         assert_eq!(view.partitions[2].replicas, [1, 2]);
         assert_eq!((view.partitions[0].cfg, view.partitions[2].cfg), (5, 3), "promotion changes no chain");
         assert!(machine.state().check().is_ok());
+    }
+
+    #[test]
+    fn a_member_leaves_only_where_another_one_stays_with_everything() {
+        let mut machine = machine();
+        let (one, two) = (instance(1, 1), instance(2, 1));
+        let leave = |node| ViewChange::Leave { node, incarnation: 1, restarts: false };
+        assert_eq!(machine.change_view([1; 16], 0, 1, one, leave(1)), Ok(2));
+        assert_eq!(machine.change_view([2; 16], 0, 2, two, leave(2)), Err(ErrorCode::LastFullInstance));
+        let leaving = |machine: &Machine| machine.state().view.groups[0].members[0].leaving;
+        assert_eq!(leaving(&machine), Leaving::ToEnd);
+        assert_eq!(machine.change_view([3; 16], 0, 2, one, remove(2, 1)), Ok(3));
+        assert_eq!(leaving(&machine), Leaving::No, "whoever is alone stays");
+        let mut ask = |request, node, forced| {
+            let wanted = LeaveRequest { node, restarts: true, forced };
+            machine.apply(ManagementCommand::AskToLeave { request, wanted })
+        };
+        assert!(matches!(
+            ask([4; 16], 1, false),
+            Applied::JobRefused { code: ErrorCode::LastFullInstance, .. }
+        ));
+        assert!(matches!(ask([5; 16], 2, false), Applied::JobRefused { code: ErrorCode::NotInView, .. }));
+        assert!(matches!(ask([6; 16], 9, false), Applied::JobRefused { code: ErrorCode::UnknownNodeId, .. }));
+        assert!(matches!(ask([7; 16], 1, true), Applied::JobFinished(_)));
+        assert!(matches!(ask([7; 16], 1, true), Applied::JobFinished(_)), "a repeat changes nothing");
+        assert!(matches!(ask([8; 16], 3, false), Applied::JobFinished(_)), "another group");
+        let view = &machine.state().view;
+        assert_eq!((view.number, view.groups[0].members[0].leaving), (5, Leaving::ToRestart));
+        assert_eq!(view.groups[1].members[0].leaving, Leaving::ToRestart);
     }
 
     #[test]

@@ -45,7 +45,7 @@ pub struct Running {
     pub listening: SocketAddr,
     pub metrics: SocketAddr,
     end: Option<tokio::sync::oneshot::Sender<()>>,
-    thread: Option<JoinHandle<anyhow::Result<()>>>,
+    thread: Option<JoinHandle<anyhow::Result<bool>>>,
 }
 
 impl Running {

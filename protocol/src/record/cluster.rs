@@ -8,9 +8,9 @@ use crate::schema::{Table, TableState};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ClusterState`] record.
-const CLUSTER_STATE_VERSION: u16 = 3;
+const CLUSTER_STATE_VERSION: u16 = 4;
 /// Version of the [`ClusterStatus`] record.
-const CLUSTER_STATUS_VERSION: u16 = 3;
+const CLUSTER_STATUS_VERSION: u16 = 4;
 
 /// What was configured when the cluster was created.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
@@ -70,6 +70,18 @@ pub enum MemberState {
     Joining,
 }
 
+/// Whether a member wants to go: it hands over what it leads, and no partition is handed to it.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Leaving {
+    /// It stays.
+    #[default]
+    No,
+    /// Its process is to end.
+    ToEnd,
+    /// Its process is to start again.
+    ToRestart,
+}
+
 /// A member of a node group.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub struct Member {
@@ -81,12 +93,19 @@ pub struct Member {
     pub state: MemberState,
     /// Whether it could restart the group from its disk alone.
     pub recoverable: bool,
+    /// Whether it wants to go.
+    pub leaving: Leaving,
 }
 
 impl Member {
     /// The instance.
     pub fn instance(&self) -> Instance {
         Instance { node: self.node, incarnation: self.incarnation }
+    }
+
+    /// Whether it holds everything and stays.
+    pub fn stays_full(&self) -> bool {
+        self.state == MemberState::Full && self.leaving == Leaving::No
     }
 }
 
@@ -312,6 +331,8 @@ pub struct ClusterStatus {
     pub term: u64,
     /// Node id of the management node that answers.
     pub answered_by: u32,
+    /// Random number of its process.
+    pub process: u64,
 }
 
 impl ClusterStatus {

@@ -6,12 +6,14 @@ use crate::schema::{Column, IndexDefinition, TableDefinition};
 use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ManagementCommand`] record.
-const COMMAND_VERSION: u16 = 4;
+const COMMAND_VERSION: u16 = 5;
 /// Version of the [`ManagementSnapshot`] record.
-const SNAPSHOT_VERSION: u16 = 4;
+const SNAPSHOT_VERSION: u16 = 5;
 
 /// Version of the [`TableChange`] record.
 const TABLE_CHANGE_VERSION: u16 = 1;
+/// Version of the [`LeaveRequest`] record.
+const LEAVE_REQUEST_VERSION: u16 = 1;
 
 /// A change of the replicated state, as proposed by the leader and applied by everyone in the same order.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
@@ -103,6 +105,13 @@ pub enum ManagementCommand {
         /// What is changed.
         change: UserChange,
     },
+    /// Tell a data node to leave.
+    AskToLeave {
+        /// Random identity of the request.
+        request: [u8; 16],
+        /// Which one, and how.
+        wanted: LeaveRequest,
+    },
 }
 
 impl ManagementCommand {
@@ -152,6 +161,36 @@ impl TableChange {
     }
 }
 
+/// What an operator wants a node to do: to end or start again; a data node hands over first what it leads.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]
+pub struct LeaveRequest {
+    /// Node id.
+    pub node: u32,
+    /// Whether its process starts again.
+    pub restarts: bool,
+    /// Whether it may be the only data node that has all rows of its group, which are lost then; or a management node that the others need
+    /// for a majority.
+    pub forced: bool,
+}
+
+impl LeaveRequest {
+    /// Encodes as a record.
+    ///
+    /// # Errors
+    /// See [`encode`].
+    pub fn to_record(&self) -> Result<Vec<u8>, ErrorCode> {
+        encode(RecordKind::LeaveRequest, LEAVE_REQUEST_VERSION, self)
+    }
+
+    /// Decodes a record.
+    ///
+    /// # Errors
+    /// See [`decode`].
+    pub fn from_record(bytes: &[u8]) -> Result<LeaveRequest, ErrorCode> {
+        decode(RecordKind::LeaveRequest, LEAVE_REQUEST_VERSION, bytes)
+    }
+}
+
 /// A change of the view.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq, Eq)]
 pub enum ViewChange {
@@ -180,6 +219,15 @@ pub enum ViewChange {
     Swap {
         /// The partitions.
         partitions: Vec<u16>,
+    },
+    /// A member hands over what it leads, to be removed then.
+    Leave {
+        /// Node id.
+        node: u32,
+        /// Incarnation.
+        incarnation: u32,
+        /// Whether its process starts again.
+        restarts: bool,
     },
 }
 

@@ -18,8 +18,8 @@ mod table;
 mod user;
 
 pub use cluster::{
-    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, ManagementStatus, Member,
-    MemberState, NodeRecord, NodeStatus, PartitionView, View,
+    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, Leaving, ManagementRecord,
+    ManagementStatus, Member, MemberState, NodeRecord, NodeStatus, PartitionView, View,
 };
 
 pub use log::{
@@ -27,8 +27,8 @@ pub use log::{
     LogSnapshot, encode_log_block, read_log,
 };
 pub use management::{
-    FinishedRequest, JobKind, JobStage, ManagementCommand, ManagementSnapshot, SchemaJob, TableChange,
-    ViewChange, ViewRecord,
+    FinishedRequest, JobKind, JobStage, LeaveRequest, ManagementCommand, ManagementSnapshot, SchemaJob,
+    TableChange, ViewChange, ViewRecord,
 };
 pub use user::{MAX_USER_CHARACTERS, UserChange, UserList, UserRecord};
 
@@ -67,6 +67,8 @@ pub enum RecordKind {
     UserChange = 7,
     /// A [`UserList`].
     UserList = 8,
+    /// A [`LeaveRequest`].
+    LeaveRequest = 9,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

@@ -1,24 +1,24 @@
-//! Asks for a schema change, which runs as a job, or for a change of the users of the SQL gateways.
+//! Asks for a schema change, which runs as a job, for a change of the users of the SQL gateways, or for a node to leave.
 //!
 //! Sender: client. Receiver: management node, which answers [`super::dictionary_changed::DictionaryChanged`] when the job has ended.
 //!
 //! ```text
-//! byte  32  kind                 u16      1 create table, 2 drop table, 3 change a table, 4 change a user
+//! byte  32  kind                 u16      1 create table, 2 drop table, 3 change a table, 4 change a user, 5 tell a data node to leave, 6 tell the receiver to end
 //! byte  34  reserved             u16      0
 //! byte  36  reserved_2           u32      0
 //! byte  40  request              [u8;16]  random identity of the request, so that a repeated one is applied once
-//!           section 0: create: record of kind `TableDefinition`; drop, change: `database.table` in UTF-8; user: record of kind `UserChange`
+//!           section 0: create: record of kind `TableDefinition`; drop, change: `database.table` in UTF-8; user: record of kind `UserChange`; leave, end: record of kind `LeaveRequest`
 //!           section 1: change: record of kind `TableChange`
 //! ```
 
 use zerocopy::little_endian::{U16, U32};
 use zerocopy::{FromBytes, Immutable, IntoBytes, KnownLayout, Unaligned};
 
-/// Asks for a schema change, which runs as a job, or for a change of the users of the SQL gateways. Layout in the module documentation.
+/// Asks for a schema change, which runs as a job, for a change of the users of the SQL gateways, or for a node to leave. Layout in the module documentation.
 #[derive(Clone, Copy, Debug, Default, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]
 #[repr(C)]
 pub struct ChangeDictionary {
-    /// 1 create table, 2 drop table, 3 change a table, 4 change a user.
+    /// 1 create table, 2 drop table, 3 change a table, 4 change a user, 5 tell a data node to leave, 6 tell the receiver to end.
     pub kind: U16,
     /// 0.
     pub reserved: U16,
@@ -38,4 +38,8 @@ pub const KIND_DROP_TABLE: u16 = 2;
 pub const KIND_CHANGE_TABLE: u16 = 3;
 /// Change a user.
 pub const KIND_CHANGE_USER: u16 = 4;
+/// Tell a data node to leave.
+pub const KIND_LEAVE: u16 = 5;
+/// Tell the management node that hears it to end.
+pub const KIND_END: u16 = 6;
 

@@ -52,3 +52,5 @@ const _: () = assert!(size_of::<OperateReply>() == 48);
 pub const FLAG_IGNORED: u16 = 1;
 /// Between nodes: the operation is done when the changes of entries in section 1 are.
 pub const FLAG_ENTRIES: u16 = 2;
+/// Between nodes: the operation was not executed and comes back in section 1; whoever leads its partition later may do so.
+pub const FLAG_GIVEN_BACK: u16 = 4;

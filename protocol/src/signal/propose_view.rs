@@ -9,7 +9,7 @@
 //! byte  56  highest_view         u64      highest view that the proposer has installed
 //! byte  64  proposer             u32      node id of the proposer
 //! byte  68  proposer_incarnation u32      incarnation of the proposer
-//! byte  72  node                 u32      node id of the instance that is removed, joins or is promoted, else 0
+//! byte  72  node                 u32      node id of the instance that is removed, joins, is promoted or leaves, else 0
 //! byte  76  incarnation          u32      its incarnation
 //! byte  80  group                u16      node group
 //! byte  82  kind                 u16      one of the `KIND_` constants
@@ -34,7 +34,7 @@ pub struct ProposeView {
     pub proposer: U32,
     /// Incarnation of the proposer.
     pub proposer_incarnation: U32,
-    /// Node id of the instance that is removed, joins or is promoted, else 0.
+    /// Node id of the instance that is removed, joins, is promoted or leaves, else 0.
     pub node: U32,
     /// Its incarnation.
     pub incarnation: U32,
@@ -56,3 +56,5 @@ pub const KIND_JOIN: u16 = 2;
 pub const KIND_PROMOTE: u16 = 3;
 /// Let the backups lead the named partitions.
 pub const KIND_SWAP: u16 = 4;
+/// A member wants to end: it hands over what it leads.
+pub const KIND_LEAVE: u16 = 5;

@@ -4,7 +4,7 @@ use crate::history::{History, Violation};
 use crate::workload::{BADGE, DATABASE, OTHER_TABLES, PASSING_INDEX, Shape};
 use duet_client_core::{ClientCore, Error, Table};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::record::TableChange;
+use duet_protocol::record::{LeaveRequest, TableChange};
 use duet_protocol::schema::{IndexDefinition, IndexKind};
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub enum Change {
         /// Its kind and columns; none to drop it.
         index: Option<(IndexKind, Vec<u16>)>,
     },
+    /// Not of the schema, though asked for in the same way: a data node leaves.
+    Leave(LeaveRequest),
 }
 
 impl Change {
@@ -68,6 +70,7 @@ impl Change {
                 code => matches!(code, Some(ErrorCode::InvalidSchema | ErrorCode::IndexGivenUp)),
             },
             Change::Index { index: None, .. } => code == Some(ErrorCode::IndexNotFound),
+            Change::Leave(_) => matches!(code, Some(ErrorCode::NotInView | ErrorCode::LastFullInstance)),
         }
     }
 }

@@ -402,6 +402,7 @@ impl CoreClient {
                     let change = Change::of_table(index.as_ref());
                     self.core.change_table(now, CHANGE_WITHIN, DATABASE, table, &change)
                 }
+                Change::Leave(wanted) => self.core.ask_to_leave(now, CHANGE_WITHIN, wanted),
             };
             self.change = Some((id, change));
         }

@@ -174,6 +174,7 @@ impl Core for DataNode {
                     Order::Close { link: Link { slot: link.slot, generation: link.generation } }
                 }
                 Command::Stop { reason } => Order::Stop { reason },
+                Command::End { restarts, reason } => Order::End { restarts, reason },
             });
         }
     }

@@ -101,6 +101,9 @@ impl Core for Management {
                 }
                 Command::Close { link } => orders.push(Order::Close { link: link_of(link) }),
                 Command::Stop { reason } => orders.push(Order::Stop { reason }),
+                Command::End { restarts } => {
+                    orders.push(Order::End { restarts, reason: "told to end".to_owned() });
+                }
                 Command::Log { .. } => {}
             }
         }

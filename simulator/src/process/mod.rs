@@ -57,6 +57,13 @@ pub enum Order {
         /// For people.
         reason: String,
     },
+    /// End the process, which was told to leave.
+    End {
+        /// Whether it is to start again at once.
+        restarts: bool,
+        /// For people.
+        reason: String,
+    },
 }
 
 /// What the world does with a process, in the manner of a driver of sockets.

@@ -225,3 +225,8 @@ fn an_abort_that_nobody_makes_sure_of_is_found() {
 fn leases_without_an_allowance_for_clocks_are_found() {
     is_found_under("skew-clocks,pause-data-node", 39);
 }
+
+#[test]
+fn a_node_that_leaves_too_early_is_found() {
+    is_found(41);
+}

@@ -13,8 +13,8 @@ use duet_protocol::ids::{Instance, RowVersion, TransactionId, session_id};
 use duet_protocol::key::IndexLayout;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
-    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, ManagementRecord, Member, MemberState,
-    NodeRecord, PartitionView, View,
+    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, Leaving, ManagementRecord, Member,
+    MemberState, NodeRecord, PartitionView, View,
 };
 use duet_protocol::scan_program::{Aggregation, CompiledScan};
 use duet_protocol::schema::{Table, TableDefinition, TableState};
@@ -109,7 +109,13 @@ impl FakeCluster {
             groups: vec![GroupView {
                 changed_in_view: 1,
                 members: (1..=nodes)
-                    .map(|node| Member { node, incarnation: 1, state: MemberState::Full, recoverable: false })
+                    .map(|node| Member {
+                        node,
+                        incarnation: 1,
+                        state: MemberState::Full,
+                        recoverable: false,
+                        leaving: Leaving::No,
+                    })
                     .collect(),
             }],
             partitions: (0..partitions)

@@ -49,11 +49,19 @@ impl LocalDataManager {
             && !self.is_building()
     }
 
-    /// Whether a fragment is closed and this transaction has not begun in it.
+    /// Whether a fragment is closed and this transaction has not begun in any that is.
     pub(super) fn is_closed_to(&self, partition: u16, transaction: TransactionId) -> bool {
         self.closing != 0
             && self.fragments[usize::from(partition)].as_ref().is_some_and(|fragment| fragment.closing)
-            && self.participants.find(transaction, partition).is_none()
+            && !self.has_begun_in_closed(transaction)
+    }
+
+    /// Whether a transaction has begun in a fragment that is closed: it must end for the hand-over, so it may go on.
+    fn has_begun_in_closed(&self, transaction: TransactionId) -> bool {
+        self.participants.iter().any(|(_, participant)| {
+            let fragment = self.fragments[usize::from(participant.partition)].as_ref();
+            participant.transaction == transaction && fragment.is_some_and(|fragment| fragment.closing)
+        })
     }
 
     /// Another node leads a fragment now that was led here.

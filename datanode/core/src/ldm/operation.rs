@@ -22,7 +22,7 @@ use duet_protocol::signal::operate::{
     OPERATION_ENTER_ROW, OPERATION_INSERT_ENTRY, OPERATION_READ, OPERATION_READ_EXCLUSIVE,
     OPERATION_READ_SHARED, OPERATION_REMOVE_ENTRY, Operate,
 };
-use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_IGNORED, OperateReply};
+use duet_protocol::signal::operate_reply::{FLAG_ENTRIES, FLAG_GIVEN_BACK, FLAG_IGNORED, OperateReply};
 use duet_protocol::signal::write::{OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT};
 use duet_protocol::signal::{Sections, SignalView};
 
@@ -71,7 +71,7 @@ impl LocalDataManager {
                 }
             }
             Ok(None) => {}
-            Err(refusal) => self.tell(context, &coordinator, body.number.get(), Err(refusal)),
+            Err(refusal) => give_back(context, &coordinator, signal, body, refusal),
         }
     }
 
@@ -767,4 +767,26 @@ impl Coordinator {
     pub fn address(&self) -> Address {
         Address::Coordinator { node: self.node, lane: self.lane, number: self.handle.number }
     }
+}
+
+/// Refuses an operation; one whose partition is led by another node now, or will be soon, goes back as it came.
+fn give_back(
+    context: &mut Context<'_>,
+    coordinator: &Coordinator,
+    signal: &SignalView<'_>,
+    body: &Operate,
+    (code, detail): Refusal,
+) {
+    let elsewhere = matches!(code, ErrorCode::NotServing | ErrorCode::StaleMap);
+    let node = context.out.identity.sender.node.into();
+    let answer = OperateReply {
+        code: (code as u16).into(),
+        flags: if elsewhere { FLAG_GIVEN_BACK } else { 0 }.into(),
+        number: body.number,
+        node,
+        ..OperateReply::default()
+    };
+    let operation = if elsewhere { signal.bytes() } else { &[] };
+    let sections = Sections::two(detail.as_bytes(), operation);
+    context.out.post(coordinator.address(), coordinator.handle, &answer, sections);
 }

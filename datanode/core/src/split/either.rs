@@ -46,6 +46,14 @@ impl NodeKernel {
         }
     }
 
+    /// See [`Kernel::leave`].
+    pub fn leave(&mut self, now: Nanoseconds) {
+        match self {
+            NodeKernel::Whole(kernel) => kernel.leave(now),
+            NodeKernel::Split(kernel) => kernel.leave(now),
+        }
+    }
+
     /// See [`Kernel::link_accepted`].
     pub fn link_accepted(&mut self, now: Nanoseconds, link: LinkId) {
         match self {

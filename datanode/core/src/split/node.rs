@@ -140,6 +140,11 @@ impl SplitKernel {
         }
     }
 
+    /// See [`Kernel::leave`].
+    pub fn leave(&mut self, now: Nanoseconds) {
+        self.coordinators[0].leave(now);
+    }
+
     /// See [`Kernel::flush`].
     pub fn flush(&mut self, now: Nanoseconds) {
         self.stall();

@@ -5,7 +5,8 @@ use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::{Instance, TransactionId};
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
-    ClusterConfiguration, ClusterState, GroupView, Member, MemberState, NodeRecord, PartitionView, View,
+    ClusterConfiguration, ClusterState, GroupView, Leaving, Member, MemberState, NodeRecord, PartitionView,
+    View,
 };
 use duet_protocol::schema::{ColumnType, Table, TableDefinition, TableState};
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
@@ -131,8 +132,13 @@ impl Network {
 
     fn of_replicas(memory_bytes: u64, planted_bug: u32, secret: &[u8], replicas: usize) -> Network {
         let nodes = 2;
-        let member =
-            |node| Member { node, incarnation: node + 10, state: MemberState::Full, recoverable: false };
+        let member = |node| Member {
+            node,
+            incarnation: node + 10,
+            state: MemberState::Full,
+            recoverable: false,
+            leaving: Leaving::No,
+        };
         let partitions = (0..PARTITIONS).map(|partition| PartitionView {
             group: 0,
             replicas: if partition % 2 == 0 { [1, 2] } else { [2, 1] }[..replicas].to_vec(),
@@ -262,7 +268,7 @@ impl Network {
             match command {
                 Command::Connect { target, .. } => self.connect(node, target),
                 Command::Close { link } => self.cut(node, link.slot),
-                Command::Stop { reason } => self.stopped[node] = Some(reason),
+                Command::Stop { reason } | Command::End { reason, .. } => self.stopped[node] = Some(reason),
             }
         }
     }

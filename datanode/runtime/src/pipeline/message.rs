@@ -32,6 +32,8 @@ pub(crate) enum ToSender {
     Connect(Target, Box<str>),
     /// The process must end (receiver 0).
     Stop(Box<str>),
+    /// The process ends without an error: whether it is to start again, and why.
+    End(bool, Box<str>),
 }
 
 /// From the receiver that owns a link to the send thread of the link.

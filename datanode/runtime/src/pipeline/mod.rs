@@ -18,7 +18,7 @@ use crate::mailbox::{LoopBell, mailbox};
 use crate::poll::Waker;
 use crate::snapshot::{Snapshot, SnapshotReader};
 use crate::socket::Listener;
-use crate::thread::{RuntimeError, Stopper, panic_text};
+use crate::thread::{GO_ON, RuntimeError, Stopper, panic_text};
 use assistant::Assistant;
 use duet_datanode_core::{Kernel, NodeConfiguration, Shared};
 use duet_memory::{Priority, SectionPool};
@@ -28,7 +28,7 @@ use outbound::Outbound;
 use part::{PartPort, PartThread, ReceivePort, SendPort};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::AtomicU8;
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
@@ -77,7 +77,7 @@ pub struct PipelineOptions {
 #[derive(Debug)]
 pub struct Pipeline {
     wakers: Vec<Waker>,
-    stop: Arc<AtomicBool>,
+    stop: Arc<AtomicU8>,
     snapshots: Vec<SnapshotReader>,
     handles: Vec<JoinHandle<Result<(), RuntimeError>>>,
     /// Says which thread has ended.
@@ -119,7 +119,7 @@ impl Pipeline {
         let wakers = threads.iter().map(waker).collect::<Result<Vec<_>, _>>()?;
         let bells: Vec<LoopBell> = wakers.iter().cloned().map(LoopBell::new).collect();
         let wiring = Wiring::new(&threads, &bells);
-        let stop = Arc::new(AtomicBool::new(false));
+        let stop = Arc::new(AtomicU8::new(GO_ON));
         let (end_sender, ended) = sync_channel(threads.len());
         let mut pipeline = Pipeline { wakers, stop, snapshots: Vec::new(), handles: Vec::new(), ended };
         let (start_sender, started) = sync_channel(threads.len());

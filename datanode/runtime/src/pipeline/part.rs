@@ -156,6 +156,9 @@ impl<M: Send> PartPort<M> {
                     self.to_senders[0].push(ToSender::Connect(target, address.into_boxed_str()));
                 }
                 Command::Stop { reason } => self.to_senders[0].push(ToSender::Stop(reason.into_boxed_str())),
+                Command::End { restarts, reason } => {
+                    self.to_senders[0].push(ToSender::End(restarts, reason.into_boxed_str()));
+                }
             }
         }
         for mailbox in &mut self.to_senders {
@@ -185,6 +188,9 @@ impl ReceivePort {
                     commands.push_back(Command::Connect { target, address: address.into() });
                 }
                 ToSender::Stop(reason) => commands.push_back(Command::Stop { reason: reason.into() }),
+                ToSender::End(restarts, reason) => {
+                    commands.push_back(Command::End { restarts, reason: reason.into() });
+                }
             });
             any |= taken > 0;
         }
@@ -393,6 +399,12 @@ impl Driven for PartThread {
             }
             port.kernel.set_wall_clock(wall_microseconds());
             port.kernel.tick(now);
+        }
+    }
+
+    fn leave(&mut self, now: Nanoseconds) {
+        if let Some((port, _)) = &mut self.coordinator {
+            port.kernel.leave(now);
         }
     }
 

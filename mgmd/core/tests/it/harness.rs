@@ -426,6 +426,7 @@ impl Cluster {
             }
             Command::Log { level: LogLevel::Warning, text } => self.places[index].warnings.push(text),
             Command::Log { level: LogLevel::Info, .. } => {}
+            Command::End { .. } => self.crash(index, 0),
             Command::Stop { reason } => {
                 self.places[index].stopped = Some(reason);
                 self.crash(index, 0);

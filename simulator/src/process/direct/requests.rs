@@ -12,7 +12,7 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::RowVersion;
 use duet_protocol::record::ClusterState;
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE, KIND_LEAVE,
 };
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
@@ -147,6 +147,7 @@ impl DirectClient {
                 second = Change::of_table(index.as_ref()).to_record().expect("changes are small");
                 (KIND_CHANGE_TABLE, format!("{DATABASE}.{table}").into_bytes())
             }
+            Change::Leave(wanted) => (KIND_LEAVE, wanted.to_record().expect("requests are small")),
         };
         let body =
             ChangeDictionary { kind: kind.into(), request: job.request, ..ChangeDictionary::default() };
@@ -732,5 +733,5 @@ impl DirectClient {
 
 /// Whether a refusal ends the change of an index. Changes of tables are asked for under one identity, and so never refused.
 fn is_settled(change: &Change, code: Option<ErrorCode>) -> bool {
-    matches!(change, Change::Index { .. }) && change.is_settled_by(code)
+    matches!(change, Change::Index { .. } | Change::Leave(_)) && change.is_settled_by(code)
 }
