@@ -8,7 +8,9 @@ use crate::keys::{self, KeysArguments};
 use crate::latency::{self, LatencyArguments, LatencyRecord};
 use crate::memory::{self, MemoryArguments, MemoryRecord};
 use crate::options::Say;
+use crate::outage::{self, OutageArguments, OutageRecord};
 use crate::pipeline::{self, PipelineArguments, PipelineRecord};
+use crate::rejoin::{self, RejoinArguments, RejoinBenchmark};
 use crate::report::{Results, RunRecord};
 use crate::scan::{self, ScanArguments, ScanBenchmark};
 use crate::sysbench::{self, SysbenchArguments, SysbenchRecord};
@@ -37,6 +39,10 @@ pub enum BenchCommand {
     Features(Box<FeaturesArguments>),
     /// Compare SQL with MariaDB by sysbench.
     Sysbench(Box<SysbenchArguments>),
+    /// Measure how long keys are not served when something fails, and judge every answer.
+    Outage(Box<OutageArguments>),
+    /// Measure how long a data node needs that comes back, and what is left for clients meanwhile.
+    Rejoin(RejoinArguments),
     /// Render tables and plots of all recorded runs.
     Report(ReportArguments),
     /// Run the bare yardstick server.
@@ -67,6 +73,8 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
         BenchCommand::Hot(arguments) => hot::run(arguments, say),
         BenchCommand::Features(arguments) => features::run(arguments, say),
         BenchCommand::Sysbench(arguments) => sysbench::run(arguments, say),
+        BenchCommand::Outage(arguments) => outage::run(arguments, say),
+        BenchCommand::Rejoin(arguments) => rejoin::run(arguments, say),
         BenchCommand::Report(arguments) => {
             let results = Results::new(&arguments.results);
             results.render_tables::<RunRecord>()?;
@@ -78,6 +86,8 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
             results.render_tables::<CaseRecord<HotBenchmark>>()?;
             results.render_tables::<CaseRecord<FeaturesBenchmark>>()?;
             results.render_tables::<SysbenchRecord>()?;
+            results.render_tables::<OutageRecord>()?;
+            results.render_tables::<CaseRecord<RejoinBenchmark>>()?;
             say(format_args!("wrote {}", results.render_report()?.display()))
         }
         BenchCommand::FloorServer(options) => floor::serve(*options, say),

@@ -9,6 +9,7 @@ mod features;
 mod graceful;
 mod http;
 mod life;
+mod network;
 mod scans;
 mod schema;
 mod serving;

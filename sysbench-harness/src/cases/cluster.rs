@@ -89,23 +89,7 @@ impl BenchCluster {
         row: impl Fn(u64) -> Vec<Value>,
         progress: &mut dyn FnMut(u64),
     ) -> Result<()> {
-        let mut batch = Batch::new();
-        let mut next = 0;
-        while next < rows {
-            let end = rows.min(next + LOAD_BATCH as u64);
-            batch.clear();
-            for key in next..end {
-                batch.insert(table, &row(key)).context("a row does not fit its table")?;
-            }
-            self.runtime.block_on(self.client.execute(&mut batch)).context("loading")?;
-            for index in 0..batch.len() {
-                if let Err(error) = batch.written(index) {
-                    bail!("row {} was refused while loading: {error}", next + index as u64);
-                }
-            }
-            next = end;
-            progress(next);
-        }
+        load_rows(&self.runtime, &self.client, table, rows, row, progress)?;
         self.check()
     }
 
@@ -121,6 +105,35 @@ impl BenchCluster {
     pub(crate) fn measure(&self, work: impl FnOnce(&Self) -> Result<u64>) -> Result<CaseRound> {
         measure(&self.cluster.processes(), || work(self))
     }
+}
+
+/// Inserts rows 0 to `rows`, telling how many there are.
+pub(crate) fn load_rows(
+    runtime: &Runtime,
+    client: &Client,
+    table: &Table,
+    rows: u64,
+    row: impl Fn(u64) -> Vec<Value>,
+    progress: &mut dyn FnMut(u64),
+) -> Result<()> {
+    let mut batch = Batch::new();
+    let mut next = 0;
+    while next < rows {
+        let end = rows.min(next + LOAD_BATCH as u64);
+        batch.clear();
+        for key in next..end {
+            batch.insert(table, &row(key)).context("a row does not fit its table")?;
+        }
+        runtime.block_on(client.execute(&mut batch)).context("loading")?;
+        for index in 0..batch.len() {
+            if let Err(error) = batch.written(index) {
+                bail!("row {} was refused while loading: {error}", next + index as u64);
+            }
+        }
+        next = end;
+        progress(next);
+    }
+    Ok(())
 }
 
 /// Runs `work`, which returns how many units it did, and measures the data nodes among these processes, and this process.

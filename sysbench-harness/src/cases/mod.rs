@@ -5,7 +5,7 @@ mod cluster;
 mod record;
 mod table;
 
-pub(crate) use cluster::{BenchCluster, connect, key_partition, measure, parameters};
+pub(crate) use cluster::{BenchCluster, connect, key_partition, load_rows, measure, parameters};
 pub use record::{Benchmark, CASE_SCHEMA_VERSION, CaseParameters, CaseRecord, CaseResult, CaseRound};
 
 use crate::options::{RecordArguments, Say};

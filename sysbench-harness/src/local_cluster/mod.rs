@@ -66,6 +66,21 @@ pub enum LocalClusterError {
     },
 }
 
+/// Where one process of a cluster runs, if not simply on loopback.
+#[derive(Debug, Clone)]
+pub struct Place {
+    /// What runs there.
+    pub role: Role,
+    /// Its node id.
+    pub id: u32,
+    /// Words before its command line, such as `nsenter …`; what they name must become the process itself (`exec`).
+    pub launcher: Vec<OsString>,
+    /// Where it listens.
+    pub listen: SocketAddr,
+    /// Address of a data node that it tells others, where that is another one.
+    pub advertise: Option<SocketAddr>,
+}
+
 /// Shape of a local cluster.
 #[derive(Debug, Clone)]
 pub struct LocalClusterOptions {
@@ -103,6 +118,8 @@ pub struct LocalClusterOptions {
     pub management_arguments: Vec<OsString>,
     /// Further arguments of every data node.
     pub data_arguments: Vec<OsString>,
+    /// Places of processes; those that have none run on free ports of loopback.
+    pub places: Vec<Place>,
 }
 
 impl LocalClusterOptions {
@@ -127,7 +144,12 @@ impl LocalClusterOptions {
             ready_within: Duration::from_secs(30),
             management_arguments: Vec::new(),
             data_arguments: Vec::new(),
+            places: Vec::new(),
         }
+    }
+
+    fn place(&self, role: Role, id: u32) -> Option<&Place> {
+        self.places.iter().find(|place| place.role == role && place.id == id)
     }
 }
 
@@ -297,6 +319,11 @@ impl LocalCluster {
             if let Some(listen) = self.options.management_listen {
                 addresses[0] = listen;
             }
+            for (id, address) in (1..).zip(&mut addresses) {
+                if let Some(place) = self.options.place(Role::Management, id) {
+                    *address = place.listen;
+                }
+            }
             let mut starts = Vec::new();
             for id in 1..=count as u32 {
                 starts.push(self.launch_management(id, &addresses)?);
@@ -321,7 +348,8 @@ impl LocalCluster {
     fn start_data(&mut self) -> Result<(), LocalClusterError> {
         let mut starts = Vec::new();
         for id in 1..=self.options.data_nodes {
-            starts.push(self.launch_data(id, any_port())?);
+            let listen = self.options.place(Role::Data, id).map_or_else(any_port, |place| place.listen);
+            starts.push(self.launch_data(id, listen)?);
         }
         for start in starts {
             self.data.push(start.ready(self.options.ready_within)?);
@@ -368,13 +396,17 @@ impl LocalCluster {
         if let Some(io) = &options.io {
             arguments.extend(["--io".into(), io.into()]);
         }
+        if let Some(address) = options.place(Role::Data, id).and_then(|place| place.advertise) {
+            arguments.extend(["--advertise".into(), address.to_string().into()]);
+        }
         arguments.extend(options.data_arguments.iter().cloned());
         Start::launch(Role::Data, id, &arguments, options.data_cpus.as_ref(), &self.directory)
     }
 
     fn common_arguments(&self, role: Role, id: u32, listen: SocketAddr) -> Vec<OsString> {
-        let mut arguments: Vec<OsString> =
-            vec![self.options.executable.clone().into(), role.command().into()];
+        let place = self.options.place(role, id);
+        let mut arguments = place.map_or_else(Vec::new, |place| place.launcher.clone());
+        arguments.extend([self.options.executable.clone().into(), role.command().into()]);
         let listen = listen.to_string();
         arguments
             .extend(["--node-id", &id.to_string(), "--listen", &listen, "--parent-pipe"].map(OsString::from));

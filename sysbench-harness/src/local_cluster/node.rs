@@ -8,6 +8,7 @@ use serde::Deserialize;
 use std::ffi::OsString;
 use std::net::SocketAddr;
 use std::path::Path;
+use std::process::ExitStatus;
 use std::time::Duration;
 
 /// What a process of a cluster does.
@@ -166,6 +167,21 @@ impl LocalNode {
     pub fn kill(&mut self) {
         self.killed = true;
         self.process.kill();
+    }
+
+    /// Kills it (SIGKILL) without waiting, so that several can be killed in the same instant; [`LocalNode::kill`] waits.
+    ///
+    /// # Errors
+    /// It has ended.
+    pub fn strike(&mut self) -> Result<(), ProcessError> {
+        self.killed = true;
+        self.process.signal(Signal::KILL)
+    }
+
+    /// Waits until it has ended by itself or was killed: how, with the end of its log; `None` if it has not in time.
+    pub fn wait(&mut self, within: Duration) -> Option<(ExitStatus, String)> {
+        let status = self.process.wait(within)?;
+        Some((status, self.process.log_tail()))
     }
 
     /// Asks it to end (SIGTERM), and kills it after the time; whether it ended by itself and without an error.
