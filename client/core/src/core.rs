@@ -179,7 +179,7 @@ impl ClientCore {
         self.wire.endpoints[index].heard_at = now;
         if envelope.view > self.wire.map.seen_view {
             self.wire.map.seen_view = envelope.view;
-            self.refresh.want();
+            self.refresh.hurry(now);
         }
         if self.wire.endpoints[index].is_ready() {
             self.answers(now, index, &frame, envelope.view);

@@ -15,6 +15,9 @@ const FETCH_LAST: Nanoseconds = 100 * MILLISECOND;
 /// A node that has not answered for so long is not asked alone any more.
 const ANSWER_WITHIN: Nanoseconds = 2 * SECOND;
 
+/// Time after which another node is asked as well, doubled each time up to [`ANSWER_WITHIN`]: who was asked may have stopped a moment ago.
+const ASK_ANOTHER_AFTER: Nanoseconds = 100 * MILLISECOND;
+
 /// Time without a word from a data node that owes answers, after which others are asked whether it still is a member.
 const MISSED_AFTER: Nanoseconds = 250 * MILLISECOND;
 
@@ -24,8 +27,10 @@ pub(crate) struct Refresh {
     wanted: bool,
     /// A state of at least this version is wanted.
     at_least: u64,
-    /// The request under way: its id, endpoint, and when it was sent.
+    /// The newest request under way: its id, endpoint, and when it was sent.
     request: Option<(u64, usize, Nanoseconds)>,
+    /// Requests sent since the last answer.
+    asked: u32,
     next_at: Nanoseconds,
     tries: u32,
     /// Answers received, to tell whether one came after something else.
@@ -41,6 +46,19 @@ impl Refresh {
     /// Asks until a state of this version is there.
     pub(crate) fn want_version(&mut self, version: u64) {
         self.at_least = self.at_least.max(version);
+    }
+
+    /// When the request under way has waited long enough for another one to be asked.
+    fn ask_another_at(&self) -> Option<Nanoseconds> {
+        let wait = (ASK_ANOTHER_AFTER << self.asked.saturating_sub(1).min(10)).min(ANSWER_WITHIN);
+        self.request.map(|(_, _, sent_at)| sent_at + wait)
+    }
+
+    /// Asks once, and at once: something newer was heard of. While a node is missed the waits between questions have grown.
+    pub(crate) fn hurry(&mut self, now: Nanoseconds) {
+        self.wanted = true;
+        self.tries = 0;
+        self.next_at = self.next_at.min(now);
     }
 
     pub(crate) fn link_lost(&mut self, endpoint: usize) {
@@ -98,14 +116,20 @@ impl ClientCore {
         if !self.wants_state() || now < self.refresh.next_at {
             return;
         }
-        if self.refresh.request.is_some_and(|(_, _, sent_at)| now < sent_at + ANSWER_WITHIN) {
+        if self.refresh.ask_another_at().is_some_and(|at| now < at) {
             return;
         }
-        let Some(endpoint) = self.wire.any_heard(now, self.random.next(), MISSED_AFTER) else { return };
+        let asked = self.refresh.request.map(|(_, endpoint, _)| endpoint);
+        let Some(mut endpoint) = self.wire.any_heard(now, self.random.next(), MISSED_AFTER) else { return };
+        if asked == Some(endpoint) {
+            // The next one in turn, which is the same if there is no other.
+            endpoint = self.wire.any_ready(endpoint as u64 + 1, false).unwrap_or(endpoint);
+        }
         let id = self.own_request();
         let body = FetchState { known_version: self.wire.map.version().into() };
         self.wire.send_own(now, endpoint, id, &body, Sections::none());
         self.refresh.request = Some((id, endpoint, now));
+        self.refresh.asked += 1;
     }
 
     /// When [`ClientCore::step_refresh`] has something to do.
@@ -117,7 +141,7 @@ impl ClientCore {
         if !self.wants_state() {
             return missed_at;
         }
-        Some(self.refresh.request.map_or(self.refresh.next_at, |(_, _, sent_at)| sent_at + ANSWER_WITHIN))
+        Some(self.refresh.ask_another_at().unwrap_or(self.refresh.next_at))
     }
 
     /// A state came, asked for or not.
@@ -125,6 +149,7 @@ impl ClientCore {
         if self.refresh.request.is_some_and(|(_, at, _)| at == endpoint) {
             self.refresh.request = None;
         }
+        self.refresh.asked = 0;
         self.refresh.wanted = false;
         let mut installed = false;
         if version > self.wire.map.version() && !record.is_empty() {

@@ -26,6 +26,8 @@ pub struct Harness {
     pub now: Nanoseconds,
     pub links: Vec<Link>,
     pub unreachable: Vec<Process>,
+    /// They take what is sent to them, and answer nothing.
+    pub stopped: Vec<Process>,
     pub completed: VecDeque<Box<Batch>>,
     pub finished: Vec<(JobId, Result<JobResult, duet_client_core::Error>)>,
     next_slot: u32,
@@ -69,6 +71,7 @@ impl Harness {
             now,
             links: Vec::new(),
             unreachable: Vec::new(),
+            stopped: Vec::new(),
             completed: VecDeque::new(),
             finished: Vec::new(),
             next_slot: 0,
@@ -136,6 +139,9 @@ impl Harness {
     pub fn serve(&mut self, index: usize) {
         let link = &mut self.links[index];
         let Some(frame) = link.to_server.pop_front() else { return };
+        if self.stopped.contains(&link.process) {
+            return;
+        }
         let mut answers = Vec::new();
         let open = self.cluster.frame(link.process, &mut link.greeted, &frame, &mut answers);
         let mut rest = &answers[..];

@@ -259,6 +259,55 @@ fn observations_from_an_older_view_are_made_again() {
 }
 
 #[test]
+fn a_newer_view_is_fetched_as_soon_as_it_is_heard_of() {
+    let mut harness = Harness::connected();
+    let batch = insert(&harness, 0..10);
+    harness.run(batch);
+    // A node is gone: the client asks for a view without it, ever more rarely.
+    harness.unreachable.push(Process::Node(2));
+    let gone = harness.links.iter().position(|link| matches!(link.process, Process::Node(2)));
+    harness.cut(gone.expect("a link"));
+    let batch = read(&harness, 0..10);
+    harness.core.submit(harness.now, Box::new(batch));
+    for _ in 0..400 {
+        harness.step();
+    }
+    harness.cluster.state.view.number = 4;
+    harness.cluster.state.view.groups[0].changed_in_view = 4;
+    harness.cluster.state.version += 1;
+    let batch = read(&harness, 0..10);
+    harness.core.submit(harness.now, Box::new(batch));
+    let begin = harness.now;
+    harness.run_until(|harness| harness.core.state().is_some_and(|state| state.view.number == 4));
+    assert!(harness.now - begin <= 3 * MILLISECOND, "after {} ms", (harness.now - begin) / MILLISECOND);
+}
+
+#[test]
+fn a_stopped_node_is_not_the_only_one_that_is_asked() {
+    for seed in 1..=8 {
+        let mut harness = Harness::new(|configuration| configuration.seed = seed);
+        harness.connect();
+        let batch = insert(&harness, 0..10);
+        harness.run(batch);
+        // One node has stopped; writes at the other one wait for it, so neither says anything by itself.
+        harness.stopped.push(Process::Node(2));
+        harness.cluster.faults.extend([Fault::Ignore; 10]);
+        let batch = read(&harness, 0..10);
+        harness.core.submit(harness.now, Box::new(batch));
+        for _ in 0..300 {
+            harness.step();
+        }
+        harness.cluster.state.view.number = 4;
+        harness.cluster.state.view.groups[0].changed_in_view = 4;
+        harness.cluster.state.version += 1;
+        let begin = harness.now;
+        harness.run_until(|harness| harness.core.state().is_some_and(|state| state.view.number == 4));
+        let waited = (harness.now - begin) / MILLISECOND;
+        assert!(waited <= 250, "seed {seed}: after {waited} ms");
+    }
+}
+
+#[test]
 fn an_idle_client_sleeps() {
     let mut harness = Harness::connected();
     let batch = insert(&harness, 0..10);
