@@ -54,7 +54,10 @@ impl Stage {
             if fault == Fault::KillWithLeader { 3 } else { arguments.management_nodes };
         options.memory_bytes = Some(MEMORY_BYTES);
         if let Some(logs) = &arguments.logs {
-            options.directory = Some(logs.join(fault.name()));
+            let directory = logs.join(fault.name());
+            // The state of an earlier cluster must not come back to life.
+            ensure!(!directory.exists(), "{} exists already: name another --logs", directory.display());
+            options.directory = Some(directory);
         }
         // Addresses that others could reach need a secret; here nobody can.
         let secret = "known to nobody else";
@@ -94,9 +97,12 @@ impl Stage {
         };
         let (reader, writer) = (connect()?, connect()?);
         let table = create_table(runtime, &writer)?;
-        let keys = insert_keys(runtime, &writer, &table, arguments.keys)?;
         let (runtime, _relays) = (Arc::clone(runtime), relays);
-        Ok(Self { cluster, lateness, runtime, reader, writer, table, keys, _relays })
+        let keys = Vec::new();
+        let mut stage = Self { cluster, lateness, runtime, reader, writer, table, keys, _relays };
+        stage.make_whole()?;
+        stage.keys = insert_keys(&stage.runtime, &stage.writer, &stage.table, arguments.keys)?;
+        Ok(stage)
     }
 
     /// Starts the probes of all keys.
@@ -116,7 +122,7 @@ impl Stage {
             match self.runtime.block_on(self.reader.status()) {
                 Ok(status) => return Ok(status),
                 Err(error) => {
-                    ensure!(Instant::now() < deadline, "the management nodes do not answer: {error}")
+                    ensure!(Instant::now() < deadline, "the management nodes do not answer: {error}");
                 }
             }
             std::thread::sleep(POLL);

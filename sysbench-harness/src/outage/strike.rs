@@ -5,7 +5,8 @@ use super::fault::Fault;
 use super::namespaces::{Network, Rules};
 use super::probe::{Phase, Probes, Seen};
 use super::stage::{DATA_NODES, SOON, Stage, leading_management_node, members};
-use crate::process::{ManagedProcess, ParentDeath};
+use crate::local_cluster::LocalNode;
+use crate::process::{ManagedProcess, ParentDeath, ProcessError};
 use anyhow::{Context, Result, ensure};
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -53,6 +54,7 @@ pub(super) fn strike(
     let seen = stage.judge(probes);
     match (struck, seen) {
         (Ok((removed, rejoin)), Ok(seen)) => Ok(outcome(seen, removed, rejoin)),
+        (Err(error), Err(unread)) if !format!("{unread:#}").contains("wrong answer") => Err(error),
         (_, Err(wrong)) => Err(wrong),
         (Err(error), Ok(_)) => Err(error),
     }
@@ -72,6 +74,14 @@ fn outcome(seen: Seen, removed: u32, rejoin: Option<Duration>) -> Outcome {
     }
 }
 
+/// Signals a node, unless it has ended: on a machine that is too busy it may have been removed a moment before.
+fn if_alive(
+    node: &mut LocalNode,
+    signal: impl FnOnce(&mut LocalNode) -> Result<(), ProcessError>,
+) -> Result<(), ProcessError> {
+    if node.is_running() { signal(node) } else { Ok(()) }
+}
+
 struct Strike<'a> {
     arguments: &'a OutageArguments,
     network: Option<&'a Network>,
@@ -89,13 +99,13 @@ impl Strike<'_> {
         probes.wait_answered(ANSWERS_BEFORE)?;
         probes.enter(Phase::Fault);
         match self.fault {
-            Fault::Kill => stage.cluster.data_node(victim)?.strike()?,
+            Fault::Kill => if_alive(stage.cluster.data_node(victim)?, LocalNode::strike)?,
             Fault::KillWithLeader => {
                 let leader = leader.context("no management node leads")?;
-                stage.cluster.management_node(leader)?.strike()?;
-                stage.cluster.data_node(victim)?.strike()?;
+                if_alive(stage.cluster.management_node(leader)?, LocalNode::strike)?;
+                if_alive(stage.cluster.data_node(victim)?, LocalNode::strike)?;
             }
-            Fault::Stop => stage.cluster.data_node(victim)?.pause()?,
+            Fault::Stop => if_alive(stage.cluster.data_node(victim)?, LocalNode::pause)?,
             Fault::Cut | Fault::CutBetween | Fault::OneWayCut | Fault::Loss | Fault::Reject => {
                 self.network()?.set_rules(victim, self.rules(victim)?)?;
             }
@@ -119,7 +129,7 @@ impl Strike<'_> {
         probes.wait_answered(ANSWERS_AFTER)?;
         probes.enter(Phase::Return);
         match self.fault {
-            Fault::Stop => stage.cluster.data_node(victim)?.resume()?,
+            Fault::Stop => if_alive(stage.cluster.data_node(victim)?, LocalNode::resume)?,
             Fault::Cut | Fault::CutBetween | Fault::OneWayCut | Fault::Reject => self.network()?.heal()?,
             Fault::KillWithLeader => {
                 stage.cluster.restart_management_node(leader.context("no management node leads")?)?;
