@@ -1,5 +1,6 @@
 //! `duet admin`: how the cluster is, which tables it has, and single rows.
 
+mod management;
 mod nodes;
 mod row;
 mod schema;
@@ -10,7 +11,7 @@ use crate::output::say;
 use crate::progress::{bytes_text, count_text};
 use anyhow::Result;
 use comfy_table::{Table as TextTable, presets};
-use duet_client::{ClusterStatus, IndexKind, PrimaryKeyOrder, TableDefinition};
+use duet_client::{ClusterStatus, IndexKind, ManagementRole, PrimaryKeyOrder, TableDefinition};
 use duet_protocol::schema::IndexState;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -41,6 +42,12 @@ pub enum AdminCommand {
     CreateIndex(schema::CreateIndexArguments),
     /// Drop an index of a table
     DropIndex(schema::DropIndexArguments),
+    /// Take management nodes in: one becomes three
+    AddManagement(management::AddArguments),
+    /// Take management nodes out: three become one
+    RemoveManagement(management::RemoveArguments),
+    /// Let a management node with an empty directory take the place of one
+    ReplaceManagement(management::ReplaceArguments),
     /// Say who may come in through the SQL gateways
     #[command(subcommand)]
     User(user::UserCommand),
@@ -80,6 +87,9 @@ pub fn run(command: &AdminCommand) -> Result<()> {
             AdminCommand::AddColumn(arguments) => schema::add_column(arguments).await?,
             AdminCommand::CreateIndex(arguments) => schema::create_index(arguments).await?,
             AdminCommand::DropIndex(arguments) => schema::drop_index(arguments).await?,
+            AdminCommand::AddManagement(arguments) => management::add(arguments).await?,
+            AdminCommand::RemoveManagement(arguments) => management::remove(arguments).await?,
+            AdminCommand::ReplaceManagement(arguments) => management::replace(arguments).await?,
             AdminCommand::User(command) => user::run(command).await?,
             AdminCommand::Tables(arguments) => {
                 let client = arguments.connection.open(TIMEOUT).await?;
@@ -117,11 +127,20 @@ fn yes(value: bool) -> &'static str {
     if value { "yes" } else { "no" }
 }
 
+fn role_name(role: ManagementRole) -> &'static str {
+    match role {
+        ManagementRole::Voter => "yes",
+        ManagementRole::Learner => "no, it learns",
+        ManagementRole::Awaited => "no, it is awaited",
+    }
+}
+
 fn status_text(status: &ClusterStatus) -> String {
     let state = &status.state;
-    let mut management = text_table(&["management node", "address", "connected", "leader"]);
+    let mut management = text_table(&["management node", "address", "connected", "leader", "votes"]);
     for node in &status.management {
-        management.add_row([&node.node.to_string(), &node.address, yes(node.connected), yes(node.leader)]);
+        let (id, votes) = (node.node.to_string(), role_name(node.role));
+        management.add_row([&id, &node.address, yes(node.connected), yes(node.leader), votes]);
     }
     let header = [
         "data node",
@@ -187,6 +206,11 @@ fn status_text(status: &ClusterStatus) -> String {
         }
         text.push_str(&format!("\n{partitions}"));
     }
+    for group in &state.lost_groups {
+        text.push_str(&format!(
+            "\ngroup {group} is lost: all processes with its rows have ended; start a new cluster and load it again"
+        ));
+    }
     for (table, index, state) in changing_indexes(status) {
         text.push_str(&format!("\nindex {index} of {table} is being {}", doing(state)));
         if let (IndexState::WriteOnly, Some(part)) = (state, built_part(status)) {
@@ -233,7 +257,7 @@ fn epochs_text(status: &ClusterStatus) -> String {
 fn status_json(status: &ClusterStatus) -> Value {
     let state = &status.state;
     let management = status.management.iter().map(|node| {
-        json!({ "node": node.node, "address": node.address, "connected": node.connected, "leader": node.leader })
+        json!({ "node": node.node, "address": node.address, "connected": node.connected, "leader": node.leader, "votes": node.role == ManagementRole::Voter })
     });
     let nodes = status.nodes.iter().map(|node| {
         json!({
@@ -272,6 +296,7 @@ fn status_json(status: &ClusterStatus) -> Value {
         "term": status.term,
         "answered_by": status.answered_by,
         "tables": state.tables.len(),
+        "lost_groups": state.lost_groups,
         "management": management.collect::<Vec<_>>(),
         "data_nodes": nodes.collect::<Vec<_>>(),
         "partitions": partitions.collect::<Vec<_>>(),

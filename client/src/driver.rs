@@ -174,6 +174,7 @@ impl Driver {
                 JobRequest::Leave(wanted) => self.core.ask_to_leave(now, 0, &wanted),
                 JobRequest::EndManagement(wanted) => self.core.end_management(now, 0, &wanted),
                 JobRequest::StatusOf(node) => self.core.fetch_status_of(now, 0, node),
+                JobRequest::ChangeManagement(change) => self.core.change_management(now, 0, &change),
                 JobRequest::Users { known } => self.core.fetch_users(now, 0, known),
                 JobRequest::Status => self.core.fetch_status(now, 0),
                 JobRequest::Refresh => self.core.refresh(now, 0),

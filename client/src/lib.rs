@@ -60,6 +60,7 @@ mod driver;
 mod entropy;
 mod input;
 mod lookup;
+mod management;
 mod mapping;
 mod range;
 mod row;
@@ -81,8 +82,9 @@ pub use duet_client_derive::Row;
 pub use duet_protocol::error::ErrorCode;
 pub use duet_protocol::ids::{RowVersion, TransactionId};
 pub use duet_protocol::record::{
-    ClusterState, ClusterStatus, LeaveRequest, Leaving, MAX_USER_CHARACTERS, Member, MemberState, NodeStatus,
-    UserChange, UserList, UserRecord, View,
+    ClusterState, ClusterStatus, LeaveRequest, Leaving, MAX_USER_CHARACTERS, ManagementChange,
+    ManagementRole, ManagementStatus, Member, MemberState, NodeStatus, UserChange, UserList, UserRecord,
+    View,
 };
 pub use duet_protocol::row::RowView;
 pub use duet_protocol::schema::{

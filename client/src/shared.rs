@@ -2,7 +2,7 @@
 
 use crate::{Error, ErrorCode, Result, Table};
 use duet_client_core::{Batch, JobResult, TransactionHandle};
-use duet_protocol::record::{ClusterState, LeaveRequest, UserChange};
+use duet_protocol::record::{ClusterState, LeaveRequest, ManagementChange, UserChange};
 use duet_protocol::schema::{Column, IndexKind, TableDefinition};
 use std::pin::Pin;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -72,6 +72,7 @@ pub(crate) enum JobRequest {
     Leave(LeaveRequest),
     EndManagement(LeaveRequest),
     StatusOf(u32),
+    ChangeManagement(ManagementChange),
     Users { known: u64 },
     Status,
     Refresh,

@@ -4,7 +4,7 @@ use crate::input::Input;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::{
-    ClusterState, ClusterStatus, LOG_HEADER_BYTES, ManagementCommand, ManagementSnapshot,
+    ClusterState, ClusterStatus, LOG_HEADER_BYTES, ManagementChange, ManagementCommand, ManagementSnapshot,
     RECORD_HEADER_BYTES, UserChange, UserList, encode_log_block, read_log,
 };
 use duet_protocol::schema::TableDefinition;
@@ -62,7 +62,8 @@ pub fn check_all(bytes: &[u8]) -> bool {
     let snapshot = check(bytes, ManagementSnapshot::from_record, ManagementSnapshot::to_record, |_| ());
     let change = check(bytes, UserChange::from_record, UserChange::to_record, |_| ());
     let users = check(bytes, UserList::from_record, UserList::to_record, |_| ());
-    state || status || definition || command || snapshot || change || users
+    let management = check(bytes, ManagementChange::from_record, ManagementChange::to_record, |_| ());
+    state || status || definition || command || snapshot || change || users || management
 }
 
 /// What can be decoded can be encoded, and is then the same for good.

@@ -8,9 +8,9 @@ use duet_protocol::ids::{Instance, RowVersion};
 use duet_protocol::record::{
     ClusterConfiguration, ClusterState, ClusterStatus, FinishedRequest, GroupView, JobKind, JobStage,
     LOG_HEADER_BYTES, Leaving, LogBlock, LogEntry, LogHardState, LogIdentity, LogMembers, LogSnapshot,
-    ManagementCommand, ManagementRecord, ManagementSnapshot, ManagementStatus, Member, MemberState,
-    NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange, UserChange, UserList,
-    UserRecord, View, ViewChange, ViewRecord, encode_log_block,
+    ManagementChange, ManagementCommand, ManagementRecord, ManagementSnapshot, ManagementStatus, Member,
+    MemberState, NodeRecord, NodeStatus, PartitionView, RECORD_HEADER_BYTES, SchemaJob, TableChange,
+    UserChange, UserList, UserRecord, View, ViewChange, ViewRecord, encode_log_block,
 };
 use duet_protocol::scan_program::{Aggregate, Comparison, Filter, Function, ScanProgram, encode_program};
 use duet_protocol::schema::{Column, ColumnType, Table, TableState};
@@ -204,6 +204,7 @@ fn state(tables: &[Table], partitions: u16) -> ClusterState {
                 usize::from(partitions)
             ],
         },
+        lost_groups: Vec::new(),
         buckets: ClusterState::deal_buckets(partitions),
         tables: tables.to_vec(),
         next_table_id: 7,
@@ -243,10 +244,13 @@ fn commands(definition: &duet_protocol::schema::TableDefinition) -> Vec<(&'stati
         ("command-user", ManagementCommand::ChangeUser { request, change: UserChange::Create(user()) }),
         (
             "command-management",
-            ManagementCommand::SetManagement {
-                management: vec![ManagementRecord { node: 1, raft_id: 5, address: "127.0.0.1:9".into() }],
+            ManagementCommand::ChangeManagement {
+                request,
+                change: ManagementChange::Add(vec![(2, "127.0.0.1:9".into())]),
             },
         ),
+        ("command-joined", ManagementCommand::ManagementJoined { node: 2, raft_id: 5 }),
+        ("command-moved", ManagementCommand::ManagementMoved { raft_id: 5, address: "127.0.0.1:8".into() }),
     ]
 }
 
@@ -287,6 +291,7 @@ fn records() -> Vec<Seed> {
             change: ViewChange::Remove { node: 2, incarnation: 1 },
         }],
         users: users.clone(),
+        replacing: vec![1],
     };
     let status = ClusterStatus {
         state: state.clone(),
@@ -302,6 +307,7 @@ fn records() -> Vec<Seed> {
         ("snapshot".into(), snapshot.to_record().expect("fits")),
         ("users".into(), users.to_record().expect("fits")),
         ("user-change".into(), UserChange::SetPassword(user()).to_record().expect("fits")),
+        ("management-change".into(), ManagementChange::Remove(vec![2, 3]).to_record().expect("fits")),
     ];
     for table in &tables {
         let definition = &table.definition;

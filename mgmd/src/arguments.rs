@@ -22,8 +22,8 @@ pub struct Arguments {
     #[arg(long)]
     pub directory: PathBuf,
     /// Number of data nodes of the cluster
-    #[arg(long)]
-    pub data_nodes: u32,
+    #[arg(long, required_unless_present = "join")]
+    pub data_nodes: Option<u32>,
     /// Replicas of every partition, 1 or 2 [default: 2, or 1 with a single data node]
     #[arg(long)]
     pub replicas: Option<u32>,
@@ -34,9 +34,12 @@ pub struct Arguments {
     /// registered [default: as many as the widest of them has ldm threads]
     #[arg(long, env = "DUET_LANES", value_parser = clap::value_parser!(u16).range(1..=128))]
     pub lanes: Option<u16>,
-    /// All management nodes, this one included [default: this one alone]
+    /// All management nodes that create the cluster, this one included [default: this one alone]
     #[arg(long, value_name = "ID=ADDRESS,...")]
     pub management: Option<String>,
+    /// Join the cluster of these management nodes, after `duet admin add-management` or `duet admin replace-management`
+    #[arg(long, value_name = "ADDRESS,...", value_delimiter = ',')]
+    pub join: Vec<String>,
     /// Serve /metrics and /health on this address
     #[arg(long, value_name = "ADDRESS")]
     pub metrics: Option<String>,
@@ -51,9 +54,10 @@ pub struct Arguments {
 impl Arguments {
     /// The cluster that is to be created.
     pub(crate) fn cluster(&self) -> ClusterConfiguration {
-        let default_replicas = if self.data_nodes == 1 { 1 } else { 2 };
+        let data_nodes = self.data_nodes.unwrap_or(0);
+        let default_replicas = if data_nodes == 1 { 1 } else { 2 };
         ClusterConfiguration {
-            data_nodes: self.data_nodes,
+            data_nodes,
             replicas: self.replicas.unwrap_or(default_replicas),
             partitions: self.partitions.unwrap_or(0),
             lanes: self.lanes.unwrap_or(0),
@@ -75,6 +79,15 @@ impl Arguments {
                 Ok(ManagementPeer { node, address: address.trim().to_owned() })
             })
             .collect()
+    }
+
+    /// Where to join.
+    pub(crate) fn contacts(&self) -> Result<Vec<String>> {
+        let sound = |address: &str| {
+            ensure!(address.contains(':'), "--join wants ADDRESS,..., and {address:?} has no port");
+            Ok(address.to_owned())
+        };
+        self.join.iter().map(|address| sound(address.trim())).collect()
     }
 
     /// The cluster secret, empty when none is configured.
@@ -119,11 +132,12 @@ mod tests {
             node_id: 1,
             listen: "127.0.0.1:0".to_owned(),
             directory: PathBuf::new(),
-            data_nodes: 2,
+            data_nodes: Some(2),
             replicas: None,
             partitions: None,
             lanes: None,
             management: management.map(str::to_owned),
+            join: Vec::new(),
             metrics: None,
             cluster_secret_file: None,
             parent_pipe: false,
@@ -151,9 +165,9 @@ mod tests {
             (cluster.replicas, cluster.partitions, cluster.lanes)
         };
         assert_eq!(shape(&given), (2, 0, 0), "left to the first view");
-        given.data_nodes = 1;
+        given.data_nodes = Some(1);
         assert_eq!(shape(&given), (1, 0, 0));
-        given.data_nodes = 6;
+        given.data_nodes = Some(6);
         assert_eq!(shape(&given), (2, 0, 0));
         given.replicas = Some(1);
         given.partitions = Some(3);

@@ -59,6 +59,8 @@ impl Server {
         let configuration = ManagementConfiguration {
             node: arguments.node_id,
             management: arguments.management_nodes(listening)?,
+            address_is_given: arguments.management.is_some(),
+            join: arguments.contacts()?,
             cluster: arguments.cluster(),
             secret,
             max_links: MAX_LINKS,

@@ -159,9 +159,9 @@ error_codes! {
     #[doc = "The transaction was rolled back: its client was silent for too long."]
     TransactionIdle = 59, retry;
 
-    #[doc = "The other side speaks another protocol version."]
+    #[doc = "The other side speaks another protocol version; run the same release everywhere."]
     ProtocolVersion = 60, fatal;
-    #[doc = "The other side belongs to another cluster."]
+    #[doc = "The other side belongs to another cluster; check the addresses."]
     ForeignCluster = 61, fatal;
     #[doc = "The frame is damaged: its length, checksum or structure is wrong."]
     DamagedFrame = 62, fatal;
@@ -169,7 +169,7 @@ error_codes! {
     FrameTooLarge = 63, fatal;
     #[doc = "The first frame on a link must be a handshake."]
     HandshakeRequired = 64, fatal;
-    #[doc = "The cluster secret is missing or wrong."]
+    #[doc = "The cluster secret is missing or wrong; give every process the same --cluster-secret-file."]
     WrongSecret = 65, fatal;
     #[doc = "The signal is not one that this side accepts here."]
     UnexpectedSignal = 66, fatal;
@@ -178,7 +178,7 @@ error_codes! {
     #[doc = "Too many connections."]
     TooManyConnections = 68, retry;
 
-    #[doc = "The node id is in use by another process."]
+    #[doc = "The node id is in use by another process; give each its own."]
     DuplicateNodeId = 70, fatal;
     #[doc = "An earlier life of this node is still a member; it joins as soon as the other nodes have removed that."]
     ReturningInstance = 71, retry;

@@ -57,6 +57,8 @@ impl World {
         let configuration = ManagementConfiguration {
             node,
             management,
+            address_is_given: true,
+            join: Vec::new(),
             cluster: ClusterConfiguration {
                 data_nodes: plan.data_nodes,
                 replicas: 2,

@@ -106,6 +106,26 @@ impl World {
         self.network.queue.push(at, Event::Restart { process: number });
     }
 
+    /// The operator asks the leader to let management nodes in whose directories were lost.
+    pub(crate) fn replace_lost_directories(&mut self, leader: ProcessNumber) {
+        let Some(management) = self.management(leader).filter(|management| management.leads()) else {
+            return;
+        };
+        let known = management.node.state().management.clone();
+        for number in self.numbers(is_management) {
+            let slot = &self.slots[usize::from(number)];
+            let Role::Management(node) = slot.role else { continue };
+            let came_back = slot.process.is_some() && slot.raft_id != 0;
+            let is_new = known.iter().any(|record| record.node == node && record.raft_id != slot.raft_id);
+            if came_back
+                && is_new
+                && let Some(Process::Management(management)) = &mut self.slots[usize::from(leader)].process
+            {
+                management.node.replace(node);
+            }
+        }
+    }
+
     /// The clock of a management node jumps ahead.
     pub(crate) fn jump_clock(&mut self) {
         let Some(number) = self.pick_process(is_management) else { return };

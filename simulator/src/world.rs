@@ -389,6 +389,7 @@ impl World {
             Event::Tick { life, .. } => {
                 self.note(number, What::Tick, 0);
                 self.core(number).tick(now);
+                self.replace_lost_directories(number);
                 self.network.queue.push(now + TICK, Event::Tick { process: number, life });
             }
             Event::Wake { .. } => {

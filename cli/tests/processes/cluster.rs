@@ -7,8 +7,10 @@ use duet_protocol::signal::Sections;
 use duet_protocol::signal::error_reply::ErrorReply;
 use std::io::{BufRead, BufReader, Read};
 use std::net::TcpListener;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicU16, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
@@ -32,6 +34,7 @@ pub fn wait_for<T>(what: &str, mut condition: impl FnMut() -> Option<T>) -> T {
 pub struct Process {
     pub child: Child,
     pub listen: String,
+    log: Arc<Mutex<String>>,
 }
 
 impl Process {
@@ -51,13 +54,32 @@ impl Process {
             panic!("duet {arguments:?} did not start: {error}");
         }
         let ready: serde_json::Value = serde_json::from_str(&line).expect("a JSON line");
-        let mut stderr = child.stderr.take().expect("piped");
+        let stderr = child.stderr.take().expect("piped");
+        let log = Arc::new(Mutex::new(String::new()));
+        let written = Arc::clone(&log);
         // Keeps the pipe of the logs empty.
         std::thread::spawn(move || {
-            let mut sink = Vec::new();
-            let _ = stderr.read_to_end(&mut sink);
+            for line in BufReader::new(stderr).lines().map_while(Result::ok) {
+                let mut log = written.lock().expect("no panic");
+                log.push_str(&line);
+                log.push('\n');
+            }
         });
-        Process { child, listen: ready["listen"].as_str().expect("an address").to_owned() }
+        Process { child, listen: ready["listen"].as_str().expect("an address").to_owned(), log }
+    }
+
+    /// Waits until it has written this to its log.
+    pub fn wait_until_it_says(&self, text: &str) {
+        let until = Instant::now() + PATIENCE;
+        while !self.log().contains(text) {
+            assert!(Instant::now() < until, "{text:?} is not in the log: {}", self.log());
+            std::thread::sleep(Duration::from_millis(10));
+        }
+    }
+
+    /// What it has written to its log.
+    pub fn log(&self) -> String {
+        self.log.lock().expect("no panic").clone()
     }
 
     /// Starts `duet` under limits that a shell sets, such as `ulimit -l 0`.
@@ -152,13 +174,23 @@ fn ended(mut command: Command) -> (Option<i32>, String) {
     (status.code(), error)
 }
 
+/// Copies the log of a management node that does not run.
+pub fn copy_directory(from: &Path, to: &Path) {
+    let _ = std::fs::remove_dir_all(to);
+    std::fs::create_dir_all(to).expect("writable");
+    for entry in std::fs::read_dir(from).expect("readable").flatten() {
+        std::fs::copy(entry.path(), to.join(entry.file_name())).expect("copied");
+    }
+}
+
 /// Management nodes and data nodes.
 pub struct Cluster {
     pub management: Vec<Process>,
     pub nodes: Vec<Process>,
     pub management_addresses: String,
     management_arguments: Vec<Vec<String>>,
-    _directory: TempDir,
+    memory: &'static str,
+    directory: TempDir,
 }
 
 impl Cluster {
@@ -169,6 +201,20 @@ impl Cluster {
 
     /// The same with further arguments of the data nodes.
     pub fn start_with(management: usize, node_arguments: &[&str]) -> Cluster {
+        Cluster::start_whole(management, 2, "256MiB", node_arguments)
+    }
+
+    /// Starts a cluster of node groups of two data nodes each, which keep small tables.
+    pub fn start_groups(management: usize, groups: usize) -> Cluster {
+        Cluster::start_whole(management, 2 * groups, "64MiB", &[])
+    }
+
+    fn start_whole(
+        management: usize,
+        data_nodes: usize,
+        memory: &'static str,
+        node_arguments: &[&str],
+    ) -> Cluster {
         let directory = tempfile::tempdir().expect("a directory");
         let ports: Vec<String> = (0..management).map(|_| free_address()).collect();
         let peers: Vec<String> =
@@ -177,8 +223,10 @@ impl Cluster {
             .map(|id| {
                 let path = directory.path().join(format!("m{id}"));
                 std::fs::create_dir_all(&path).expect("writable");
+                let (id, data_nodes) = (id.to_string(), data_nodes.to_string());
+                let port = &ports[id.parse::<usize>().expect("a number") - 1];
                 let mut arguments: Vec<String> =
-                    ["mgmd", "--node-id", &id.to_string(), "--listen", &ports[id - 1], "--data-nodes", "2"]
+                    ["mgmd", "--node-id", &id, "--listen", port, "--data-nodes", &data_nodes]
                         .iter()
                         .map(ToString::to_string)
                         .collect();
@@ -195,9 +243,10 @@ impl Cluster {
             nodes: Vec::new(),
             management_addresses: ports.join(","),
             management_arguments: arguments,
-            _directory: directory,
+            memory,
+            directory,
         };
-        for id in 1..=2 {
+        for id in 1..=data_nodes {
             let id = id.to_string();
             let mut arguments = cluster.node_arguments(&id);
             arguments.extend(node_arguments);
@@ -218,7 +267,7 @@ impl Cluster {
 
     /// Command line of a data node.
     pub fn node_arguments<'a>(&'a self, id: &'a str) -> Vec<&'a str> {
-        vec!["datanode", "--node-id", id, "--management", &self.management_addresses, "--memory", "256MiB"]
+        vec!["datanode", "--node-id", id, "--management", &self.management_addresses, "--memory", self.memory]
     }
 
     /// Starts a new process for a data node that has ended.
@@ -247,6 +296,34 @@ impl Cluster {
         });
     }
 
+    /// Directory of a management node.
+    pub fn management_directory(&self, index: usize) -> PathBuf {
+        self.directory.path().join(format!("m{}", index + 1))
+    }
+
+    /// Starts one more management node, which joins.
+    pub fn start_joiner(&mut self, node: u32, listen: &str, join: &str) -> Process {
+        let path = self.directory.path().join(format!("m{node}"));
+        std::fs::create_dir_all(&path).expect("writable");
+        let (node, path) = (node.to_string(), path.display().to_string());
+        Process::start(&[
+            "mgmd",
+            "--node-id",
+            &node,
+            "--listen",
+            listen,
+            "--directory",
+            &path,
+            "--join",
+            join,
+        ])
+    }
+
+    /// The command line of a management node.
+    pub fn management_arguments(&self, index: usize) -> Vec<&str> {
+        self.management_arguments[index].iter().map(String::as_str).collect()
+    }
+
     /// Starts a management node again in its directory.
     pub fn restart_management(&mut self, index: usize) {
         self.management[index] = start(&self.management_arguments[index]);
@@ -260,7 +337,13 @@ impl Cluster {
             })
         };
         let mut states: Vec<ClusterState> = self.nodes.iter().map(wait).collect();
-        states.pop().expect("two nodes")
+        states.pop().expect("data nodes")
+    }
+
+    /// Index of the leading management node.
+    pub fn leading(&mut self) -> usize {
+        let address = self.leader().stream.peer_addr().expect("connected").to_string();
+        self.management.iter().position(|process| process.listen == address).expect("one of them")
     }
 
     /// A connection to the leading management node.

@@ -31,7 +31,7 @@ fn view_of(cluster: &Cluster, node: usize) -> u64 {
 
 /// Increments counters from several tasks, lets `fail` strike in the middle, and compares what was acknowledged with what is
 /// there. The keys that every node led at first all go on being written.
-fn increments_survive(cluster: &mut Cluster, fail: impl FnOnce(&mut Cluster)) {
+pub fn increments_survive(cluster: &mut Cluster, fail: impl FnOnce(&mut Cluster)) {
     let runtime = runtime();
     let (acknowledged, unknown) = (Arc::new(AtomicI64::new(0)), Arc::new(AtomicI64::new(0)));
     let stop = Arc::new(AtomicBool::new(false));
@@ -118,6 +118,8 @@ fn a_stopped_node_is_taken_over_and_ends_when_it_goes_on() {
     assert!(view_of(&cluster, 1) >= 2);
     cluster.nodes[0].signal("CONT");
     wait_for("the end of the node that was voted out", || cluster.nodes[0].has_ended().then_some(()));
+    cluster.nodes[0].wait_until_it_says("is not a member of view");
+    cluster.nodes[0].wait_until_it_says("start it again");
 }
 
 #[test]

@@ -14,6 +14,8 @@ use std::cmp::Reverse;
 /// First and longest wait before a request is tried again.
 const RETRY_FIRST: Nanoseconds = MILLISECOND;
 const RETRY_LAST: Nanoseconds = 250 * MILLISECOND;
+/// What is said of rows that nobody holds any more.
+pub(crate) const GROUP_LOST: &[u8] = b"start a new cluster and load it again";
 /// A link on which more than one in so many requests was never answered is closed.
 const ABANDONED_SHARE: usize = 2;
 
@@ -47,7 +49,7 @@ impl ClientCore {
             self.batches.put(base, batch);
             return self.submit_in_transaction(now, base);
         }
-        let (mut has_resolve, mut misplaced) = (false, Vec::new());
+        let (mut has_resolve, mut misplaced, mut lost) = (false, Vec::new(), Vec::new());
         for index in 0..count {
             if batch.operations[index].kind == Kind::Resolve {
                 has_resolve = true;
@@ -58,11 +60,16 @@ impl ClientCore {
                 continue;
             }
             let sent = self.wire.send(now, base, &mut batch, index, false);
-            if sent != Sent::Yes {
+            if sent == Sent::Lost {
+                lost.push(index);
+            } else if sent != Sent::Yes {
                 self.park(sent, request_id(base, index, batch.operations[index].attempt));
             }
         }
         self.batches.put(base, batch);
+        for index in lost {
+            self.end_lost(base, index);
+        }
         for index in misplaced {
             if let Some(batch) = self.batches.batch(base) {
                 let reference = request_id(base, index, batch.operations[index].attempt);
@@ -75,10 +82,19 @@ impl ClientCore {
         }
     }
 
+    /// Ends an operation whose row is in a group that is lost.
+    fn end_lost(&mut self, base: u64, index: usize) {
+        let Some(batch) = self.batches.batch(base) else { return };
+        let reference = request_id(base, index, batch.operations[index].attempt);
+        batch.keep_error(index, ErrorCode::GroupLost as u16, 0, GROUP_LOST);
+        self.finish(reference);
+    }
+
     /// Puts an operation that could not be sent into the queue of what it waits for.
     fn park(&mut self, sent: Sent, reference: u64) {
         match sent {
             Sent::Yes => {}
+            Sent::Lost => self.end_lost(base_of(reference), index_of(reference)),
             Sent::NoMap => {
                 self.refresh.want();
                 self.waiting_for_map.push_back(reference);

@@ -6,12 +6,14 @@ use crate::interface::{MILLISECOND, Nanoseconds, SECOND, Target};
 use crate::wire::Wire;
 use crate::{Error, Table};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::record::{ClusterStatus, LeaveRequest, TableChange, UserChange, UserList};
+use duet_protocol::record::{
+    ClusterStatus, LeaveRequest, ManagementChange, TableChange, UserChange, UserList,
+};
 use duet_protocol::schema::{self, Column, IndexDefinition, IndexKind, TableDefinition};
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE, KIND_END,
-    KIND_LEAVE,
+    ChangeDictionary, KIND_CHANGE_MANAGEMENT, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE,
+    KIND_DROP_TABLE, KIND_END, KIND_LEAVE,
 };
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::error_reply::ErrorReply;
@@ -60,6 +62,7 @@ enum Kind {
     User,
     Leave,
     End,
+    Management,
     Status,
     Users { known: u64 },
     Refresh { answers: u64 },
@@ -76,6 +79,7 @@ impl Kind {
             | Kind::User
             | Kind::Leave
             | Kind::End
+            | Kind::Management
             | Kind::Refresh { .. } => CHANGE_WITHIN,
         }
     }
@@ -251,6 +255,7 @@ impl Job {
             Kind::User => KIND_CHANGE_USER,
             Kind::Leave => KIND_LEAVE,
             Kind::End => KIND_END,
+            Kind::Management => KIND_CHANGE_MANAGEMENT,
             Kind::Users { known } => {
                 let body = FetchUsers { known_version: known.into() };
                 return wire.send_own(now, index, id, &body, Sections::none());
@@ -431,6 +436,21 @@ impl ClientCore {
         }
     }
 
+    /// Changes which management nodes belong to the cluster. The job ends when that is written; the cluster then carries it out.
+    pub fn change_management(
+        &mut self,
+        now: Nanoseconds,
+        timeout: Nanoseconds,
+        change: &ManagementChange,
+    ) -> JobId {
+        match change.to_record() {
+            Ok(record) => self.start_job(now, timeout, Kind::Management, record),
+            Err(code) => {
+                self.failed_job(Error::new(code, "the change of the management nodes cannot be encoded"))
+            }
+        }
+    }
+
     /// Asks for the users of the SQL gateways if they have changed since version `known`, 0 for in any case.
     pub fn fetch_users(&mut self, now: Nanoseconds, timeout: Nanoseconds, known: u64) -> JobId {
         self.start_job(now, timeout, Kind::Users { known }, Vec::new())
@@ -525,9 +545,10 @@ impl ClientCore {
                 (Kind::Drop, Some((shown, _))) if version >= shown => {
                     job.result = Some(Ok(JobResult::Dropped));
                 }
-                (Kind::Change | Kind::User | Kind::Leave | Kind::End, Some((shown, _)))
-                    if version >= shown =>
-                {
+                (
+                    Kind::Change | Kind::User | Kind::Leave | Kind::End | Kind::Management,
+                    Some((shown, _)),
+                ) if version >= shown => {
                     job.result = Some(Ok(JobResult::Changed));
                 }
                 (_, Some((shown, table))) if version >= shown => {

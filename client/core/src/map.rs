@@ -16,6 +16,16 @@ pub(crate) struct Route {
     pub(crate) group: u16,
 }
 
+/// Endpoint of the partitions of a group that is lost.
+const LOST: u16 = u16::MAX - 1;
+
+impl Route {
+    /// Whether nobody holds the rows any more.
+    pub(crate) fn is_lost(self) -> bool {
+        self.endpoint == LOST
+    }
+}
+
 /// The newest cluster state that this client has seen, compiled for routing.
 #[derive(Debug, Default)]
 pub(crate) struct ClusterMap {
@@ -57,6 +67,15 @@ impl ClusterMap {
             }
             _ => self.route_of_hash(operation.hash),
         }
+    }
+
+    /// Whether a row of these operations, or a part that is scanned, is in a group that is lost.
+    pub(crate) fn has_lost(&self, operations: &[Operation]) -> bool {
+        self.state.as_ref().is_some_and(|state| !state.lost_groups.is_empty())
+            && operations
+                .iter()
+                .filter(|operation| operation.kind.has_row())
+                .any(|operation| self.route(operation).is_some_and(Route::is_lost))
     }
 
     /// Where rows go whose partition key has this hash.
@@ -108,7 +127,10 @@ impl ClusterMap {
         self.latest_change = self.changed_in_view.iter().copied().max().unwrap_or(0);
         self.by_partition.clear();
         for partition in &state.view.partitions {
-            let endpoint = partition.replicas.first().and_then(|primary| endpoint_of(*primary));
+            let endpoint = match state.lost_groups.contains(&partition.group) {
+                true => Some(LOST),
+                false => partition.replicas.first().and_then(|primary| endpoint_of(*primary)),
+            };
             self.by_partition.push(Route { endpoint: endpoint.unwrap_or(u16::MAX), group: partition.group });
         }
         self.by_bucket.clear();

@@ -176,7 +176,8 @@ impl ClientCore {
         }
         self.wire.identity.cluster_id = state.cluster_id;
         self.wire.identity.view = state.view.number;
-        for (index, management) in state.management.iter().enumerate() {
+        let joined = state.management.iter().filter(|management| management.raft_id != 0);
+        for (index, management) in joined.enumerate() {
             self.place_endpoint(now, Target::Management { index: index as u32 }, &management.address);
         }
         for index in 0..self.wire.endpoints.len() {

@@ -8,6 +8,7 @@ use crate::batch::{
 };
 use crate::batches::{next_attempt, request_id};
 use crate::core::ClientCore;
+use crate::dispatch::GROUP_LOST;
 use crate::interface::{LinkId, Nanoseconds};
 use crate::outcome::Outcome;
 use crate::wire::REQUEST_BYTES;
@@ -186,6 +187,13 @@ impl ClientCore {
 
     /// Sends a whole batch of a transaction. False when it must wait.
     fn send_in_transaction(&mut self, now: Nanoseconds, handle: TransactionHandle, base: u64) -> bool {
+        let lost = self.batches.batch(base).is_some_and(|batch| self.wire.map.has_lost(&batch.operations));
+        if lost {
+            let code = ErrorCode::GroupLost as u16;
+            self.fail_transaction(now, handle, code, 0);
+            self.end_batch(handle, base, code, 0, GROUP_LOST);
+            return true;
+        }
         match self.try_send(now, handle, base) {
             Sending::Done => true,
             Sending::Later => false,

@@ -25,6 +25,8 @@ pub(crate) enum Sent {
     Yes,
     /// There is no map yet.
     NoMap,
+    /// The group of its row is lost: it has no answer but that.
+    Lost,
     /// There is no transaction number for it yet.
     NoNumber,
     /// Its endpoint has no link or no room.
@@ -58,7 +60,9 @@ impl Wire {
         let operation = &mut batch.operations[index];
         let Some(route) = self.map.route(operation) else { return Sent::NoMap };
         let position = usize::from(route.endpoint);
-        let Some(endpoint) = self.endpoints.get_mut(position) else { return Sent::NoMap };
+        let Some(endpoint) = self.endpoints.get_mut(position) else {
+            return if route.is_lost() { Sent::Lost } else { Sent::NoMap };
+        };
         if !endpoint.has_room(&self.limits) || !(in_turn || endpoint.waiting.is_empty()) {
             return Sent::Busy { endpoint: position };
         }

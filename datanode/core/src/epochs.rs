@@ -98,8 +98,13 @@ impl Kernel {
 
     /// The node that keeps the epochs: the lowest id of the view.
     fn keeper(&self) -> Option<u32> {
-        let groups = self.map.state.view.groups.iter();
-        groups.flat_map(|group| &group.members).map(|member| member.node).min()
+        self.map.state.living_nodes().min()
+    }
+
+    /// Nobody waits for the nodes of a group that is lost.
+    pub(crate) fn epochs_without_lost_groups(&mut self) {
+        let state = &self.map.state;
+        self.cut.members.retain(|(node, _)| state.living_nodes().any(|living| living == *node));
     }
 
     /// A view was installed. Nothing is closed from then on until [`Kernel::takeover_done`], except in the first view, which

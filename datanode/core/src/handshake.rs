@@ -159,6 +159,26 @@ impl Kernel {
         }
     }
 
+    /// Somebody of another cluster answers. People are told if that is where a management node should be.
+    pub(crate) fn hear_foreigner(&mut self, now: Nanoseconds, stage: Stage, theirs: u64) {
+        let (Stage::AwaitWelcome(Target::Management { index })
+        | Stage::Ready(LinkRole::Management { index })) = stage
+        else {
+            return;
+        };
+        let address = self.membership.address_of(Target::Management { index });
+        let text = format!(
+            "{} The management node at {address} belongs to cluster {theirs:016x}, this node to {:016x}: correct --management, or start a management node whose directory was lost with --join",
+            ErrorCode::ForeignCluster,
+            self.membership.cluster_id
+        );
+        if self.map.state.view.number == 0 {
+            self.commands.push_back(Command::Stop { reason: text });
+        } else if self.membership.may_tell(now) {
+            self.commands.push_back(Command::Warn { text });
+        }
+    }
+
     fn refused(&mut self, link: LinkId, target: Target, code: u16, detail: &[u8]) {
         self.links.mark_closing(link, &mut self.commands);
         let known = ErrorCode::from_number(code);
@@ -168,9 +188,13 @@ impl Kernel {
         );
         if fatal && matches!(target, Target::Management { .. }) {
             let code = known.map_or_else(|| format!("error {code}"), |code| code.to_string());
-            let reason =
+            let text =
                 format!("the management node refuses this node: {code} {}", String::from_utf8_lossy(detail));
-            self.commands.push_back(Command::Stop { reason });
+            // Whoever holds rows does not give them up because of what has become of a management node.
+            self.commands.push_back(match self.map.state.view.number {
+                0 => Command::Stop { reason: text },
+                _ => Command::Warn { text },
+            });
         }
     }
 }

@@ -31,6 +31,8 @@ impl Kernel {
         if state.version <= self.map.state.version {
             return;
         }
+        // Before it is registered too: the leader may be one that it was not told of.
+        self.membership.know_management(&state.management, now);
         if self.membership.instance.incarnation == 0 {
             self.early_state = Some((state, record.to_vec()));
         } else {
@@ -98,6 +100,7 @@ impl Kernel {
         };
         self.out.identity.view = self.map.state.view.number;
         self.epochs_of_view(now);
+        self.epochs_without_lost_groups();
         let view = &self.map.state.view;
         let gone: Vec<u32> = before
             .iter()

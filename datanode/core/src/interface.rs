@@ -22,7 +22,7 @@ impl LinkId {
 /// Whom the kernel wants to be connected to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub enum Target {
-    /// Management node number `index` of [`NodeConfiguration::management`].
+    /// A management node: number `index` of [`NodeConfiguration::management`], or behind those one of the cluster state.
     Management {
         /// Index in the list.
         index: u32,
@@ -50,6 +50,11 @@ pub enum Command {
     Close {
         /// The link.
         link: LinkId,
+    },
+    /// Tell people.
+    Warn {
+        /// A sentence that says what is wrong and what to do.
+        text: String,
     },
     /// The process must end with an error; the sentence says why and what to do.
     Stop {

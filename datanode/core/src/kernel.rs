@@ -397,6 +397,7 @@ impl Kernel {
         let envelope = frame.envelope();
         let ours = self.membership.cluster_id;
         if envelope.cluster_id != 0 && ours != 0 && envelope.cluster_id != ours {
+            self.hear_foreigner(now, stage, envelope.cluster_id);
             return self.refuse(link, ErrorCode::ForeignCluster, "this node belongs to another cluster");
         }
         self.coordinator.transactions.now = now;

@@ -18,7 +18,7 @@ pub enum LinkRole {
     },
     /// A management node.
     Management {
-        /// Index in the configuration.
+        /// Index as in [`Target::Management`].
         index: u32,
     },
 }

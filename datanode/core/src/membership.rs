@@ -1,5 +1,7 @@
 //! Membership: how this node finds the management nodes, registers, learns the cluster state and reports.
 
+mod management;
+
 use crate::interface::{Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 use crate::ldm::IndexRefusal;
 use crate::outbox::Outbox;
@@ -64,6 +66,9 @@ pub struct Membership {
     pub cluster_id: u64,
     connections: Vec<Connection>,
     management_links: Vec<Option<LinkId>>,
+    /// How many of the management nodes are those of the configuration: they come first, and stay.
+    configured: u32,
+    silence: management::Silence,
     register_at: Nanoseconds,
     report_at: Nanoseconds,
     random: u64,
@@ -88,6 +93,8 @@ impl Membership {
             cluster_id: 0,
             connections: connections.collect(),
             management_links: vec![None; configuration.management.len()],
+            configured: configuration.management.len() as u32,
+            silence: management::Silence::default(),
             register_at: now,
             report_at: now,
             random: configuration.seed | 1,
@@ -184,6 +191,7 @@ impl Membership {
                 commands.push_back(Command::Connect { target, address });
             }
         }
+        self.notice_silence(now, commands);
         if self.instance.incarnation == 0 {
             if now >= self.register_at {
                 self.register_at = now + REGISTER_EVERY;

@@ -564,6 +564,7 @@ impl<K: Driven> Batch<K> {
                 None => return Ok(obeyed > 0),
                 Some(Command::Connect { target, address }) => self.connect(target, &address),
                 Some(Command::Close { link }) => self.close(link),
+                Some(Command::Warn { text }) => self.warnings.warn(self.now, || tracing::warn!("{text}")),
                 Some(Command::Stop { reason }) => {
                     self.kernel.flush(boot_nanoseconds());
                     self.write_output();

@@ -8,6 +8,7 @@
 
 use crate::interface::{Persist, StartError};
 use crate::protobuf_guard::is_plain_raft_message;
+use crate::random::scramble;
 use duet_protocol::record::{
     LogBlock, LogContents, LogEntry, LogHardState, LogIdentity, LogMembers, LogSnapshot, encode_log_block,
 };
@@ -267,7 +268,7 @@ impl Consensus {
         {
             return self.fail(
                 "the leader knows entries of this node that its log does not hold: the directory was rolled back; \
-                 remove it and let the node join anew"
+                 remove it, let another one take its place with `duet admin replace-management`, and start that with --join"
                     .to_owned(),
             );
         }
@@ -308,6 +309,16 @@ impl Consensus {
         sorted(self.node.raft.prs().conf().to_conf_state().learners)
     }
 
+    /// Everybody whom the log is sent to: voters, those of the members before a change under way, and learners.
+    pub(crate) fn members(&self) -> Vec<u64> {
+        let members = self.node.raft.prs().conf().to_conf_state();
+        let mut all =
+            [members.voters, members.voters_outgoing, members.learners, members.learners_next].concat();
+        all.sort_unstable();
+        all.dedup();
+        all
+    }
+
     /// Whether a change of members is under way.
     pub(crate) fn members_are_changing(&self) -> bool {
         self.node.raft.has_pending_conf() || self.is_joint()
@@ -335,6 +346,12 @@ impl Consensus {
         let added = added.iter().map(|raft_id| (ConfChangeType::AddNode, *raft_id));
         let removed = removed.iter().map(|raft_id| (ConfChangeType::RemoveNode, *raft_id));
         self.propose_members(&added.chain(removed).collect::<Vec<_>>());
+    }
+
+    /// Lets another voter lead.
+    pub(crate) fn transfer_leader(&mut self, raft_id: u64) {
+        self.node.transfer_leader(raft_id);
+        self.draw_election_timeout();
     }
 
     /// Proposes to end a joint change whose leader went away before it could.
@@ -556,14 +573,6 @@ impl Consensus {
             .raft
             .set_randomized_election_timeout(ELECTION_TICKS + (drawn % ELECTION_TICKS as u64) as usize);
     }
-}
-
-/// The finaliser of SplitMix64 (Steele, Lea and Flood 2014): well mixed bits of a counter-like number.
-pub(crate) fn scramble(value: u64) -> u64 {
-    let mut mixed = value.wrapping_add(0x9e37_79b9_7f4a_7c15);
-    mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
-    mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94d0_49bb_1331_11eb);
-    mixed ^ (mixed >> 31)
 }
 
 fn raft_node(raft_id: u64, storage: LogStorage) -> Result<RawNode<LogStorage>, StartError> {

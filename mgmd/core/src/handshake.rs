@@ -1,10 +1,12 @@
 //! The first frame of a connection in either direction.
 
-use crate::interface::LinkId;
+use crate::interface::{LinkId, Nanoseconds};
 use crate::link::Phase;
 use crate::node::ManagementNode;
+use crate::peers::is_contact;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::FrameView;
+use duet_protocol::signal::fetch_state::FetchState;
 use duet_protocol::signal::hello::{
     Hello, ManagementIdentity, ROLE_CLIENT, ROLE_DATA_NODE, ROLE_MANAGEMENT, is_same_secret,
 };
@@ -17,7 +19,7 @@ const NO_LANE: u16 = u16::MAX;
 /// Program name told to others.
 const PROGRAM: &[u8] = b"duet mgmd";
 /// Characters of another side's sentence that are logged.
-const MAX_LOGGED: usize = 200;
+const MAX_LOGGED: usize = 300;
 
 impl ManagementNode {
     /// Sends the hello of a connection that this node made.
@@ -34,7 +36,7 @@ impl ManagementNode {
     }
 
     /// Judges the first frame of a connection that somebody made to this node.
-    pub(crate) fn hear_hello(&mut self, link: LinkId, frame: &FrameView<'_>) {
+    pub(crate) fn hear_hello(&mut self, now: Nanoseconds, link: LinkId, frame: &FrameView<'_>) {
         let mut signals = frame.signals();
         let Some(signal) = signals.next().filter(|_| frame.signal_count() == 1) else {
             return self.refuse(link, ErrorCode::HandshakeRequired, "");
@@ -43,7 +45,11 @@ impl ManagementNode {
             return self.refuse(link, ErrorCode::HandshakeRequired, "");
         };
         if !is_same_secret(&self.configuration.secret, signal.section(0)) {
-            return self.refuse(link, ErrorCode::WrongSecret, "");
+            return self.refuse(
+                link,
+                ErrorCode::WrongSecret,
+                "give both sides the same --cluster-secret-file",
+            );
         }
         let in_cluster = frame.envelope().cluster_id != 0;
         let phase = match hello.role.get() {
@@ -51,18 +57,18 @@ impl ManagementNode {
             ROLE_DATA_NODE => Phase::DataNode,
             ROLE_MANAGEMENT => {
                 let identity = ManagementIdentity::from_process(hello.process);
-                match self.judge_peer(&identity, None) {
+                match self.judge_peer(&identity, None, in_cluster) {
                     Ok(()) => {
                         let (node, raft_id) = (identity.node.get(), identity.raft_id.get());
                         Phase::Management { node, raft_id, in_cluster }
                     }
-                    Err((code, detail)) => return self.refuse(link, code, detail),
+                    Err((code, detail)) => return self.refuse(link, code, &detail),
                 }
             }
             _ => return self.refuse(link, ErrorCode::UnexpectedSignal, "unknown role"),
         };
         let view = frame.envelope().view;
-        self.establish(link, phase, frame, view);
+        self.establish(now, link, phase, frame, view);
         let body = Welcome {
             role: ROLE_MANAGEMENT.into(),
             lane: NO_LANE.into(),
@@ -80,7 +86,7 @@ impl ManagementNode {
     }
 
     /// Judges the answer to [`ManagementNode::say_hello`].
-    pub(crate) fn hear_welcome(&mut self, link: LinkId, node: u32, frame: &FrameView<'_>) {
+    pub(crate) fn hear_welcome(&mut self, now: Nanoseconds, link: LinkId, node: u32, frame: &FrameView<'_>) {
         let Some(signal) = frame.signals().next() else {
             return self.refuse(link, ErrorCode::HandshakeRequired, "");
         };
@@ -94,15 +100,21 @@ impl ManagementNode {
         if welcome.role.get() != ROLE_MANAGEMENT {
             return self.refuse(link, ErrorCode::UnexpectedSignal, "not a management node");
         }
-        if let Err((code, detail)) = self.judge_peer(&identity, Some(node)) {
-            return self.refuse(link, code, detail);
-        }
         let in_cluster = frame.envelope().cluster_id != 0;
-        let phase = Phase::Management { node, raft_id: identity.raft_id.get(), in_cluster };
-        self.establish(link, phase, frame, frame.envelope().view);
+        if let Err((code, detail)) = self.judge_peer(&identity, Some(node), in_cluster) {
+            return self.refuse(link, code, &detail);
+        }
+        let found = identity.node.get();
+        self.contact_answered(node, found);
+        let phase = Phase::Management { node: found, raft_id: identity.raft_id.get(), in_cluster };
+        self.establish(now, link, phase, frame, frame.envelope().view);
+        if in_cluster && !self.consensus.has_group() {
+            // Where the others are, the leader among them.
+            self.send(link, 0, &FetchState::default(), Sections::none());
+        }
     }
 
-    fn establish(&mut self, link: LinkId, phase: Phase, frame: &FrameView<'_>, view: u64) {
+    fn establish(&mut self, now: Nanoseconds, link: LinkId, phase: Phase, frame: &FrameView<'_>, view: u64) {
         if let Some(link) = self.link_mut(link) {
             link.phase = phase;
             link.receiver = frame.envelope().sender;
@@ -110,7 +122,7 @@ impl ManagementNode {
         match phase {
             Phase::Management { node, raft_id, in_cluster } => {
                 self.rollback.hear(view);
-                self.peer_connected(link, node, raft_id, in_cluster);
+                self.peer_connected(now, link, node, raft_id, in_cluster);
             }
             Phase::DataNode => self.rollback.hear(view),
             Phase::Client | Phase::Silent | Phase::Greeting { .. } | Phase::Closing => {}
@@ -121,22 +133,35 @@ impl ManagementNode {
         &self,
         identity: &ManagementIdentity,
         expected: Option<u32>,
-    ) -> Result<(), (ErrorCode, &'static str)> {
-        let node = identity.node.get();
+        in_cluster: bool,
+    ) -> Result<(), (ErrorCode, String)> {
+        let (node, raft_id) = (identity.node.get(), identity.raft_id.get());
         if !self.consensus.has_durable_identity() {
-            return Err((ErrorCode::NotServing, "this management node is starting"));
+            return Err((ErrorCode::NotServing, "this management node is starting".to_owned()));
         }
-        if identity.raft_id.get() == 0 || expected.is_some_and(|expected| expected != node) {
-            return Err((ErrorCode::UnknownNodeId, "another management node answers at this address"));
+        let unexpected = expected.is_some_and(|expected| !is_contact(expected) && expected != node);
+        if raft_id == 0 || unexpected {
+            let expected = expected.unwrap_or(node);
+            let detail = format!(
+                "management node {node} answers at the address of management node {expected}: check --management and the addresses in `duet admin status`"
+            );
+            return Err((ErrorCode::UnknownNodeId, detail));
         }
-        if node == self.configuration.node || identity.raft_id.get() == self.consensus.raft_id() {
-            return Err((
-                ErrorCode::DuplicateNodeId,
-                "this is the management node itself or a copy of its directory",
-            ));
+        if node == self.configuration.node || raft_id == self.consensus.raft_id() {
+            let detail = format!(
+                "management node {node} is this node itself, or uses its id or a copy of its directory: each needs a --node-id and a directory of its own"
+            );
+            return Err((ErrorCode::DuplicateNodeId, detail));
         }
-        if !self.peers.iter().any(|peer| peer.node == node) {
-            return Err((ErrorCode::UnknownNodeId, "this management node id is not on the command line"));
+        if self.cluster_id() != 0 {
+            return self.judge_member(node, raft_id, in_cluster);
+        }
+        let joins = !self.configuration.join.is_empty();
+        if !joins && !self.peers.iter().any(|peer| peer.node == node) {
+            let detail = format!(
+                "management node {node} is not among those that create this cluster: give all of them the same --management"
+            );
+            return Err((ErrorCode::UnknownNodeId, detail));
         }
         Ok(())
     }
@@ -154,14 +179,18 @@ impl ManagementNode {
             None => format!("error {code}"),
         };
         let who = match self.link(link).map(|link| link.phase) {
-            Some(Phase::Greeting { node } | Phase::Management { node, .. }) => {
-                format!("management node {node}")
-            }
+            Some(Phase::Greeting { node }) => self.called(node),
+            Some(Phase::Management { node, .. }) => format!("management node {node}"),
             Some(Phase::Silent | Phase::Client | Phase::DataNode | Phase::Closing) | None => {
                 "the other side".to_owned()
             }
         };
-        self.warn(format!("{who} refused the connection: {what} {detail}"));
+        let text = format!("{who} refused the connection: {what} {detail}");
+        if matches!(ErrorCode::from_number(code), Some(ErrorCode::UnknownNodeId | ErrorCode::DuplicateNodeId))
+        {
+            self.outcast.told = Some(text.clone());
+        }
+        self.warn(text);
         self.close(link);
     }
 

@@ -95,9 +95,14 @@ pub struct ManagementPeer {
 pub struct ManagementConfiguration {
     /// Node id of this one.
     pub node: u32,
-    /// All management nodes including this one: 1 or 3.
+    /// All management nodes with which the cluster is created, including this one: 1 or 3. A node that joins names itself only.
+    /// Which of them belong to a cluster that exists is kept there.
     pub management: Vec<ManagementPeer>,
-    /// The cluster to create; an existing one must have been created with the same.
+    /// Whether `management` says for certain where this node can be reached.
+    pub address_is_given: bool,
+    /// Addresses of management nodes of a cluster that exists and is to be joined; empty to create one, or to go on.
+    pub join: Vec<String>,
+    /// The cluster to create; an existing one must have been created with the same. Of no account for a node that joins.
     pub cluster: ClusterConfiguration,
     /// Cluster secret, empty for none.
     pub secret: Vec<u8>,

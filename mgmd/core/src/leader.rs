@@ -1,5 +1,4 @@
-//! What a leader does by itself: it forms the view, carries schema changes on, and keeps the group complete. And the
-//! check, done by every management node, that its disk was not rolled back.
+//! What a leader does by itself: it forms the view and carries schema changes on. And the check, done by every management node, that its disk was not rolled back.
 
 use crate::consensus::Consensus;
 use crate::interface::Nanoseconds;
@@ -29,8 +28,10 @@ pub(crate) struct Duties {
     advanced: Vec<([u8; 16], JobStage)>,
     /// Jobs that were proposed to be given up.
     aborted: Vec<[u8; 16]>,
-    /// Management nodes.
-    management: Vec<ManagementRecord>,
+    /// What has become of management nodes.
+    pub(crate) management: Vec<ManagementCommand>,
+    /// Groups, whether they are lost, and the state version in which that was proposed.
+    pub(crate) marked: Option<(u16, bool, u64)>,
 }
 
 impl ManagementNode {
@@ -42,6 +43,7 @@ impl ManagementNode {
         let mut proposed = self.form_view(now);
         proposed |= self.advance_jobs();
         proposed |= self.record_management();
+        proposed |= self.find_lost_groups(now);
         proposed
     }
 
@@ -151,55 +153,10 @@ impl ManagementNode {
         self.reports.get((node as usize).checked_sub(1)?)?.as_ref()
     }
 
-    /// Raft ids of the management nodes as configured: this one, the connected ones, and the recorded ones.
-    fn wanted_members(&self) -> Vec<(u32, String, Option<u64>)> {
-        let recorded = |node: u32| {
-            let management = &self.machine.state().management;
-            management.iter().find(|record| record.node == node).map(|record| record.raft_id)
-        };
-        self.configuration
-            .management
-            .iter()
-            .map(|configured| {
-                let node = configured.node;
-                let connected = self.peers.iter().find(|peer| peer.node == node && peer.link.is_some());
-                let raft_id = if node == self.configuration.node {
-                    Some(self.consensus.raft_id())
-                } else {
-                    connected.map(|peer| peer.raft_id).or_else(|| recorded(node))
-                };
-                (node, configured.address.clone(), raft_id)
-            })
-            .collect()
-    }
-
-    /// Keeps the list of management nodes in the cluster state true.
-    fn record_management(&mut self) -> bool {
-        let voters = self.consensus.voters();
-        let mut management: Vec<ManagementRecord> = self
-            .wanted_members()
-            .into_iter()
-            .filter_map(|(node, address, raft_id)| {
-                let raft_id = raft_id.filter(|raft_id| voters.contains(raft_id))?;
-                Some(ManagementRecord { node, raft_id, address })
-            })
-            .collect();
-        management.sort_by_key(|record| record.node);
-        let complete = management.len() == voters.len();
-        if !complete || management == self.machine.state().management || management == self.duties.management
-        {
-            return false;
-        }
-        let proposed = self.propose(&ManagementCommand::SetManagement { management: management.clone() });
-        if proposed {
-            self.duties.management = management;
-        }
-        proposed
-    }
-
     /// Creates the Raft group when nobody has: alone, or as the lowest of three that all know each other's Raft ids.
     pub(crate) fn create_group(&mut self) {
-        if self.consensus.has_group() || self.consensus.is_writing() {
+        let joins = !self.configuration.join.is_empty();
+        if joins || self.consensus.has_group() || self.consensus.is_writing() {
             return;
         }
         let lowest = self.peers.iter().all(|peer| peer.node > self.configuration.node);
@@ -207,12 +164,11 @@ impl ManagementNode {
         if !lowest || !all_here {
             return;
         }
-        let mut management: Vec<ManagementRecord> = self
-            .wanted_members()
-            .into_iter()
-            .filter_map(|(node, address, raft_id)| {
-                Some(ManagementRecord { node, raft_id: raft_id?, address })
-            })
+        let peers = self.peers.iter().map(|peer| (peer.node, peer.raft_id, peer.address.clone()));
+        let own = (self.configuration.node, self.consensus.raft_id(), self.own_address().to_owned());
+        let mut management: Vec<ManagementRecord> = peers
+            .chain([own])
+            .map(|(node, raft_id, address)| ManagementRecord { node, raft_id, address })
             .collect();
         management.sort_by_key(|record| record.node);
         let voters: Vec<u64> = management.iter().map(|record| record.raft_id).collect();
@@ -224,56 +180,58 @@ impl ManagementNode {
         }
     }
 
-    /// Takes in management nodes whose Raft id is new (a directory was wiped, or one node grows to three): first as
-    /// learners, then in one joint change as voters in place of their former ids.
-    pub(crate) fn reconcile_members(&mut self) {
-        if !self.consensus.is_acting_leader() || self.rollback.is_rolled_back() {
-            return;
-        }
-        if self.consensus.members_are_changing() {
-            return self.consensus.leave_joint_change();
-        }
-        let wanted = self.wanted_members();
-        let voters = self.consensus.voters();
-        let learners = self.consensus.learners();
-        let is_member = |raft_id: &u64| voters.contains(raft_id) || learners.contains(raft_id);
-        let wanted: Option<Vec<u64>> = wanted.into_iter().map(|(_, _, raft_id)| raft_id).collect();
-        let connected = self.peers.iter().filter(|peer| peer.link.is_some()).map(|peer| peer.raft_id);
-        if let Some(newcomer) = connected.into_iter().find(|raft_id| !is_member(raft_id)) {
-            return self.consensus.add_learner(newcomer);
-        }
-        let Some(wanted) = wanted else { return };
-        let added: Vec<u64> = wanted.iter().copied().filter(|raft_id| !voters.contains(raft_id)).collect();
-        let members = voters.iter().chain(&learners).copied();
-        let removed: Vec<u64> = members.filter(|raft_id| !wanted.contains(raft_id)).collect();
-        let ready = added.iter().all(|raft_id| is_member(raft_id) && self.consensus.has_caught_up(*raft_id));
-        if ready && !(added.is_empty() && removed.is_empty()) {
-            self.consensus.replace_voters(&added, &removed);
-        }
-    }
-
     /// Compares the highest view that anybody has named with the applied one, after catching up with the leader.
     pub(crate) fn check_rollback(&mut self, now: Nanoseconds) {
         if self.rollback.check(now, &self.machine, &mut self.consensus) {
-            let applied = self.machine.state().view.number;
-            let heard = self.rollback.heard;
+            let (applied, heard) = (Known::of(&self.machine), self.rollback.heard);
             self.warn(format!(
-                "view {heard} exists and this node knows only {applied}: its disk was rolled back; all changes are refused"
+                "view {} and state {} exist, and this node knows only {} and {}: its disk was rolled back; all changes are refused. {}",
+                heard.view, heard.version, applied.view, applied.version, self.roll_back_advice()
             ));
         }
+    }
+
+    /// What to do with a node whose disk was rolled back.
+    pub(crate) fn roll_back_advice(&self) -> String {
+        let node = self.configuration.node;
+        if self.machine.state().management.len() > 1 {
+            return format!(
+                "Stop it, and start it in an empty directory with --join after `duet admin replace-management {node}`"
+            );
+        }
+        "Stop it, and start it with the newer copy of its directory; without one, start a new cluster and load it again".to_owned()
+    }
+}
+
+/// What is known of the cluster, or named by others.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Known {
+    view: u64,
+    /// Version of the cluster state.
+    version: u64,
+}
+
+impl Known {
+    fn of(machine: &Machine) -> Known {
+        let state = machine.state();
+        Known { view: state.view.number, version: state.version }
+    }
+
+    fn exceeds(self, other: Known) -> bool {
+        self.view > other.view || self.version > other.version
     }
 }
 
 /// Finds out whether this node's state is older than what others have seen of it (counterexample 3 of the protocol).
 ///
-/// A view above the applied one may only mean that this node lags. So the node asks for a read index, which a majority
+/// A view or state above the applied one may only mean that this node lags. So the node asks for a read index, which a majority
 /// confirms, and compares again when it has applied that much.
 #[derive(Debug, Default)]
 pub(crate) struct RollbackCheck {
-    /// Highest view that anybody has named.
-    heard: u64,
-    /// View and context of the question under way, and when it was asked.
-    asked: Option<(u64, Vec<u8>, Nanoseconds)>,
+    /// Highest view and state version that anybody has named.
+    heard: Known,
+    /// What was heard, and context of the question under way, and when it was asked.
+    asked: Option<(Known, Vec<u8>, Nanoseconds)>,
     /// Read index of the answer.
     confirmed: Option<u64>,
     questions: u64,
@@ -283,7 +241,12 @@ pub(crate) struct RollbackCheck {
 impl RollbackCheck {
     /// A data node or management node names a view.
     pub(crate) fn hear(&mut self, view: u64) {
-        self.heard = self.heard.max(view);
+        self.heard.view = self.heard.view.max(view);
+    }
+
+    /// A data node names a version of the cluster state that it has installed.
+    pub(crate) fn hear_version(&mut self, version: u64) {
+        self.heard.version = self.heard.version.max(version);
     }
 
     /// Whether changes must be refused.
@@ -300,15 +263,15 @@ impl RollbackCheck {
 
     /// Goes on with the check; `true` when the roll-back has just been proved.
     fn check(&mut self, now: Nanoseconds, machine: &Machine, consensus: &mut Consensus) -> bool {
-        let applied_view = machine.state().view.number;
-        if self.rolled_back || machine.state().cluster_id == 0 || self.heard <= applied_view {
+        let applied = Known::of(machine);
+        if self.rolled_back || machine.state().cluster_id == 0 || !self.heard.exceeds(applied) {
             self.asked = None;
             self.confirmed = None;
             return false;
         }
-        if let (Some((view, _, _)), Some(index)) = (&self.asked, self.confirmed) {
+        if let (Some((heard, _, _)), Some(index)) = (&self.asked, self.confirmed) {
             if consensus.applied() >= index {
-                self.rolled_back = *view > applied_view;
+                self.rolled_back = heard.exceeds(applied);
                 self.asked = None;
                 self.confirmed = None;
                 return self.rolled_back;

@@ -178,11 +178,21 @@ impl Machine {
                 self.abort_job(&request, code, detail);
                 Applied::Other
             }
-            ManagementCommand::SetManagement { management } => {
-                if self.content.state.management != management {
-                    self.content.state.management = management;
-                    self.content.state.version += 1;
-                }
+            ManagementCommand::MarkGroup { group, changed_in_view, lost } => {
+                self.mark_group(group, changed_in_view, lost);
+                Applied::Other
+            }
+            ManagementCommand::ChangeManagement { request, change } => {
+                let result =
+                    self.repeated(&request).map_or_else(|| self.change_management(request, change), Ok);
+                job_outcome(request, result)
+            }
+            ManagementCommand::ManagementJoined { node, raft_id } => {
+                self.management_joined(node, raft_id);
+                Applied::Other
+            }
+            ManagementCommand::ManagementMoved { raft_id, address } => {
+                self.management_moved(raft_id, address);
                 Applied::Other
             }
         }

@@ -1,6 +1,6 @@
 //! The management node: joins consensus, state machine, links and the duties of a leader.
 
-use crate::consensus::{Consensus, ConsensusEvent, scramble};
+use crate::consensus::{Consensus, ConsensusEvent};
 use crate::interface::{
     CloseReason, Command, LinkId, LogLevel, ManagementConfiguration, ManagementGauges, Nanoseconds, Persist,
     StartError,
@@ -8,6 +8,8 @@ use crate::interface::{
 use crate::leader::{Duties, RollbackCheck};
 use crate::link::{Link, Phase};
 use crate::machine::{Applied, Machine};
+use crate::membership::{MAX_MANAGEMENT_ID, Outcast};
+use crate::peers::Peer;
 use crate::placement::MAX_LANES;
 use crate::requests::Waiters;
 use duet_protocol::error::ErrorCode;
@@ -27,29 +29,10 @@ const TICK: Nanoseconds = 20_000_000;
 const HANDSHAKE_TIMEOUT: Nanoseconds = 5_000_000_000;
 /// A data node that has not reported for so long is not connected.
 pub(crate) const SUSPECT_AFTER: Nanoseconds = 500_000_000;
-/// First pause before a connection is tried again; it doubles up to [`MAX_RECONNECT_PAUSE`].
-const MIN_RECONNECT_PAUSE: Nanoseconds = 50_000_000;
-/// Longest pause before a connection is tried again.
-const MAX_RECONNECT_PAUSE: Nanoseconds = 1_000_000_000;
+/// Most data nodes.
+const MAX_DATA_NODES: usize = 255;
 /// Rounds of consensus and leader's work in one flush; more wait for the next tick.
 const MAX_ROUNDS: u32 = 16;
-
-/// Another management node.
-#[derive(Debug)]
-pub(crate) struct Peer {
-    pub(crate) node: u32,
-    pub(crate) address: String,
-    /// The link that has shaken hands.
-    pub(crate) link: Option<LinkId>,
-    /// Its Raft id as it said on that link.
-    pub(crate) raft_id: u64,
-    /// Whether it belongs to a cluster, as its frames say.
-    pub(crate) in_cluster: bool,
-    /// Whether a connection to it is being made or shakes hands.
-    connecting: bool,
-    retry_at: Nanoseconds,
-    attempts: u32,
-}
 
 /// The latest report of a data node.
 #[derive(Clone, Debug)]
@@ -71,14 +54,17 @@ pub struct ManagementNode {
     pub(crate) consensus: Consensus,
     pub(crate) machine: Machine,
     pub(crate) peers: Vec<Peer>,
+    /// Cluster id, state version and Raft ids of the members that the list of peers was made from.
+    pub(crate) peers_as_of: Option<(u64, u64, Vec<u64>)>,
     pub(crate) reports: Vec<Option<Report>>,
     pub(crate) waiters: Waiters,
     pub(crate) duties: Duties,
     pub(crate) rollback: RollbackCheck,
+    pub(crate) outcast: Outcast,
     links: Vec<Option<Link>>,
     link_count: u32,
     links_refused: u64,
-    commands: VecDeque<Command>,
+    pub(crate) commands: VecDeque<Command>,
     state_record: (u64, Vec<u8>),
     intact_log_bytes: u64,
     next_tick: Nanoseconds,
@@ -108,30 +94,17 @@ impl ManagementNode {
         } else {
             Machine::default()
         };
-        let peers = configuration
-            .management
-            .iter()
-            .filter(|peer| peer.node != configuration.node)
-            .map(|peer| Peer {
-                node: peer.node,
-                address: peer.address.clone(),
-                link: None,
-                raft_id: 0,
-                in_cluster: false,
-                connecting: false,
-                retry_at: now,
-                attempts: 0,
-            })
-            .collect();
-        let node = ManagementNode {
-            reports: vec![None; configuration.cluster.data_nodes as usize],
+        let mut node = ManagementNode {
+            reports: vec![None; MAX_DATA_NODES],
             configuration,
             consensus,
             machine,
-            peers,
+            peers: Vec::new(),
+            peers_as_of: None,
             waiters: Waiters::default(),
             duties: Duties::default(),
             rollback: RollbackCheck::default(),
+            outcast: Outcast::default(),
             links: Vec::new(),
             link_count: 0,
             links_refused: 0,
@@ -142,10 +115,10 @@ impl ManagementNode {
             role: (0, false),
             stopped: false,
         };
-        match node.check_state_against_configuration() {
-            Ok(()) => Ok(node),
-            Err(reason) => Err(StartError::Configuration(reason)),
-        }
+        node.check_state_against_configuration().map_err(StartError::Configuration)?;
+        node.find_peers(now);
+        node.compare_addresses();
+        Ok(node)
     }
 
     /// Bytes of the log handed to [`ManagementNode::new`] that are intact; the rest is a torn tail.
@@ -165,18 +138,6 @@ impl ManagementNode {
     pub fn link_connected(&mut self, now: Nanoseconds, link: LinkId, node: u32) {
         self.add_link(Link::new(link, Phase::Greeting { node }, now));
         self.say_hello(link);
-    }
-
-    /// A wanted connection could not be opened; it is tried again later.
-    pub fn connect_failed(&mut self, now: Nanoseconds, node: u32) {
-        let seed = self.configuration.seed;
-        if let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) {
-            peer.connecting = false;
-            let pause = (MIN_RECONNECT_PAUSE << peer.attempts.min(5)).min(MAX_RECONNECT_PAUSE);
-            let jitter = scramble(seed ^ u64::from(node) ^ (u64::from(peer.attempts) << 8)) % (pause / 4);
-            peer.retry_at = now + pause + jitter;
-            peer.attempts = peer.attempts.saturating_add(1);
-        }
     }
 
     /// A link is gone.
@@ -220,11 +181,12 @@ impl ManagementNode {
         match phase {
             Phase::Closing => {}
             _ if own != 0 && envelope.cluster_id != 0 && envelope.cluster_id != own => {
-                self.refuse(link, ErrorCode::ForeignCluster, "");
+                let detail = foreign(own, envelope.cluster_id);
+                self.refuse(link, ErrorCode::ForeignCluster, &detail);
             }
-            Phase::Silent => self.hear_hello(link, &frame),
+            Phase::Silent => self.hear_hello(now, link, &frame),
             Phase::Greeting { node } => {
-                self.hear_welcome(link, node, &frame);
+                self.hear_welcome(now, link, node, &frame);
                 // What the other side had to say at once follows its welcome.
                 self.signals(now, link, frame.signals().skip(1));
             }
@@ -277,9 +239,11 @@ impl ManagementNode {
         self.next_tick = if now >= self.next_tick + 4 * TICK { now + TICK } else { self.next_tick + TICK };
         if self.consensus.has_durable_identity() {
             self.consensus.tick();
+            self.find_peers(now);
             self.connect_peers(now);
             self.create_group();
             self.reconcile_members();
+            self.check_outcast(now);
         }
         self.check_rollback(now);
         let late: Vec<LinkId> = self
@@ -422,29 +386,6 @@ impl ManagementNode {
             self.inform(format!("management node {} {what} in term {}", self.configuration.node, role.0));
         }
         self.role = role;
-    }
-
-    fn connect_peers(&mut self, now: Nanoseconds) {
-        let own = self.configuration.node;
-        for peer in self.peers.iter_mut().filter(|peer| peer.node < own) {
-            if peer.link.is_none() && !peer.connecting && now >= peer.retry_at {
-                peer.connecting = true;
-                self.commands.push_back(Command::Connect { node: peer.node, address: peer.address.clone() });
-            }
-        }
-    }
-
-    /// The handshake with another management node is done.
-    pub(crate) fn peer_connected(&mut self, link: LinkId, node: u32, raft_id: u64, in_cluster: bool) {
-        let Some(peer) = self.peers.iter_mut().find(|peer| peer.node == node) else { return };
-        let older = peer.link.replace(link);
-        peer.raft_id = raft_id;
-        peer.in_cluster = in_cluster;
-        peer.connecting = false;
-        peer.attempts = 0;
-        if let Some(older) = older {
-            self.close(older);
-        }
     }
 
     fn route_raft_messages(&mut self) {
@@ -654,11 +595,8 @@ impl ManagementNode {
         }
         if let Phase::Greeting { node } = link.phase {
             link.phase = Phase::Closing;
-            let retry_at = link.opened_at + MAX_RECONNECT_PAUSE;
-            for peer in self.peers.iter_mut().filter(|peer| peer.node == node) {
-                peer.connecting = false;
-                peer.retry_at = peer.retry_at.max(retry_at);
-            }
+            let opened_at = link.opened_at;
+            self.peers.iter_mut().filter(|peer| peer.node == node).for_each(|peer| peer.rest(opened_at));
         } else {
             link.phase = Phase::Closing;
         }
@@ -682,7 +620,8 @@ impl ManagementNode {
         self.commands.push_back(Command::End { restarts });
     }
 
-    fn stop(&mut self, reason: String) {
+    /// The process must end.
+    pub(crate) fn stop(&mut self, reason: String) {
         if !self.stopped {
             self.stopped = true;
             self.commands.push_back(Command::Stop { reason });
@@ -691,7 +630,7 @@ impl ManagementNode {
 
     fn check_state_against_configuration(&self) -> Result<(), String> {
         let state = self.machine.state();
-        if state.cluster_id == 0 {
+        if state.cluster_id == 0 || !self.configuration.join.is_empty() {
             return Ok(());
         }
         let wanted = &self.configuration.cluster;
@@ -714,23 +653,19 @@ impl ManagementNode {
                 shown(wanted.lanes)
             ));
         }
-        let missing = state
-            .management
-            .iter()
-            .find(|record| !self.configuration.management.iter().any(|peer| peer.node == record.node));
-        match missing {
-            Some(record) => Err(format!(
-                "management node {} belongs to the cluster and is missing on the command line; management nodes cannot be taken away",
-                record.node
-            )),
-            None => Ok(()),
-        }
+        Ok(())
     }
 }
 
 /// Whether a report is recent enough for its node to count as connected.
 pub(crate) fn is_fresh(report: &Report, now: Nanoseconds) -> bool {
     now.saturating_sub(report.heard_at) < SUSPECT_AFTER
+}
+
+fn foreign(own: u64, theirs: u64) -> String {
+    format!(
+        "this management node belongs to cluster {own:016x}, the other side to {theirs:016x}: check its addresses; a management node whose directory was lost is started with --join"
+    )
 }
 
 fn check_configuration(configuration: &ManagementConfiguration) -> Result<(), String> {
@@ -753,7 +688,16 @@ fn check_configuration(configuration: &ManagementConfiguration) -> Result<(), St
             configuration.node
         ));
     }
-    if !(1..=255).contains(&cluster.data_nodes) {
+    if nodes.iter().any(|node| *node > MAX_MANAGEMENT_ID) {
+        return Err(format!("management node ids are 1 to {MAX_MANAGEMENT_ID}"));
+    }
+    if !configuration.join.is_empty() {
+        if count != 1 {
+            return Err("a management node that joins learns of the others from the cluster: leave --management out, or let it name this node only".to_owned());
+        }
+        return Ok(());
+    }
+    if !(1..=MAX_DATA_NODES as u32).contains(&cluster.data_nodes) {
         return Err(format!("a cluster has 1 to 255 data nodes, not {}", cluster.data_nodes));
     }
     if !(1..=2).contains(&cluster.replicas) || !cluster.data_nodes.is_multiple_of(cluster.replicas) {

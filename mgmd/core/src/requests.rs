@@ -8,12 +8,13 @@ use crate::placement::MAX_LANES;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::ids::Instance;
 use duet_protocol::record::{
-    FinishedRequest, LeaveRequest, ManagementCommand, Member, MemberState, TableChange, UserChange,
+    FinishedRequest, LeaveRequest, ManagementChange, ManagementCommand, Member, MemberState, TableChange,
+    UserChange,
 };
 use duet_protocol::schema::TableDefinition;
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE, KIND_DROP_TABLE, KIND_END,
-    KIND_LEAVE,
+    ChangeDictionary, KIND_CHANGE_MANAGEMENT, KIND_CHANGE_TABLE, KIND_CHANGE_USER, KIND_CREATE_TABLE,
+    KIND_DROP_TABLE, KIND_END, KIND_LEAVE,
 };
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::cluster_status::ClusterStatusSignal;
@@ -102,6 +103,7 @@ impl ManagementNode {
             (Phase::Management { raft_id, .. }, SignalType::RaftMessage) => {
                 self.raft_message(raft_id, signal);
             }
+            (Phase::Management { .. }, SignalType::ClusterStateSignal) => self.hear_members(now, signal),
             (Phase::Management { .. }, SignalType::ErrorReply) => {}
             _ => self.refuse(link, ErrorCode::UnexpectedSignal, "not accepted from this role"),
         }
@@ -135,6 +137,10 @@ impl ManagementNode {
         if !self.link(link).is_some_and(|link| link.has_room_for(0) && link.wants_input()) {
             return self.reply_error(link, request_id, ErrorCode::ReplyBufferFull, "");
         }
+        if self.cluster_id() == 0 {
+            let detail = "this management node waits for the others, or to be taken in";
+            return self.reply_error(link, request_id, ErrorCode::NotServing, detail);
+        }
         let status = self.status(now);
         match status.to_record() {
             Ok(record) => {
@@ -156,6 +162,7 @@ impl ManagementNode {
         let Some(body) = signal.body::<NodeReport>() else { return };
         let instance = Instance { node: body.node.get(), incarnation: body.incarnation.get() };
         self.rollback.hear(body.view.get());
+        self.rollback.hear_version(body.state_version.get());
         // A report that overtakes its registration here is repeated soon.
         if self.machine.registered(instance.node) != Some(instance) {
             return;
@@ -250,10 +257,12 @@ impl ManagementNode {
         // A node that came back a moment ago and is a member again lives.
         let is_gone = |member: &Member| returning.iter().any(|(gone, _)| *gone == member.instance());
         let group = self.machine.state().view.group_of(earlier.node);
-        let lost = group.is_some_and(|(_, group)| {
+        let lost = group.filter(|(_, group)| {
             group.members.iter().filter(|member| member.state == MemberState::Full).all(is_gone)
         });
-        if lost {
+        let lost = lost.map(|(number, _)| number);
+        if let Some(group) = lost {
+            self.mark(group, true);
             let detail = format!(
                 "all processes with the rows of the group of node {} have ended: start a new cluster and load it again",
                 earlier.node
@@ -266,7 +275,7 @@ impl ManagementNode {
     /// Whether this node may propose changes now.
     pub(crate) fn judge_change(&self) -> Result<(), Refusal> {
         if self.rollback.is_rolled_back() {
-            return Err(bare(ErrorCode::RolledBack));
+            return Err((ErrorCode::RolledBack, self.roll_back_advice()));
         }
         if !self.consensus.is_acting_leader() {
             return Err((ErrorCode::NotLeader, self.leader_hint()));
@@ -318,7 +327,10 @@ impl ManagementNode {
             return Ok(None);
         }
         let command = change_command(body, signal.section(0), signal.section(1))?;
-        let needs_nodes = !matches!(command, ManagementCommand::ChangeUser { .. });
+        let needs_nodes = !matches!(
+            command,
+            ManagementCommand::ChangeUser { .. } | ManagementCommand::ChangeManagement { .. }
+        );
         if needs_nodes && self.machine.state().view.number == 0 {
             return Err((ErrorCode::NotServing, "not all data nodes have joined yet".to_owned()));
         }
@@ -490,6 +502,13 @@ fn change_command(
                 (ErrorCode::InvalidRequest, format!("which data node is to leave cannot be read: {code}"))
             })?;
             Ok(ManagementCommand::AskToLeave { request, wanted })
+        }
+        KIND_CHANGE_MANAGEMENT => {
+            let change = ManagementChange::from_record(section).map_err(|code| {
+                let detail = format!("the change of the management nodes cannot be read: {code}");
+                (ErrorCode::InvalidRequest, detail)
+            })?;
+            Ok(ManagementCommand::ChangeManagement { request, change })
         }
         other => Err((ErrorCode::InvalidRequest, format!("there is no schema change of kind {other}"))),
     }

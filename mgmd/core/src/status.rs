@@ -10,16 +10,16 @@ impl ManagementNode {
         let state = self.machine.state();
         let nodes = (1..=state.configuration.data_nodes).map(|node| self.node_status(node, now)).collect();
         let leader = self.leader_node();
-        let management = self
-            .configuration
+        let management = state
             .management
             .iter()
-            .map(|configured| ManagementStatus {
-                node: configured.node,
-                address: configured.address.clone(),
-                connected: configured.node == self.configuration.node
-                    || self.peers.iter().any(|peer| peer.node == configured.node && peer.link.is_some()),
-                leader: configured.node == leader,
+            .map(|record| ManagementStatus {
+                node: record.node,
+                address: record.address.clone(),
+                connected: record.node == self.configuration.node
+                    || self.peers.iter().any(|peer| peer.node == record.node && peer.link.is_some()),
+                leader: record.node == leader,
+                role: self.role_of(record),
             })
             .collect();
         ClusterStatus {

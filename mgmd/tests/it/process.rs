@@ -170,7 +170,7 @@ fn a_start_that_cannot_succeed_ends_with_a_sentence() {
     two.management = Some("1=127.0.0.1:1,2=127.0.0.1:2".to_owned());
     assert!(refuse(two).contains("1 or 3 management nodes"));
     let mut odd = arguments(&directory.path().join("odd"));
-    odd.data_nodes = 3;
+    odd.data_nodes = Some(3);
     assert!(refuse(odd).contains("divide"));
 
     let log = directory.path().join("management.log");

@@ -53,9 +53,9 @@ impl NodeRecord {
 /// A management node.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManagementRecord {
-    /// Node id as configured, 1..=3.
+    /// Node id, 1..=255.
     pub node: u32,
-    /// Raft id: random, kept in the data directory.
+    /// Raft id: random, kept in the data directory; 0 until the node has joined.
     pub raft_id: u64,
     /// Address, `host:port`.
     pub address: String,
@@ -191,6 +191,8 @@ pub struct ClusterState {
     pub nodes: Vec<NodeRecord>,
     /// The view.
     pub view: View,
+    /// Node groups of which no process with the rows lives, as far as the management nodes know.
+    pub lost_groups: Vec<u16>,
     /// Partition of each of the 4096 buckets.
     pub buckets: Vec<u16>,
     /// Tables in order of their ids.
@@ -210,6 +212,12 @@ impl ClusterState {
     /// The partition that holds rows whose partition key has this hash; `None` before the map exists.
     pub fn partition_of(&self, partition_hash: u64) -> Option<u16> {
         self.buckets.get(usize::from(crate::hash::bucket_of(partition_hash))).copied()
+    }
+
+    /// Node ids of the members of all groups that are not lost.
+    pub fn living_nodes(&self) -> impl Iterator<Item = u32> {
+        let living = (0..).zip(&self.view.groups).filter(|(group, _)| !self.lost_groups.contains(group));
+        living.flat_map(|(_, group)| &group.members).map(|member| member.node)
     }
 
     /// The node with this id, if registered.
@@ -247,6 +255,7 @@ impl ClusterState {
                 (1..=4).contains(&partition.replicas.len())
                     && partition.replicas.iter().all(|node| self.view.member(*node).is_some())
             })
+            && self.lost_groups.iter().all(|group| usize::from(*group) < self.view.groups.len())
             && self.tables.iter().all(|table| {
                 table.indexes.len() == table.definition.indexes.len() && table.has_sound_versions()
             });
@@ -305,6 +314,18 @@ pub struct NodeStatus {
     pub building_done: u64,
 }
 
+/// What a management node is to the others.
+#[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum ManagementRole {
+    /// It votes.
+    #[default]
+    Voter,
+    /// It receives the log and does not vote yet.
+    Learner,
+    /// It, or another one in its place, has not come yet.
+    Awaited,
+}
+
 /// A management node as its peer sees it.
 #[derive(Archive, Serialize, Deserialize, Clone, Debug, Default, PartialEq, Eq)]
 pub struct ManagementStatus {
@@ -316,6 +337,8 @@ pub struct ManagementStatus {
     pub connected: bool,
     /// Whether it leads.
     pub leader: bool,
+    /// What it is to the others.
+    pub role: ManagementRole,
 }
 
 /// How the cluster is.

@@ -1,7 +1,7 @@
 //! What the management nodes write into their Raft log: commands, and snapshots of the state that they build.
 
 use crate::error::ErrorCode;
-use crate::record::{ClusterState, ManagementRecord, RecordKind, UserChange, UserList, decode, encode};
+use crate::record::{ClusterState, ManagementChange, RecordKind, UserChange, UserList, decode, encode};
 use crate::schema::{Column, IndexDefinition, TableDefinition};
 use rkyv::{Archive, Deserialize, Serialize};
 
@@ -93,10 +93,35 @@ pub enum ManagementCommand {
         /// What exactly.
         detail: String,
     },
-    /// The management nodes have changed.
-    SetManagement {
-        /// All of them in order of their ids.
-        management: Vec<ManagementRecord>,
+    /// Note that no process with the rows of a group lives, or that one does after all.
+    MarkGroup {
+        /// Node group.
+        group: u16,
+        /// View in which the group last changed, as the proposer knows it.
+        changed_in_view: u64,
+        /// Whether it is lost.
+        lost: bool,
+    },
+    /// Change which management nodes belong to the cluster.
+    ChangeManagement {
+        /// Random identity of the request.
+        request: [u8; 16],
+        /// What is changed.
+        change: ManagementChange,
+    },
+    /// A management node that was awaited votes now.
+    ManagementJoined {
+        /// Its node id.
+        node: u32,
+        /// Its Raft id.
+        raft_id: u64,
+    },
+    /// A management node has another address.
+    ManagementMoved {
+        /// Its Raft id.
+        raft_id: u64,
+        /// The address.
+        address: String,
     },
     /// Change the users of the SQL gateways.
     ChangeUser {
@@ -326,6 +351,8 @@ pub struct ManagementSnapshot {
     pub views: Vec<ViewRecord>,
     /// Users of the SQL gateways.
     pub users: UserList,
+    /// Management nodes that others, with other directories, are to take the place of.
+    pub replacing: Vec<u32>,
 }
 
 impl ManagementSnapshot {

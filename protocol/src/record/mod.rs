@@ -14,11 +14,12 @@
 mod cluster;
 mod log;
 mod management;
+mod membership;
 mod table;
 mod user;
 
 pub use cluster::{
-    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, Leaving, ManagementRecord,
+    ClusterConfiguration, ClusterState, ClusterStatus, GroupView, Leaving, ManagementRecord, ManagementRole,
     ManagementStatus, Member, MemberState, NodeRecord, NodeStatus, PartitionView, View,
 };
 
@@ -30,6 +31,7 @@ pub use management::{
     FinishedRequest, JobKind, JobStage, LeaveRequest, ManagementCommand, ManagementSnapshot, SchemaJob,
     TableChange, ViewChange, ViewRecord,
 };
+pub use membership::ManagementChange;
 pub use user::{MAX_USER_CHARACTERS, UserChange, UserList, UserRecord};
 
 use crate::error::ErrorCode;
@@ -69,6 +71,8 @@ pub enum RecordKind {
     UserList = 8,
     /// A [`LeaveRequest`].
     LeaveRequest = 9,
+    /// A [`ManagementChange`].
+    ManagementChange = 10,
 }
 
 #[derive(Clone, Copy, FromBytes, IntoBytes, KnownLayout, Immutable, Unaligned)]

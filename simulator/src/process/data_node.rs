@@ -169,6 +169,7 @@ impl Core for DataNode {
         }
         while let Some(command) = self.kernel.next_command() {
             orders.push(match command {
+                Command::Warn { .. } => continue,
                 Command::Connect { target, address } => Order::Connect { address, token: token_of(target) },
                 Command::Close { link } => {
                     Order::Close { link: Link { slot: link.slot, generation: link.generation } }

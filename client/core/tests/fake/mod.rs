@@ -127,6 +127,7 @@ impl FakeCluster {
                 .collect(),
         };
         let state = ClusterState {
+            lost_groups: Vec::new(),
             cluster_id: 77,
             fork: 0,
             version: 1,

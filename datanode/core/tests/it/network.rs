@@ -268,6 +268,7 @@ impl Network {
             match command {
                 Command::Connect { target, .. } => self.connect(node, target),
                 Command::Close { link } => self.cut(node, link.slot),
+                Command::Warn { .. } => {}
                 Command::Stop { reason } | Command::End { reason, .. } => self.stopped[node] = Some(reason),
             }
         }

@@ -30,6 +30,8 @@ pub(crate) enum ToSender {
     Close(LinkId),
     /// Open a connection (receiver 0).
     Connect(Target, Box<str>),
+    /// Tell people (receiver 0).
+    Warn(Box<str>),
     /// The process must end (receiver 0).
     Stop(Box<str>),
     /// The process ends without an error: whether it is to start again, and why.

@@ -155,6 +155,7 @@ impl<M: Send> PartPort<M> {
                 Command::Connect { target, address } => {
                     self.to_senders[0].push(ToSender::Connect(target, address.into_boxed_str()));
                 }
+                Command::Warn { text } => self.to_senders[0].push(ToSender::Warn(text.into_boxed_str())),
                 Command::Stop { reason } => self.to_senders[0].push(ToSender::Stop(reason.into_boxed_str())),
                 Command::End { restarts, reason } => {
                     self.to_senders[0].push(ToSender::End(restarts, reason.into_boxed_str()));
@@ -187,6 +188,7 @@ impl ReceivePort {
                 ToSender::Connect(target, address) => {
                     commands.push_back(Command::Connect { target, address: address.into() });
                 }
+                ToSender::Warn(text) => commands.push_back(Command::Warn { text: text.into() }),
                 ToSender::Stop(reason) => commands.push_back(Command::Stop { reason: reason.into() }),
                 ToSender::End(restarts, reason) => {
                     commands.push_back(Command::End { restarts, reason: reason.into() });

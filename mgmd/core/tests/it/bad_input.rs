@@ -174,22 +174,26 @@ fn raft_messages_of_liars_are_ignored() {
     let victim = (leader + 1) % 3;
     let fake = (leader + 2) % 3;
     cluster.crash(fake, 0);
-    let outsider = cluster.connect(victim);
-    let identity = ManagementIdentity {
-        raft_id: 4_711.into(),
+    let own = 101 + fake as u64;
+    let identity = |raft_id: u64| ManagementIdentity {
+        raft_id: raft_id.into(),
         node: (fake as u32 + 1).into(),
         ..ManagementIdentity::default()
     };
-    cluster.hello(outsider, ROLE_MANAGEMENT, identity.to_process(), b"");
+    let stranger = cluster.connect(victim);
+    cluster.hello(stranger, ROLE_MANAGEMENT, identity(4_711).to_process(), b"");
+    assert_eq!(refusal(&mut cluster, stranger), ErrorCode::UnknownNodeId);
+    let outsider = cluster.connect(victim);
+    cluster.hello(outsider, ROLE_MANAGEMENT, identity(own).to_process(), b"");
     cluster.pump();
     assert_eq!(cluster.types(outsider), [SignalType::Welcome]);
     let to = 101 + victim as u64;
     for (from, to, payload) in [
-        (4_711_u64, to, vec![0xff; 100]),
-        (4_711, to, vec![0x0b; 200_000]),
-        (4_711, to, vec![]),
-        (101, to, vec![]),
-        (4_711, 1, vec![]),
+        (own, to, vec![0xff; 100]),
+        (own, to, vec![0x0b; 200_000]),
+        (own, to, vec![]),
+        (101 + leader as u64, to, vec![]),
+        (own, 1, vec![]),
     ] {
         let body = RaftMessage { from: from.into(), to: to.into() };
         cluster.send(outsider, 0, &body, Sections::one(&payload));

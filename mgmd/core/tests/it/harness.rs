@@ -7,10 +7,10 @@ use duet_mgmd_core::{
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::Instance;
-use duet_protocol::record::{ClusterConfiguration, ClusterState, TableChange};
+use duet_protocol::record::{ClusterConfiguration, ClusterState, ManagementChange, TableChange};
 use duet_protocol::schema::{Column, ColumnType, TableDefinition};
 use duet_protocol::signal::change_dictionary::{
-    ChangeDictionary, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
+    ChangeDictionary, KIND_CHANGE_MANAGEMENT, KIND_CHANGE_TABLE, KIND_CREATE_TABLE, KIND_DROP_TABLE,
 };
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
 use duet_protocol::signal::hello::{Hello, ROLE_CLIENT, ROLE_DATA_NODE};
@@ -107,6 +107,8 @@ pub fn configuration(node: u32, count: u32, data_nodes: u32, replicas: u32) -> M
     ManagementConfiguration {
         node,
         management: (1..=count).map(|node| ManagementPeer { node, address: format!("m{node}:1") }).collect(),
+        address_is_given: true,
+        join: Vec::new(),
         cluster: ClusterConfiguration { data_nodes, replicas, partitions: 8, lanes: 1 },
         secret: Vec::new(),
         max_links: 100,
@@ -140,20 +142,23 @@ impl Cluster {
             data_nodes: Vec::new(),
             cut: Vec::new(),
         };
-        for (index, configuration) in configurations.into_iter().enumerate() {
-            cluster.places.push(Place {
-                configuration,
-                node: None,
-                disk: Disk::default(),
-                next_slot: 0,
-                generation: 0,
-                free_slots: Vec::new(),
-                stopped: None,
-                warnings: Vec::new(),
-            });
-            cluster.start(index);
-        }
+        configurations.into_iter().for_each(|configuration| cluster.add_place(configuration));
         cluster
+    }
+
+    /// Starts one more management node.
+    pub fn add_place(&mut self, configuration: ManagementConfiguration) {
+        self.places.push(Place {
+            configuration,
+            node: None,
+            disk: Disk::default(),
+            next_slot: 0,
+            generation: 0,
+            free_slots: Vec::new(),
+            stopped: None,
+            warnings: Vec::new(),
+        });
+        self.start(self.places.len() - 1);
     }
 
     /// Starts a management node from its disk.
@@ -388,8 +393,15 @@ impl Cluster {
     fn obey(&mut self, index: usize, command: Command) {
         let now = self.now;
         match command {
-            Command::Connect { node: other, .. } => {
-                let target = other as usize - 1;
+            Command::Connect { node: other, address } => {
+                let named = |place: &Place| {
+                    place
+                        .configuration
+                        .management
+                        .iter()
+                        .any(|peer| peer.node == place.configuration.node && peer.address == address)
+                };
+                let target = self.places.iter().position(named).expect("an address of the test");
                 let reachable = self.places[target].node.is_some()
                     && !self.cut.contains(&index)
                     && !self.cut.contains(&target);
@@ -571,6 +583,20 @@ impl Cluster {
         };
         let full_name = format!("shop.{name}");
         self.send(client, u64::from(request), &body, Sections::two(full_name.as_bytes(), &record));
+    }
+
+    /// Changes the management nodes at the leader.
+    pub fn change_management(&mut self, request: u8, change: &ManagementChange) -> Changed {
+        let leader = self.wait_for_leader();
+        let client = self.client(leader);
+        let record = change.to_record().expect("encodes");
+        let body = ChangeDictionary {
+            kind: KIND_CHANGE_MANAGEMENT.into(),
+            request: [request; 16],
+            ..ChangeDictionary::default()
+        };
+        self.send(client, u64::from(request), &body, Sections::one(&record));
+        self.wait_changed(client)
     }
 
     pub fn request_drop(&mut self, client: OutsiderId, request: u8, name: &str) {

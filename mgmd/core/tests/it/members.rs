@@ -1,7 +1,9 @@
 //! Lagging, wiped, added and rolled-back management nodes.
 
 use crate::harness::{Cluster, FakeDataNode, configuration};
+use duet_mgmd_core::{ManagementConfiguration, ManagementPeer};
 use duet_protocol::error::ErrorCode;
+use duet_protocol::record::ManagementChange;
 use duet_protocol::signal::Sections;
 use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
 
@@ -39,7 +41,7 @@ fn a_follower_that_lags_far_behind_gets_a_snapshot() {
 }
 
 #[test]
-fn a_wiped_member_joins_under_a_new_id() {
+fn a_wiped_member_joins_under_a_new_id_when_it_is_asked_for() {
     for wiped in 0..3 {
         let mut cluster = Cluster::new(3, 2, 2);
         cluster.form(2);
@@ -48,6 +50,18 @@ fn a_wiped_member_joins_under_a_new_id() {
         cluster.places[wiped].disk.log.clear();
         cluster.places[wiped].configuration.raft_id = 555;
         cluster.start(wiped);
+        cluster.run(3_000);
+        let leader = cluster.wait_for_leader();
+        assert_eq!(
+            cluster.state(leader).management[wiped].raft_id,
+            101 + wiped as u64,
+            "nobody asked for it"
+        );
+        assert_eq!(cluster.state(wiped).cluster_id, 0);
+        let told = |text: &String| text.contains("duet admin replace-management");
+        assert!(cluster.places[wiped].warnings.iter().any(told), "{:?}", cluster.places[wiped].warnings);
+        let replace = ManagementChange::Replace { node: wiped as u32 + 1, address: None };
+        cluster.change_management(90, &replace).expect("replaced");
         cluster.run_until("the new member", |cluster| {
             let leader = cluster.leader();
             leader.is_some_and(|leader| cluster.state(leader).management[wiped].raft_id == 555)
@@ -86,38 +100,145 @@ fn a_wiped_majority_creates_no_second_cluster() {
     assert_eq!(cluster.state(1).cluster_id, 0);
 }
 
-#[test]
-fn one_node_grows_to_three() {
+/// A management node that joins at the first one.
+fn joiner(node: u32) -> ManagementConfiguration {
+    let mut configuration = configuration(node, 3, 2, 2);
+    configuration.management.retain(|peer| peer.node == node);
+    configuration.join = vec!["m1:1".to_owned()];
+    configuration
+}
+
+/// One management node with two data nodes, and two more that would join.
+fn one_and_joiners() -> Cluster {
     let mut cluster = Cluster::new(3, 2, 2);
-    for index in [1, 2] {
+    for index in 0..3 {
         cluster.crash(index, 0);
         cluster.places[index].disk.log.clear();
+        let node = index as u32 + 1;
+        cluster.places[index].configuration =
+            if node == 1 { configuration(1, 1, 2, 2) } else { joiner(node) };
     }
-    cluster.crash(0, 0);
-    cluster.places[0].disk.log.clear();
-    cluster.places[0].configuration = configuration(1, 1, 2, 2);
     cluster.start(0);
     cluster.form(2);
+    cluster
+}
+
+fn members_are(cluster: &mut Cluster, count: usize) {
+    cluster.run_until("the members", |cluster| {
+        let leader = cluster.leader();
+        leader.is_some_and(|leader| {
+            let management = &cluster.state(leader).management;
+            management.len() == count && management.iter().all(|record| record.raft_id != 0)
+        })
+    });
+}
+
+#[test]
+fn one_node_grows_to_three_and_shrinks_again() {
+    let mut cluster = one_and_joiners();
     let before = cluster.state(0).clone();
-    cluster.crash(0, 0);
-    cluster.places[0].configuration = configuration(1, 3, 2, 2);
-    cluster.start(0);
-    cluster.run(1_000);
-    assert_eq!(cluster.leader(), Some(0), "alone until the others are there");
     cluster.start(1);
     cluster.run(2_000);
-    assert_eq!(cluster.state(0).management.len(), 1, "two would be worse than one");
+    assert_eq!(cluster.state(0).management.len(), 1, "nobody asked for it");
+    let told = |text: &String| text.contains("duet admin add-management 2=");
+    assert!(cluster.places[1].warnings.iter().any(told), "{:?}", cluster.places[1].warnings);
+    let add = |node: u32| ManagementChange::Add(vec![(node, format!("m{node}:1"))]);
+    cluster.change_management(1, &add(2)).expect("added");
+    cluster.run_until("the learner", |cluster| cluster.state(1).view == before.view);
+    cluster.run(1_000);
+    assert_eq!(cluster.state(0).management[1].raft_id, 0, "two would be worse than one");
+    cluster.crash(1, 0);
+    cluster.run(1_000);
+    assert_eq!(cluster.leader(), Some(0), "whoever learns is not needed");
+    cluster.start(1);
     cluster.start(2);
-    cluster.run_until("three members", |cluster| {
-        let leader = cluster.leader();
-        leader.is_some_and(|leader| cluster.state(leader).management.len() == 3)
-    });
+    cluster.change_management(2, &add(3)).expect("added");
+    members_are(&mut cluster, 3);
     cluster.run(500);
     for index in 0..3 {
         assert_eq!(cluster.state(index).view, before.view);
     }
     cluster.crash(0, 0);
     cluster.run_until("another leader", |cluster| cluster.leader().is_some_and(|leader| leader != 0));
+    let refused = cluster.change_management(3, &ManagementChange::Remove(vec![2]));
+    assert_eq!(refused, Err(ErrorCode::InvalidConfiguration));
+    cluster.start(0);
+    cluster.run(1_000);
+    // Whoever leads goes too.
+    let leader = cluster.wait_for_leader();
+    let stays = (leader + 1) % 3;
+    let gone: Vec<u32> = (1..=3).filter(|node| *node != stays as u32 + 1).collect();
+    cluster.change_management(4, &ManagementChange::Remove(gone.clone())).expect("removed");
+    cluster.run_until("the last one", |cluster| cluster.leader() == Some(stays));
+    cluster.run_until("the end of the others", |cluster| {
+        gone.iter().all(|node| cluster.places[*node as usize - 1].stopped.is_some())
+    });
+    let sentence = cluster.places[leader].stopped.clone().expect("stopped");
+    assert!(sentence.contains("was removed from the cluster"), "{sentence}");
+    let client = cluster.client(stays);
+    cluster.request_create(client, 9, "orders");
+    assert!(cluster.wait_changed(client).is_ok());
+    cluster.crash(stays, 0);
+    cluster.start(stays);
+    cluster.run_until("its return", |cluster| cluster.leader() == Some(stays));
+}
+
+#[test]
+fn a_living_node_is_replaced_and_ends() {
+    for replaced in 0..3 {
+        let mut cluster = Cluster::new(3, 2, 2);
+        cluster.form(2);
+        let node = replaced as u32 + 1;
+        let before = cluster.state(replaced).management[replaced].raft_id;
+        // The new one is elsewhere, and was told of both others.
+        let mut place = configuration(node, 3, 2, 2);
+        place.management = vec![ManagementPeer { node, address: "elsewhere:1".to_owned() }];
+        place.join = (1..=3).filter(|other| *other != node).map(|other| format!("m{other}:1")).collect();
+        place.raft_id = 777;
+        cluster.add_place(place);
+        let replace = ManagementChange::Replace { node, address: Some("elsewhere:1".to_owned()) };
+        cluster.change_management(1, &replace).expect("begun");
+        cluster.run_until("the new member", |cluster| {
+            let leader = cluster.leader();
+            leader.is_some_and(|leader| cluster.state(leader).management[replaced].raft_id == 777)
+        });
+        assert_ne!(before, 777);
+        cluster.run_until("the end of the old one", |cluster| cluster.places[replaced].stopped.is_some());
+        let other = (replaced + 1) % 3;
+        cluster.crash(other, 0);
+        cluster.run_until("a leader", |cluster| cluster.leader().is_some_and(|leader| leader != other));
+        let leader = cluster.leader().expect("one");
+        let client = cluster.client(leader);
+        cluster.request_create(client, 9, "orders");
+        assert!(cluster.wait_changed(client).is_ok(), "the new one votes");
+    }
+}
+
+#[test]
+fn senseless_changes_of_members_are_refused() {
+    let mut cluster = Cluster::new(1, 2, 2);
+    cluster.form(2);
+    let at = |node: u32, address: &str| (node, address.to_owned());
+    let wrong = [
+        ManagementChange::Add(vec![at(0, "a:1")]),
+        ManagementChange::Add(vec![at(300, "a:1")]),
+        ManagementChange::Add(vec![at(2, "a")]),
+        ManagementChange::Add(vec![at(2, "a:0")]),
+        ManagementChange::Add(vec![at(1, "a:1")]),
+        ManagementChange::Add(vec![at(2, "m1:1")]),
+        ManagementChange::Add(vec![at(2, "a:1"), at(3, "b:1"), at(4, "c:1")]),
+        ManagementChange::Remove(vec![1]),
+        ManagementChange::Replace { node: 1, address: None },
+    ];
+    for (request, change) in (1..).zip(wrong) {
+        let refused = cluster.change_management(request, &change);
+        assert_eq!(refused, Err(ErrorCode::InvalidConfiguration), "{change:?}");
+    }
+    let unknown = [ManagementChange::Remove(vec![2]), ManagementChange::Replace { node: 2, address: None }];
+    for (request, change) in (50..).zip(unknown) {
+        assert_eq!(cluster.change_management(request, &change), Err(ErrorCode::UnknownNodeId));
+    }
+    assert_eq!(cluster.state(0).management.len(), 1);
 }
 
 #[test]
@@ -139,6 +260,23 @@ fn a_node_whose_disk_was_rolled_back_refuses_changes() {
     cluster.run_until("the refusal", |cluster| cluster.data_nodes[2].refused.is_some());
     assert_eq!(cluster.data_nodes[2].refused, Some(ErrorCode::RolledBack));
     assert_eq!(cluster.state(0).view.number, 0);
+}
+
+#[test]
+fn a_state_that_a_data_node_has_seen_proves_a_roll_back_within_a_view() {
+    let mut cluster = Cluster::new(1, 2, 2);
+    cluster.form(2);
+    let old_log = cluster.places[0].disk.log.clone();
+    let client = cluster.client(0);
+    cluster.request_create(client, 1, "orders");
+    cluster.wait_changed(client).expect("created");
+    cluster.crash(0, 0);
+    cluster.places[0].disk.log = old_log;
+    cluster.start(0);
+    cluster.run_until("the proof", |cluster| {
+        cluster.places[0].node.as_ref().expect("runs").gauges(cluster.now).rolled_back == 1
+    });
+    assert!(cluster.places[0].warnings.iter().any(|text| text.contains("newer copy of its directory")));
 }
 
 #[test]
