@@ -60,6 +60,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
         max_links: arguments.max_links,
         link_close_is_proof: arguments.link_close_is_proof == Switch::On,
         seed,
+        lane_frame_signals: u16::MAX,
         planted_bug: 0,
     };
     let responsiveness = Responsiveness::new(arguments.scheduler_responsiveness);

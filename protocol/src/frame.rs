@@ -231,17 +231,29 @@ impl<'a> Iterator for Signals<'a> {
 /// Collects signals for one connection and seals them into frames, in one reused buffer.
 ///
 /// The buffer holds zero or more sealed frames followed by at most one open frame.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct FrameBuilder {
     buffer: Vec<u8>,
     open: Option<usize>,
     signal_count: u16,
+    most_signals: u16,
+}
+
+impl Default for FrameBuilder {
+    fn default() -> FrameBuilder {
+        FrameBuilder { buffer: Vec::new(), open: None, signal_count: 0, most_signals: MAX_FRAME_SIGNALS }
+    }
 }
 
 impl FrameBuilder {
     /// An empty builder.
     pub fn new() -> FrameBuilder {
         FrameBuilder::default()
+    }
+
+    /// Frames are full with so many signals: the simulator makes them short, so that what usually shares a frame does not.
+    pub fn with_most_signals(signals: u16) -> FrameBuilder {
+        FrameBuilder { most_signals: signals.clamp(1, MAX_FRAME_SIGNALS), ..FrameBuilder::default() }
     }
 
     /// Bytes collected, sealed or not.
@@ -261,7 +273,7 @@ impl FrameBuilder {
 
     /// Whether the open frame should be sealed before the next signal.
     pub fn is_full(&self) -> bool {
-        self.signal_count >= MAX_FRAME_SIGNALS
+        self.signal_count >= self.most_signals
             || self.open.is_some_and(|start| self.buffer.len() - start >= FRAME_TARGET_BYTES)
     }
 

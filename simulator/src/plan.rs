@@ -269,6 +269,8 @@ pub struct Plan {
     pub memory_bytes: Vec<u64>,
     /// Largest time between an event and the flush of its burst.
     pub burst: Time,
+    /// Most signals of a frame between data nodes.
+    pub lane_frame_signals: u16,
     /// Mean time until bytes are durable on a disk.
     pub disk: Time,
     /// The network.
@@ -328,6 +330,7 @@ impl Plan {
             parts: Vec::new(),
             memory_bytes: (0..data_nodes).map(|_| memory(random)).collect(),
             burst: *random.pick(&[1, 5, 20, 100]) * MICROSECOND,
+            lane_frame_signals: u16::MAX,
             disk: *random.pick(&[50, 500, 4_000]) * MICROSECOND,
             network: network(random),
             faults: faults(random, management_nodes),
@@ -380,6 +383,9 @@ impl Plan {
         }
         if random.chance(400_000) && plan.ending != Ending::Lose {
             plan.leave_every = *random.pick(&[300, 1_000, 3_000]) * MILLISECOND;
+        }
+        if random.chance(300_000) {
+            plan.lane_frame_signals = *random.pick(&[1, 1, 2, 5]);
         }
         plan
     }

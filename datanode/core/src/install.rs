@@ -173,7 +173,7 @@ impl Kernel {
                     .iter()
                     .any(|lane| lane.peer == member.instance() && lane.number == number && !lane.retired);
                 if !known && self.owns_lane(number) {
-                    added.push(Lane::new(member.instance(), number));
+                    added.push(Lane::new(member.instance(), number, self.configuration.lane_frame_signals));
                 }
                 if member.node < me
                     && !matches!(self.part, Part::Data(_))

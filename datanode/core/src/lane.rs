@@ -58,12 +58,12 @@ pub struct Lane {
 
 impl Lane {
     /// A lane over which nothing has been sent.
-    pub fn new(peer: Instance, number: u16) -> Lane {
+    pub fn new(peer: Instance, number: u16, frame_signals: u16) -> Lane {
         Lane {
             peer,
             number,
             link: None,
-            builder: FrameBuilder::new(),
+            builder: FrameBuilder::with_most_signals(frame_signals),
             sent: 0,
             acknowledged: 0,
             retained: VecDeque::new(),
@@ -260,7 +260,7 @@ mod tests {
     const LINK: LinkId = LinkId { slot: 1, generation: 1 };
 
     fn sent_lane(frames: u64) -> Lane {
-        let mut lane = Lane::new(Instance { node: 2, incarnation: 1 }, 0);
+        let mut lane = Lane::new(Instance { node: 2, incarnation: 1 }, 0, u16::MAX);
         for _ in 0..frames {
             lane.push(&Heartbeat::default(), Sections::none());
             lane.seal(&Envelope::default());

@@ -186,6 +186,7 @@ fn main() {
                 max_links: 100,
                 seed: 1,
                 link_close_is_proof: true,
+                lane_frame_signals: u16::MAX,
                 planted_bug: 0,
             };
             let options = BatchOptions {

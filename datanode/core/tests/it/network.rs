@@ -185,6 +185,7 @@ impl Network {
                 max_links: 100,
                 seed: u64::from(node),
                 link_close_is_proof: true,
+                lane_frame_signals: u16::MAX,
                 planted_bug,
             };
             NodeKernel::new(configuration, 0, super::PARTS, false).expect("valid")

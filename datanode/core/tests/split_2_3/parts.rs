@@ -33,6 +33,7 @@ fn configuration() -> NodeConfiguration {
         max_links: 100,
         seed: 1,
         link_close_is_proof: true,
+        lane_frame_signals: u16::MAX,
         planted_bug: 0,
     }
 }

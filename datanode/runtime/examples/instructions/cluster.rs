@@ -58,6 +58,7 @@ impl Cluster {
                 max_links: 100,
                 seed: u64::from(node),
                 link_close_is_proof: true,
+                lane_frame_signals: u16::MAX,
                 planted_bug: 0,
             };
             Node::new(configuration, split)

@@ -35,6 +35,7 @@ impl Node {
             max_links: limits.max_links as u32,
             seed: 1,
             link_close_is_proof: true,
+            lane_frame_signals: u16::MAX,
             planted_bug: 0,
         };
         let options = BatchOptions { name: "duet-batch", listener, limits, cpu: None, io: super::io() };
