@@ -44,6 +44,7 @@ pub const PLANTED_BUGS: &[&str] = &[
     "no allowance is made for clocks that run at different rates",
     "a coordinator takes reports of a view that it has not installed",
     "a node that leaves ends once it has proposed its removal",
+    "a joining replica is promoted while a transaction from before it is committed by its primary only",
 ];
 
 /// A restarted data node registers as the process that it was before (counterexample 2).

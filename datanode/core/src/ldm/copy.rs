@@ -11,13 +11,14 @@
 //! | changed by what was prepared before `CopyBegin` | the row now, its change when that is committed |
 //! | changed by what was prepared since | nothing; the row if that is aborted |
 //!
-//! [`CopyEnd`] is sent when no transaction of the last two kinds is left, and takes a position: when the joining replica has accepted
-//! it, it holds what this replica holds.
+//! [`CopyEnd`] is sent when no transaction of the last two kinds is left, and what was prepared before is also completed: who takes over
+//! must be able to tell the other fragments of a transaction that it was committed. It takes a position: when the joining replica has
+//! accepted it, it holds what this replica holds.
 
 use crate::ldm::fragment::{Fragment, row_state};
 use crate::ldm::lock::Change;
 use crate::ldm::participant::State;
-use crate::ldm::planted::{CHANGES_NOT_COPIED, LATE_COPY, NO_OUTCOMES_COPIED};
+use crate::ldm::planted::{CHANGES_NOT_COPIED, DECISIONS_NOT_AWAITED, LATE_COPY, NO_OUTCOMES_COPIED};
 use crate::ldm::{Context, LocalDataManager};
 use duet_memory::{Arena, RowHandle};
 use duet_protocol::ids::TransactionId;
@@ -37,7 +38,7 @@ const LANE_BYTES: usize = 2 << 20;
 /// Outcome records in one signal.
 const OUTCOMES_PER_SIGNAL: usize = 512;
 
-/// What a joining replica lacks of a transaction that is prepared.
+/// What a joining replica lacks of a transaction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Lacks {
     /// Nothing.
@@ -47,6 +48,8 @@ pub enum Lacks {
     Changes,
     /// Rows that it changes, as they are if it does not.
     Rows,
+    /// That it is decided: it is committed here, but perhaps not everywhere, and nobody else of the group could tell the others.
+    Decision,
 }
 
 /// How far the copy of a fragment has come.
@@ -157,8 +160,11 @@ impl LocalDataManager {
         fragment.copy = Some(Box::new(Copy { stage: Stage::Outcomes { slot: 0, after: 0 } }));
         self.copies.active = true;
         for participant in self.participants.of_partition(partition) {
-            let prepared = participant.state == State::Prepared && context.planted_bug != CHANGES_NOT_COPIED;
-            participant.lacks = if prepared { Lacks::Changes } else { Lacks::Nothing };
+            participant.lacks = match participant.state {
+                State::Prepared if context.planted_bug != CHANGES_NOT_COPIED => Lacks::Changes,
+                State::Committed if context.planted_bug != DECISIONS_NOT_AWAITED => Lacks::Decision,
+                State::Locked | State::Prepared | State::Committed => Lacks::Nothing,
+            };
         }
     }
 

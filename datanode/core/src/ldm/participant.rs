@@ -7,7 +7,7 @@ use crate::ldm::copy::Lacks;
 use crate::ldm::fragment::row_state;
 use crate::ldm::lock::{Change, MAX_LOCKS};
 use crate::ldm::outcome::{Known, Outcome, OutcomeState};
-use crate::ldm::planted::HASTY_PREPARE;
+use crate::ldm::planted::{DECISIONS_NOT_AWAITED, HASTY_PREPARE};
 use crate::ldm::resolve;
 use crate::ldm::write::{EXPIRE_EVERY, admit, admit_begun, assert_rises, displace, refuse_id};
 use crate::ldm::{Context, LocalDataManager};
@@ -488,6 +488,9 @@ impl LocalDataManager {
         let (home, coordinator, position) = (participant.home, participant.coordinator, participant.position);
         let epoch = body.epoch.get();
         let lacks = std::mem::take(&mut participant.lacks);
+        if lacks == Lacks::Changes && context.planted_bug != DECISIONS_NOT_AWAITED {
+            participant.lacks = Lacks::Decision;
+        }
         let mut locks = std::mem::take(&mut participant.locks);
         for lock in &locks {
             if lacks == Lacks::Changes {

@@ -22,6 +22,8 @@ pub(super) const UNLOCKED_ENTERING: u32 = 27;
 
 /// Rows are copied to a joining replica a turn after they were read (counterexample 33).
 pub(super) const LATE_COPY: u32 = 30;
+/// A joining replica is promoted while a transaction from before it is committed here only (counterexample 24).
+pub(super) const DECISIONS_NOT_AWAITED: u32 = 42;
 /// Outcome records are not copied to a joining replica (counterexample 14).
 pub(super) const NO_OUTCOMES_COPIED: u32 = 32;
 /// What was prepared before a joining replica was in the chain is not sent to it when it is committed (counterexample 24).
