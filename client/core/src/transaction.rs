@@ -464,6 +464,12 @@ impl ClientCore {
     ) {
         let Some((batch, index)) = self.batches.find(reference, State::InFlight) else { return };
         let (Some(handle), kind) = (batch.transaction, batch.operations[index].kind) else { return };
+        // Whoever refuses to begin a transaction does not know it when its next operation comes.
+        let failure = self.transactions.open.get(&handle).and_then(|open| open.failure);
+        let (code, node) = match failure {
+            Some(failure) if code == ErrorCode::UnknownTransaction as u16 => failure,
+            _ => (code, node),
+        };
         let unclear = [ErrorCode::ReplyBufferFull as u16, ErrorCode::OutcomeUnknown as u16].contains(&code);
         if kind == Kind::Commit && unclear {
             batch.keep_error(index, code, node, detail);
