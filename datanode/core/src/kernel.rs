@@ -726,7 +726,10 @@ impl Kernel {
                     self.out.identity.sender = self.membership.instance;
                     self.coordinator.transactions.incarnation = self.membership.instance.incarnation as u16;
                     self.out.identity.cluster_id = self.membership.cluster_id;
-                    if let Some((state, record)) = self.early_state.take() {
+                    // Management nodes that do not lead answer, too, and then nothing is known yet.
+                    if self.membership.instance.incarnation > 0
+                        && let Some((state, record)) = self.early_state.take()
+                    {
                         self.install(now, state, record);
                     }
                 }
