@@ -24,8 +24,8 @@ pub(crate) struct Duties {
     pub(crate) view_proposed: bool,
     /// Changes of the view, and who waits for the answer.
     pub(crate) views: Vec<([u8; 16], crate::interface::LinkId)>,
-    /// Stages of jobs that were proposed to be over.
-    advanced: Vec<([u8; 16], JobStage)>,
+    /// Stages of jobs that were proposed to be over, each with the state version that it waits for: a job that is given up begins again.
+    advanced: Vec<([u8; 16], JobStage, u64)>,
     /// Jobs that were proposed to be given up.
     aborted: Vec<[u8; 16]>,
     /// What has become of management nodes.
@@ -77,11 +77,11 @@ impl ManagementNode {
         if self.machine.state().view.number == 0 {
             return false;
         }
-        let due: Vec<([u8; 16], JobStage)> = self
+        let due: Vec<([u8; 16], JobStage, u64)> = self
             .machine
             .jobs()
             .iter()
-            .filter(|job| !self.duties.advanced.contains(&(job.request, job.stage)))
+            .filter(|job| !self.duties.advanced.contains(&(job.request, job.stage, job.version)))
             .filter(|job| {
                 self.all_members_report(|report| match (job.kind, job.stage) {
                     (JobKind::CreateIndex { .. }, JobStage::Preparing) => {
@@ -95,17 +95,17 @@ impl ManagementNode {
                     | (_, JobStage::Completing) => report.body.state_version.get() >= job.version,
                 })
             })
-            .map(|job| (job.request, job.stage))
+            .map(|job| (job.request, job.stage, job.version))
             .collect();
         let mut proposed = self.abort_jobs();
-        for (request, stage) in due {
+        for (request, stage, version) in due {
             if self.propose(&ManagementCommand::AdvanceJob { request, stage }) {
-                self.duties.advanced.push((request, stage));
+                self.duties.advanced.push((request, stage, version));
                 proposed = true;
             }
         }
         let machine = &self.machine;
-        self.duties.advanced.retain(|(request, _)| machine.job(request).is_some());
+        self.duties.advanced.retain(|(request, _, _)| machine.job(request).is_some());
         proposed
     }
 
