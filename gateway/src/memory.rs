@@ -123,10 +123,12 @@ impl Held {
             return refused(too_much_for_one(self.memory.most));
         }
         if wanted > self.taken {
-            let more = (wanted - self.taken).next_multiple_of(STEP_BYTES);
-            if !self.memory.total.try_add(more) {
+            let exact = wanted - self.taken;
+            // The last bytes come without a step.
+            let sizes = [exact.next_multiple_of(STEP_BYTES), exact];
+            let Some(more) = sizes.into_iter().find(|bytes| self.memory.total.try_add(*bytes)) else {
                 return refused(too_much_for_all(self.memory.total.most()));
-            }
+            };
             self.taken += more;
         }
         self.bytes = wanted;
