@@ -56,7 +56,9 @@ impl World {
         }
         let Some(number) = self.pick_process(is_management) else { return };
         self.kill(number, false);
-        self.slots[usize::from(number)].disk = Disk::default();
+        let slot = &mut self.slots[usize::from(number)];
+        // A copy from before would be that of another node.
+        (slot.disk, slot.copy) = (Disk::default(), None);
         self.faults.wiped += 1;
         let at = self.now() + length;
         self.network.queue.push(at, Event::Restart { process: number });
@@ -101,7 +103,7 @@ impl World {
     pub(crate) fn empty_directory(&mut self, number: ProcessNumber) {
         let slot = &mut self.slots[usize::from(number)];
         slot.rolled_back = false;
-        slot.disk = Disk::default();
+        (slot.disk, slot.copy) = (Disk::default(), None);
         let at = self.now() + self.fault_random.around(300 * MILLISECOND);
         self.network.queue.push(at, Event::Restart { process: number });
     }
