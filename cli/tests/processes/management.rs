@@ -250,7 +250,7 @@ fn a_single_management_node_that_was_rolled_back_refuses_changes() {
         let code = Wire::client(&address).drop_table("nothing", 2);
         (code == ErrorCode::RolledBack as u16).then_some(())
     });
-    must_not(&["drop", "test.newer", "--yes"], &address, "newer copy of its directory");
+    must_not(&["user", "drop", "nobody"], &address, "newer copy of its directory");
     // The data nodes serve on.
     let (key, _) = crate::wire::row(1, 0, "");
     let mut wire = Wire::client(&cluster.nodes[0].listen);

@@ -17,7 +17,7 @@ fn survives(faults: &[&str]) {
         match skipped {
             Some(sentence) => eprintln!("{sentence}"),
             None => {
-                assert!(text.contains(&format!("{fault}: p99 of 1 outages: ")), "{fault}: {text}{errors}")
+                assert!(text.contains(&format!("{fault}: p99 of 1 outages: ")), "{fault}: {text}{errors}");
             }
         }
     }

@@ -117,7 +117,7 @@ impl LeaseBoard {
         self.copied.load(Ordering::Relaxed)
     }
 
-    /// Says what becomes of transactions that are begun here: one of the constants of [`crate::leaving`].
+    /// Says what becomes of transactions that are begun here: one of the constants of `leaving.rs`.
     pub fn set_transactions(&self, what: u64) {
         self.transactions.store(what, Ordering::Release);
     }

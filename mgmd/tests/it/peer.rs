@@ -6,6 +6,7 @@ use duet_protocol::ids::Instance;
 use duet_protocol::record::{ClusterState, ClusterStatus};
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::cluster_status::ClusterStatusSignal;
+use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::fetch_state::FetchState;
 use duet_protocol::signal::fetch_status::FetchStatus;
 use duet_protocol::signal::hello::Hello;
@@ -145,12 +146,24 @@ impl Peer {
         })
     }
 
+    /// Asks until the node belongs to a cluster.
     pub fn fetch_status(&mut self) -> ClusterStatus {
-        self.send(3, &FetchStatus::default(), Sections::none());
-        self.receive(|_, signal| {
-            let _ = signal.body::<ClusterStatusSignal>()?;
-            Some(ClusterStatus::from_record(signal.section(0)).expect("sound"))
-        })
+        let started = Instant::now();
+        loop {
+            self.send(3, &FetchStatus::default(), Sections::none());
+            let status = self.receive(|_, signal| {
+                if signal.body::<ErrorReply>().is_some() {
+                    return Some(None);
+                }
+                let _ = signal.body::<ClusterStatusSignal>()?;
+                Some(Some(ClusterStatus::from_record(signal.section(0)).expect("sound")))
+            });
+            match status {
+                Some(status) => return status,
+                None => assert!(started.elapsed() < DEADLINE, "it belongs to no cluster"),
+            }
+            std::thread::sleep(std::time::Duration::from_millis(10));
+        }
     }
 
     /// Asks until the leader answers; the incarnation or the error code.

@@ -102,7 +102,7 @@ mod tests {
             ("--value-bytes 0", "--value-bytes"),
             ("--callers 0", "--callers"),
             ("--batch 1", "--batch"),
-            ("--seconds -1", "--seconds"),
+            ("--seconds 0", "--seconds"),
         ] {
             let error = check(text).expect_err(text);
             assert!(error.contains(word), "{text}: {error}");
