@@ -9,6 +9,9 @@ use crate::trace::{ProcessNumber, What};
 use crate::world::{Role, World};
 use duet_protocol::record::{Member, MemberState};
 
+/// How many data nodes are cut off in a run when they promote another one.
+const MOST_CUT_AT_PROMOTION: usize = 4;
+
 fn is_data(role: Role) -> bool {
     matches!(role, Role::Data(_))
 }
@@ -225,7 +228,8 @@ impl World {
             return;
         }
         let instance = node.kernel.instance();
-        if !self.promoters.contains(&instance) {
+        // Not for ever: who was cut off is removed, joins again and is promoted by the next one.
+        if self.promoters.len() < MOST_CUT_AT_PROMOTION && !self.promoters.contains(&instance) {
             self.promoters.push(instance);
             self.isolate(number, length);
         }

@@ -3,7 +3,7 @@
 use super::Run;
 use crate::process::Change;
 use crate::process::Client;
-use crate::queue::Time;
+use crate::queue::{SECOND, Time};
 use crate::world::Role;
 use duet_protocol::record::LeaveRequest;
 
@@ -15,7 +15,9 @@ impl Run {
             return;
         }
         let random = &mut self.world.identity_random;
-        *next = self.world.network.queue.now() + random.around(every);
+        // As faults: rarer with time, so that every run gets to its end.
+        let now = self.world.network.queue.now();
+        *next = now + random.around(every * (1 + now / SECOND));
         let node = 1 + random.below(u64::from(self.world.plan.data_nodes)) as u32;
         let restarts = random.chance(500_000);
         let number = self.world.numbers(|role| role == Role::Data(node))[0];

@@ -13,6 +13,8 @@ use std::collections::VecDeque;
 pub const MAX_RECORDS_PER_SESSION: usize = 65_536;
 /// Most sessions that a fragment remembers.
 pub const MAX_SESSIONS: usize = 65_536;
+/// Part of a fragment's records for which the deletes of expired rows have room beside all others.
+const PURGE_SHARE: usize = 4;
 /// Epochs that a session may be ahead of this node before its id counts as invented (one minute).
 pub const SESSION_AHEAD_EPOCHS: u64 = 6_000;
 
@@ -238,6 +240,14 @@ impl OutcomeTable {
                 && self.records < 2 * self.limit)
     }
 
+    /// As [`Self::has_room`], for the deletes of expired rows, which have some room of their own: rows must not stay for ever because
+    /// clients do not ask what became of their transactions.
+    pub fn has_room_for_purge(&mut self, session: u64, resolved_below: u64) -> bool {
+        let of_session = self.slot(session).map_or(0, |slot| self.sessions[slot].records.len());
+        self.has_room(session, resolved_below)
+            || of_session < (self.limit / PURGE_SHARE).clamp(1, MAX_RECORDS_PER_SESSION)
+    }
+
     /// Frees the session's records below `resolved_below` and puts `record`, replacing one with the same number.
     #[inline]
     pub fn put(&mut self, session: u64, resolved_below: u64, record: Outcome) -> RecordPlace {
@@ -424,6 +434,23 @@ mod tests {
         table.put(session, 4, record(4));
         assert_eq!(table.len(), 1);
         assert!(table.has_room(other, 0));
+    }
+
+    #[test]
+    fn a_full_table_takes_some_deletes_of_expired_rows() {
+        let (session, own) = (session_id(100, 1, 1), session_id(100, 1, u16::MAX));
+        let mut table = OutcomeTable::new(8);
+        for seq in 1..=8 {
+            table.put(session, 1, record(seq));
+        }
+        for seq in 1..=2 {
+            assert!(!table.has_room(own, 1) && table.has_room_for_purge(own, 1));
+            table.put(own, 1, record(seq));
+        }
+        assert!(!table.has_room_for_purge(own, 1));
+        assert!(table.has_room_for_purge(own, 2), "its own records make room");
+        table.put(own, 3, record(3));
+        assert!(table.has_room_for_purge(own, 3) && !table.has_room(session, 1));
     }
 
     #[test]

@@ -213,6 +213,12 @@ impl LocalDataManager {
     }
 }
 
+/// Whether a session is that of the deletes of expired rows of this fragment.
+#[cold]
+pub(super) fn is_of_purge(fragment: &Fragment, session: u64) -> bool {
+    session as u16 == session_counter(fragment)
+}
+
 /// Sessions that nodes open for clients count from below.
 fn session_counter(fragment: &Fragment) -> u16 {
     u16::MAX - fragment.partition

@@ -4,6 +4,7 @@ use crate::ldm::fragment::{Fragment, PendingKind, PendingWrite, lock_of, row_sta
 use crate::ldm::lock::LockTable;
 use crate::ldm::outcome::{Known, Outcome, OutcomeState, RecordPlace};
 use crate::ldm::planted::OLD_ENTRIES;
+use crate::ldm::purge::is_of_purge;
 use crate::ldm::queue::{Asker, QueueEnds, Turn, Wish};
 use crate::ldm::version::{RowChange, StoredImage};
 use crate::ldm::{Context, Job, LocalDataManager};
@@ -462,6 +463,7 @@ pub(super) fn admit_begun(
     takes_writes(context, fragment)?;
     if let Some((session, resolved_below)) = session
         && !fragment.outcomes.has_room(session, resolved_below)
+        && !(is_of_purge(fragment, session) && fragment.outcomes.has_room_for_purge(session, resolved_below))
     {
         return Err((ErrorCode::TooManyUnresolved, String::new()));
     }
