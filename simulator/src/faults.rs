@@ -3,10 +3,10 @@
 use crate::event::Event;
 use crate::network::{Connection, Kept};
 use crate::plan::FaultKind;
-use crate::process::Process;
+use crate::process::{Client, Process};
 use crate::queue::{SECOND, Time};
 use crate::trace::{ProcessNumber, What};
-use crate::world::{Role, World};
+use crate::world::{Role, Slot, World};
 use duet_protocol::record::{Member, MemberState};
 
 /// How many data nodes are cut off in a run when they promote another one.
@@ -184,7 +184,7 @@ impl World {
             // The other one may be removed after this one has ended.
             return false;
         }
-        if group.members.iter().any(|member| self.leavers.contains(&member.node)) {
+        if group.members.iter().any(|member| self.may_leave(member)) {
             return false;
         }
         let full = |member: &&Member| member.node != node && member.state == MemberState::Full;
@@ -197,6 +197,17 @@ impl World {
                 kernel.instance() == member.instance()
             })
         })
+    }
+
+    /// Whether a member may still obey an operator who told its node to leave: a later life does not, once nobody asks any more.
+    fn may_leave(&self, member: &Member) -> bool {
+        let Some(told) = self.leavers.iter().rev().find(|told| told.node == member.node) else {
+            return false;
+        };
+        let is_asked = |slot: &Slot| matches!(&slot.process, Some(Process::Direct(client)) if client.has_schema_change());
+        member.incarnation <= told.incarnation
+            || member.state != MemberState::Full
+            || self.slots.iter().any(is_asked)
     }
 
     fn cut_data_nodes(&mut self, length: Time) {

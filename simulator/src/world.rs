@@ -135,8 +135,8 @@ pub struct World {
     newest_view: View,
     /// Instances that have proposed a promotion and were cut off.
     pub(crate) promoters: Vec<Instance>,
-    /// Nodes that were told to leave and have not come back yet.
-    pub(crate) leavers: Vec<u32>,
+    /// Data nodes that an operator told to leave, in that order.
+    pub(crate) leavers: Vec<Instance>,
     /// Faults strike no more.
     pub(crate) calm: bool,
     pub(crate) fault_random: Random,
@@ -578,10 +578,8 @@ impl World {
                 let before: Vec<_> =
                     self.newest_view.members().filter(joined).map(Member::instance).collect();
                 let full = view.members().filter(|member| member.state == MemberState::Full);
-                for member in full.filter(|member| before.contains(&member.instance())) {
-                    self.faults.rejoined += 1;
-                    self.leavers.retain(|node| *node != member.node);
-                }
+                let rejoined = full.filter(|member| before.contains(&member.instance())).count();
+                self.faults.rejoined += rejoined as u64;
                 self.newest_view = view.clone();
             }
         }

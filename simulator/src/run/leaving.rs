@@ -1,8 +1,7 @@
 //! Data nodes that an operator tells to leave while traffic runs.
 
 use super::Run;
-use crate::process::Change;
-use crate::process::Client;
+use crate::process::{Change, Client, Process};
 use crate::queue::{SECOND, Time};
 use crate::world::Role;
 use duet_protocol::record::LeaveRequest;
@@ -24,9 +23,16 @@ impl Run {
         if !self.world.is_running(number) || !self.world.can_lose(number) {
             return;
         }
+        let instance = match &self.world.slots[usize::from(number)].process {
+            Some(Process::DataNode(data_node)) => data_node.kernel.instance(),
+            _ => return,
+        };
+        if instance.incarnation == 0 {
+            return;
+        }
         if let Ok(direct) = self.direct() {
             direct.change_dictionary(Change::Leave(LeaveRequest { node, restarts, forced: false }));
-            self.world.leavers.push(node);
+            self.world.leavers.push(instance);
         }
     }
 }
