@@ -57,6 +57,8 @@ pub struct AppendClient {
     think: Time,
     mode: Mode,
     job: Option<JobId>,
+    /// Whether the table was seen.
+    found: bool,
     batches: BTreeMap<u64, Purpose>,
     next_tag: u64,
     numbers: u64,
@@ -95,6 +97,7 @@ impl AppendClient {
             think,
             mode: Mode::Wait,
             job: None,
+            found: false,
             batches: BTreeMap::new(),
             next_tag: 1,
             numbers: 0,
@@ -140,12 +143,14 @@ impl AppendClient {
                 self.job = None;
             }
         }
-        let looks = self.table().is_none() || (self.mode == Mode::Wait && !self.abandoned);
+        // At the end of the run it is dropped, and stays so.
+        self.found |= self.table().is_some();
+        let looks = !self.found || (self.mode == Mode::Wait && !self.abandoned);
         if self.job.is_some() || now < self.ask_at || !looks {
             return;
         }
-        self.ask_at = now + if self.table().is_none() { 20 } else { 100 } * MILLISECOND;
-        self.job = Some(if self.client == 0 && self.table().is_none() {
+        self.ask_at = now + if self.found { 100 } else { 20 } * MILLISECOND;
+        self.job = Some(if self.client == 0 && !self.found {
             self.core.create_table(now, CREATE_WITHIN, &list_definition())
         } else {
             self.core.refresh(now, CREATE_WITHIN)
@@ -450,7 +455,7 @@ impl Client for AppendClient {
     fn is_idle_but_for_unknown(&self) -> bool {
         let asks = |purpose: &Purpose| matches!(purpose, Purpose::Resolve(_));
         let open = self.want_last || !self.lingering.is_empty();
-        self.table().is_some() && self.batches.values().all(asks) && !open
+        self.found && self.batches.values().all(asks) && !open
     }
 
     fn describe_open(&self) -> String {

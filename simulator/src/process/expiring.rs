@@ -68,6 +68,8 @@ pub struct ExpiringClient {
     think: Time,
     mode: Mode,
     job: Option<JobId>,
+    /// Whether the table was seen.
+    found: bool,
     rows: [Known; ROWS],
     busy: [bool; ROWS],
     batches: BTreeMap<u64, Purpose>,
@@ -99,6 +101,7 @@ impl ExpiringClient {
             think,
             mode: Mode::Wait,
             job: None,
+            found: false,
             rows: [Known::Absent; ROWS],
             busy: [false; ROWS],
             batches: BTreeMap::new(),
@@ -141,12 +144,14 @@ impl ExpiringClient {
                 self.job = None;
             }
         }
-        let looks = self.table().is_none() || (self.mode == Mode::Wait && !self.abandoned);
+        // At the end of the run it is dropped, and stays so.
+        self.found |= self.table().is_some();
+        let looks = !self.found || (self.mode == Mode::Wait && !self.abandoned);
         if self.job.is_some() || now < self.ask_at || !looks {
             return;
         }
-        self.ask_at = now + if self.table().is_none() { 20 } else { 100 } * MILLISECOND;
-        self.job = Some(if self.number == 0 && self.table().is_none() {
+        self.ask_at = now + if self.found { 100 } else { 20 } * MILLISECOND;
+        self.job = Some(if self.number == 0 && !self.found {
             self.core.create_table(now, CREATE_WITHIN, &expiring_definition(self.indexed))
         } else {
             self.core.refresh(now, CREATE_WITHIN)
@@ -361,14 +366,14 @@ impl Client for ExpiringClient {
         self.is_idle_but_for_unknown()
             && self.unknown.is_empty()
             && self.batches.is_empty()
-            && (self.core.is_idle() || (self.table().is_some() && self.job.is_some()))
+            && (self.core.is_idle() || (self.found && self.job.is_some()))
             && self.core.unknown_outcomes() == 0
             && self.core.unresolved_numbers() == 0
     }
 
     fn is_idle_but_for_unknown(&self) -> bool {
         let asks = |purpose: &Purpose| matches!(purpose, Purpose::Resolve(..));
-        self.table().is_some() && self.batches.values().all(asks) && !self.want_last
+        self.found && self.batches.values().all(asks) && !self.want_last
     }
 
     fn describe_open(&self) -> String {
