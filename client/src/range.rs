@@ -4,12 +4,14 @@ use crate::client::{Handle, unexpected};
 use crate::scan::{Pages, Pending, Scan};
 use crate::shared::Shared;
 use crate::{Aggregate, AggregateScan, Bound, Condition, Reply, Result, Row, RowVersion, RowView, Table};
-use duet_client_core::{KeyedPage, PreparedRange, RangeQuery};
+use duet_client_core::{Fragment, KeyedPage, PreparedRange, RangeQuery};
 use std::collections::VecDeque;
 use std::sync::Arc;
 
 /// Most bytes of a page of a fragment whose rows are merged with those of all others: as many pages are held.
 const MERGED_PAGE_BYTES: u32 = 64 << 10;
+/// Fragments of a merge whose first pages are asked for in one batch.
+const FIRST_FRAGMENTS: usize = 64;
 
 /// Rows of a table between two places of an ordered index: that of the primary key, or a secondary one.
 ///
@@ -186,14 +188,16 @@ impl Range {
     pub async fn next_page(&mut self, mut read: impl FnMut(RowVersion, RowView<'_>)) -> Result<bool> {
         let result = self.result()?;
         let Some(merge) = &mut self.merge else { return self.scan.next_page(read).await };
-        let Some(turn) = merge.next(&mut self.scan.pages).await?.filter(|_| self.scan.left > 0) else {
-            return Ok(false);
-        };
-        self.scan.left -= 1;
-        if let Some((version, view)) = merge.take(turn, &result) {
+        merge.fill(&mut self.scan.pages).await?;
+        let mut any = false;
+        while self.scan.left > 0
+            && let Some((version, view)) = merge.take(&result)
+        {
+            self.scan.left -= 1;
+            any = true;
             read(version, view);
         }
-        Ok(true)
+        Ok(any)
     }
 
     /// The next row; `None` at the end of the range.
@@ -242,11 +246,14 @@ struct Merge {
     range: PreparedRange,
     whole: bool,
     lanes: Vec<Lane>,
+    /// The first pages on their way: those of the first lanes, of the lanes behind them, and so on.
+    first: Vec<Pending>,
     /// Rows that are wanted of each fragment: no more than of all.
     limit: u64,
 }
 
 /// One fragment of a merge.
+#[derive(Default)]
 struct Lane {
     page: KeyedPage,
     pending: Option<Pending>,
@@ -257,46 +264,65 @@ struct Lane {
 impl Merge {
     /// Asks for the first pages.
     fn new(pages: &mut Pages, range: PreparedRange, whole: bool, limit: u64) -> Merge {
-        let partitions = pages.take_partitions();
-        let lane = |partition| Lane {
-            page: KeyedPage::default(),
-            pending: if limit == 0 { None } else { pages.request(pages.fragment(partition)) },
-            received: 0,
-        };
-        let lanes = partitions.map(lane).collect();
-        Merge { range, whole, lanes, limit }
+        let partitions: Vec<u16> = pages.take_partitions().collect();
+        let mut first = Vec::new();
+        for some in partitions.chunks(FIRST_FRAGMENTS).filter(|_| limit > 0) {
+            first.extend(pages.request(some.iter().map(|partition| pages.fragment(*partition)).collect()));
+        }
+        let lanes = partitions.iter().map(|_| Lane::default()).collect();
+        Merge { range, whole, lanes, first, limit }
     }
 
-    /// The lane that has the next row, after those without rows have got some; `None` at the end.
-    async fn next(&mut self, pages: &mut Pages) -> Result<Option<usize>> {
-        for lane in &mut self.lanes {
-            while lane.page.is_empty()
-                && let Some(pending) = &mut lane.pending
+    /// Waits until every lane has a row, unless it is at its end.
+    async fn fill(&mut self, pages: &mut Pages) -> Result<()> {
+        let mut lane = 0;
+        for first in std::mem::take(&mut self.first) {
+            let (fragments, mut pooled) = first.await?;
+            for (index, fragment) in fragments.into_iter().enumerate() {
+                self.receive(lane, pages, fragment, pooled.batch().reply(index)?)?;
+                lane += 1;
+            }
+        }
+        for lane in 0..self.lanes.len() {
+            while self.lanes[lane].page.is_empty()
+                && let Some(pending) = &mut self.lanes[lane].pending
             {
                 let page = pending.await;
-                lane.pending = None;
-                let (fragment, mut pooled) = page?;
-                let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
-                lane.page.fill(&self.range, &page, self.whole)?;
-                lane.received += lane.page.len() as u64;
-                if lane.received < self.limit {
-                    lane.pending = pages.request(fragment);
+                self.lanes[lane].pending = None;
+                let (fragments, mut pooled) = page?;
+                for (index, fragment) in fragments.into_iter().enumerate() {
+                    self.receive(lane, pages, fragment, pooled.batch().reply(index)?)?;
                 }
             }
         }
-        let mut best: Option<(usize, &[u8])> = None;
-        for (number, lane) in self.lanes.iter().enumerate() {
-            if let Some(key) = lane.page.first()
-                && best.is_none_or(|(_, least)| self.range.is_before(key, least))
-            {
-                best = Some((number, key));
-            }
-        }
-        Ok(best.map(|(number, _)| number))
+        Ok(())
     }
 
-    /// Takes the next row of a lane.
-    fn take<'a>(&'a mut self, lane: usize, result: &'a Table) -> Option<(RowVersion, RowView<'a>)> {
-        self.lanes[lane].page.take(result)
+    /// Takes a page of a lane and asks for the one behind it.
+    fn receive(&mut self, lane: usize, pages: &Pages, fragment: Fragment, reply: Reply<'_>) -> Result<()> {
+        let Reply::Page(page) = reply else { return Err(unexpected()) };
+        let lane = &mut self.lanes[lane];
+        lane.page.fill(&self.range, &page, self.whole)?;
+        lane.received += lane.page.len() as u64;
+        if lane.received < self.limit {
+            lane.pending = pages.request(vec![fragment]);
+        }
+        Ok(())
+    }
+
+    /// Takes the next row: a row of `result`. `None` at the end, and where a lane has to be filled first.
+    fn take<'a>(&'a mut self, result: &'a Table) -> Option<(RowVersion, RowView<'a>)> {
+        let mut best: Option<(usize, &[u8])> = None;
+        for (number, lane) in self.lanes.iter().enumerate() {
+            match lane.page.first() {
+                Some(key) if best.is_none_or(|(_, least)| self.range.is_before(key, least)) => {
+                    best = Some((number, key));
+                }
+                None if lane.pending.is_some() => return None,
+                _ => {}
+            }
+        }
+        let (number, _) = best?;
+        self.lanes[number].page.take(result)
     }
 }

@@ -15,10 +15,14 @@ const FRAGMENTS: usize = 8;
 const PAGE_ROWS: u32 = 1_024;
 const PAGE_BYTES: u32 = 256 << 10;
 
-/// A page on its way.
-pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<(Fragment, PooledBatch)>> + Send>>;
+/// Bytes of a page at least, however many fragments share a batch.
+const LEAST_PAGE_BYTES: u32 = 32 << 10;
 
-/// Pages of all fragments of a table: several fragments at once, one page of each on its way.
+/// The next pages of some fragments on their way, all in one batch: an operation for each fragment.
+pub(crate) type Pending = Pin<Box<dyn Future<Output = Result<(Vec<Fragment>, PooledBatch)>> + Send>>;
+
+/// Pages of all fragments of a table: several fragments at once, one page of each on its way. Fragments that are begun together are
+/// asked for in one batch, so that a small range costs one message to each node and wakes its reader once.
 pub(crate) struct Pages {
     shared: Arc<Shared>,
     /// Keeps the client alive while it is scanned.
@@ -32,6 +36,8 @@ pub(crate) struct Pages {
     range: Option<Arc<PreparedRange>>,
     partitions: Range<u16>,
     pending: VecDeque<Pending>,
+    /// Fragments of which a page is on its way.
+    under_way: usize,
 }
 
 impl Pages {
@@ -47,6 +53,7 @@ impl Pages {
             range: None,
             partitions: 0..table.partitions(),
             pending: VecDeque::new(),
+            under_way: 0,
         }
     }
 
@@ -61,26 +68,28 @@ impl Pages {
         std::mem::take(&mut self.partitions)
     }
 
-    /// The request for the next page of a fragment, on its way; none when all of the fragment is read.
-    pub(crate) fn request(&self, fragment: Fragment) -> Option<Pending> {
-        if fragment.is_done() {
-            return None;
-        }
+    /// The request for the next pages of fragments, on its way; none when all of them are read.
+    pub(crate) fn request(&self, mut fragments: Vec<Fragment>) -> Option<Pending> {
+        fragments.retain(|fragment| !fragment.is_done());
+        let count = u32::try_from(fragments.len()).ok().filter(|count| *count > 0)?;
         let mut pooled = self.shared.take();
         let (table, program) = (Table::clone(&self.table), Arc::clone(&self.program));
-        let (rows, bytes) = (self.page_rows, self.page_bytes);
-        let mut page: Pending = Box::pin(async move {
-            fragment.add_to(pooled.batch(), &table, &program, rows, bytes)?;
+        let (rows, bytes) = (self.page_rows, (self.page_bytes / count).max(LEAST_PAGE_BYTES));
+        let mut pages: Pending = Box::pin(async move {
+            for fragment in &fragments {
+                fragment.add_to(pooled.batch(), &table, &program, rows, bytes)?;
+            }
             pooled.execute().await?;
-            let mut fragment = fragment;
-            let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
-            fragment.advance(&page)?;
-            Ok((fragment, pooled))
+            for (index, fragment) in fragments.iter_mut().enumerate() {
+                let Reply::Page(page) = pooled.batch().reply(index)? else { return Err(unexpected()) };
+                fragment.advance(&page)?;
+            }
+            Ok((fragments, pooled))
         });
-        // The first poll sends the request; whoever takes the page polls again with a waker of its own.
+        // The first poll sends the request; whoever takes the pages polls again with a waker of its own.
         let mut nobody = std::task::Context::from_waker(std::task::Waker::noop());
-        Some(match page.as_mut().poll(&mut nobody) {
-            std::task::Poll::Pending => page,
+        Some(match pages.as_mut().poll(&mut nobody) {
+            std::task::Poll::Pending => pages,
             std::task::Poll::Ready(done) => Box::pin(std::future::ready(done)),
         })
     }
@@ -90,26 +99,36 @@ impl Pages {
         Fragment::new(partition, self.range.as_ref())
     }
 
-    /// The next page, and the request for the one behind it; `None` at the end of the table.
-    async fn next(&mut self) -> Result<Option<PooledBatch>> {
-        while self.pending.len() < self.fragments
-            && let Some(partition) = self.partitions.next()
-        {
-            let page = self.request(self.fragment(partition));
-            self.pending.extend(page);
+    /// Sends a request for the next pages of fragments.
+    fn send(&mut self, fragments: Vec<Fragment>) {
+        let count = fragments.len();
+        if let Some(pages) = self.request(fragments) {
+            self.under_way += count;
+            self.pending.push_back(pages);
         }
-        let Some(page) = self.pending.front_mut() else { return Ok(None) };
-        let page = page.await;
+    }
+
+    /// The next pages, after the requests for those behind them were sent; `None` at the end of the table.
+    async fn next(&mut self) -> Result<Option<PooledBatch>> {
+        let free = self.fragments.saturating_sub(self.under_way);
+        let new: Vec<Fragment> =
+            self.partitions.by_ref().take(free).map(|partition| Fragment::new(partition, self.range.as_ref())).collect();
+        self.send(new);
+        let Some(pages) = self.pending.front_mut() else { return Ok(None) };
+        let pages = pages.await;
         self.pending.pop_front();
-        let (fragment, pooled) = page?;
-        let page = self.request(fragment);
-        self.pending.extend(page);
+        let (fragments, pooled) = pages?;
+        self.under_way -= fragments.len();
+        for fragment in fragments.into_iter().filter(|fragment| !fragment.is_done()) {
+            self.send(vec![fragment]);
+        }
         Ok(Some(pooled))
     }
 
     /// No further page is wanted.
     fn end(&mut self) {
         self.pending.clear();
+        self.under_way = 0;
         self.partitions = 0..0;
     }
 }
@@ -218,7 +237,7 @@ impl Scan {
         Ok(result)
     }
 
-    /// Hands every row of the next page to `read`; false at the end of the table. A page may be without rows when a filter
+    /// Hands every row of the next pages to `read`; false at the end of the table. They may be without rows when a filter
     /// lets few pass. Nothing is copied.
     ///
     /// # Errors
@@ -230,14 +249,17 @@ impl Scan {
             self.pages.end();
         }
         let Some(mut pooled) = self.pages.next().await? else { return Ok(false) };
-        let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
-        for row in page.images() {
-            if self.left == 0 {
-                break;
+        let batch = pooled.batch();
+        for index in 0..batch.len() {
+            let Reply::Page(page) = batch.reply(index)? else { return Err(unexpected()) };
+            for row in page.images() {
+                if self.left == 0 {
+                    return Ok(true);
+                }
+                self.left -= 1;
+                let (version, key, value) = row?;
+                read(version, RowView::new(result.layout(), key, value));
             }
-            self.left -= 1;
-            let (version, key, value) = row?;
-            read(version, RowView::new(result.layout(), key, value));
         }
         Ok(true)
     }
@@ -337,10 +359,13 @@ impl AggregateScan {
         let mut prepared = self.query.prepare(&self.pages.table)?;
         self.pages.program = std::mem::take(&mut prepared.program).into();
         while let Some(mut pooled) = self.pages.next().await? {
-            let Reply::Page(page) = pooled.batch().reply(0)? else { return Err(unexpected()) };
-            for row in page.images() {
-                let (_, group, values) = row?;
-                prepared.add(group, values)?;
+            let batch = pooled.batch();
+            for index in 0..batch.len() {
+                let Reply::Page(page) = batch.reply(index)? else { return Err(unexpected()) };
+                for row in page.images() {
+                    let (_, group, values) = row?;
+                    prepared.add(group, values)?;
+                }
             }
         }
         let result = Table::clone(&prepared.result);
