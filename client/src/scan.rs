@@ -111,8 +111,12 @@ impl Pages {
     /// The next pages, after the requests for those behind them were sent; `None` at the end of the table.
     async fn next(&mut self) -> Result<Option<PooledBatch>> {
         let free = self.fragments.saturating_sub(self.under_way);
-        let new: Vec<Fragment> =
-            self.partitions.by_ref().take(free).map(|partition| Fragment::new(partition, self.range.as_ref())).collect();
+        let new: Vec<Fragment> = self
+            .partitions
+            .by_ref()
+            .take(free)
+            .map(|partition| Fragment::new(partition, self.range.as_ref()))
+            .collect();
         self.send(new);
         let Some(pages) = self.pending.front_mut() else { return Ok(None) };
         let pages = pages.await;
