@@ -12,6 +12,11 @@ use duet_protocol::signal::open_session::OpenSession;
 /// First and longest wait before the state is asked for again.
 const FETCH_FIRST: Nanoseconds = 5 * MILLISECOND;
 const FETCH_LAST: Nanoseconds = 100 * MILLISECOND;
+/// The waits grow to this length and stay there for some tries: a change of view takes some tens of milliseconds, and who asks too late
+/// notices.
+const FETCH_SOON: Nanoseconds = 20 * MILLISECOND;
+/// Tries until the waits grow on.
+const SOON_TRIES: u32 = 16;
 /// A node that has not answered for so long is not asked alone any more.
 const ANSWER_WITHIN: Nanoseconds = 2 * SECOND;
 
@@ -80,7 +85,10 @@ impl Refresh {
     }
 
     fn later(&mut self, now: Nanoseconds) {
-        let wait = (FETCH_FIRST << self.tries.min(10)).min(FETCH_LAST);
+        let wait = match self.tries.checked_sub(SOON_TRIES) {
+            None => (FETCH_FIRST << self.tries.min(10)).min(FETCH_SOON),
+            Some(more) => (FETCH_SOON << more.min(10)).min(FETCH_LAST),
+        };
         self.tries += 1;
         self.next_at = now + wait;
     }

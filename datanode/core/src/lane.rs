@@ -51,6 +51,8 @@ pub struct Lane {
     pub resent: u64,
     /// The instance at the other end was removed from the view: nothing goes through the lane any more.
     pub retired: bool,
+    /// Numbers of the frames that the last two slices of copied rows ended in, the older one first.
+    slices: [u64; 2],
     /// Frames of a newer view than this node's, which were not received yet as far as the other side is told.
     held: VecDeque<Vec<u8>>,
     held_bytes: usize,
@@ -73,6 +75,7 @@ impl Lane {
             acknowledgement_sent: 0,
             resent: 0,
             retired: false,
+            slices: [0; 2],
             held: VecDeque::new(),
             held_bytes: 0,
         }
@@ -119,6 +122,18 @@ impl Lane {
     /// Bytes kept for resending.
     pub fn retained_bytes(&self) -> usize {
         self.retained_bytes
+    }
+
+    /// Whether a slice of copied rows may be sent: the other side has received the one before the last. Writes wait behind what it has
+    /// not received.
+    pub fn takes_slice(&self) -> bool {
+        self.acknowledged >= self.slices[0]
+    }
+
+    /// A slice of copied rows was sent.
+    pub fn sent_slice(&mut self) {
+        let last = self.sent + u64::from(self.builder.has_open_frame());
+        self.slices = [self.slices[1], last];
     }
 
     /// Highest number received in order.
@@ -282,6 +297,20 @@ mod tests {
         assert!(!lane.attach(late, 1), "frames 2 to 4 were given up already");
         assert!(!lane.attach(late, 6), "never sent");
         assert_eq!(lane.link, Some(LINK), "a refused handshake does not take the lane's connection");
+    }
+
+    #[test]
+    fn two_slices_are_on_their_way_at_most() {
+        let mut lane = sent_lane(1);
+        for _ in 0..2 {
+            assert!(lane.takes_slice());
+            lane.push(&Heartbeat::default(), Sections::none());
+            lane.sent_slice();
+            lane.seal(&Envelope::default());
+        }
+        assert!(!lane.takes_slice());
+        assert!(lane.acknowledge(1) && !lane.takes_slice());
+        assert!(lane.acknowledge(2) && lane.takes_slice(), "the older one was received");
     }
 
     #[test]

@@ -191,11 +191,18 @@ impl LocalDataManager {
         let mut left = SLICE_BYTES.min(self.copies.room);
         let before = left;
         for partition in 0..self.fragments.len() {
+            let before = left;
             while left > 0 {
                 match self.copy_step(context, partition as u16) {
                     Some(bytes) => left = left.saturating_sub(bytes),
                     None => break,
                 }
+            }
+            let lane = self.fragments[partition].as_ref().and_then(|fragment| fragment.lane);
+            if let Some(lane) = lane
+                && left < before
+            {
+                context.out.lanes[lane].sent_slice();
             }
         }
         self.copies.room = self.copies.room.saturating_sub(before - left);
@@ -208,7 +215,7 @@ impl LocalDataManager {
         let fragment = self.fragments[usize::from(partition)].as_mut()?;
         let (lane, stage) = (fragment.lane?, fragment.copy.as_ref()?.stage);
         let ready = context.out.lanes.get(lane).filter(|lane| lane.link.is_some())?;
-        if ready.retained_bytes() > LANE_BYTES {
+        if ready.retained_bytes() > LANE_BYTES || !ready.takes_slice() {
             return None;
         }
         let (next, bytes) = match stage {
