@@ -83,8 +83,8 @@ pub use duet_protocol::error::ErrorCode;
 pub use duet_protocol::ids::{RowVersion, TransactionId};
 pub use duet_protocol::record::{
     ClusterState, ClusterStatus, LeaveRequest, Leaving, MAX_USER_CHARACTERS, ManagementChange,
-    ManagementRole, ManagementStatus, Member, MemberState, NodeStatus, UserChange, UserList, UserRecord,
-    View,
+    ManagementRole, ManagementStatus, Member, MemberState, NodeRecord, NodeStatus, UserChange, UserList,
+    UserRecord, View,
 };
 pub use duet_protocol::row::RowView;
 pub use duet_protocol::schema::{

@@ -3,6 +3,7 @@
 mod arguments;
 mod metrics;
 mod process;
+mod thread_usage;
 mod threads;
 mod topology;
 

@@ -1,5 +1,6 @@
 //! `/metrics` and `/health` of a data node.
 
+use crate::thread_usage::ThreadUsage;
 use duet_runtime::{ProcessUsage, Snapshot};
 use std::fmt::Write;
 use std::net::{SocketAddr, TcpListener};
@@ -40,7 +41,10 @@ impl MetricsListener {
             for request in server.incoming_requests() {
                 let snapshot = snapshot();
                 let response = match request.url() {
-                    "/metrics" => Response::from_string(render(&snapshot, &ProcessUsage::now())),
+                    "/metrics" => {
+                        let usage = ProcessUsage::now();
+                        Response::from_string(render(&snapshot, &usage, &ThreadUsage::all()))
+                    }
                     "/health" if snapshot.node.serving == 1 => Response::from_string("serving\n"),
                     "/health" => Response::from_string("not serving\n").with_status_code(503),
                     _ => Response::from_string("try /metrics or /health\n").with_status_code(404),
@@ -61,7 +65,7 @@ impl MetricsListener {
 }
 
 /// Prometheus text of everything that is counted.
-fn render(snapshot: &Snapshot, usage: &ProcessUsage) -> String {
+fn render(snapshot: &Snapshot, usage: &ProcessUsage, threads: &[ThreadUsage]) -> String {
     let mut text = String::new();
     for (name, help, value) in snapshot.node.list() {
         put(&mut text, name, help, kind(name, help), &value);
@@ -73,7 +77,30 @@ fn render(snapshot: &Snapshot, usage: &ProcessUsage) -> String {
     put(&mut text, "cpu_seconds", "CPU time of all threads in seconds.", "counter", &cpu);
     let resident = usage.resident_bytes;
     put(&mut text, "resident_bytes", "Memory of the process in use now, in bytes.", "gauge", &resident);
+    put_threads(&mut text, threads);
     text
+}
+
+/// For each count of threads a line for each thread: `duet.threads` of the SQL gateway reads them.
+fn put_threads(text: &mut String, threads: &[ThreadUsage]) {
+    type Count = fn(&ThreadUsage) -> f64;
+    let wait = "Time for which a thread could have run and had no CPU, in seconds.";
+    let counts: [(&str, &str, Count); 3] = [
+        ("cpu_seconds", "CPU time of a thread in seconds.", |thread| thread.cpu_seconds),
+        ("wait_seconds", wait, |thread| thread.wait_seconds),
+        ("turns", "How often a thread was given a CPU.", |thread| thread.turns as f64),
+    ];
+    for (name, help, count) in counts {
+        let name = format!("duet_datanode_thread_{name}");
+        // Writing to a String cannot fail.
+        let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} counter");
+        for thread in threads {
+            let plain = |letter: char| letter.is_ascii_alphanumeric() || "-+_.".contains(letter);
+            let thread_name = thread.name.replace(|letter| !plain(letter), "_");
+            let (id, cpus, count) = (thread.id, &thread.cpus, count(thread));
+            let _ = writeln!(text, "{name}{{thread=\"{thread_name}\",id=\"{id}\",cpus=\"{cpus}\"}} {count}");
+        }
+    }
 }
 
 fn kind(name: &str, help: &str) -> &'static str {
@@ -96,7 +123,15 @@ mod tests {
 
     #[test]
     fn every_counter_is_rendered_once() {
-        let text = render(&Snapshot::default(), &ProcessUsage::now());
+        let thread = |id, name: &str| ThreadUsage {
+            id,
+            name: name.to_owned(),
+            cpus: "0-1".to_owned(),
+            cpu_seconds: 1.5,
+            ..ThreadUsage::default()
+        };
+        let threads = [thread(7, "ldm-0"), thread(8, "a \"name\"")];
+        let text = render(&Snapshot::default(), &ProcessUsage::now(), &threads);
         let mut names: Vec<&str> = text
             .lines()
             .filter(|line| !line.starts_with('#'))
@@ -110,5 +145,7 @@ mod tests {
         assert!(text.contains("# TYPE duet_datanode_reads counter\nduet_datanode_reads 0\n"));
         assert!(text.contains("# TYPE duet_datanode_backlog_bytes gauge"));
         assert!(text.contains("# TYPE duet_datanode_resident_bytes gauge"));
+        assert!(text.contains("thread_cpu_seconds{thread=\"ldm-0\",id=\"7\",cpus=\"0-1\"} 1.5\n"));
+        assert!(text.contains("thread_turns{thread=\"a__name_\",id=\"8\",cpus=\"0-1\"} 0\n"));
     }
 }

@@ -2,13 +2,14 @@
 
 use crate::error::{Result, SqlError};
 use crate::information::Content;
+use crate::node_threads;
 use crate::session::Session;
 use duet_client::{ClusterStatus, ColumnType, Value};
 
 /// The name of the database.
 pub const DATABASE: &str = "duet";
 /// Names of the tables.
-pub const NAMES: &[&str] = &["memory", "nodes", "partitions"];
+pub const NAMES: &[&str] = &["memory", "nodes", "partitions", "threads"];
 
 const NUMBER: ColumnType = ColumnType::BigIntUnsigned;
 const WORD: ColumnType = ColumnType::Varchar { characters: 64 };
@@ -129,6 +130,31 @@ fn memory(session: &Session, status: &ClusterStatus) -> Content {
     (named(&columns), rows)
 }
 
+/// Threads of the data nodes that serve metrics, which tell of them.
+async fn threads(status: &ClusterStatus) -> Content {
+    let columns = [
+        ("node_id", NUMBER),
+        ("thread_id", NUMBER),
+        ("name", WORD),
+        ("cpus", WORD),
+        ("cpu_us", NUMBER),
+        ("wait_us", NUMBER),
+        ("turns", NUMBER),
+    ];
+    let rows = node_threads::read(&status.state.nodes).await.into_iter().map(|thread| {
+        vec![
+            number(thread.node),
+            number(thread.id),
+            word(thread.name),
+            word(thread.cpus),
+            number(thread.cpu_microseconds),
+            number(thread.wait_microseconds),
+            number(thread.turns),
+        ]
+    });
+    (named(&columns), rows.collect())
+}
+
 fn named(columns: &[(&str, ColumnType)]) -> Vec<(String, ColumnType)> {
     columns.iter().map(|(name, column_type)| ((*name).to_owned(), *column_type)).collect()
 }
@@ -143,6 +169,7 @@ pub async fn rows(session: &Session, name: &str) -> Result<Content> {
         "nodes" => Ok(nodes(&status)),
         "partitions" => Ok(partitions(&status)),
         "memory" => Ok(memory(session, &status)),
+        "threads" => Ok(threads(&status).await),
         other => Err(SqlError::no_table(DATABASE, other)),
     }
 }

@@ -23,6 +23,7 @@ mod information;
 mod login;
 mod memory;
 mod nested;
+mod node_threads;
 mod plan;
 mod plans;
 mod processes;

@@ -2,7 +2,7 @@
 
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Scope, compile};
-use crate::plan::{column_definition, key_columns, new_table, table_name};
+use crate::plan::{column_definition, free_name, key_columns, new_table, table_name};
 use crate::processes::{Ending, WAIT_TIMEOUT_SECONDS};
 use crate::session::{Outcome, Session};
 use crate::value::compare::exact;
@@ -78,12 +78,13 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
         Statement::CreateIndex(create) => {
             let plain = create.include.is_empty() && create.with.is_empty() && create.predicate.is_none();
             let Some(name) = &create.name else { return not_supported("indexes without a name") };
-            if create.unique || !plain {
-                return not_supported("CREATE UNIQUE INDEX; say UNIQUE KEY in CREATE TABLE");
+            if !plain {
+                return not_supported("INCLUDE, WITH and WHERE of an index");
             }
             let (_, index) = table_name(name)?;
             let columns = key_columns(&create.columns)?;
-            create_index(session, &create.table_name, &index, &columns).await
+            let kind = if create.unique { IndexKind::Unique } else { IndexKind::Ordered };
+            create_index(session, &create.table_name, Some(&index), kind, &columns).await
         }
         Statement::Kill { modifier, id } => {
             let ending = match modifier {
@@ -265,8 +266,17 @@ async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcom
                 ..
             } => {
                 let columns = key_columns(&index.columns)?;
-                let index_name = index.name.as_ref().map_or(columns[0].clone(), |name| name.value.clone());
-                create_index(session, &alter.name, &index_name, &columns).await?;
+                let index_name = index.name.as_ref().map(|name| name.value.as_str());
+                create_index(session, &alter.name, index_name, IndexKind::Ordered, &columns).await?;
+            }
+            AlterTableOperation::AddConstraint {
+                constraint: sqlparser::ast::TableConstraint::Unique(unique),
+                ..
+            } => {
+                let columns = key_columns(&unique.columns)?;
+                let index_name = unique.index_name.as_ref().or(unique.name.as_ref());
+                let index_name = index_name.map(|name| name.value.as_str());
+                create_index(session, &alter.name, index_name, IndexKind::Unique, &columns).await?;
             }
             AlterTableOperation::DropIndex { name } => {
                 drop_index(session, &alter.name, &name.value).await?;
@@ -283,7 +293,8 @@ async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcom
 async fn create_index(
     session: &mut Session,
     table: &ObjectName,
-    index: &str,
+    index: Option<&str>,
+    kind: IndexKind,
     columns: &[String],
 ) -> Result<Outcome> {
     let (database, name) = table_name(table)?;
@@ -291,7 +302,14 @@ async fn create_index(
     session.before_definition(&database).await?;
     let table = session.catalog.table(&database, &name).await?;
     let definition = table.definition();
-    if definition.indexes.iter().any(|known| known.name.eq_ignore_ascii_case(index)) {
+    let index = match index {
+        Some(name) => name.to_owned(),
+        None => {
+            let names: Vec<String> = definition.indexes.iter().map(|known| known.name.clone()).collect();
+            free_name(&columns[0], &names)
+        }
+    };
+    if definition.indexes.iter().any(|known| known.name.eq_ignore_ascii_case(&index)) {
         return Err(SqlError::duplicate_index(format!("Duplicate key name '{index}'")));
     }
     for column in columns {
@@ -303,7 +321,7 @@ async fn create_index(
     }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let client = session.catalog.client().clone();
-    client.create_index(&table, index, IndexKind::Ordered, &columns, BUILD_WITHIN).await?;
+    client.create_index(&table, &index, kind, &columns, BUILD_WITHIN).await?;
     Ok(Session::nothing())
 }
 
@@ -316,9 +334,6 @@ async fn drop_index(session: &mut Session, table: &ObjectName, index: &str) -> R
     else {
         return Err(SqlError::cannot_drop(format!("Can't DROP '{index}'; check that column/key exists")));
     };
-    if known.kind == IndexKind::Unique {
-        return not_supported("DROP INDEX of a unique key");
-    }
     let client = session.catalog.client().clone();
     client.drop_index(&table, &known.name).await?;
     Ok(Session::nothing())

@@ -363,7 +363,8 @@ pub fn definition_error(error: duet_protocol::schema::SchemaError) -> SqlError {
     }
 }
 
-fn free_name(column: &str, names: &[String]) -> String {
+/// The first name of an index of this column that is free: as MySQL chooses it.
+pub fn free_name(column: &str, names: &[String]) -> String {
     let mut name = column.to_owned();
     let mut number = 2;
     while names.iter().any(|known| known.eq_ignore_ascii_case(&name)) {

@@ -12,7 +12,7 @@ pub use change::{
     compile_update, default_of, delete_tables, insert_table,
 };
 pub use definition::{
-    NewTable, column_definition, column_type, definition_error, key_columns, new_table, type_name,
+    NewTable, column_definition, column_type, definition_error, free_name, key_columns, new_table, type_name,
 };
 pub use select::{SelectPlan, check_select_form, compile_select, item_name, order_matches, query_table};
 

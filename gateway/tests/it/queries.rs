@@ -228,7 +228,7 @@ fn schema_tables(connection: &mut Conn) {
          GROUP BY t.TABLE_NAME ORDER BY 1",
         &["customers|3", "orders|4"],
     );
-    check(connection, "SHOW TABLES FROM duet", &["memory", "nodes", "partitions"]);
+    check(connection, "SHOW TABLES FROM duet", &["memory", "nodes", "partitions", "threads"]);
     check(
         connection,
         "SELECT n.role, n.node_id, n.connected, m.used_bytes > 0, m.limit_bytes FROM duet.nodes n \
@@ -239,6 +239,11 @@ fn schema_tables(connection: &mut Conn) {
         connection,
         "SELECT SUM(is_primary) = COUNT(DISTINCT partition_id), MAX(is_primary) FROM duet.partitions",
         &["1|1"],
+    );
+    check(
+        connection,
+        "SELECT node_id, COUNT(*) > 1, MAX(cpu_us) > 0, MAX(turns) > 0, MIN(cpus) <> '' FROM duet.threads GROUP BY 1 ORDER BY 1",
+        &["1|1|1|1|1", "2|1|1|1|1"],
     );
 }
 

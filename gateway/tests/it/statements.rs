@@ -204,6 +204,19 @@ fn ranges_and_groups(connection: &mut Conn) {
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points WHERE s = 's1'"), ["20"]);
     connection.query_drop("DROP INDEX by_s ON points").expect("dropped");
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points WHERE s = 's1'"), ["20"]);
+    assert_eq!(code(connection, "CREATE UNIQUE INDEX one_s ON points (s)"), 1062);
+    assert_eq!(
+        code(connection, "ALTER TABLE points ADD UNIQUE KEY one_s (s)"),
+        1062,
+        "the first try left nothing"
+    );
+    connection.query_drop("CREATE UNIQUE INDEX one_place ON points (b, a)").expect("created");
+    assert_eq!(code(connection, "INSERT INTO points (a, b) VALUES (0, 0)"), 1062);
+    assert_eq!(rows(connection, "SELECT a, b FROM points WHERE (b, a) IN ((9, 3), (99, 1))"), ["3|9"]);
+    connection.query_drop("DROP INDEX one_place ON points").expect("dropped");
+    connection.query_drop("ALTER TABLE points ADD UNIQUE (a, b)").expect("created");
+    assert_eq!(code(connection, "ALTER TABLE points ADD UNIQUE a (a, b)"), 1061);
+    connection.query_drop("ALTER TABLE points DROP INDEX a").expect("dropped");
     assert_eq!(affected(connection, "DELETE FROM points WHERE v = 0 LIMIT 4"), 4);
     connection.query_drop("TRUNCATE TABLE points").expect("truncated");
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points"), ["0"]);
