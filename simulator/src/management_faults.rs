@@ -26,12 +26,16 @@ impl World {
         }
     }
 
-    /// Whether all three management nodes live, run, and are the voters: then any one of them may lose its directory, because the other
-    /// two stay a majority that is never asked twice (a lost one comes back under a new Raft id).
+    /// Whether all three management nodes live, run, are the voters, and have what they have acknowledged: then any one of them may lose
+    /// its directory, because the other two stay a majority that is never asked twice (a lost one comes back under a new Raft id).
     fn all_three_vote(&self) -> bool {
         let numbers = self.numbers(is_management);
-        let running =
-            numbers.iter().all(|number| self.is_running(*number) && self.management(*number).is_some());
+        let running = numbers.iter().all(|number| {
+            // One that was rolled back and has not noticed it yet has lost its directory already.
+            self.is_running(*number)
+                && self.management(*number).is_some()
+                && !self.slots[usize::from(*number)].rolled_back
+        });
         if numbers.len() < 3 || !running {
             return false;
         }

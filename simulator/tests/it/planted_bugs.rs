@@ -73,7 +73,7 @@ fn reads_for_share_without_a_lock_are_found() {
 
 #[test]
 fn a_scan_in_the_order_of_buckets_is_found() {
-    is_found(9);
+    is_found_by("scans", 9);
 }
 
 #[test]
