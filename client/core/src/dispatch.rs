@@ -14,10 +14,29 @@ use std::cmp::Reverse;
 /// First and longest wait before a request is tried again.
 const RETRY_FIRST: Nanoseconds = MILLISECOND;
 const RETRY_LAST: Nanoseconds = 250 * MILLISECOND;
+/// What is refused because partitions change hands is tried again this soon for some tries: that takes some tens of milliseconds, and who
+/// comes back too late notices.
+const RETRY_SOON: Nanoseconds = 8 * MILLISECOND;
+/// Tries until these waits grow on.
+const SOON_TRIES: u32 = 24;
 /// What is said of rows that nobody holds any more.
 pub(crate) const GROUP_LOST: &[u8] = b"start a new cluster and load it again";
 /// A link on which more than one in so many requests was never answered is closed.
 const ABANDONED_SHARE: usize = 2;
+
+/// Whether an operation was refused because nobody serves its row, or not whom it was sent to.
+fn changes_hands(code: u16) -> bool {
+    matches!(
+        ErrorCode::from_number(code),
+        Some(
+            ErrorCode::StaleMap
+                | ErrorCode::NotServing
+                | ErrorCode::BackupUnreachable
+                | ErrorCode::NodeUnreachable
+                | ErrorCode::OutcomeUnknown
+        )
+    )
+}
 
 impl ClientCore {
     /// Takes a batch; it comes back from [`ClientCore::next_completed`] when all its operations have a result.
@@ -162,7 +181,11 @@ impl ClientCore {
         let operation = &mut batch.operations[index];
         operation.state = State::Waiting;
         let tries = u32::from(operation.tries.saturating_sub(1));
-        let wait = self.random.backoff(RETRY_FIRST, RETRY_LAST, tries);
+        let wait = match tries.checked_sub(SOON_TRIES) {
+            None if changes_hands(operation.code) => self.random.backoff(RETRY_FIRST, RETRY_SOON, tries),
+            Some(more) if changes_hands(operation.code) => self.random.backoff(RETRY_SOON, RETRY_LAST, more),
+            _ => self.random.backoff(RETRY_FIRST, RETRY_LAST, tries),
+        };
         self.wire.counters.retries += 1;
         self.retries.push(Reverse((now + wait, reference)));
     }

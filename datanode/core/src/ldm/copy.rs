@@ -29,8 +29,8 @@ use duet_protocol::signal::copy_outcomes::{self, CopiedOutcome, CopyOutcomes};
 use duet_protocol::signal::copy_row::CopyRow;
 use duet_protocol::signal::prepare_one::{OPERATION_DELETE, OPERATION_PUT};
 
-/// Bytes of rows sent in one burst: about a tenth of a millisecond of work.
-const SLICE_BYTES: usize = 64 << 10;
+/// Bytes of rows sent in one burst: about a tenth of a millisecond of work for each side.
+const SLICE_BYTES: usize = 16 << 10;
 /// Bytes of rows sent between two ticks of 10 ms at most: 100 MB/s, a fifth of a core.
 const BYTES_PER_TICK: usize = 1 << 20;
 /// Bytes in a lane that the other side has not acknowledged above which no more rows are sent.
