@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod insert;
+pub mod packed;
 pub mod read;
 pub mod select;
 pub mod transaction;

@@ -1,6 +1,7 @@
 //! SELECT: rows are filtered, grouped, ordered and cut as they come; what has to wait is bounded.
 
 use crate::error::{Result, SqlError};
+use crate::execute::packed::Packed;
 use crate::execute::read::{Rows, Values, Wanted, read_keys};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::aggregate::put_distinct;
@@ -19,6 +20,8 @@ use std::sync::Arc;
 
 /// Bytes of an entry of those that were seen, beside its content: estimated.
 const SEEN_BYTES: usize = 48;
+/// Rows that are given out at once.
+const CHUNK_ROWS: u64 = 1_024;
 /// Items of a row for which nothing is allocated.
 const FEW_ITEMS: usize = 16;
 
@@ -38,6 +41,8 @@ pub struct Cursor {
     held: Held,
     /// Where the items lie in rows that go to the client as they come.
     direct: Option<Vec<usize>>,
+    /// Rows in order that go to the client as they were collected.
+    packed: Option<Packed>,
     /// Digits behind the point of items whose parts have different ones.
     scales: Vec<Option<u8>>,
 }
@@ -160,6 +165,17 @@ impl Cursor {
             return Ok(cursor);
         }
         let mut held = memory.hold();
+        if limit == u64::MAX
+            && !cursor.check_filter
+            && let Some((columns, order)) = packed_columns(select)
+            && let Some(places) = rows.places(&columns)
+        {
+            let mut packed = Packed::new(places);
+            while rows.next_views(|view| packed.add(view, &mut held)).await? {}
+            packed.sort(&order, select.distinct);
+            (cursor.packed, cursor.held) = (Some(packed), held);
+            return Ok(cursor);
+        }
         let mut all = Vec::new();
         // With a limit the rows behind it are forgotten from time to time.
         let enough = usize::try_from(limit.saturating_add(offset)).unwrap_or(usize::MAX);
@@ -228,6 +244,7 @@ impl Cursor {
             offset,
             limit,
             direct: None,
+            packed: None,
             held: memory.hold(),
             seen: select.distinct.then(Default::default),
             scales: scales(select, &parameters),
@@ -337,7 +354,7 @@ impl Cursor {
 
     /// Whether rows come by [`Cursor::next_direct`].
     pub fn is_direct(&self) -> bool {
-        self.direct.is_some()
+        self.direct.is_some() || self.packed.is_some()
     }
 
     /// Hands the next rows of the result to `put`, which copies what it needs; how many these were, `None` at the end.
@@ -345,6 +362,20 @@ impl Cursor {
     /// # Errors
     /// Those of the cluster.
     pub async fn next_direct(&mut self, mut put: impl FnMut(&mut [ValueRef<'_>])) -> Result<Option<u64>> {
+        if let (Some(packed), Plan::Select(select)) = (&mut self.packed, self.plan.as_ref()) {
+            let mut count = 0;
+            while count < CHUNK_ROWS
+                && let Some(number) = packed.take()
+            {
+                count += 1;
+                with_row(select.items.len(), |row| {
+                    packed.read(number, row);
+                    put(row);
+                    Ok(())
+                })?;
+            }
+            return Ok((count > 0).then_some(count));
+        }
         let (Some(rows), Some(places)) = (&mut self.rows, &self.direct) else { return Ok(None) };
         if self.limit == 0 {
             return Ok(None);
@@ -361,20 +392,13 @@ impl Cursor {
             }
             *limit -= 1;
             count += 1;
-            let mut few: [ValueRef<'_>; FEW_ITEMS] = Default::default();
-            let mut many = Vec::new();
-            let row = match few.get_mut(..places.len()) {
-                Some(row) => row,
-                None => {
-                    many.resize(places.len(), ValueRef::Null);
-                    &mut many[..]
+            with_row(places.len(), |row| {
+                for (value, place) in row.iter_mut().zip(places) {
+                    *value = view.column(*place).map_err(duet_client::Error::from)?;
                 }
-            };
-            for (value, place) in row.iter_mut().zip(places) {
-                *value = view.column(*place).map_err(duet_client::Error::from)?;
-            }
-            put(row);
-            Ok(())
+                put(row);
+                Ok(())
+            })
         });
         if !more.await? {
             self.rows = None;
@@ -388,6 +412,14 @@ impl Cursor {
     /// # Errors
     /// Those of expressions and of the cluster.
     pub async fn next(&mut self) -> Result<Option<Vec<Values>>> {
+        if self.packed.is_some() {
+            let mut chunk = Vec::new();
+            self.next_direct(|row| {
+                chunk.push(row.iter_mut().map(|value| Value::from(std::mem::take(value))).collect())
+            })
+            .await?;
+            return Ok((!chunk.is_empty()).then_some(chunk));
+        }
         if let Some(collected) = &mut self.collected {
             let chunk: Vec<Values> = collected.by_ref().take(1_024).collect();
             return Ok(if chunk.is_empty() { None } else { Some(chunk) });
@@ -414,6 +446,46 @@ impl Cursor {
         }
         Ok(Some(result))
     }
+}
+
+/// Lets `put` make a row of so many values, for which nothing is allocated if these are few.
+fn with_row<'a>(items: usize, put: impl FnOnce(&mut [ValueRef<'a>]) -> Result<()>) -> Result<()> {
+    let mut few: [ValueRef<'a>; FEW_ITEMS] = Default::default();
+    match few.get_mut(..items) {
+        Some(row) => put(row),
+        None => put(&mut vec![ValueRef::Null; items]),
+    }
+}
+
+/// For a result of columns in the order of columns: these columns, the items first, and those that the rows are sorted by, by their numbers
+/// among them. Rows of which one of each kind is left must be sorted by all items, so that equal ones are side by side.
+fn packed_columns(select: &SelectPlan) -> Option<(Vec<usize>, Vec<(usize, bool)>)> {
+    let mut columns = select.plain_items()?;
+    let order = columns_of_order(select)?;
+    if select.distinct {
+        let table = select.table.as_ref()?.definition();
+        let by_bytes = |column: &usize| {
+            let inexact = [ColumnType::Float, ColumnType::Double, ColumnType::Json];
+            let column_type = &table.columns.get(*column).map(|column| column.column_type);
+            column_type
+                .is_some_and(|kind| !inexact.contains(&kind) && !matches!(kind, ColumnType::Vector { .. }))
+        };
+        let sorted = |column: &usize| order.iter().any(|(by, _)| by == column);
+        if !columns.iter().all(|column| sorted(column) && by_bytes(column))
+            || !order.iter().all(|(by, _)| columns.contains(by))
+        {
+            return None;
+        }
+    }
+    let mut by = Vec::with_capacity(order.len());
+    for (column, down) in order {
+        let known = columns.iter().position(|known| *known == column);
+        by.push((known.unwrap_or(columns.len()), down));
+        if known.is_none() {
+            columns.push(column);
+        }
+    }
+    Some((columns, by))
 }
 
 /// Whether no number is there twice.

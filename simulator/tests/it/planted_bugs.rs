@@ -143,7 +143,7 @@ fn a_partition_that_answers_too_early_is_found() {
 
 #[test]
 fn decided_transactions_that_are_not_told_to_new_primaries_are_found() {
-    is_found(26);
+    is_found_under("all", 26);
 }
 
 #[test]
@@ -163,7 +163,7 @@ fn a_lease_that_is_judged_too_early_is_found() {
 
 #[test]
 fn transactions_that_outlive_a_primary_that_they_used_are_found() {
-    is_found(25);
+    is_found_under("all", 25);
 }
 
 #[test]

@@ -1,0 +1,158 @@
+//! Rows that are collected to be sorted: their cells side by side, their text in one piece, so that no row is an allocation of its own.
+
+use crate::error::Result;
+use crate::memory::Held;
+use crate::value::compare::order;
+use duet_client::{RowView, Value, ValueRef};
+use std::borrow::Cow;
+use std::cmp::Ordering;
+
+/// Most bytes of text of all rows: the places of cells are numbers of 32 bits.
+const MAX_TEXT_BYTES: usize = u32::MAX as usize;
+
+/// A value; text and bytes lie in the buffers of all rows.
+#[derive(Clone, Debug)]
+enum Cell {
+    Text { start: u32, end: u32 },
+    Json { start: u32, end: u32 },
+    Bytes { start: u32, end: u32 },
+    Other(Value),
+}
+
+/// Some columns of rows, in an order that can be changed.
+#[derive(Debug)]
+pub struct Packed {
+    /// Where the columns lie in the rows as they come.
+    places: Vec<usize>,
+    cells: Vec<Cell>,
+    text: String,
+    bytes: Vec<u8>,
+    /// Numbers of the rows as they are to be given out.
+    order: Vec<u32>,
+    /// How many of them were given out.
+    given: usize,
+}
+
+impl Packed {
+    /// No rows yet; of each the columns at these places will be kept.
+    pub fn new(places: Vec<usize>) -> Packed {
+        Packed {
+            places,
+            cells: Vec::new(),
+            text: String::new(),
+            bytes: Vec::new(),
+            order: Vec::new(),
+            given: 0,
+        }
+    }
+
+    /// Keeps a row.
+    ///
+    /// # Errors
+    /// 1038 when there is too much; when the row is malformed.
+    pub fn add(&mut self, view: &RowView<'_>, held: &mut Held) -> Result<()> {
+        let before = self.text.len() + self.bytes.len();
+        for place in &self.places {
+            let value = view.column(*place).map_err(duet_client::Error::from)?;
+            let cell = match value {
+                ValueRef::Text(text) => {
+                    let (start, end) = put_text(&mut self.text, &text);
+                    Cell::Text { start, end }
+                }
+                ValueRef::Json(text) => {
+                    let (start, end) = put_text(&mut self.text, text);
+                    Cell::Json { start, end }
+                }
+                ValueRef::Bytes(bytes) => {
+                    let start = self.bytes.len() as u32;
+                    self.bytes.extend_from_slice(&bytes);
+                    Cell::Bytes { start, end: self.bytes.len() as u32 }
+                }
+                other => Cell::Other(Value::from(other)),
+            };
+            self.cells.push(cell);
+        }
+        self.order.push(self.order.len() as u32);
+        let more = self.text.len() + self.bytes.len() - before;
+        held.grow(more + self.places.len() * size_of::<Cell>() + size_of::<u32>())?;
+        if self.text.len().max(self.bytes.len()) > MAX_TEXT_BYTES {
+            return held.grow(usize::MAX);
+        }
+        Ok(())
+    }
+
+    fn cell(&self, row: u32, column: usize) -> &Cell {
+        &self.cells[row as usize * self.places.len() + column]
+    }
+
+    fn text(&self, start: u32, end: u32) -> &str {
+        self.text.get(start as usize..end as usize).unwrap_or_default()
+    }
+
+    fn value(&self, row: u32, column: usize) -> ValueRef<'_> {
+        match self.cell(row, column) {
+            Cell::Text { start, end } => ValueRef::Text(Cow::Borrowed(self.text(*start, *end))),
+            Cell::Json { start, end } => ValueRef::Json(self.text(*start, *end)),
+            Cell::Bytes { start, end } => {
+                ValueRef::Bytes(Cow::Borrowed(&self.bytes[*start as usize..*end as usize]))
+            }
+            Cell::Other(value) => value.into(),
+        }
+    }
+
+    fn compare(&self, one: u32, other: u32, column: usize) -> Ordering {
+        match (self.cell(one, column), self.cell(other, column)) {
+            (Cell::Text { start, end }, Cell::Text { start: from, end: to })
+            | (Cell::Json { start, end }, Cell::Json { start: from, end: to }) => {
+                self.text(*start, *end).cmp(self.text(*from, *to))
+            }
+            (Cell::Bytes { start, end }, Cell::Bytes { start: from, end: to }) => {
+                self.bytes[*start as usize..*end as usize].cmp(&self.bytes[*from as usize..*to as usize])
+            }
+            (Cell::Other(one), Cell::Other(other)) => order(one, other),
+            // NULL, which comes first.
+            (Cell::Other(_), _) => Ordering::Less,
+            (_, Cell::Other(_)) => Ordering::Greater,
+            // A column has one type.
+            _ => Ordering::Equal,
+        }
+    }
+
+    /// Puts the rows into the order of these columns, each downwards or not; those that are equal stay as they came. With `distinct` one of
+    /// those that are equal in all of these columns is left.
+    pub fn sort(&mut self, by: &[(usize, bool)], distinct: bool) {
+        let mut order = std::mem::take(&mut self.order);
+        let compare = |one: u32, other: u32| {
+            let each = by.iter().map(|(column, down)| match down {
+                true => self.compare(other, one, *column),
+                false => self.compare(one, other, *column),
+            });
+            each.into_iter().find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
+        };
+        order.sort_by(|one, other| compare(*one, *other));
+        if distinct {
+            order.dedup_by(|next, kept| compare(*next, *kept).is_eq());
+        }
+        self.order = order;
+    }
+
+    /// The number of the next row that is given out; `None` at the end.
+    pub fn take(&mut self) -> Option<u32> {
+        let number = self.order.get(self.given).copied();
+        self.given += usize::from(number.is_some());
+        number
+    }
+
+    /// The first columns of a row.
+    pub fn read<'a>(&'a self, number: u32, row: &mut [ValueRef<'a>]) {
+        for (column, value) in row.iter_mut().enumerate() {
+            *value = self.value(number, column);
+        }
+    }
+}
+
+fn put_text(all: &mut String, text: &str) -> (u32, u32) {
+    let start = all.len() as u32;
+    all.push_str(text);
+    (start, all.len() as u32)
+}
