@@ -1,5 +1,6 @@
 //! One connection: handshake, then commands until it ends.
 
+use crate::attention::Attention;
 use crate::error::{Result, SqlError};
 use crate::execute::read::Values;
 use crate::login::{HANDSHAKE_WITHIN, Wire, change, greet, plain, tell};
@@ -64,6 +65,7 @@ struct Statement {
 
 struct Connection {
     server: Arc<Server>,
+    attention: Arc<Attention>,
     wire: Wire,
     session: Session,
     process: Arc<Process>,
@@ -93,13 +95,20 @@ impl From<std::io::Error> for End {
 }
 
 /// Serves a connection until it ends.
-pub async fn serve(server: Arc<Server>, client: Client, stream: TcpStream, peer: SocketAddr) {
+pub async fn serve(
+    server: Arc<Server>,
+    client: Client,
+    attention: Arc<Attention>,
+    stream: TcpStream,
+    peer: SocketAddr,
+) {
     let _ = stream.set_nodelay(true);
     let greeted = tokio::time::timeout(HANDSHAKE_WITHIN, greet(&server, client, stream, peer)).await;
     let Ok(Some(guest)) = greeted else { return };
     let memory = server.catalog.engine().memory();
     let mut connection = Connection {
         server,
+        attention,
         wire: guest.wire,
         session: guest.session,
         process: Arc::clone(&guest.place.process),
@@ -144,6 +153,7 @@ impl Connection {
                     return Ok(());
                 }
             };
+            self.attention.begins(self.process.number);
             let goes_on = match self.hold_payload(payload.len()) {
                 Ok(()) => self.command(&payload).await?,
                 Err(error) => {
@@ -157,6 +167,7 @@ impl Connection {
                 return Ok(());
             }
             self.flush().await?;
+            self.attention.ends(self.process.number);
         }
     }
 

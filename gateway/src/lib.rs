@@ -14,6 +14,7 @@
 
 mod accounts;
 mod arguments;
+mod attention;
 mod catalog;
 mod cluster_tables;
 mod connection;

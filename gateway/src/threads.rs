@@ -5,6 +5,7 @@
 //! of DataFusion, which may compute for long, and everything that is rare run on other threads.
 
 use crate::arguments::Arguments;
+use crate::attention::Attention;
 use crate::connection::serve;
 use crate::server::{Server, connect};
 use anyhow::{Context, Result};
@@ -94,6 +95,9 @@ fn serve_visitors(
             }
         };
         let _ = ready.send(Ok(()));
+        let attention = Arc::new(Attention::new());
+        let looking = Arc::clone(&attention);
+        tokio::spawn(async move { looking.look().await });
         while let Some(Visitor { stream, peer, place }) = visitors.recv().await {
             let stream = match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => stream,
@@ -102,9 +106,9 @@ fn serve_visitors(
                     continue;
                 }
             };
-            let (server, client) = (Arc::clone(server), client.clone());
+            let (server, client, attention) = (Arc::clone(server), client.clone(), Arc::clone(&attention));
             tokio::spawn(async move {
-                serve(server, client, stream, peer).await;
+                serve(server, client, attention, stream, peer).await;
                 drop(place);
             });
         }
