@@ -91,9 +91,11 @@ impl Attention {
 
     /// Its answer was sent.
     pub fn ends(&self, client: u32) {
-        if get(&self.client) == u64::from(client) {
+        let at = get(&self.at);
+        // In company nobody asks for the time.
+        if get(&self.client) == u64::from(client) && get(&self.company_until) <= at {
             let now = self.now();
-            average(&self.work, now - get(&self.at));
+            average(&self.work, now - at);
             put(&self.at, now);
             self.at_work.store(false, Ordering::Relaxed);
         }
@@ -151,6 +153,7 @@ mod tests {
         attention.begins(2);
         let at = get(&attention.at);
         assert!(!attention.is_worth(at + 1));
+        put(&attention.company_until, 0);
         attention.ends(1);
         assert!(attention.at_work.load(Ordering::Relaxed), "the other one's is still under way");
     }
