@@ -3,7 +3,9 @@
 use crate::client::{Handle, unexpected};
 use crate::scan::{Pages, Pending, Scan};
 use crate::shared::Shared;
-use crate::{Aggregate, AggregateScan, Bound, Condition, Reply, Result, Row, RowVersion, RowView, Table};
+use crate::{
+    Aggregate, AggregateScan, Bound, Condition, Error, Reply, Result, Row, RowVersion, RowView, Table,
+};
 use duet_client_core::{Fragment, KeyedPage, PreparedRange, RangeQuery};
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -247,7 +249,11 @@ struct Merge {
     whole: bool,
     lanes: Vec<Lane>,
     /// The first pages on their way: those of the first lanes, of the lanes behind them, and so on.
-    first: Vec<Pending>,
+    first: VecDeque<Pending>,
+    /// The first lane of the next one of them.
+    next_first: usize,
+    /// What ended it: rows would be missing from then on.
+    failure: Option<Error>,
     /// Rows that are wanted of each fragment: no more than of all.
     limit: u64,
 }
@@ -265,22 +271,33 @@ impl Merge {
     /// Asks for the first pages.
     fn new(pages: &mut Pages, range: PreparedRange, whole: bool, limit: u64) -> Merge {
         let partitions: Vec<u16> = pages.take_partitions().collect();
-        let mut first = Vec::new();
+        let mut first = VecDeque::new();
         for some in partitions.chunks(FIRST_FRAGMENTS).filter(|_| limit > 0) {
             first.extend(pages.request(some.iter().map(|partition| pages.fragment(*partition)).collect()));
         }
         let lanes = partitions.iter().map(|_| Lane::default()).collect();
-        Merge { range, whole, lanes, first, limit }
+        Merge { range, whole, lanes, first, next_first: 0, failure: None, limit }
     }
 
-    /// Waits until every lane has a row, unless it is at its end.
+    /// Waits until every lane has a row, unless it is at its end. May be dropped and begun again.
     async fn fill(&mut self, pages: &mut Pages) -> Result<()> {
-        let mut lane = 0;
-        for first in std::mem::take(&mut self.first) {
-            let (fragments, mut pooled) = first.await?;
+        if let Some(failure) = &self.failure {
+            return Err(failure.clone());
+        }
+        let filled = self.fill_lanes(pages).await;
+        self.failure = filled.as_ref().err().cloned();
+        filled
+    }
+
+    async fn fill_lanes(&mut self, pages: &mut Pages) -> Result<()> {
+        while let Some(first) = self.first.front_mut() {
+            let answer = first.await;
+            self.first.pop_front();
+            let (fragments, mut pooled) = answer?;
             for (index, fragment) in fragments.into_iter().enumerate() {
+                let lane = self.next_first;
+                self.next_first += 1;
                 self.receive(lane, pages, fragment, pooled.batch().reply(index)?)?;
-                lane += 1;
             }
         }
         for lane in 0..self.lanes.len() {

@@ -34,7 +34,7 @@ impl MetricsListener {
     ///
     /// # Errors
     /// A sentence when the system refuses.
-    pub fn serve(self, snapshot: impl Fn() -> Snapshot + Send + 'static) -> Result<(), String> {
+    pub fn serve(self, node: u32, snapshot: impl Fn() -> Snapshot + Send + 'static) -> Result<(), String> {
         let server = Server::from_listener(self.listener, None)
             .map_err(|error| format!("cannot serve metrics on {}: {error}", self.address))?;
         let serve = move || {
@@ -43,7 +43,7 @@ impl MetricsListener {
                 let response = match request.url() {
                     "/metrics" => {
                         let usage = ProcessUsage::now();
-                        Response::from_string(render(&snapshot, &usage, &ThreadUsage::all()))
+                        Response::from_string(render(node, &snapshot, &usage, &ThreadUsage::all()))
                     }
                     "/health" if snapshot.node.serving == 1 => Response::from_string("serving\n"),
                     "/health" => Response::from_string("not serving\n").with_status_code(503),
@@ -65,8 +65,9 @@ impl MetricsListener {
 }
 
 /// Prometheus text of everything that is counted.
-fn render(snapshot: &Snapshot, usage: &ProcessUsage, threads: &[ThreadUsage]) -> String {
+fn render(node: u32, snapshot: &Snapshot, usage: &ProcessUsage, threads: &[ThreadUsage]) -> String {
     let mut text = String::new();
+    put(&mut text, "node_id", "Which data node this is now.", "gauge", &node);
     for (name, help, value) in snapshot.node.list() {
         put(&mut text, name, help, kind(name, help), &value);
     }
@@ -131,7 +132,7 @@ mod tests {
             ..ThreadUsage::default()
         };
         let threads = [thread(7, "ldm-0"), thread(8, "a \"name\"")];
-        let text = render(&Snapshot::default(), &ProcessUsage::now(), &threads);
+        let text = render(7, &Snapshot::default(), &ProcessUsage::now(), &threads);
         let mut names: Vec<&str> = text
             .lines()
             .filter(|line| !line.starts_with('#'))
@@ -141,6 +142,7 @@ mod tests {
         names.sort_unstable();
         names.dedup();
         assert!(count > 35 && names.len() == count);
+        assert!(text.contains("\nduet_datanode_node_id 7\n"));
         assert!(text.contains("# TYPE duet_datanode_pending_writes gauge"));
         assert!(text.contains("# TYPE duet_datanode_reads counter\nduet_datanode_reads 0\n"));
         assert!(text.contains("# TYPE duet_datanode_backlog_bytes gauge"));

@@ -66,7 +66,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
     let responsiveness = Responsiveness::new(arguments.scheduler_responsiveness);
     let node = topology::start(&topology, configuration, listener, responsiveness, arguments.io)?;
     if let Some(metrics) = metrics {
-        metrics.serve(node.snapshots()).map_err(anyhow::Error::msg)?;
+        metrics.serve(arguments.node_id, node.snapshots()).map_err(anyhow::Error::msg)?;
     }
     if arguments.parent_pipe {
         end_with_parent()?;

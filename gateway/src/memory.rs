@@ -63,6 +63,16 @@ pub fn too_much_for_all(most: usize) -> String {
     format!("all queries together may hold {} MiB of rows; see the option --total-query-memory", most >> 20)
 }
 
+/// Bytes of a value that lie elsewhere.
+pub fn content_bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        Value::Vector(elements) => size_of_val(elements.as_slice()),
+        _ => 0,
+    }
+}
+
 /// Where statements get their memory.
 #[derive(Clone, Debug)]
 pub struct Memory {
@@ -102,12 +112,8 @@ impl Held {
     /// # Errors
     /// 1038 when there is too much.
     pub fn add(&mut self, row: &[Value]) -> Result<()> {
-        let content = |value: &Value| match value {
-            Value::Text(text) | Value::Json(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            _ => 0,
-        };
-        self.grow(row.iter().map(|value| size_of::<Value>() + content(value)).sum::<usize>() + ROW_BYTES)
+        let bytes = |value: &Value| size_of::<Value>() + content_bytes(value);
+        self.grow(row.iter().map(bytes).sum::<usize>() + ROW_BYTES)
     }
 
     /// Adds bytes.

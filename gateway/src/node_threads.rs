@@ -14,6 +14,8 @@ const ANSWER_WITHIN: Duration = Duration::from_secs(2);
 const MOST_BYTES: u64 = 4 << 20;
 /// What the names of the counts of threads begin with.
 const PREFIX: &str = "duet_datanode_thread_";
+/// What the line begins with that says whose metrics these are.
+const NODE: &str = "duet_datanode_node_id ";
 
 /// A thread of a data node.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -73,8 +75,11 @@ async fn fetch(address: SocketAddr) -> std::io::Result<String> {
     Ok(String::from_utf8_lossy(&answer).into_owned())
 }
 
-/// The threads in a text of metrics.
+/// The threads in a text of metrics; none in that of another node, as when an address is one of the gateway's own machine.
 fn parse(node: u32, text: &str) -> Vec<NodeThread> {
+    if !text.lines().any(|line| line.strip_prefix(NODE).is_some_and(|id| id.parse() == Ok(node))) {
+        return Vec::new();
+    }
     let mut threads: BTreeMap<u32, NodeThread> = BTreeMap::new();
     for (what, id, name, cpus, value) in text.lines().filter_map(count) {
         let thread = threads.entry(id).or_insert_with(|| NodeThread {
@@ -111,7 +116,7 @@ mod tests {
 
     #[test]
     fn threads_are_found_among_other_metrics() {
-        let text = "HTTP/1.0 200 OK\r\n\r\nduet_datanode_reads 7\n# TYPE duet_datanode_thread_turns counter\n\
+        let text = "HTTP/1.0 200 OK\r\n\r\nduet_datanode_node_id 3\nduet_datanode_reads 7\n# TYPE duet_datanode_thread_turns counter\n\
                     duet_datanode_thread_cpu_seconds{thread=\"ldm-1\",id=\"12\",cpus=\"2\"} 1.5\n\
                     duet_datanode_thread_cpu_seconds{thread=\"recv\",id=\"11\",cpus=\"0-1\"} 0.25\n\
                     duet_datanode_thread_wait_seconds{thread=\"ldm-1\",id=\"12\",cpus=\"2\"} 0.000001\n\
@@ -129,6 +134,7 @@ mod tests {
         };
         let wanted = [thread(11, "recv", "0-1", 250_000, 0, 0), thread(12, "ldm-1", "2", 1_500_000, 1, 9)];
         assert_eq!(parse(3, text), wanted);
+        assert_eq!(parse(4, text), [], "another node");
     }
 
     #[test]

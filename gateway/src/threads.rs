@@ -5,7 +5,7 @@
 //! of DataFusion, which may compute for long, and everything that is rare run on other threads.
 
 use crate::arguments::Arguments;
-use crate::attention::Attention;
+use crate::attention::{Attention, Company};
 use crate::connection::serve;
 use crate::server::{Server, connect};
 use anyhow::{Context, Result};
@@ -56,14 +56,15 @@ fn count(arguments: &Arguments) -> usize {
 /// When a thread cannot be started or its client does not reach the cluster.
 pub async fn start(arguments: &Arguments, server: &Arc<Server>) -> Result<Vec<Guests>> {
     let mut threads = Vec::new();
+    let company = Arc::new(Company::new());
     for number in 0..count(arguments) {
         let (guests, visitors) = mpsc::channel(WAITING);
         let (ready, is_ready) = oneshot::channel();
-        let (arguments, server) = (arguments.clone(), Arc::clone(server));
+        let (arguments, server, company) = (arguments.clone(), Arc::clone(server), Arc::clone(&company));
         std::thread::Builder::new()
             .name(format!("serve-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || serve_visitors(&arguments, &server, visitors, ready))
+            .spawn(move || serve_visitors(&arguments, &server, company, visitors, ready))
             .context("cannot start a thread")?;
         is_ready.await.context("a thread that serves connections has ended")??;
         threads.push(guests);
@@ -75,6 +76,7 @@ pub async fn start(arguments: &Arguments, server: &Arc<Server>) -> Result<Vec<Gu
 fn serve_visitors(
     arguments: &Arguments,
     server: &Arc<Server>,
+    company: Arc<Company>,
     mut visitors: mpsc::Receiver<Visitor>,
     ready: oneshot::Sender<Result<()>>,
 ) {
@@ -95,7 +97,7 @@ fn serve_visitors(
             }
         };
         let _ = ready.send(Ok(()));
-        let attention = Arc::new(Attention::new());
+        let attention = Arc::new(Attention::new(company));
         let looking = Arc::clone(&attention);
         tokio::spawn(async move { looking.look().await });
         while let Some(Visitor { stream, peer, place }) = visitors.recv().await {

@@ -9,7 +9,8 @@ use crate::error::{Result, SqlError};
 use crate::execute::read::{Values, find_unique, read_each};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
-use crate::plan::{InsertMode, InsertPlan, default_of};
+
+use crate::plan::{InsertMode, InsertPlan, default_of, unique_indexes};
 use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::value::store::{fit, integer_value};
@@ -227,12 +228,10 @@ pub async fn insert_within(
     transaction: &mut OpenTransaction,
 ) -> Result<Inserted> {
     let table = &plan.table;
-    let has_unique = table.definition().indexes.iter().any(|index| index.kind == IndexKind::Unique);
-    if plan.mode == InsertMode::Fail && !has_unique {
+    let unique: Vec<_> = unique_indexes(table).collect();
+    if plan.mode == InsertMode::Fail && unique.is_empty() {
         return insert_or_undo(table, &rows, transaction).await;
     }
-    let unique: Vec<_> =
-        table.definition().indexes.iter().filter(|index| index.kind == IndexKind::Unique).collect();
     let keys: Vec<Vec<Value>> = rows.iter().map(|row| key_of(table, row)).collect();
     let encoded = |key: &Vec<Value>| -> Result<Vec<u8>> {
         let mut bytes = Vec::new();

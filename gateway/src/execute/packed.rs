@@ -1,7 +1,7 @@
 //! Rows that are collected to be sorted: their cells side by side, their text in one piece, so that no row is an allocation of its own.
 
 use crate::error::Result;
-use crate::memory::Held;
+use crate::memory::{Held, content_bytes};
 use crate::value::compare::order;
 use duet_client::{RowView, Value, ValueRef};
 use std::borrow::Cow;
@@ -51,7 +51,7 @@ impl Packed {
     /// # Errors
     /// 1038 when there is too much; when the row is malformed.
     pub fn add(&mut self, view: &RowView<'_>, held: &mut Held) -> Result<()> {
-        let before = self.text.len() + self.bytes.len();
+        let (before, mut content) = (self.room(), 0);
         for place in &self.places {
             let value = view.column(*place).map_err(duet_client::Error::from)?;
             let cell = match value {
@@ -68,17 +68,28 @@ impl Packed {
                     self.bytes.extend_from_slice(&bytes);
                     Cell::Bytes { start, end: self.bytes.len() as u32 }
                 }
-                other => Cell::Other(Value::from(other)),
+                other => {
+                    let value = Value::from(other);
+                    content += content_bytes(&value);
+                    Cell::Other(value)
+                }
             };
             self.cells.push(cell);
         }
         self.order.push(self.order.len() as u32);
-        let more = self.text.len() + self.bytes.len() - before;
-        held.grow(more + self.places.len() * size_of::<Cell>() + size_of::<u32>())?;
+        held.grow(self.room() - before + content)?;
         if self.text.len().max(self.bytes.len()) > MAX_TEXT_BYTES {
             return held.grow(usize::MAX);
         }
         Ok(())
+    }
+
+    /// Bytes of the buffers, used or not.
+    fn room(&self) -> usize {
+        self.text.capacity()
+            + self.bytes.capacity()
+            + self.cells.capacity() * size_of::<Cell>()
+            + self.order.capacity() * size_of::<u32>()
     }
 
     fn cell(&self, row: u32, column: usize) -> &Cell {
@@ -134,6 +145,11 @@ impl Packed {
             order.dedup_by(|next, kept| compare(*next, *kept).is_eq());
         }
         self.order = order;
+    }
+
+    /// Leaves the first rows out.
+    pub fn skip(&mut self, rows: u64) {
+        self.given = usize::try_from(rows).unwrap_or(usize::MAX).min(self.order.len());
     }
 
     /// The number of the next row that is given out; `None` at the end.

@@ -173,6 +173,7 @@ impl Cursor {
             let mut packed = Packed::new(places);
             while rows.next_views(|view| packed.add(view, &mut held)).await? {}
             packed.sort(&order, select.distinct);
+            packed.skip(offset);
             (cursor.packed, cursor.held) = (Some(packed), held);
             return Ok(cursor);
         }

@@ -9,7 +9,8 @@ use crate::execute::read::{Values, find_unique};
 use crate::execute::select::find_locked;
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
-use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan};
+
+use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, unique_indexes};
 use crate::value::compare::{exact, order};
 use crate::value::store::fit;
 use duet_client::{
@@ -368,10 +369,7 @@ async fn check_unique_changes(
     writes: &[Write<'_>],
     transaction: &mut OpenTransaction,
 ) -> Result<()> {
-    for index in &table.definition().indexes {
-        if index.kind != IndexKind::Unique {
-            continue;
-        }
+    for index in unique_indexes(table) {
         let mut keys = Vec::new();
         let mut owners = Vec::new();
         for (key, changed, row) in writes {

@@ -4,7 +4,7 @@
 use crate::error::Result;
 use crate::expression::{Comparison, Environment, Expression};
 use crate::value::store::{KeyValue, key_value};
-use duet_client::{Column, IndexKind, PrimaryKeyOrder, Table, Value};
+use duet_client::{Column, IndexDefinition, IndexKind, PrimaryKeyOrder, Table, Value};
 use duet_protocol::schema::IndexState;
 
 /// Most keys that are looked up one by one.
@@ -190,6 +190,14 @@ impl Gathered {
     }
 }
 
+/// The unique indexes that rows can be looked up by. Those that are being built or dropped the data nodes look after by themselves.
+pub fn unique_indexes(table: &Table) -> impl Iterator<Item = &IndexDefinition> {
+    let indexes = table.definition().indexes.iter().zip(table.indexes());
+    let usable =
+        indexes.filter(|(index, known)| index.kind == IndexKind::Unique && known.state == IndexState::Public);
+    usable.map(|(index, _)| index)
+}
+
 fn ordered_indexes(table: &Table) -> Vec<(Option<String>, Vec<u16>)> {
     let definition = table.definition();
     let mut indexes = Vec::new();
@@ -222,11 +230,8 @@ impl Access {
             let exact = gathered.parts == used;
             return Access { kind: AccessKind::Keys { index: None, columns, alternatives, tuples }, exact };
         }
-        for (index, known) in definition.indexes.iter().zip(table.indexes()) {
-            if index.kind == IndexKind::Unique
-                && known.state == IndexState::Public
-                && let Some((alternatives, tuples)) = gathered.keys(&index.columns)
-            {
+        for index in unique_indexes(table) {
+            if let Some((alternatives, tuples)) = gathered.keys(&index.columns) {
                 let (index, columns) = (Some(index.name.clone()), index.columns.clone());
                 return Access {
                     kind: AccessKind::Keys { index, columns, alternatives, tuples },

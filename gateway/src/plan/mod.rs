@@ -6,7 +6,7 @@ mod definition;
 pub mod pushdown;
 mod select;
 
-pub use access::{Access, AccessKind, BoundAccess};
+pub use access::{Access, AccessKind, BoundAccess, unique_indexes};
 pub use change::{
     Assignments, DeletePlan, InsertMode, InsertPlan, UpdatePlan, compile_delete, compile_insert,
     compile_update, default_of, delete_tables, insert_table,

@@ -43,6 +43,7 @@ fn statements_do_what_they_do_in_mysql() {
     expressions(&mut connection);
     transactions(&cluster, &mut connection);
     ranges_and_groups(&mut connection);
+    unique_index_of_a_table_in_use(&cluster, &mut connection);
     collisions(&mut connection);
     feature_store(&mut connection);
     prepared(&mut connection);
@@ -220,6 +221,36 @@ fn ranges_and_groups(connection: &mut Conn) {
     assert_eq!(affected(connection, "DELETE FROM points WHERE v = 0 LIMIT 4"), 4);
     connection.query_drop("TRUNCATE TABLE points").expect("truncated");
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points"), ["0"]);
+}
+
+/// While it is built, and while it is dropped, transactions insert and change rows.
+fn unique_index_of_a_table_in_use(cluster: &Cluster, connection: &mut Conn) {
+    connection.query_drop("CREATE TABLE busy (id INT PRIMARY KEY, mail VARCHAR(20), n INT)").expect("created");
+    for from in (0..30_000).step_by(3_000) {
+        let values: Vec<String> = (from..from + 3_000).map(|id| format!("({id}, 'm{id}', 0)")).collect();
+        assert_eq!(affected(connection, &format!("INSERT INTO busy VALUES {}", values.join(", "))), 3_000);
+    }
+    let mut other = cluster.connect();
+    other.query_drop("USE shop").expect("there");
+    let change = std::thread::spawn(move || {
+        other.query_drop("CREATE UNIQUE INDEX by_mail ON busy (mail)").expect("created");
+        other.query_drop("DROP INDEX by_mail ON busy").expect("dropped");
+    });
+    let (mut next, mut more) = (30_000, 100);
+    while more > 0 {
+        more -= if change.is_finished() { 1 } else { 0 };
+        connection.query_drop("BEGIN").expect("begun");
+        assert_eq!(affected(connection, &format!("INSERT INTO busy VALUES ({next}, 'm{next}', 1)")), 1);
+        let id = next % 30_000;
+        assert_eq!(affected(connection, &format!("UPDATE busy SET mail = 'w{next}' WHERE id = {id}")), 1);
+        connection.query_drop("COMMIT").expect("committed");
+        let replaced = format!("REPLACE INTO busy VALUES ({next}, 'r{next}', 2)");
+        assert_eq!(affected(connection, &replaced), 2);
+        next += 1;
+    }
+    change.join().expect("the index came and went");
+    assert_eq!(rows(connection, "SELECT COUNT(*) FROM busy"), [next.to_string()]);
+    connection.query_drop("DROP TABLE busy").expect("dropped");
 }
 
 fn collisions(connection: &mut Conn) {

@@ -245,7 +245,8 @@ impl OutcomeTable {
     pub fn has_room_for_purge(&mut self, session: u64, resolved_below: u64) -> bool {
         let of_session = self.slot(session).map_or(0, |slot| self.sessions[slot].records.len());
         self.has_room(session, resolved_below)
-            || of_session < (self.limit / PURGE_SHARE).clamp(1, MAX_RECORDS_PER_SESSION)
+            || (of_session < (self.limit / PURGE_SHARE).clamp(1, MAX_RECORDS_PER_SESSION)
+                && self.records < 2 * self.limit)
     }
 
     /// Frees the session's records below `resolved_below` and puts `record`, replacing one with the same number.

@@ -181,7 +181,7 @@ impl LocalDataManager {
     ) -> bool {
         let Some(fragment) = self.fragments[partition].as_mut() else { return true };
         let opened = context.epoch - context.epoch % SESSION_EPOCHS;
-        let session = session_id(opened, context.out.identity.sender.node, session_counter(fragment));
+        let session = session_of(context, fragment);
         let resolved_below = context.epoch.saturating_sub(RESOLVED_EPOCHS).max(opened) << NUMBER_BITS;
         if admit(context, fragment, Some((session, resolved_below))).is_err() {
             return false;
@@ -215,8 +215,14 @@ impl LocalDataManager {
 
 /// Whether a session is that of the deletes of expired rows of this fragment.
 #[cold]
-pub(super) fn is_of_purge(fragment: &Fragment, session: u64) -> bool {
-    session as u16 == session_counter(fragment)
+pub(super) fn is_of_purge(context: &Context<'_>, fragment: &Fragment, session: u64) -> bool {
+    session == session_of(context, fragment)
+}
+
+/// The session of these deletes at this time.
+fn session_of(context: &Context<'_>, fragment: &Fragment) -> u64 {
+    let opened = context.epoch - context.epoch % SESSION_EPOCHS;
+    session_id(opened, context.out.identity.sender.node, session_counter(fragment))
 }
 
 /// Sessions that nodes open for clients count from below.

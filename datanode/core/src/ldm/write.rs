@@ -463,7 +463,8 @@ pub(super) fn admit_begun(
     takes_writes(context, fragment)?;
     if let Some((session, resolved_below)) = session
         && !fragment.outcomes.has_room(session, resolved_below)
-        && !(is_of_purge(fragment, session) && fragment.outcomes.has_room_for_purge(session, resolved_below))
+        && !(is_of_purge(context, fragment, session)
+            && fragment.outcomes.has_room_for_purge(session, resolved_below))
     {
         return Err((ErrorCode::TooManyUnresolved, String::new()));
     }
