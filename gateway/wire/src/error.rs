@@ -133,6 +133,8 @@ codes! {
     unknown_function = 1305, "42000";
     #[doc = "ER_QUERY_INTERRUPTED: the statement was killed."]
     interrupted = 1317, "70100";
+    #[doc = "ER_TABLE_DEF_CHANGED: an index was dropped under the statement; try it again."]
+    table_changed = 1412, "HY000";
     #[doc = "ER_DIVISION_BY_ZERO."]
     division_by_zero = 1365, "22012";
     #[doc = "ER_TRUNCATED_WRONG_VALUE_FOR_FIELD: text that is no number."]
@@ -187,6 +189,7 @@ impl From<duet_client::Error> for SqlError {
             ErrorCode::DuplicateKey | ErrorCode::UniqueViolation => SqlError::duplicate_entry(message),
             ErrorCode::TableNotFound | ErrorCode::HiddenTable => SqlError::unknown_table(message),
             ErrorCode::TableExists => SqlError::table_exists(message),
+            ErrorCode::IndexNotFound => SqlError::table_changed(message),
             ErrorCode::Deadlock => {
                 SqlError::deadlock("Deadlock found when trying to get lock; try restarting transaction")
             }

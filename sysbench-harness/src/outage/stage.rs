@@ -9,6 +9,7 @@ use crate::cases::key_partition;
 use crate::local_cluster::{LocalCluster, LocalClusterOptions, Place, Role};
 use anyhow::{Context, Result, bail, ensure};
 use duet_client::{Client, ClusterStatus, ColumnType, ErrorCode, Row, Table, TableDefinition};
+use std::cell::Cell;
 use std::ffi::OsString;
 use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
@@ -35,6 +36,8 @@ pub(super) struct Stage {
     table: Table,
     /// Keys, as many led by each data node.
     keys: Vec<u64>,
+    /// Version of the newest state that was seen.
+    seen: Cell<u64>,
     _relays: Vec<Relay>,
 }
 
@@ -99,7 +102,8 @@ impl Stage {
         let table = create_table(runtime, &writer)?;
         let (runtime, _relays) = (Arc::clone(runtime), relays);
         let keys = Vec::new();
-        let mut stage = Self { cluster, lateness, runtime, reader, writer, table, keys, _relays };
+        let seen = Cell::new(0);
+        let mut stage = Self { cluster, lateness, runtime, reader, writer, table, keys, seen, _relays };
         stage.make_whole()?;
         stage.keys = insert_keys(&stage.runtime, &stage.writer, &stage.table, arguments.keys)?;
         Ok(stage)
@@ -115,12 +119,24 @@ impl Stage {
         probes.stop(&self.writer, &self.table)
     }
 
-    /// How the cluster is, once a management node that leads says so.
+    /// How the cluster is, no older than what was seen before: a management node that was started again a moment ago answers too, with
+    /// what it knew when it ended.
     pub(super) fn status(&self) -> Result<ClusterStatus> {
         let deadline = Instant::now() + SOON;
         loop {
             match self.runtime.block_on(self.reader.status()) {
-                Ok(status) => return Ok(status),
+                Ok(status) if status.state.version >= self.seen.get() => {
+                    self.seen.set(status.state.version);
+                    return Ok(status);
+                }
+                Ok(status) => {
+                    let (version, seen) = (status.state.version, self.seen.get());
+                    ensure!(
+                        Instant::now() < deadline,
+                        "management node {} stays at version {version}, and {seen} was seen",
+                        status.answered_by
+                    );
+                }
                 Err(error) => {
                     ensure!(Instant::now() < deadline, "the management nodes do not answer: {error}");
                 }
