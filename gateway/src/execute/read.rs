@@ -3,7 +3,9 @@
 use crate::error::{Result, SqlError};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::plan::BoundAccess;
-use duet_client::{Batch, Client, Condition, Key, Lock, Range, Reply, Row, RowView, Scan, Table, Value};
+use duet_client::{
+    Batch, Client, Condition, ErrorCode, Key, Lock, Range, Reply, Row, RowView, Scan, Table, Value,
+};
 use std::collections::VecDeque;
 
 /// Rows that are looked up at once.
@@ -41,6 +43,11 @@ pub struct Rows {
 
 fn values_of(view: &RowView<'_>) -> Result<Values> {
     Ok(view.to_values().map_err(duet_client::Error::from)?)
+}
+
+/// Whether a look-up by a unique index found that it was dropped meanwhile: its entries are a table of their own.
+fn is_gone(error: &duet_client::Error) -> bool {
+    error.is(ErrorCode::TableNotFound)
 }
 
 /// How rows are wanted.
@@ -104,7 +111,11 @@ impl Rows {
                 rows.source = Source::Keys { keys: keys.into() }
             }
             (BoundAccess::Keys { index: Some(index), keys }, None) => {
-                let found = client.get_many_by(table, &index, &keys).await?;
+                let found = client.get_many_by(table, &index, &keys).await.map_err(|error| {
+                    let is_gone = is_gone(&error);
+                    let failed = SqlError::from(error);
+                    if is_gone { SqlError::table_changed(failed.message) } else { failed }
+                })?;
                 rows.source =
                     Source::Ready(found.into_iter().flatten().map(|row| row.values().to_vec()).collect());
             }
@@ -413,7 +424,11 @@ pub async fn find_unique(
     for chunk in keys.chunks(CHUNK_KEYS) {
         match transaction.inner().get_many_by(table, index, chunk, lock).await {
             Ok(found) => rows.extend(found),
-            Err(error) => return Err(transaction.fail(error)),
+            Err(error) => {
+                let is_gone = is_gone(&error);
+                let failed = transaction.fail(error);
+                return Err(if is_gone { SqlError::table_changed(failed.message) } else { failed });
+            }
         }
     }
     Ok(rows)

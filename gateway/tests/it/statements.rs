@@ -3,6 +3,8 @@
 use crate::cluster::Cluster;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Rows as text, `NULL` for NULL.
 pub fn rows(connection: &mut Conn, sql: &str) -> Vec<String> {
@@ -234,8 +236,11 @@ fn unique_index_of_a_table_in_use(cluster: &Cluster, connection: &mut Conn) {
     }
     let mut other = cluster.connect();
     other.query_drop("USE shop").expect("there");
+    let is_dropped = Arc::new(AtomicBool::new(false));
+    let drops = Arc::clone(&is_dropped);
     let change = std::thread::spawn(move || {
         other.query_drop("CREATE UNIQUE INDEX by_mail ON busy (mail)").expect("created");
+        drops.store(true, Ordering::SeqCst);
         other.query_drop("DROP INDEX by_mail ON busy").expect("dropped");
     });
     let (mut next, mut more) = (30_000, 100);
@@ -253,8 +258,10 @@ fn unique_index_of_a_table_in_use(cluster: &Cluster, connection: &mut Conn) {
         while executed < statements.len() {
             match connection.query_drop(&statements[executed]) {
                 Ok(()) => executed += 1,
-                // The index was dropped a moment ago; who has begun a transaction begins it again.
-                Err(mysql::Error::MySqlError(error)) if error.code == 1412 => {
+                // Who has begun a transaction begins it again.
+                Err(mysql::Error::MySqlError(error))
+                    if [1213, 1412].contains(&error.code) && is_dropped.load(Ordering::SeqCst) =>
+                {
                     connection.query_drop("ROLLBACK").expect("rolled back");
                     executed = if executed == statements.len() - 1 { executed } else { 0 };
                 }
