@@ -163,7 +163,8 @@ mod tests {
         attention.begins(1);
         assert!(!attention.is_worth(attention.now()), "nothing is known yet");
         put(&attention.company.until, 0);
-        (put(&attention.work, 50_000), put(&attention.thought, 20_000));
+        put(&attention.work, 50_000);
+        put(&attention.thought, 20_000);
         let at = get(&attention.at);
         assert!(attention.is_worth(at + 90_000));
         assert!(!attention.is_worth(at + 110_000), "longer than usual");
@@ -179,7 +180,8 @@ mod tests {
         let company = Arc::new(Company::new());
         let (one, other) = (Attention::new(Arc::clone(&company)), Attention::new(Arc::clone(&company)));
         for attention in [&one, &other] {
-            (put(&attention.work, 50_000), put(&attention.thought, 20_000));
+            put(&attention.work, 50_000);
+            put(&attention.thought, 20_000);
         }
         one.begins(1);
         put(&company.until, 0);

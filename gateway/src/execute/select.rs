@@ -416,7 +416,7 @@ impl Cursor {
         if self.packed.is_some() {
             let mut chunk = Vec::new();
             self.next_direct(|row| {
-                chunk.push(row.iter_mut().map(|value| Value::from(std::mem::take(value))).collect())
+                chunk.push(row.iter_mut().map(|value| Value::from(std::mem::take(value))).collect());
             })
             .await?;
             return Ok((!chunk.is_empty()).then_some(chunk));
@@ -458,9 +458,12 @@ fn with_row<'a>(items: usize, put: impl FnOnce(&mut [ValueRef<'a>]) -> Result<()
     }
 }
 
+/// Columns of rows that are collected, and by which of them, by their numbers among them, these are sorted, each downwards or not.
+type PackedColumns = (Vec<usize>, Vec<(usize, bool)>);
+
 /// For a result of columns in the order of columns: these columns, the items first, and those that the rows are sorted by, by their numbers
 /// among them. Rows of which one of each kind is left must be sorted by all items, so that equal ones are side by side.
-fn packed_columns(select: &SelectPlan) -> Option<(Vec<usize>, Vec<(usize, bool)>)> {
+fn packed_columns(select: &SelectPlan) -> Option<PackedColumns> {
     let mut columns = select.plain_items()?;
     let order = columns_of_order(select)?;
     if select.distinct {
