@@ -9,7 +9,6 @@ use crate::error::{Result, SqlError};
 use crate::execute::read::{Values, find_unique, read_each};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
-
 use crate::plan::{InsertMode, InsertPlan, default_of, unique_indexes};
 use crate::value::compare::exact;
 use crate::value::format::text;

@@ -1,6 +1,7 @@
 //! Rows that are collected to be sorted: their cells side by side, their text in one piece, so that no row is an allocation of its own.
 
 use crate::error::Result;
+use crate::execute::select::first_difference;
 use crate::memory::{Held, content_bytes};
 use crate::value::compare::order;
 use duet_client::{RowView, Value, ValueRef};
@@ -134,11 +135,7 @@ impl Packed {
     pub fn sort(&mut self, by: &[(usize, bool)], distinct: bool) {
         let mut order = std::mem::take(&mut self.order);
         let compare = |one: u32, other: u32| {
-            let each = by.iter().map(|(column, down)| match down {
-                true => self.compare(other, one, *column),
-                false => self.compare(one, other, *column),
-            });
-            each.into_iter().find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
+            first_difference(by.iter().map(|(column, down)| (self.compare(one, other, *column), *down)))
         };
         order.sort_by(|one, other| compare(*one, *other));
         if distinct {

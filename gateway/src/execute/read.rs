@@ -45,9 +45,12 @@ fn values_of(view: &RowView<'_>) -> Result<Values> {
     Ok(view.to_values().map_err(duet_client::Error::from)?)
 }
 
-/// Whether a look-up by a unique index found that it was dropped meanwhile: its entries are a table of their own.
-fn is_gone(error: &duet_client::Error) -> bool {
-    error.is(ErrorCode::TableNotFound)
+/// What a look-up by a unique index ends in, made of the cluster's error by `tell`: where the entries, which are a table of their own, are
+/// gone, the index was dropped meanwhile.
+fn lookup_error(error: duet_client::Error, tell: impl FnOnce(duet_client::Error) -> SqlError) -> SqlError {
+    let is_gone = error.is(ErrorCode::TableNotFound);
+    let told = tell(error);
+    if is_gone { SqlError::table_changed(told.message) } else { told }
 }
 
 /// How rows are wanted.
@@ -111,11 +114,8 @@ impl Rows {
                 rows.source = Source::Keys { keys: keys.into() }
             }
             (BoundAccess::Keys { index: Some(index), keys }, None) => {
-                let found = client.get_many_by(table, &index, &keys).await.map_err(|error| {
-                    let is_gone = is_gone(&error);
-                    let failed = SqlError::from(error);
-                    if is_gone { SqlError::table_changed(failed.message) } else { failed }
-                })?;
+                let found = client.get_many_by(table, &index, &keys).await;
+                let found = found.map_err(|error| lookup_error(error, SqlError::from))?;
                 rows.source =
                     Source::Ready(found.into_iter().flatten().map(|row| row.values().to_vec()).collect());
             }
@@ -424,11 +424,7 @@ pub async fn find_unique(
     for chunk in keys.chunks(CHUNK_KEYS) {
         match transaction.inner().get_many_by(table, index, chunk, lock).await {
             Ok(found) => rows.extend(found),
-            Err(error) => {
-                let is_gone = is_gone(&error);
-                let failed = transaction.fail(error);
-                return Err(if is_gone { SqlError::table_changed(failed.message) } else { failed });
-            }
+            Err(error) => return Err(lookup_error(error, |error| transaction.fail(error))),
         }
     }
     Ok(rows)

@@ -21,7 +21,7 @@ use std::sync::Arc;
 /// Bytes of an entry of those that were seen, beside its content: estimated.
 const SEEN_BYTES: usize = 48;
 /// Rows that are given out at once.
-const CHUNK_ROWS: u64 = 1_024;
+const CHUNK_ROWS: usize = 1_024;
 /// Items of a row for which nothing is allocated.
 const FEW_ITEMS: usize = 16;
 
@@ -208,11 +208,9 @@ impl Cursor {
         if let Some(columns) = columns_of_order(select) {
             let mut rows = rows;
             rows.sort_by(|a, b| {
-                let each = columns.iter().map(|(column, down)| match down {
-                    true => order(&b[*column], &a[*column]),
-                    false => order(&a[*column], &b[*column]),
-                });
-                each.into_iter().find(|ordering| *ordering != Ordering::Equal).unwrap_or(Ordering::Equal)
+                first_difference(
+                    columns.iter().map(|(column, down)| (order(&a[*column], &b[*column]), *down)),
+                )
             });
             return Ok(rows);
         }
@@ -365,7 +363,7 @@ impl Cursor {
     pub async fn next_direct(&mut self, mut put: impl FnMut(&mut [ValueRef<'_>])) -> Result<Option<u64>> {
         if let (Some(packed), Plan::Select(select)) = (&mut self.packed, self.plan.as_ref()) {
             let mut count = 0;
-            while count < CHUNK_ROWS
+            while count < CHUNK_ROWS as u64
                 && let Some(number) = packed.take()
             {
                 count += 1;
@@ -422,7 +420,7 @@ impl Cursor {
             return Ok((!chunk.is_empty()).then_some(chunk));
         }
         if let Some(collected) = &mut self.collected {
-            let chunk: Vec<Values> = collected.by_ref().take(1_024).collect();
+            let chunk: Vec<Values> = collected.by_ref().take(CHUNK_ROWS).collect();
             return Ok(if chunk.is_empty() { None } else { Some(chunk) });
         }
         if self.limit == 0 {
@@ -555,13 +553,13 @@ fn items(select: &SelectPlan, scales: &[Option<u8>], at: &Environment<'_>) -> Re
 }
 
 fn in_order(select: &SelectPlan, a: &[Value], b: &[Value]) -> Ordering {
-    for ((a, b), (_, down)) in a.iter().zip(b).zip(&select.order) {
-        let ordering = if *down { order(b, a) } else { order(a, b) };
-        if ordering != Ordering::Equal {
-            return ordering;
-        }
-    }
-    Ordering::Equal
+    first_difference(a.iter().zip(b).zip(&select.order).map(|((a, b), (_, down))| (order(a, b), *down)))
+}
+
+/// How two rows compare by these comparisons of their parts, of which some go down.
+pub(super) fn first_difference(parts: impl Iterator<Item = (Ordering, bool)>) -> Ordering {
+    let mut directed = parts.map(|(ordering, down)| if down { ordering.reverse() } else { ordering });
+    directed.find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
 }
 
 /// Whether rows come in the wanted order when they are read in the order of an index. With a limit a full scan becomes one of an index that

@@ -9,7 +9,6 @@ use crate::execute::read::{Values, find_unique};
 use crate::execute::select::find_locked;
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
-
 use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, unique_indexes};
 use crate::value::compare::{exact, order};
 use crate::value::store::fit;
