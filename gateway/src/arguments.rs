@@ -37,7 +37,7 @@ pub struct Arguments {
     /// Most connections at once
     #[arg(long, default_value_t = 1_024, value_parser = connections)]
     pub max_connections: usize,
-    /// Threads that serve connections; half as many as there are processors unless told otherwise
+    /// Threads that serve connections; as many as there are processors unless told otherwise
     #[arg(long, value_name = "COUNT", value_parser = threads)]
     pub threads: Option<usize>,
     /// Most MiB of rows that one query holds in joins, groups and sorts

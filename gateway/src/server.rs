@@ -6,7 +6,7 @@ use crate::connection::refuse;
 use crate::plans::Plans;
 use crate::processes::Processes;
 use crate::query::run::MemoryBounds;
-use crate::threads::{Guests, Visitor};
+use crate::threads::Guests;
 use crate::users::{DEFAULT_USER, Users};
 use anyhow::{Context, Result, ensure};
 use duet_client::Client;
@@ -57,9 +57,8 @@ impl Server {
         )
     }
 
-    /// Accepts connections and hands them to the threads in turn, until the future is dropped.
+    /// Accepts connections and hands each to the thread that has the fewest, until the future is dropped.
     pub async fn run(self: Arc<Server>, listener: TcpListener, threads: Vec<Guests>) {
-        let mut turns = (0..threads.len()).cycle();
         loop {
             let (stream, peer) = match listener.accept().await {
                 Ok(accepted) => accepted,
@@ -74,10 +73,10 @@ impl Server {
                 tokio::spawn(refuse(stream));
                 continue;
             };
-            let Some(guests) = turns.next().and_then(|turn| threads.get(turn)) else { return };
+            let Some(guests) = threads.iter().min_by_key(|guests| guests.count()) else { return };
             // It is registered with the runtime of the other thread.
             let Ok(stream) = stream.into_std() else { continue };
-            if guests.send(Visitor { stream, peer, place }).await.is_err() {
+            if !guests.welcome(stream, peer, place).await {
                 tracing::error!("a thread that serves connections has ended");
                 return;
             }

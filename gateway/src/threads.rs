@@ -20,17 +20,34 @@ const STACK_BYTES: usize = 32 << 20;
 const WAITING: usize = 64;
 
 /// A connection on its way to its thread.
-pub struct Visitor {
-    /// The connection.
-    pub stream: TcpStream,
+struct Visitor {
+    stream: TcpStream,
     /// Where it comes from.
-    pub peer: SocketAddr,
+    peer: SocketAddr,
     /// Its place among those that are allowed, given back at its end.
-    pub place: OwnedSemaphorePermit,
+    place: OwnedSemaphorePermit,
+    /// Counts it among the connections of its thread.
+    seat: Arc<()>,
 }
 
 /// Where the connections of a thread are handed in.
-pub type Guests = mpsc::Sender<Visitor>;
+pub struct Guests {
+    sender: mpsc::Sender<Visitor>,
+    seats: Arc<()>,
+}
+
+impl Guests {
+    /// How many connections the thread has.
+    pub fn count(&self) -> usize {
+        Arc::strong_count(&self.seats) - 1
+    }
+
+    /// Hands a connection in; waits while too many others wait for the thread. Whether it took it.
+    pub async fn welcome(&self, stream: TcpStream, peer: SocketAddr, place: OwnedSemaphorePermit) -> bool {
+        let visitor = Visitor { stream, peer, place, seat: Arc::clone(&self.seats) };
+        self.sender.send(visitor).await.is_ok()
+    }
+}
 
 /// Runs a gateway until it is told to end.
 ///
@@ -44,10 +61,11 @@ pub fn run(arguments: &Arguments) -> Result<()> {
         .block_on(async move { tokio::spawn(async move { crate::server::run(&arguments).await }).await })?
 }
 
-/// How many threads serve connections: the data nodes and the clients need processors as well.
+/// How many threads serve connections: by default one for each processor, also where data nodes share them, because they sleep when there is
+/// nothing to do, and a gateway needs most of the CPU time of a statement.
 fn count(arguments: &Arguments) -> usize {
     let processors = std::thread::available_parallelism().map_or(1, usize::from);
-    arguments.threads.unwrap_or((processors / 2).clamp(1, 256))
+    arguments.threads.unwrap_or(processors.clamp(1, 256))
 }
 
 /// Starts the threads that serve connections, each with a client that is connected.
@@ -58,7 +76,7 @@ pub async fn start(arguments: &Arguments, server: &Arc<Server>) -> Result<Vec<Gu
     let mut threads = Vec::new();
     let company = Arc::new(Company::new());
     for number in 0..count(arguments) {
-        let (guests, visitors) = mpsc::channel(WAITING);
+        let (sender, visitors) = mpsc::channel(WAITING);
         let (ready, is_ready) = oneshot::channel();
         let (arguments, server, company) = (arguments.clone(), Arc::clone(server), Arc::clone(&company));
         std::thread::Builder::new()
@@ -67,7 +85,7 @@ pub async fn start(arguments: &Arguments, server: &Arc<Server>) -> Result<Vec<Gu
             .spawn(move || serve_visitors(&arguments, &server, company, visitors, ready))
             .context("cannot start a thread")?;
         is_ready.await.context("a thread that serves connections has ended")??;
-        threads.push(guests);
+        threads.push(Guests { sender, seats: Arc::new(()) });
     }
     Ok(threads)
 }
@@ -100,7 +118,7 @@ fn serve_visitors(
         let attention = Arc::new(Attention::new(company));
         let looking = Arc::clone(&attention);
         tokio::spawn(async move { looking.look().await });
-        while let Some(Visitor { stream, peer, place }) = visitors.recv().await {
+        while let Some(Visitor { stream, peer, place, seat }) = visitors.recv().await {
             let stream = match tokio::net::TcpStream::from_std(stream) {
                 Ok(stream) => stream,
                 Err(error) => {
@@ -111,7 +129,7 @@ fn serve_visitors(
             let (server, client, attention) = (Arc::clone(server), client.clone(), Arc::clone(&attention));
             tokio::spawn(async move {
                 serve(server, client, attention, stream, peer).await;
-                drop(place);
+                drop((place, seat));
             });
         }
     });

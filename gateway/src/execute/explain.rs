@@ -69,11 +69,12 @@ fn select_lines(select: &SelectPlan, environment: &Environment<'_>, lines: &mut 
         let parts: Vec<String> = parts.collect();
         lines.push(format!("In order of {}, sorted unless the index has it", parts.join(", ")));
     }
-    let (condition, exact) = match &select.filter {
-        Some(filter) => conditions(filter, table, environment),
-        None => (None, true),
-    };
     let by_key = matches!(bound, BoundAccess::Keys { .. });
+    let found_exactly = select.access.is_exact(&bound, &table.definition().columns);
+    let (condition, exact) = match &select.filter {
+        Some(filter) if !found_exactly => conditions(filter, table, environment),
+        _ => (None, true),
+    };
     if grouped {
         let by = match exact && !by_key && aggregates(table, &select.group, &select.aggregates).is_some() {
             true => "the data nodes",
@@ -86,7 +87,8 @@ fn select_lines(select: &SelectPlan, environment: &Environment<'_>, lines: &mut 
     let mut line = format!("Read {}.{} by {}", table.database(), table.name(), access(table, &bound));
     if let Some(filter) = &select.filter {
         let place = match (&condition, exact, by_key) {
-            (_, _, true) if select.access.exact => "the keys are the condition",
+            _ if found_exactly && by_key => "the keys are the condition",
+            _ if found_exactly => "the range is the condition",
             (Some(_), true, false) => "data nodes filter",
             (Some(_), false, false) => "data nodes filter by what they know of",
             _ => "the gateway filters",

@@ -85,12 +85,12 @@ impl Packed {
         Ok(())
     }
 
-    /// Bytes of the buffers, used or not.
+    /// Bytes of the buffers, used or not, and of what sorting needs.
     fn room(&self) -> usize {
         self.text.capacity()
             + self.bytes.capacity()
             + self.cells.capacity() * size_of::<Cell>()
-            + self.order.capacity() * size_of::<u32>()
+            + self.order.capacity() * (size_of::<u32>() + size_of::<(u64, u32)>())
     }
 
     fn cell(&self, row: u32, column: usize) -> &Cell {
@@ -109,6 +109,25 @@ impl Packed {
                 ValueRef::Bytes(Cow::Borrowed(&self.bytes[*start as usize..*end as usize]))
             }
             Cell::Other(value) => value.into(),
+        }
+    }
+
+    /// The beginning of a cell as a number: where two differ, the cells compare as they do.
+    fn prefix(&self, row: u32, column: usize) -> u64 {
+        let bytes = match self.cell(row, column) {
+            Cell::Text { start, end } | Cell::Json { start, end } => self.text(*start, *end).as_bytes(),
+            Cell::Bytes { start, end } => &self.bytes[*start as usize..*end as usize],
+            Cell::Other(Value::Int(number)) => return number.cast_unsigned() ^ (1 << 63),
+            Cell::Other(Value::UInt(number)) => return *number,
+            // Of NULL, too, which is below the rest.
+            Cell::Other(_) => return 0,
+        };
+        match bytes.first_chunk() {
+            Some(beginning) => u64::from_be_bytes(*beginning),
+            None => {
+                bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
+                    << (8 * (8 - bytes.len())).min(63)
+            }
         }
     }
 
@@ -133,13 +152,20 @@ impl Packed {
     /// Puts the rows into the order of these columns, each downwards or not; those that are equal stay as they came. With `distinct` one of
     /// those that are equal in all of these columns is left.
     pub fn sort(&mut self, by: &[(usize, bool)], distinct: bool) {
-        let mut order = std::mem::take(&mut self.order);
-        let compare = |one: u32, other: u32| {
+        let Some(((column, down), others)) = by.split_first() else { return };
+        let compare = |by: &[(usize, bool)], one: u32, other: u32| {
             first_difference(by.iter().map(|(column, down)| (self.compare(one, other, *column), *down)))
         };
-        order.sort_by(|one, other| compare(*one, *other));
+        let mut rows: Vec<(u64, u32)> = Vec::with_capacity(self.order.len());
+        rows.extend(self.order.iter().map(|row| (self.prefix(*row, *column), *row)));
+        rows.sort_by(|(prefix, one), (other_prefix, other)| {
+            let first = prefix.cmp(other_prefix).then_with(|| self.compare(*one, *other, *column));
+            let first = if *down { first.reverse() } else { first };
+            first.then_with(|| compare(others, *one, *other))
+        });
+        let mut order: Vec<u32> = rows.into_iter().map(|(_, row)| row).collect();
         if distinct {
-            order.dedup_by(|next, kept| compare(*next, *kept).is_eq());
+            order.dedup_by(|next, kept| compare(by, *next, *kept).is_eq());
         }
         self.order = order;
     }

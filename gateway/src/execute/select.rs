@@ -96,11 +96,15 @@ impl Cursor {
         let beside = transaction.as_deref().is_some_and(|transaction| transaction.written(table).is_some());
         let mut wanted = Wanted::default();
         let mut nodes_filter = false;
+        let is_exact = select.access.is_exact(&access, columns);
         if let (Some(filter), false, None) = (&select.filter, by_key, select.lock) {
-            (wanted.filter, nodes_filter) = conditions(filter, table, &environment);
+            (wanted.filter, nodes_filter) = match is_exact {
+                true => (None, true),
+                false => conditions(filter, table, &environment),
+            };
         }
         cursor.check_filter = match by_key {
-            true => !select.access.exact,
+            true => !is_exact,
             false => select.filter.is_some() && (!nodes_filter || beside),
         };
         if grouped

@@ -3,7 +3,7 @@
 
 use crate::error::Result;
 use crate::expression::{Comparison, Environment, Expression};
-use crate::value::store::{KeyValue, key_value};
+use crate::value::store::{KeyValue, integer_range, key_value};
 use duet_client::{Column, IndexDefinition, IndexKind, PrimaryKeyOrder, Table, Value};
 use duet_protocol::schema::IndexState;
 
@@ -42,6 +42,8 @@ pub enum AccessKind {
         low: Option<End>,
         /// Ends of the next column.
         high: Option<End>,
+        /// Whether these are the whole condition.
+        whole: bool,
     },
     /// All rows.
     Full,
@@ -248,9 +250,11 @@ impl Access {
             let equal: Vec<Expression> = columns.iter().map_while(single).collect();
             let next = columns.get(equal.len()).map(|column| &gathered.columns[usize::from(*column)]);
             let (low, high) = next.map_or((None, None), |facts| (facts.low.clone(), facts.high.clone()));
-            let score = equal.len() * 4 + usize::from(low.is_some()) + usize::from(high.is_some());
+            let ends = usize::from(low.is_some()) + usize::from(high.is_some());
+            let score = equal.len() * 4 + ends;
             if score > 0 && best.as_ref().is_none_or(|(known, _)| score > *known) {
-                best = Some((score, AccessKind::Range { index, columns, equal, low, high }));
+                let whole = gathered.parts == equal.len() + ends;
+                best = Some((score, AccessKind::Range { index, columns, equal, low, high, whole }));
             }
         }
         match best {
@@ -269,7 +273,7 @@ impl Access {
             AccessKind::Keys { index, columns: key, alternatives, tuples } => {
                 bind_keys(index.as_ref(), key, alternatives, tuples, columns, environment)
             }
-            AccessKind::Range { index, columns: key, equal, low, high } => {
+            AccessKind::Range { index, columns: key, equal, low, high, .. } => {
                 let nothing = BoundAccess::Keys { index: None, keys: Vec::new() };
                 let mut prefix = Vec::new();
                 for (expression, column) in equal.iter().zip(key) {
@@ -307,6 +311,32 @@ impl Access {
                 }
                 Ok(BoundAccess::Range { index: index.clone(), low, high })
             }
+        }
+    }
+
+    /// Whether these are exactly the rows that the condition is true of, so that nothing is left to be checked.
+    pub fn is_exact(&self, bound: &BoundAccess, columns: &[Column]) -> bool {
+        match (&self.kind, bound) {
+            (
+                AccessKind::Range { columns: key, equal, low, high, whole: true, .. },
+                BoundAccess::Range { low: first, high: last, .. },
+            ) => {
+                let values =
+                    |end: &Option<(Vec<Value>, bool)>| end.as_ref().map_or(0, |(values, _)| values.len());
+                // What could not be compared exactly has no bound.
+                let is_bound = values(first) == equal.len() + usize::from(low.is_some())
+                    && values(last) == equal.len() + usize::from(high.is_some());
+                let used = equal.len() + usize::from(low.is_some() || high.is_some());
+                let mut used = key.iter().take(used).map(|column| &columns[usize::from(*column)]);
+                // Only integers have no two values that are equal, and NULL is below everything.
+                is_bound
+                    && used.all(|column| {
+                        integer_range(column.column_type).is_some()
+                            && (low.is_some() || high.is_none() || !column.nullable)
+                    })
+            }
+            (AccessKind::Keys { .. }, BoundAccess::Keys { .. }) => self.exact,
+            _ => false,
         }
     }
 }
