@@ -52,7 +52,8 @@ impl ClientCore {
                 }
             }
             SignalType::ClusterStatusSignal => {
-                self.jobs.status_arrived(signal.request_id(), signal.section(0));
+                let knows = self.wire.map.version();
+                self.jobs.status_arrived(now, signal.request_id(), signal.section(0), knows);
             }
             SignalType::Users => self.jobs.users_arrived(signal.request_id(), signal.section(0)),
             SignalType::DictionaryChanged => {

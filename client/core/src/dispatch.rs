@@ -181,11 +181,12 @@ impl ClientCore {
         let operation = &mut batch.operations[index];
         operation.state = State::Waiting;
         let tries = u32::from(operation.tries.saturating_sub(1));
-        let wait = match tries.checked_sub(SOON_TRIES) {
-            None if changes_hands(operation.code) => self.random.backoff(RETRY_FIRST, RETRY_SOON, tries),
-            Some(more) if changes_hands(operation.code) => self.random.backoff(RETRY_SOON, RETRY_LAST, more),
-            _ => self.random.backoff(RETRY_FIRST, RETRY_LAST, tries),
+        let (least, most, tries) = match (changes_hands(operation.code), tries.checked_sub(SOON_TRIES)) {
+            (false, _) => (RETRY_FIRST, RETRY_LAST, tries),
+            (true, None) => (RETRY_FIRST, RETRY_SOON, tries),
+            (true, Some(more)) => (RETRY_SOON, RETRY_LAST, more),
         };
+        let wait = self.random.backoff(least, most, tries);
         self.wire.counters.retries += 1;
         self.retries.push(Reverse((now + wait, reference)));
     }

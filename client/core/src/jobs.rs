@@ -29,6 +29,8 @@ const CHANGE_WITHIN: Nanoseconds = 10 * SECOND;
 /// First and longest wait between two tries.
 const RETRY_FIRST: Nanoseconds = 5 * MILLISECOND;
 const RETRY_LAST: Nanoseconds = 250 * MILLISECOND;
+/// How often another management node is asked because the answer of one was old: all of them twice.
+const OLD_ANSWERS: u32 = 6;
 
 /// Name of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -151,11 +153,24 @@ impl Jobs {
         self.list.iter_mut().find(|job| job.request.is_some_and(|(request, _, _)| request == id))
     }
 
-    pub(crate) fn status_arrived(&mut self, id: u64, record: &[u8]) {
-        if let Some(job) = self.of_request(id) {
-            let status = ClusterStatus::from_record(record).map(|status| JobResult::Status(Box::new(status)));
-            job.result = Some(status.map_err(|code| Error::new(code, "the status cannot be read")));
+    /// A management node has told its status. One that has just come back may not have caught up with what this client `knows`: then others
+    /// are asked, but not for ever, because an old status is better than none.
+    pub(crate) fn status_arrived(&mut self, now: Nanoseconds, id: u64, record: &[u8], knows: u64) {
+        let Some(job) = self.of_request(id) else { return };
+        let status = match ClusterStatus::from_record(record) {
+            Ok(status) => status,
+            Err(code) => {
+                job.result = Some(Err(Error::new(code, "the status cannot be read")));
+                return;
+            }
+        };
+        let version = status.state.version;
+        if version < knows && job.only.is_none() && job.tries < OLD_ANSWERS {
+            let detail =
+                format!("a management node knows version {version} of the cluster state, not {knows}");
+            return job.refused(now, Error::new(ErrorCode::StaleMap, &detail).at(status.answered_by), true);
         }
+        job.result = Some(Ok(JobResult::Status(Box::new(status))));
     }
 
     pub(crate) fn users_arrived(&mut self, id: u64, record: &[u8]) {

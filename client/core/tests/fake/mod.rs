@@ -79,6 +79,8 @@ pub struct FakeCluster {
     pub state: ClusterState,
     pub secret: Vec<u8>,
     pub leader: u32,
+    /// Management nodes that know the state before this one.
+    pub behind: Vec<u32>,
     pub rows: BTreeMap<(u32, Vec<u8>), (RowVersion, Vec<u8>)>,
     records: BTreeMap<(u16, TransactionId), Record>,
     transactions: BTreeMap<TransactionId, OpenTransaction>,
@@ -156,6 +158,7 @@ impl FakeCluster {
         FakeCluster {
             state,
             secret: Vec::new(),
+            behind: Vec::new(),
             leader: 1,
             rows: BTreeMap::new(),
             records: BTreeMap::new(),
@@ -259,8 +262,9 @@ impl FakeCluster {
             }
             (Process::Management(node), SignalType::ChangeDictionary) => self.change(node, signal, out),
             (Process::Management(node), SignalType::FetchStatus) => {
-                let status =
+                let mut status =
                     ClusterStatus { state: self.state.clone(), answered_by: node, ..Default::default() };
+                status.state.version -= u64::from(self.behind.contains(&node));
                 let body = ClusterStatusSignal { version: self.state.version.into() };
                 out.push(0, id, &body, Sections::one(&status.to_record().expect("record")));
             }

@@ -90,6 +90,24 @@ fn a_management_node_that_is_away_is_passed_over() {
 }
 
 #[test]
+fn a_management_node_that_is_behind_is_believed_only_if_all_are() {
+    let mut harness = Harness::connected();
+    harness.cluster.behind = vec![1, 2];
+    for _ in 0..10 {
+        harness.core.fetch_status(harness.now, 0);
+        let Ok(JobResult::Status(status)) = finish(&mut harness) else { panic!("a status") };
+        assert_eq!((status.answered_by, status.state.version), (3, harness.cluster.state.version));
+    }
+    harness.core.fetch_status_of(harness.now, 0, 1);
+    let Ok(JobResult::Status(status)) = finish(&mut harness) else { panic!("a status") };
+    assert_eq!((status.answered_by, status.state.version), (1, harness.cluster.state.version - 1));
+    harness.cluster.behind.push(3);
+    harness.core.fetch_status(harness.now, 0);
+    let Ok(JobResult::Status(status)) = finish(&mut harness) else { panic!("an old status") };
+    assert_eq!(status.state.version, harness.cluster.state.version - 1);
+}
+
+#[test]
 fn a_wrong_secret_fails_at_once() {
     let mut harness = Harness::new(|_| {});
     harness.cluster.secret = b"secret".to_vec();

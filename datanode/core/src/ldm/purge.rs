@@ -180,7 +180,7 @@ impl LocalDataManager {
         seen: RowVersion,
     ) -> bool {
         let Some(fragment) = self.fragments[partition].as_mut() else { return true };
-        let opened = context.epoch - context.epoch % SESSION_EPOCHS;
+        let opened = opened_at(context.epoch);
         let session = session_of(context, fragment);
         let resolved_below = context.epoch.saturating_sub(RESOLVED_EPOCHS).max(opened) << NUMBER_BITS;
         if admit(context, fragment, Some((session, resolved_below))).is_err() {
@@ -219,10 +219,14 @@ pub(super) fn is_of_purge(context: &Context<'_>, fragment: &Fragment, session: u
     session == session_of(context, fragment)
 }
 
+/// When the session of this time was opened.
+fn opened_at(epoch: u64) -> u64 {
+    epoch - epoch % SESSION_EPOCHS
+}
+
 /// The session of these deletes at this time.
 fn session_of(context: &Context<'_>, fragment: &Fragment) -> u64 {
-    let opened = context.epoch - context.epoch % SESSION_EPOCHS;
-    session_id(opened, context.out.identity.sender.node, session_counter(fragment))
+    session_id(opened_at(context.epoch), context.out.identity.sender.node, session_counter(fragment))
 }
 
 /// Sessions that nodes open for clients count from below.
