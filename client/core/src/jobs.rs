@@ -29,8 +29,8 @@ const CHANGE_WITHIN: Nanoseconds = 10 * SECOND;
 /// First and longest wait between two tries.
 const RETRY_FIRST: Nanoseconds = 5 * MILLISECOND;
 const RETRY_LAST: Nanoseconds = 250 * MILLISECOND;
-/// How often another management node is asked because the answer of one was old: all of them twice.
-const OLD_ANSWERS: u32 = 6;
+/// Most management nodes.
+const MANAGEMENT_NODES: usize = 3;
 
 /// Name of a job.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -109,6 +109,8 @@ struct Job {
     /// The state version that shows the change, and the table.
     awaits: Option<(u64, u32)>,
     last_error: Option<Error>,
+    /// The newest status that is older than what this client knows, and whose turn it was when the first one came.
+    older: Option<(usize, Box<ClusterStatus>)>,
     result: Option<Result<JobResult, Error>>,
 }
 
@@ -153,24 +155,26 @@ impl Jobs {
         self.list.iter_mut().find(|job| job.request.is_some_and(|(request, _, _)| request == id))
     }
 
-    /// A management node has told its status. One that has just come back may not have caught up with what this client `knows`: then others
-    /// are asked, but not for ever, because an old status is better than none.
+    /// A management node has told its status. One that has just come back may know less than this client `knows`: then the others are
+    /// asked as well, each once, and the newest answer counts.
     pub(crate) fn status_arrived(&mut self, now: Nanoseconds, id: u64, record: &[u8], knows: u64) {
         let Some(job) = self.of_request(id) else { return };
         let status = match ClusterStatus::from_record(record) {
-            Ok(status) => status,
+            Ok(status) => Box::new(status),
             Err(code) => {
                 job.result = Some(Err(Error::new(code, "the status cannot be read")));
                 return;
             }
         };
-        let version = status.state.version;
-        if version < knows && job.only.is_none() && job.tries < OLD_ANSWERS {
-            let detail =
-                format!("a management node knows version {version} of the cluster state, not {knows}");
-            return job.refused(now, Error::new(ErrorCode::StaleMap, &detail).at(status.answered_by), true);
+        if status.state.version >= knows || job.only.is_some() {
+            job.result = Some(Ok(JobResult::Status(status)));
+            return;
         }
-        job.result = Some(Ok(JobResult::Status(Box::new(status))));
+        let (first_turn, newest) = job.older.take().unwrap_or((job.turn, status.clone()));
+        let newer = newest.state.version > status.state.version;
+        job.older = Some((first_turn, if newer { newest } else { status }));
+        job.request = None;
+        job.next_candidate(now);
     }
 
     pub(crate) fn users_arrived(&mut self, id: u64, record: &[u8]) {
@@ -202,6 +206,13 @@ impl Jobs {
 }
 
 impl Job {
+    /// The older status, once nobody is left who might know more.
+    fn older_status(&mut self, now: Nanoseconds) -> Option<JobResult> {
+        let all_asked = |first: usize| self.turn >= first + MANAGEMENT_NODES;
+        let (_, status) = self.older.take_if(|(first, _)| now >= self.deadline || all_asked(*first))?;
+        Some(JobResult::Status(status))
+    }
+
     fn refused(&mut self, now: Nanoseconds, error: Error, retryable: bool) {
         self.request = None;
         if !retryable {
@@ -516,6 +527,7 @@ impl ClientCore {
             tries: 0,
             awaits: None,
             last_error: None,
+            older: None,
             result: None,
         });
         self.step_links(now);
@@ -550,6 +562,9 @@ impl ClientCore {
         let (version, answers) = (self.wire.map.version(), self.refresh.answers);
         let mut jobs = std::mem::take(&mut self.jobs.list);
         for job in &mut jobs {
+            if job.result.is_none() {
+                job.result = job.older_status(now).map(Ok);
+            }
             if job.result.is_some() {
                 continue;
             }

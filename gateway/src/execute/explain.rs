@@ -70,7 +70,8 @@ fn select_lines(select: &SelectPlan, environment: &Environment<'_>, lines: &mut 
         lines.push(format!("In order of {}, sorted unless the index has it", parts.join(", ")));
     }
     let by_key = matches!(bound, BoundAccess::Keys { .. });
-    let found_exactly = select.access.is_exact(&bound, &table.definition().columns);
+    let found_exactly =
+        (by_key || select.lock.is_none()) && select.access.is_exact(&bound, &table.definition().columns);
     let (condition, exact) = match &select.filter {
         Some(filter) if !found_exactly => conditions(filter, table, environment),
         _ => (None, true),

@@ -85,12 +85,12 @@ impl Packed {
         Ok(())
     }
 
-    /// Bytes of the buffers, used or not, and of what sorting needs.
+    /// Bytes of the buffers, used or not, and of what sorting them needs.
     fn room(&self) -> usize {
         self.text.capacity()
             + self.bytes.capacity()
             + self.cells.capacity() * size_of::<Cell>()
-            + self.order.capacity() * (size_of::<u32>() + size_of::<(u64, u32)>())
+            + self.order.capacity() * (size_of::<u32>() + 2 * size_of::<(u64, u32)>())
     }
 
     fn cell(&self, row: u32, column: usize) -> &Cell {
@@ -122,13 +122,10 @@ impl Packed {
             // Of NULL, too, which is below the rest.
             Cell::Other(_) => return 0,
         };
-        match bytes.first_chunk() {
-            Some(beginning) => u64::from_be_bytes(*beginning),
-            None => {
-                bytes.iter().fold(0, |number, byte| number << 8 | u64::from(*byte))
-                    << (8 * (8 - bytes.len())).min(63)
-            }
-        }
+        let length = bytes.len().min(8);
+        let number = bytes[..length].iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        // Of an empty one there is nothing to shift.
+        number << (8 * (8 - length)).min(63)
     }
 
     fn compare(&self, one: u32, other: u32, column: usize) -> Ordering {

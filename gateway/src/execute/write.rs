@@ -6,7 +6,7 @@
 
 use crate::error::{Result, SqlError, not_supported};
 use crate::execute::read::{Values, find_unique};
-use crate::execute::select::find_locked;
+use crate::execute::select::{find_locked, first_difference};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
 use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, unique_indexes};
@@ -15,7 +15,6 @@ use crate::value::store::fit;
 use duet_client::{
     Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
 };
-use std::cmp::Ordering;
 
 /// Tries of a compare-and-set before the row is locked instead.
 const TRIES: usize = 8;
@@ -239,9 +238,8 @@ fn chosen(
             keyed.push((key, row));
         }
         keyed.sort_by(|(a, _), (b, _)| {
-            let each = a.iter().zip(b).zip(order_by);
-            let mut orders = each.map(|((a, b), (_, down))| if *down { order(b, a) } else { order(a, b) });
-            orders.find(|ordering| *ordering != Ordering::Equal).unwrap_or(Ordering::Equal)
+            let parts = a.iter().zip(b).zip(order_by);
+            first_difference(parts.map(|((a, b), (_, down))| (order(a, b), *down)))
         });
         rows = keyed.into_iter().map(|(_, row)| row).collect();
     }

@@ -1,5 +1,5 @@
-//! Which rows a WHERE clause can be true of, as far as keys and indexes tell. The whole clause is evaluated for every row that
-//! comes, so an access path may give too many rows, never too few.
+//! Which rows a WHERE clause can be true of, as far as keys and indexes tell. An access path may give too many rows, never too few: the
+//! whole clause is evaluated for every row that comes, unless [`Access::is_exact`] says that the path gives no row too many.
 
 use crate::error::Result;
 use crate::expression::{Comparison, Environment, Expression};
@@ -42,8 +42,6 @@ pub enum AccessKind {
         low: Option<End>,
         /// Ends of the next column.
         high: Option<End>,
-        /// Whether these are the whole condition.
-        whole: bool,
     },
     /// All rows.
     Full,
@@ -54,7 +52,8 @@ pub enum AccessKind {
 pub struct Access {
     /// How.
     pub kind: AccessKind,
-    /// Whether the whole condition is that the row has one of these keys: then nothing else is to be checked.
+    /// Whether the keys or the range use every part of the condition: by [`BoundAccess::Keys`] nothing else is to be checked then, by a range
+    /// where [`Access::is_exact`] says so.
     pub exact: bool,
 }
 
@@ -170,13 +169,14 @@ impl Gathered {
         }
     }
 
-    /// Alternatives for each of these columns, if all are given.
-    fn keys(&self, columns: &[u16]) -> Option<(Lists, Lists)> {
+    /// Alternatives for each of these columns, or whole keys, if all are given; and how many parts of the condition that uses up, `None` where
+    /// it leaves some of a part, as of a tuple with more columns.
+    fn keys(&self, columns: &[u16]) -> Option<(Lists, Lists, Option<usize>)> {
         let all = columns.iter().map(|column| self.columns[usize::from(*column)].alternatives.clone());
         if let Some(alternatives) = all.collect::<Option<Vec<_>>>() {
             let product = alternatives.iter().fold(1_usize, |count, list| count.saturating_mul(list.len()));
             if product <= MAX_KEYS {
-                return Some((alternatives, Vec::new()));
+                return Some((alternatives, Vec::new(), Some(columns.len())));
             }
         }
         for (named, tuples) in &self.tuples {
@@ -185,7 +185,8 @@ impl Gathered {
             if let (Some(places), true) = (places, tuples.len() <= MAX_KEYS) {
                 let pick =
                     |tuple: &Vec<Expression>| places.iter().map(|place| tuple[*place].clone()).collect();
-                return Some((Vec::new(), tuples.iter().map(pick).collect()));
+                let used = (named.len() == columns.len()).then_some(1);
+                return Some((Vec::new(), tuples.iter().map(pick).collect(), used));
             }
         }
         None
@@ -226,14 +227,13 @@ impl Access {
         let Some(filter) = filter else { return full };
         let definition = table.definition();
         let gathered = gather(filter, definition.columns.len());
-        if let Some((alternatives, tuples)) = gathered.keys(&definition.primary_key) {
+        if let Some((alternatives, tuples, used)) = gathered.keys(&definition.primary_key) {
             let columns = definition.primary_key.clone();
-            let used = if tuples.is_empty() { columns.len() } else { 1 };
-            let exact = gathered.parts == used;
+            let exact = used == Some(gathered.parts);
             return Access { kind: AccessKind::Keys { index: None, columns, alternatives, tuples }, exact };
         }
         for index in unique_indexes(table) {
-            if let Some((alternatives, tuples)) = gathered.keys(&index.columns) {
+            if let Some((alternatives, tuples, _)) = gathered.keys(&index.columns) {
                 let (index, columns) = (Some(index.name.clone()), index.columns.clone());
                 return Access {
                     kind: AccessKind::Keys { index, columns, alternatives, tuples },
@@ -241,7 +241,7 @@ impl Access {
                 };
             }
         }
-        let mut best: Option<(usize, AccessKind)> = None;
+        let mut best: Option<(usize, Access)> = None;
         for (index, columns) in ordered_indexes(table) {
             let single = |column: &u16| match gathered.columns[usize::from(*column)].alternatives.as_deref() {
                 Some([one]) => Some(one.clone()),
@@ -253,14 +253,12 @@ impl Access {
             let ends = usize::from(low.is_some()) + usize::from(high.is_some());
             let score = equal.len() * 4 + ends;
             if score > 0 && best.as_ref().is_none_or(|(known, _)| score > *known) {
-                let whole = gathered.parts == equal.len() + ends;
-                best = Some((score, AccessKind::Range { index, columns, equal, low, high, whole }));
+                let exact = gathered.parts == equal.len() + ends;
+                let kind = AccessKind::Range { index, columns, equal, low, high };
+                best = Some((score, Access { kind, exact }));
             }
         }
-        match best {
-            Some((_, kind)) => Access { kind, exact: false },
-            None => Access { exact: false, ..full },
-        }
+        best.map_or(Access { exact: false, ..full }, |(_, access)| access)
     }
 
     /// The same with values.
@@ -273,7 +271,7 @@ impl Access {
             AccessKind::Keys { index, columns: key, alternatives, tuples } => {
                 bind_keys(index.as_ref(), key, alternatives, tuples, columns, environment)
             }
-            AccessKind::Range { index, columns: key, equal, low, high, .. } => {
+            AccessKind::Range { index, columns: key, equal, low, high } => {
                 let nothing = BoundAccess::Keys { index: None, keys: Vec::new() };
                 let mut prefix = Vec::new();
                 for (expression, column) in equal.iter().zip(key) {
@@ -318,7 +316,7 @@ impl Access {
     pub fn is_exact(&self, bound: &BoundAccess, columns: &[Column]) -> bool {
         match (&self.kind, bound) {
             (
-                AccessKind::Range { columns: key, equal, low, high, whole: true, .. },
+                AccessKind::Range { columns: key, equal, low, high, .. },
                 BoundAccess::Range { low: first, high: last, .. },
             ) => {
                 let values =
@@ -328,8 +326,9 @@ impl Access {
                     && values(last) == equal.len() + usize::from(high.is_some());
                 let used = equal.len() + usize::from(low.is_some() || high.is_some());
                 let mut used = key.iter().take(used).map(|column| &columns[usize::from(*column)]);
-                // Only integers have no two values that are equal, and NULL is below everything.
-                is_bound
+                // Only of integers it is known that an end excludes just what the condition does; NULL is below everything.
+                self.exact
+                    && is_bound
                     && used.all(|column| {
                         integer_range(column.column_type).is_some()
                             && (low.is_some() || high.is_none() || !column.nullable)

@@ -215,7 +215,13 @@ fn explained(connection: &mut Conn) {
     let plan = rows(connection, "EXPLAIN SELECT city, COUNT(*) FROM customers WHERE id > 1 GROUP BY city")
         .join("\n");
     assert!(
-        plan.contains("Groups by the data nodes") && plan.contains("data nodes filter (id > 1)"),
+        plan.contains("Groups by the data nodes") && plan.contains("the range is the condition (id > 1)"),
+        "{plan}"
+    );
+    let plan = rows(connection, "EXPLAIN SELECT city, COUNT(*) FROM customers WHERE id <> 1 GROUP BY city");
+    let plan = plan.join("\n");
+    assert!(
+        plan.contains("Groups by the data nodes") && plan.contains("data nodes filter (id <> 1)"),
         "{plan}"
     );
 }

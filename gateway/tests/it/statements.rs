@@ -45,6 +45,7 @@ fn statements_do_what_they_do_in_mysql() {
     expressions(&mut connection);
     transactions(&cluster, &mut connection);
     ranges_and_groups(&mut connection);
+    exact_ranges(&mut connection);
     unique_index_of_a_table_in_use(&cluster, &mut connection);
     collisions(&mut connection);
     feature_store(&mut connection);
@@ -223,6 +224,117 @@ fn ranges_and_groups(connection: &mut Conn) {
     assert_eq!(affected(connection, "DELETE FROM points WHERE v = 0 LIMIT 4"), 4);
     connection.query_drop("TRUNCATE TABLE points").expect("truncated");
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points"), ["0"]);
+}
+
+/// Where a range is the whole condition nothing else is checked: NULL, constants of other types and rows of a transaction must not slip through.
+fn exact_ranges(connection: &mut Conn) {
+    connection
+        .query_drop(
+            "CREATE TABLE numbers (id INT PRIMARY KEY, n INT, t INT UNSIGNED NOT NULL, KEY (n), KEY (t, n))",
+        )
+        .expect("created");
+    let values: Vec<String> = (0..20)
+        .map(|i| match i % 5 {
+            0 => format!("({i}, NULL, {})", i % 2),
+            _ => format!("({i}, {}, {})", i % 5 - 3, i % 2),
+        })
+        .collect();
+    assert_eq!(affected(connection, &format!("INSERT INTO numbers VALUES {}", values.join(", "))), 20);
+    let plan = |connection: &mut Conn, sql: &str| rows(connection, &format!("EXPLAIN {sql}")).join(" ");
+    for (condition, count, is_exact) in [
+        ("id BETWEEN 3 AND 7", 5, true),
+        ("n >= -1 AND n < 1", 8, true),
+        ("n < 0", 8, false),
+        ("n <= 0.5 AND n > -1", 4, false),
+        ("n = 1", 4, true),
+        ("n <=> NULL", 4, false),
+        ("t = 1 AND n < 0", 4, false),
+        ("t = 1 AND n > -2", 6, true),
+        ("t = 1 AND n > -2 AND n > 0", 2, false),
+        ("t = 1 AND n > -2 AND id < 10", 3, false),
+        ("t > -1", 20, false),
+        ("t <= 0", 10, true),
+        ("t BETWEEN '1' AND '9'", 10, true),
+        ("id > 4294967296", 0, false),
+        ("id BETWEEN 7 AND 3", 0, true),
+        ("id BETWEEN NULL AND 3", 0, false),
+        ("id IN (5) AND id < 4", 0, false),
+        ("t > 0", 10, true),
+        ("t < 1", 10, true),
+        ("id > -1 AND id < 20", 20, true),
+        ("id >= 2.0 AND id <= 3", 2, true),
+    ] {
+        let sql = format!("SELECT COUNT(*) FROM numbers WHERE {condition}");
+        assert_eq!(rows(connection, &sql), [count.to_string()], "{sql}");
+        let sql = format!("SELECT id FROM numbers WHERE {condition} ORDER BY id DESC");
+        assert_eq!(rows(connection, &sql).len(), count, "{sql}");
+        assert_eq!(plan(connection, &sql).contains("the range is the condition"), is_exact, "{sql}");
+    }
+    connection.query_drop("BEGIN").expect("begun");
+    assert_eq!(affected(connection, "UPDATE numbers SET n = 50 WHERE id = 4"), 1);
+    assert_eq!(affected(connection, "DELETE FROM numbers WHERE id = 6"), 1);
+    assert_eq!(
+        rows(connection, "SELECT id FROM numbers WHERE id BETWEEN 3 AND 7 ORDER BY id"),
+        ["3", "4", "5", "7"]
+    );
+    assert_eq!(rows(connection, "SELECT SUM(n), COUNT(*) FROM numbers WHERE n BETWEEN 1 AND 100"), ["53|4"]);
+    assert_eq!(
+        rows(connection, "SELECT id FROM numbers WHERE id BETWEEN 3 AND 7 ORDER BY id DESC LIMIT 2"),
+        ["7", "5"]
+    );
+    assert_eq!(
+        rows(connection, "SELECT id FROM numbers WHERE id BETWEEN 3 AND 7 FOR UPDATE").len(),
+        4,
+        "one is deleted"
+    );
+    connection.query_drop("ROLLBACK").expect("rolled back");
+    let prepared = connection.prep("SELECT COUNT(*) FROM numbers WHERE n >= ? AND n < ?").expect("prepared");
+    for (from, to, count) in [
+        (Value::from(-1), Value::from(1), 8),
+        (Value::NULL, Value::from(1), 0),
+        (Value::from(-0.5), Value::from(1), 4),
+        (Value::from("0"), Value::from(2_u64), 8),
+    ] {
+        let found: Option<u64> = connection.exec_first(&prepared, (from, to)).expect("counted");
+        assert_eq!(found, Some(count));
+    }
+    // A tuple with more columns than the key has is more than the key.
+    let update = "UPDATE numbers SET n = 7 WHERE";
+    assert_eq!(rows(connection, "SELECT id FROM numbers WHERE (id, n) = (1, 999)"), [""; 0]);
+    assert_eq!(rows(connection, "SELECT id FROM numbers WHERE (id, n) IN ((1, -2), (2, 999))"), ["1"]);
+    assert_eq!(rows(connection, "SELECT id FROM numbers WHERE (id, id) = (1, 2)"), [""; 0]);
+    for begin in ["COMMIT", "BEGIN"] {
+        connection.query_drop(begin).expect("begun");
+        assert_eq!(affected(connection, "DELETE FROM numbers WHERE (id, n) = (1, 999)"), 0);
+        assert_eq!(affected(connection, &format!("{update} (id, n) IN ((1, 999))")), 0);
+        assert_eq!(affected(connection, &format!("{update} (n, id) IN ((-2, 1))")), 1);
+        assert_eq!(affected(connection, "UPDATE numbers SET n = -2 WHERE id = 1"), 1);
+        connection.query_drop("COMMIT").expect("committed");
+    }
+    connection.query_drop("DROP TABLE numbers").expect("dropped");
+    let big = "CREATE TABLE big (u BIGINT UNSIGNED PRIMARY KEY, i BIGINT NOT NULL, KEY (i))";
+    connection.query_drop(big).expect("created");
+    let values = "INSERT INTO big VALUES (0, -9223372036854775808), (1, -1), (18446744073709551615, 9223372036854775807)";
+    assert_eq!(affected(connection, values), 3);
+    for (condition, count) in [
+        ("u > 0", 2),
+        ("u < 18446744073709551615", 2),
+        ("u <= 18446744073709551615", 3),
+        ("u >= 0 AND u < 1", 1),
+        ("i < 0", 2),
+        ("i <= -9223372036854775808", 1),
+        ("i > -9223372036854775808", 2),
+        ("i >= 9223372036854775807", 1),
+    ] {
+        let sql = format!("SELECT COUNT(*) FROM big WHERE {condition}");
+        assert_eq!(rows(connection, &sql), [count.to_string()], "{sql}");
+    }
+    assert_eq!(
+        rows(connection, "SELECT DISTINCT i FROM big ORDER BY i DESC LIMIT 10"),
+        ["9223372036854775807", "-1", "-9223372036854775808"]
+    );
+    assert_eq!(rows(connection, "SELECT u FROM big ORDER BY u DESC"), ["18446744073709551615", "1", "0"]);
+    connection.query_drop("DROP TABLE big").expect("dropped");
 }
 
 /// While it is built, and while it is dropped, transactions insert and change rows.

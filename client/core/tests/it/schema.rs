@@ -105,6 +105,20 @@ fn a_management_node_that_is_behind_is_believed_only_if_all_are() {
     harness.core.fetch_status(harness.now, 0);
     let Ok(JobResult::Status(status)) = finish(&mut harness) else { panic!("an old status") };
     assert_eq!(status.state.version, harness.cluster.state.version - 1);
+    // Nor is it kept back when the time is short, or when the others are away.
+    harness.core.fetch_status(harness.now, 5 * MILLISECOND);
+    assert!(matches!(finish(&mut harness), Ok(JobResult::Status(_))));
+    harness.unreachable = vec![Process::Management(1), Process::Management(2)];
+    while let Some(index) =
+        harness.links.iter().position(|link| matches!(link.process, Process::Management(1 | 2)))
+    {
+        harness.cut(index);
+    }
+    for _ in 0..5 {
+        harness.core.fetch_status(harness.now, 0);
+        let Ok(JobResult::Status(status)) = finish(&mut harness) else { panic!("an old status") };
+        assert_eq!(status.answered_by, 3);
+    }
 }
 
 #[test]
