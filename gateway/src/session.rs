@@ -2,7 +2,7 @@
 
 use crate::catalog::{Catalog, check_writable};
 use crate::error::{Result, SqlError, not_supported};
-use crate::execute::insert::{Inserted, insert_alone, insert_together, insert_within, new_rows};
+use crate::execute::insert::{InsertIds, Inserted, insert_alone, insert_together, insert_within, new_rows};
 use crate::execute::read::Values;
 use crate::execute::select::Cursor;
 use crate::execute::transaction::OpenTransaction;
@@ -465,12 +465,12 @@ impl Session {
                 let catalog = Arc::clone(&self.catalog);
                 let environment = Environment::new(&parameters, &self.facts);
                 let new = new_rows(&catalog, insert, &environment).await?;
-                let rows = new.rows.len();
+                let (rows, ids) = (new.rows.len(), new.ids());
                 let client = &self.client;
                 let inserted = match (&mut self.transaction, &insert.mode) {
                     _ if rows == 0 => Inserted::default(),
                     (Some(transaction), _) => {
-                        insert_within(insert, new.rows, &environment, transaction).await?
+                        insert_within(insert, new.rows, &new.numbered, &environment, transaction).await?
                     }
                     (None, InsertMode::Fail) if rows == 1 => {
                         insert_alone(client, &insert.table, &new.rows[0]).await?
@@ -480,17 +480,18 @@ impl Session {
                         retried(|| insert_together(client, table, rows)).await?
                     }
                     (None, _) => {
-                        let (rows, environment, memory) = (&new.rows, &environment, &self.memory);
+                        let (new, environment, memory) = (&new, &environment, &self.memory);
                         retried(|| async move {
                             let mut transaction = OpenTransaction::begin(client, memory);
+                            let (rows, numbered) = (new.rows.clone(), &new.numbered);
                             let inserted =
-                                insert_within(insert, rows.clone(), environment, &mut transaction).await;
+                                insert_within(insert, rows, numbered, environment, &mut transaction).await;
                             ended(transaction, inserted).await
                         })
                         .await?
                     }
                 };
-                Ok(self.inserted(inserted, rows, new.first_generated))
+                Ok(self.inserted(inserted, rows, ids))
             }
             Plan::Update(update) => {
                 let client = self.client.clone();
@@ -540,9 +541,10 @@ impl Session {
         }
     }
 
-    fn inserted(&mut self, inserted: Inserted, rows: usize, first_generated: u64) -> Outcome {
-        if first_generated > 0 {
-            self.facts.last_insert_id = first_generated;
+    fn inserted(&mut self, inserted: Inserted, rows: usize, all_new: InsertIds) -> Outcome {
+        let ids = inserted.ids.unwrap_or(all_new);
+        if ids.generated > 0 {
+            self.facts.last_insert_id = ids.generated;
         }
         let info = match rows {
             1 => String::new(),
@@ -555,7 +557,7 @@ impl Session {
         for warning in inserted.warnings {
             self.warn(warning);
         }
-        Outcome::Done(Done { affected: inserted.affected, last_insert_id: first_generated, info })
+        Outcome::Done(Done { affected: inserted.affected, last_insert_id: ids.answer(), info })
     }
 
     /// Commits what is open before a change of definitions, as MySQL does.

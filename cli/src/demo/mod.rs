@@ -175,8 +175,7 @@ async fn serve(arguments: &Arguments, cluster: &mut LocalCluster) -> Result<()> 
         return Ok(());
     }
     say(format_args!("{}", farewell(cluster, &management, &features, gateway.as_ref())))?;
-    watch(cluster).await;
-    Ok(())
+    watch(cluster).await
 }
 
 /// Waits until all data nodes serve.
@@ -329,9 +328,21 @@ fn farewell(
     )
 }
 
-/// Stays until a process ends by itself.
-async fn watch(cluster: &mut LocalCluster) {
-    while cluster.unexpected_end().is_none() {
+/// Starts a data node that has ended again, as long as the other one has its rows; returns when a process ends that the demo cannot do
+/// without.
+///
+/// # Errors
+/// It does not start.
+async fn watch(cluster: &mut LocalCluster) -> Result<()> {
+    loop {
         tokio::time::sleep(WATCH).await;
+        let Some(died) = cluster.unexpected_end() else { continue };
+        // Ctrl-C in a terminal ends all processes at once, this one as well.
+        tokio::time::sleep(MOMENT).await;
+        let [id] = cluster.ended_data_nodes()[..] else { return Ok(()) };
+        say(format_args!(
+            "\n{died}\nThe other data node serves; data node {id} is started again and copies its rows."
+        ))?;
+        tokio::task::block_in_place(|| cluster.restart_data_node(id))?;
     }
 }

@@ -305,6 +305,23 @@ fn the_demo_says_once_which_child_has_died() {
 }
 
 #[test]
+fn the_demo_outlives_a_data_node() {
+    let demo = Demo::start();
+    let before = demo.children();
+    let victim = before[1];
+    assert!(
+        Command::new("kill").args(["-KILL", &victim.to_string()]).status().expect("kill exists").success()
+    );
+    let flight = demo.tool(&["admin", "get", "nyc.flights", "2013-01-01 10:00:00,UA,1545"]);
+    assert!(text(&flight.stdout).contains("N14228"), "{}", text(&flight.stderr));
+    let deadline = Instant::now() + PATIENCE;
+    while !demo.children().iter().any(|child| !before.contains(child)) {
+        assert!(Instant::now() < deadline, "the data node is not started again");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
 fn a_reader_that_has_seen_enough_of_a_trace_is_no_error() {
     let mut child = Command::new(env!("CARGO_BIN_EXE_duet"))
         .args(["sim", "--seed", "5", "--trace"])

@@ -17,6 +17,7 @@ use duet_client::{
     Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Key, Lock, Table, Value, ValueRef,
 };
 use rustc_hash::FxHashMap;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Writes that are sent at once.
@@ -27,8 +28,51 @@ const CHUNK_WRITES: usize = 1_024;
 pub struct NewRows {
     /// Values of all columns.
     pub rows: Vec<Values>,
-    /// First number that AUTO_INCREMENT gave out, or 0.
-    pub first_generated: u64,
+    /// Their AUTO_INCREMENT column.
+    pub numbered: Numbered,
+}
+
+/// The AUTO_INCREMENT column of new rows.
+#[derive(Clone, Debug, Default)]
+pub struct Numbered {
+    column: Option<usize>,
+    /// Numbers that were given out for these rows.
+    generated: Range<u64>,
+}
+
+/// What a client learns of the AUTO_INCREMENT column.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct InsertIds {
+    /// First number that was given out and inserted, or 0: what LAST_INSERT_ID() gives from now on.
+    pub generated: u64,
+    /// Number of the last row that was inserted or changed, or 0.
+    pub last: u64,
+}
+
+impl InsertIds {
+    /// The one that goes with the answer, as of MySQL's `mysql_insert_id()`.
+    pub fn answer(self) -> u64 {
+        if self.generated > 0 { self.generated } else { self.last }
+    }
+
+    /// A row was inserted or changed.
+    fn add(&mut self, row: &[Value], numbered: &Numbered) {
+        let number = numbered.column.and_then(|column| exact(&row[column]));
+        let Some(number) = number.and_then(|(digits, _)| u64::try_from(digits).ok()) else { return };
+        if self.generated == 0 && numbered.generated.contains(&number) {
+            self.generated = number;
+        }
+        self.last = number;
+    }
+}
+
+impl NewRows {
+    /// What the client learns when all rows are inserted.
+    pub fn ids(&self) -> InsertIds {
+        let mut ids = InsertIds::default();
+        self.rows.iter().for_each(|row| ids.add(row, &self.numbered));
+        ids
+    }
 }
 
 /// What an INSERT did.
@@ -40,6 +84,8 @@ pub struct Inserted {
     pub duplicates: u64,
     /// Of rows that were left out.
     pub warnings: Vec<SqlError>,
+    /// Numbers of the rows, where they are not simply all new ones.
+    pub ids: Option<InsertIds>,
 }
 
 /// The error of a row that exists.
@@ -119,14 +165,14 @@ pub async fn new_rows(
         }
         rows.push(whole);
     }
-    let mut first_generated = 0;
+    let mut generated = 0..0;
     if let (Some(sequence), Some(own)) = (&sequence, own) {
         if let Some(greatest) = greatest {
             catalog.advance(table, sequence, greatest).await?;
         }
         if missing > 0 {
-            first_generated = catalog.reserve(table, sequence, missing).await?;
-            let mut next = first_generated;
+            let mut next = catalog.reserve(table, sequence, missing).await?;
+            let first = next;
             for (number, row) in rows.iter_mut().enumerate() {
                 if row[own] == Value::Null {
                     let value = integer_value(duet_client::ColumnType::BigIntUnsigned, i128::from(next));
@@ -134,9 +180,10 @@ pub async fn new_rows(
                     next += 1;
                 }
             }
+            generated = first..next;
         }
     }
-    Ok(NewRows { rows, first_generated })
+    Ok(NewRows { rows, numbered: Numbered { column: own, generated } })
 }
 
 fn evaluated(expression: &Expression, environment: &Environment<'_>) -> Result<Value> {
@@ -223,6 +270,7 @@ struct Known {
 pub async fn insert_within(
     plan: &InsertPlan,
     rows: Vec<Values>,
+    numbered: &Numbered,
     environment: &Environment<'_>,
     transaction: &mut OpenTransaction,
 ) -> Result<Inserted> {
@@ -266,7 +314,7 @@ pub async fn insert_within(
         }
     }
     let mut writes: Vec<Write> = Vec::with_capacity(rows.len());
-    let mut done = Inserted::default();
+    let (mut done, mut ids) = (Inserted::default(), InsertIds::default());
     for (number, (row, key)) in rows.into_iter().zip(keys).enumerate() {
         // Keys of the rows that this one collides with, and how the first collision is called.
         let mut others: Vec<Vec<Value>> = Vec::new();
@@ -300,6 +348,7 @@ pub async fn insert_within(
         };
         match (collision, &plan.mode) {
             (None, _) => {
+                ids.add(&row, numbered);
                 remember(&row, &key, &mut owners);
                 present.insert(encoded(&key)?, Known { row: row.clone() });
                 writes.push(Write::Insert(key, row));
@@ -319,6 +368,7 @@ pub async fn insert_within(
                         writes.push(Write::Delete(other.clone()));
                     }
                 }
+                ids.add(&row, numbered);
                 remember(&row, &key, &mut owners);
                 present.insert(encoded(&key)?, Known { row: row.clone() });
                 writes.push(Write::Replace(key, row));
@@ -336,6 +386,7 @@ pub async fn insert_within(
                         fit(value.evaluate(&at)?, &table.definition().columns[*column], number + 1)?;
                 }
                 done.duplicates += 1;
+                ids.add(&changed, numbered);
                 if changed == known.row {
                     continue;
                 }
@@ -366,7 +417,7 @@ pub async fn insert_within(
         }
     }
     write_all(table, &writes, transaction).await?;
-    Ok(done)
+    Ok(Inserted { ids: Some(ids), ..done })
 }
 
 /// Inserts rows that may exist: one that does is left alone and says so, and those of the statement that were inserted are deleted again.

@@ -397,6 +397,8 @@ fn collisions(connection: &mut Conn) {
     assert_eq!(connection.last_insert_id(), 3);
     assert_eq!(rows(connection, "SELECT LAST_INSERT_ID()"), ["3"]);
     assert_eq!(affected(connection, "INSERT INTO users VALUES (100, 'd', 4)"), 1);
+    assert_eq!(connection.last_insert_id(), 100, "one that was given");
+    assert_eq!(rows(connection, "SELECT LAST_INSERT_ID()"), ["3"]);
     assert_eq!(affected(connection, "INSERT INTO users (mail) VALUES ('e')"), 1);
     assert_eq!(connection.last_insert_id(), 101);
     assert_eq!(rows(connection, "SELECT id FROM users WHERE mail = 'b'"), ["2"]);
@@ -404,7 +406,17 @@ fn collisions(connection: &mut Conn) {
     assert_eq!(code(connection, "INSERT INTO users (id, mail) VALUES (1, 'z')"), 1062);
     assert_eq!(code(connection, "UPDATE users SET mail = 'a' WHERE id = 2"), 1062);
     assert_eq!(affected(connection, "INSERT IGNORE INTO users (mail) VALUES ('a'), ('f')"), 1);
+    let id = connection.last_insert_id();
     assert_eq!(rows(connection, "SHOW WARNINGS").len(), 1);
+    assert_eq!(rows(connection, "SELECT id FROM users WHERE mail = 'f'"), [id.to_string()]);
+    for begin in ["COMMIT", "BEGIN"] {
+        connection.query_drop(begin).expect("begun");
+        let again = "INSERT INTO users (mail, n) VALUES ('b', 2) ON DUPLICATE KEY UPDATE n = VALUES(n)";
+        assert_eq!(affected(connection, again), 0);
+        assert_eq!(connection.last_insert_id(), 2, "that of the row which is there");
+        assert_eq!(rows(connection, "SELECT LAST_INSERT_ID()"), [id.to_string()]);
+        connection.query_drop("COMMIT").expect("committed");
+    }
     assert_eq!(
         affected(
             connection,

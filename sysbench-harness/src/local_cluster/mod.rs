@@ -296,6 +296,12 @@ impl LocalCluster {
         self.data.iter_mut().chain(&mut self.management).find_map(LocalNode::unexpected_end)
     }
 
+    /// The data nodes that have ended although nobody killed them here.
+    pub fn ended_data_nodes(&mut self) -> Vec<u32> {
+        let ended = self.data.iter_mut().filter_map(|node| node.unexpected_end().map(|_| node.id()));
+        ended.collect()
+    }
+
     /// Asks all processes to end (SIGTERM), data nodes first, and kills those that have not after a few seconds.
     /// Returns the names of those that had to be killed or ended with an error.
     pub fn stop(mut self) -> Vec<String> {
