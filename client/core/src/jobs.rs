@@ -170,9 +170,11 @@ impl Jobs {
             job.result = Some(Ok(JobResult::Status(status)));
             return;
         }
-        let (first_turn, newest) = job.older.take().unwrap_or((job.turn, status.clone()));
-        let newer = newest.state.version > status.state.version;
-        job.older = Some((first_turn, if newer { newest } else { status }));
+        match &mut job.older {
+            None => job.older = Some((job.turn, status)),
+            Some((_, newest)) if status.state.version > newest.state.version => *newest = status,
+            Some(_) => {}
+        }
         job.request = None;
         job.next_candidate(now);
     }
@@ -221,7 +223,7 @@ impl Job {
         }
         self.turn += 1;
         // Not being the leader is no reason to wait until all have been asked.
-        let wait = if error.is(ErrorCode::NotLeader) && !self.turn.is_multiple_of(3) {
+        let wait = if error.is(ErrorCode::NotLeader) && !self.turn.is_multiple_of(MANAGEMENT_NODES) {
             0
         } else {
             (RETRY_FIRST << self.tries.min(10)).min(RETRY_LAST)
@@ -511,7 +513,7 @@ impl ClientCore {
         self.jobs.last_id += 1;
         let id = JobId(self.jobs.last_id);
         let timeout = if timeout == 0 { self.configuration.timeout } else { timeout };
-        let turn = self.random.next() as usize % 3;
+        let turn = self.random.next() as usize % MANAGEMENT_NODES;
         self.jobs.list.push(Job {
             id,
             kind,
