@@ -1,7 +1,8 @@
 //! From the syntax tree to expressions that can be evaluated.
 
+use super::functions::Unit;
 use super::window::{WindowCall, WindowFunction, compile_window};
-use super::{AggregateCall, AggregateFunction, Comparison, Expression, Function};
+use super::{AggregateCall, AggregateFunction, Comparison, Expression, Function, Listing};
 use crate::error::{Result, SqlError, not_supported};
 use crate::value::arithmetic::Operator;
 use crate::value::calendar::{parse_moment, parse_time};
@@ -9,8 +10,8 @@ use crate::value::literal::literal;
 use duet_client::{ColumnType, TableInfo, Value};
 use duet_protocol::value::MICROSECONDS_PER_DAY;
 use sqlparser::ast::{
-    self, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, Ident,
-    Query, UnaryOperator, WindowSpec,
+    self, BinaryOperator, CastKind, DataType, Expr, FunctionArg, FunctionArgExpr, FunctionArgumentClause,
+    FunctionArguments, Ident, Query, TrimWhereField, UnaryOperator, WindowSpec,
 };
 
 /// Where the query engine finds what is not of one table: columns of several, subqueries, window functions. All are columns by number.
@@ -214,6 +215,7 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
                 }
                 inner => Expression::Negate(Box::new(inner)),
             },
+            UnaryOperator::BitwiseNot => Expression::Call(Function::BitNot, vec![compile(expr, scope)?]),
             other => return not_supported(&format!("the operator {other}")),
         },
         Expr::BinaryOp { left, op, right } => binary(left, op, right, scope)?,
@@ -293,23 +295,28 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
             }
             Expression::Call(Function::Substring, arguments)
         }
-        Expr::Trim { trim_where: None, trim_what: None, expr, trim_characters: None } => {
-            Expression::Call(Function::Trim, vec![compile(expr, scope)?])
+        Expr::Trim { trim_where, trim_what, expr, trim_characters: None } => {
+            let function = match (trim_where, trim_what) {
+                (None | Some(TrimWhereField::Both), None) => Function::Trim,
+                (Some(TrimWhereField::Leading), None) => Function::TrimLeft,
+                (Some(TrimWhereField::Trailing), None) => Function::TrimRight,
+                (None | Some(TrimWhereField::Both), Some(_)) => Function::TrimBoth,
+                (Some(TrimWhereField::Leading), Some(_)) => Function::TrimStart,
+                (Some(TrimWhereField::Trailing), Some(_)) => Function::TrimEnd,
+            };
+            let mut arguments = vec![compile(expr, scope)?];
+            if let Some(what) = trim_what {
+                arguments.push(compile(what, scope)?);
+            }
+            Expression::Call(function, arguments)
         }
         Expr::Extract { field, expr, .. } => {
-            let name = field.to_string().to_ascii_uppercase();
-            match Function::named(&name) {
-                Some((
-                    function @ (Function::Year
-                    | Function::Month
-                    | Function::Day
-                    | Function::Hour
-                    | Function::Minute
-                    | Function::Second),
-                    _,
-                )) => Expression::Call(function, vec![compile(expr, scope)?]),
-                _ => return not_supported(&format!("EXTRACT({name} …)")),
-            }
+            let unit = Expression::Constant(Value::Text(field.to_string().to_ascii_uppercase()));
+            Expression::Call(Function::Extract, vec![unit, compile(expr, scope)?])
+        }
+        Expr::RLike { negated: not, expr, pattern, .. } => {
+            let arguments = vec![compile(expr, scope)?, compile(pattern, scope)?];
+            negated(Expression::Call(Function::Matches, arguments), *not)
         }
         Expr::InSubquery { expr, subquery, negated } => {
             let operand = compile(expr, scope)?;
@@ -328,7 +335,9 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
             let operand = compile(left, scope)?;
             outside(scope)?.in_subquery(operand, quantified(right)?, true)?
         }
-        Expr::Interval(_) => return not_supported("INTERVAL"),
+        Expr::Interval(_) => {
+            return Err(SqlError::syntax("INTERVAL is added to a moment, or taken from one"));
+        }
         other => {
             let shown: String = other.to_string().chars().take(80).collect();
             return not_supported(&format!("the expression {shown}"));
@@ -370,7 +379,82 @@ fn variable(names: &[&Ident]) -> Result<Expression> {
     }
 }
 
+/// A moment moved by an interval.
+fn moved(
+    function: Function,
+    moment: &Expr,
+    interval: &ast::Interval,
+    scope: &mut Scope<'_>,
+) -> Result<Expression> {
+    let unit = interval.leading_field.as_ref().map(ToString::to_string).unwrap_or_default();
+    let (moment, amount) = (compile(moment, scope)?, compile(&interval.value, scope)?);
+    moved_by(function, moment, amount, &unit)
+}
+
+/// The same of parts that are compiled.
+fn moved_by(function: Function, moment: Expression, amount: Expression, unit: &str) -> Result<Expression> {
+    if Unit::named(unit).is_none() {
+        return Err(SqlError::syntax(format!("'{unit}' is no unit of time")));
+    }
+    let unit = Expression::Constant(Value::Text(unit.to_ascii_uppercase()));
+    Ok(Expression::Call(function, vec![moment, amount, unit]))
+}
+
+/// An operand of arithmetic: literals of bits and bytes are numbers there.
+fn operand(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
+    if let Expr::Value(value) = expression
+        && let ast::Value::HexStringLiteral(_) | ast::Value::SingleQuotedByteStringLiteral(_) = &value.value
+        && let Value::Bytes(bytes) = literal(&value.value)?
+    {
+        let tail = &bytes[bytes.len().saturating_sub(8)..];
+        let number = tail.iter().fold(0, |number, byte| number << 8 | u64::from(*byte));
+        return Ok(Expression::Constant(Value::UInt(number)));
+    }
+    compile(expression, scope)
+}
+
 fn binary(left: &Expr, operator: &BinaryOperator, right: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
+    match (left, operator, right) {
+        (moment, BinaryOperator::Plus, Expr::Interval(interval))
+        | (Expr::Interval(interval), BinaryOperator::Plus, moment) => {
+            return moved(Function::AddInterval, moment, interval, scope);
+        }
+        (moment, BinaryOperator::Minus, Expr::Interval(interval)) => {
+            return moved(Function::SubtractInterval, moment, interval, scope);
+        }
+        _ => {}
+    }
+    let of_numbers = matches!(
+        operator,
+        BinaryOperator::Plus
+            | BinaryOperator::Minus
+            | BinaryOperator::Multiply
+            | BinaryOperator::Divide
+            | BinaryOperator::Modulo
+            | BinaryOperator::MyIntegerDivide
+            | BinaryOperator::BitwiseAnd
+            | BinaryOperator::BitwiseOr
+            | BinaryOperator::BitwiseXor
+            | BinaryOperator::PGBitwiseShiftLeft
+            | BinaryOperator::PGBitwiseShiftRight
+    );
+    if of_numbers {
+        let (a, b) = (Box::new(operand(left, scope)?), Box::new(operand(right, scope)?));
+        let operator = match operator {
+            BinaryOperator::Plus => Operator::Add,
+            BinaryOperator::Minus => Operator::Subtract,
+            BinaryOperator::Multiply => Operator::Multiply,
+            BinaryOperator::Divide => Operator::Divide,
+            BinaryOperator::Modulo => Operator::Modulo,
+            BinaryOperator::BitwiseAnd => Operator::BitAnd,
+            BinaryOperator::BitwiseOr => Operator::BitOr,
+            BinaryOperator::BitwiseXor => Operator::BitXor,
+            BinaryOperator::PGBitwiseShiftLeft => Operator::ShiftLeft,
+            BinaryOperator::PGBitwiseShiftRight => Operator::ShiftRight,
+            _ => Operator::IntegerDivide,
+        };
+        return Ok(Expression::Arithmetic(operator, a, b));
+    }
     let (a, b) = (compile(left, scope)?, compile(right, scope)?);
     let (a, b) = (Box::new(a), Box::new(b));
     let compare = |comparison, a: Box<Expression>, b: Box<Expression>| {
@@ -383,12 +467,6 @@ fn binary(left: &Expr, operator: &BinaryOperator, right: &Expr, scope: &mut Scop
         }
     };
     Ok(match operator {
-        BinaryOperator::Plus => Expression::Arithmetic(Operator::Add, a, b),
-        BinaryOperator::Minus => Expression::Arithmetic(Operator::Subtract, a, b),
-        BinaryOperator::Multiply => Expression::Arithmetic(Operator::Multiply, a, b),
-        BinaryOperator::Divide => Expression::Arithmetic(Operator::Divide, a, b),
-        BinaryOperator::Modulo => Expression::Arithmetic(Operator::Modulo, a, b),
-        BinaryOperator::MyIntegerDivide => Expression::Arithmetic(Operator::IntegerDivide, a, b),
         BinaryOperator::Eq => compare(Comparison::Equal, a, b)?,
         BinaryOperator::NotEq => compare(Comparison::NotEqual, a, b)?,
         BinaryOperator::Lt => compare(Comparison::Less, a, b)?,
@@ -397,7 +475,9 @@ fn binary(left: &Expr, operator: &BinaryOperator, right: &Expr, scope: &mut Scop
         BinaryOperator::GtEq => compare(Comparison::GreaterOrEqual, a, b)?,
         BinaryOperator::Spaceship => compare(Comparison::NullSafeEqual, a, b)?,
         BinaryOperator::And => Expression::And(a, b),
-        BinaryOperator::Or => Expression::Or(a, b),
+        BinaryOperator::Or | BinaryOperator::StringConcat => Expression::Or(a, b),
+        BinaryOperator::Arrow => Expression::Call(Function::JsonExtract, vec![*a, *b]),
+        BinaryOperator::LongArrow => Expression::Call(Function::JsonExtractText, vec![*a, *b]),
         BinaryOperator::Xor => Expression::Xor(a, b),
         other => return not_supported(&format!("the operator {other}")),
     })
@@ -413,103 +493,218 @@ fn cast_type(data_type: &DataType) -> Result<ColumnType> {
     })
 }
 
-fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
-    let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
+/// What a call is given.
+#[derive(Default)]
+struct Given<'e> {
+    arguments: Vec<&'e Expr>,
+    /// `*`
+    wildcard: bool,
+    distinct: bool,
+    /// ORDER BY within the call.
+    order: &'e [ast::OrderByExpr],
+    separator: Option<&'e ast::Value>,
+}
+
+fn given<'e>(function: &'e ast::Function, name: &str) -> Result<Given<'e>> {
     let plain =
         function.filter.is_none() && function.within_group.is_empty() && function.null_treatment.is_none();
     if !plain || !matches!(function.parameters, FunctionArguments::None) {
-        return not_supported(&format!("this form of {name}"));
+        return not_supported(&format!("{name} with FILTER, WITHIN GROUP or NULLS"));
     }
-    let (mut wildcard, mut distinct) = (false, false);
-    let mut arguments = Vec::new();
-    match &function.args {
-        FunctionArguments::None => {}
-        FunctionArguments::Subquery(_) => return not_supported("subqueries"),
-        FunctionArguments::List(given) => {
-            distinct = given.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
-            if !given.clauses.is_empty() {
-                return not_supported(&format!("this form of {name}"));
-            }
-            for argument in &given.args {
-                match argument {
-                    FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => arguments.push(argument),
-                    FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => wildcard = true,
-                    _ => return not_supported(&format!("this form of {name}")),
-                }
-            }
-        }
-    }
-    let aggregate = match name.as_str() {
-        "COUNT" => Some(AggregateFunction::Count),
-        "SUM" => Some(AggregateFunction::Sum),
-        "AVG" => Some(AggregateFunction::Average),
-        "MIN" => Some(AggregateFunction::Minimum),
-        "MAX" => Some(AggregateFunction::Maximum),
-        "GROUP_CONCAT" | "STD" | "STDDEV" | "STDDEV_POP" | "STDDEV_SAMP" | "VARIANCE" | "VAR_POP"
-        | "VAR_SAMP" | "BIT_AND" | "BIT_OR" | "BIT_XOR" | "JSON_ARRAYAGG" | "JSON_OBJECTAGG"
-        | "ANY_VALUE" => {
-            return not_supported(&name);
-        }
-        _ => None,
+    let mut given = Given::default();
+    let list = match &function.args {
+        FunctionArguments::None => return Ok(given),
+        FunctionArguments::Subquery(_) => return not_supported(&format!("a subquery in {name}")),
+        FunctionArguments::List(list) => list,
     };
+    given.distinct = list.duplicate_treatment == Some(ast::DuplicateTreatment::Distinct);
+    for clause in &list.clauses {
+        match clause {
+            FunctionArgumentClause::OrderBy(order) => given.order = order,
+            FunctionArgumentClause::Separator(separator) => given.separator = Some(separator),
+            other => return not_supported(&format!("{other} in {name}")),
+        }
+    }
+    for argument in &list.args {
+        match argument {
+            FunctionArg::Unnamed(FunctionArgExpr::Expr(argument)) => given.arguments.push(argument),
+            FunctionArg::Unnamed(FunctionArgExpr::Wildcard) => given.wildcard = true,
+            other => return not_supported(&format!("{name}({other})")),
+        }
+    }
+    Ok(given)
+}
+
+fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
+    let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
+    let given = given(function, &name)?;
+    let aggregate = match AggregateFunction::named(&name) {
+        // JSON_ARRAYAGG and JSON_OBJECTAGG.
+        None if name.ends_with("AGG") && name.starts_with("JSON_") => return not_supported(&name),
+        aggregate => aggregate,
+    };
+    if aggregate != Some(AggregateFunction::Concatenation)
+        && (!given.order.is_empty() || given.separator.is_some())
+    {
+        return not_supported(&format!("ORDER BY and SEPARATOR in {name}"));
+    }
     if let Some(over) = &function.over {
         let (window, counts) = match aggregate {
-            Some(_) if distinct => return not_supported("DISTINCT in window functions"),
-            Some(aggregate) => (WindowFunction::Aggregate(aggregate), usize::from(!wildcard)..=1),
-            None => WindowFunction::named(&name)
-                .ok_or_else(|| SqlError::unknown_function(format!("FUNCTION {name} does not exist")))?,
+            Some(_) if given.distinct => return not_supported("DISTINCT in window functions"),
+            Some(AggregateFunction::Concatenation) => return not_supported("GROUP_CONCAT with OVER"),
+            Some(aggregate) => (WindowFunction::Aggregate(aggregate), usize::from(!given.wildcard)..=1),
+            None => WindowFunction::named(&name).ok_or_else(|| unknown_function(&name))?,
         };
-        if !counts.contains(&arguments.len()) {
+        if !counts.contains(&given.arguments.len()) {
             return Err(wrong_count(&name));
         }
-        let arguments =
-            arguments.into_iter().map(|argument| compile(argument, scope)).collect::<Result<_>>()?;
+        let arguments = compiled(&given.arguments, scope)?;
         return compile_window(window, arguments, over, scope);
     }
     if let Some(aggregate) = aggregate {
-        let argument = match (arguments.as_slice(), wildcard, aggregate) {
-            ([], true, AggregateFunction::Count) if !distinct => None,
-            ([argument], false, _) => Some(*argument),
-            _ => return not_supported(&format!("this form of {name}")),
-        };
-        let Some(mut calls) = scope.aggregates.take() else {
-            return Err(SqlError::invalid_aggregate("Invalid use of group function"));
-        };
-        // Aggregates of aggregates: there is nowhere to collect them.
-        let argument = argument.map(|argument| compile(argument, scope)).transpose()?;
-        let call = AggregateCall { function: aggregate, argument, distinct };
-        let index = calls.iter().position(|known| *known == call).unwrap_or_else(|| {
-            calls.push(call);
-            calls.len() - 1
-        });
-        scope.aggregates = Some(calls);
-        return Ok(Expression::Aggregate(index));
+        return aggregate_call(aggregate, &name, &given, scope);
     }
-    if wildcard || distinct {
+    if given.wildcard || given.distinct {
         return Err(SqlError::syntax(format!("{name} takes no * and no DISTINCT")));
     }
-    if name == "VALUES" {
-        return match (arguments.as_slice(), scope.proposed) {
-            ([argument], true) => match compile(argument, scope)? {
-                Expression::Column(index) => Ok(Expression::Proposed(index)),
-                _ => Err(SqlError::syntax("VALUES takes a column")),
-            },
-            _ => not_supported("VALUES() outside of ON DUPLICATE KEY UPDATE"),
-        };
-    }
-    let Some((known, counts)) = Function::named(&name) else {
-        return Err(SqlError::unknown_function(format!(
-            "FUNCTION {name} does not exist, or is not supported yet"
-        )));
-    };
-    if !counts.contains(&arguments.len()) {
-        return Err(wrong_count(&name));
-    }
-    let arguments = arguments.into_iter().map(|argument| compile(argument, scope)).collect::<Result<_>>()?;
-    Ok(Expression::Call(known, arguments))
+    special_call(&name, &given.arguments, scope)?.map_or_else(
+        || {
+            let Some((known, counts)) = Function::named(&name) else { return Err(unknown_function(&name)) };
+            if !counts.contains(&given.arguments.len()) {
+                return Err(wrong_count(&name));
+            }
+            Ok(Expression::Call(known, compiled(&given.arguments, scope)?))
+        },
+        Ok,
+    )
 }
 
-fn wrong_count(name: &str) -> SqlError {
+fn compiled(arguments: &[&Expr], scope: &mut Scope<'_>) -> Result<Vec<Expression>> {
+    arguments.iter().map(|argument| compile(argument, scope)).collect()
+}
+
+fn unknown_function(name: &str) -> SqlError {
+    SqlError::unknown_function(format!("FUNCTION {name} does not exist, or is not supported yet"))
+}
+
+/// Calls whose arguments are no expressions all of them: units of time, intervals, columns of VALUES.
+fn special_call(name: &str, arguments: &[&Expr], scope: &mut Scope<'_>) -> Result<Option<Expression>> {
+    let unit_of = |unit: &Expr| match unit {
+        Expr::Identifier(unit) if Unit::named(&unit.value).is_some() => Ok(unit.value.to_ascii_uppercase()),
+        other => Err(SqlError::syntax(format!("'{other}' is no unit of time"))),
+    };
+    Ok(Some(match (name, arguments) {
+        ("DATE_ADD" | "ADDDATE", [moment, Expr::Interval(interval)]) => {
+            moved(Function::AddInterval, moment, interval, scope)?
+        }
+        ("DATE_SUB" | "SUBDATE", [moment, Expr::Interval(interval)]) => {
+            moved(Function::SubtractInterval, moment, interval, scope)?
+        }
+        ("ADDDATE" | "SUBDATE", [moment, days]) => {
+            let function = match name {
+                "ADDDATE" => Function::AddInterval,
+                _ => Function::SubtractInterval,
+            };
+            let (moment, days) = (compile(moment, scope)?, compile(days, scope)?);
+            moved_by(function, moment, days, "DAY")?
+        }
+        ("DATE_ADD" | "DATE_SUB", [_, _]) => {
+            return Err(SqlError::syntax(format!("the second argument of {name} is an INTERVAL")));
+        }
+        ("DATE_ADD" | "DATE_SUB" | "ADDDATE" | "SUBDATE", _) => return Err(wrong_count(name)),
+        ("TIMESTAMPADD", [unit, amount, moment]) => {
+            let unit = unit_of(unit)?;
+            let (amount, moment) = (compile(amount, scope)?, compile(moment, scope)?);
+            moved_by(Function::AddInterval, moment, amount, &unit)?
+        }
+        ("TIMESTAMPDIFF", [unit, from, to]) => {
+            let unit = Expression::Constant(Value::Text(unit_of(unit)?));
+            let arguments = vec![unit, compile(from, scope)?, compile(to, scope)?];
+            Expression::Call(Function::DifferenceInUnits, arguments)
+        }
+        ("TIMESTAMPADD" | "TIMESTAMPDIFF", _) => return Err(wrong_count(name)),
+        ("VALUES", [argument]) if scope.proposed => match compile(argument, scope)? {
+            Expression::Column(index) => Expression::Proposed(index),
+            _ => return Err(SqlError::syntax("VALUES takes a column")),
+        },
+        ("VALUES", _) => return not_supported("VALUES() outside of ON DUPLICATE KEY UPDATE"),
+        ("RAND", [_]) => return not_supported("RAND with a seed"),
+        _ => return Ok(None),
+    }))
+}
+
+fn aggregate_call(
+    function: AggregateFunction,
+    name: &str,
+    given: &Given<'_>,
+    scope: &mut Scope<'_>,
+) -> Result<Expression> {
+    let Some(mut calls) = scope.aggregates.take() else {
+        return Err(SqlError::invalid_aggregate("Invalid use of group function"));
+    };
+    // Aggregates of aggregates: there is nowhere to collect them.
+    let call = aggregate_of(function, name, given, scope)?;
+    let index = calls.iter().position(|known| *known == call).unwrap_or_else(|| {
+        calls.push(call);
+        calls.len() - 1
+    });
+    scope.aggregates = Some(calls);
+    Ok(Expression::Aggregate(index))
+}
+
+fn aggregate_of(
+    function: AggregateFunction,
+    name: &str,
+    given: &Given<'_>,
+    scope: &mut Scope<'_>,
+) -> Result<AggregateCall> {
+    let mut arguments = compiled(&given.arguments, scope)?;
+    let mut listing = None;
+    let argument = match (arguments.len(), given.wildcard, function) {
+        (0, true, AggregateFunction::Count) if !given.distinct => None,
+        (1.., false, AggregateFunction::Concatenation) => {
+            let content = match arguments.len() {
+                1 => arguments.remove(0),
+                _ => Expression::Call(Function::Concat, arguments),
+            };
+            let mut parts = vec![content];
+            let mut down = Vec::new();
+            for part in given.order {
+                // A number is the place of an argument.
+                let key = match &part.expr {
+                    Expr::Value(value) => match &value.value {
+                        ast::Value::Number(text, _) => {
+                            let place = text.parse::<usize>().ok().and_then(|place| place.checked_sub(1));
+                            match place.and_then(|place| given.arguments.get(place)) {
+                                Some(argument) => compile(argument, scope)?,
+                                None => return Err(SqlError::no_column(text, "order clause")),
+                            }
+                        }
+                        _ => compile(&part.expr, scope)?,
+                    },
+                    other => compile(other, scope)?,
+                };
+                parts.push(key);
+                down.push(matches!(part.options.sort, Some(ast::OrderBySort::Desc)));
+            }
+            let separator = match given.separator {
+                None => ",".to_owned(),
+                Some(separator) => crate::value::format::text(&literal(separator)?),
+            };
+            listing = Some(Listing { separator, down });
+            Some(Expression::Call(Function::Packed, parts))
+        }
+        (1, false, _) => Some(arguments.remove(0)),
+        (2.., false, AggregateFunction::Count) if given.distinct => {
+            Some(Expression::Call(Function::Distinct, arguments))
+        }
+        (_, true, _) => return Err(SqlError::syntax(format!("{name} of * is not known"))),
+        _ => return Err(SqlError::syntax(format!("{name} takes one argument"))),
+    };
+    Ok(AggregateCall { function, argument, distinct: given.distinct, listing })
+}
+
+pub(super) fn wrong_count(name: &str) -> SqlError {
     SqlError {
         code: 1582,
         state: "42000",

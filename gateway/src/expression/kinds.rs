@@ -1,6 +1,6 @@
 //! Types of expressions, for the columns of results.
 
-use super::{AggregateCall, AggregateFunction, Expression, Function};
+use super::{AggregateCall, AggregateFunction, Expression, Function, Unit};
 use crate::value::arithmetic::{Operator, QUOTIENT_DIGITS};
 use crate::value::number::MAX_SCALE;
 use duet_client::{Column, ColumnType, Value};
@@ -69,6 +69,9 @@ fn class(column_type: Option<ColumnType>) -> Class {
 }
 
 fn arithmetic(operator: Operator, a: Option<ColumnType>, b: Option<ColumnType>) -> ColumnType {
+    if operator.is_of_bits() {
+        return ColumnType::BigIntUnsigned;
+    }
     let decimal = |scale: u8| ColumnType::Decimal { precision: 38, scale: scale.min(MAX_SCALE) };
     let scale_of = |class: Class| if let Class::Decimal { scale } = class { scale } else { 0 };
     match (class(a), class(b)) {
@@ -87,7 +90,7 @@ fn arithmetic(operator: Operator, a: Option<ColumnType>, b: Option<ColumnType>) 
             Operator::IntegerDivide => ColumnType::BigInt,
             Operator::Multiply => decimal(scale_of(a) + scale_of(b)),
             Operator::Divide => decimal(scale_of(a) + QUOTIENT_DIGITS),
-            Operator::Add | Operator::Subtract | Operator::Modulo => decimal(scale_of(a).max(scale_of(b))),
+            _ => decimal(scale_of(a).max(scale_of(b))),
         },
     }
 }
@@ -179,6 +182,36 @@ impl Expression {
                         }
                         Class::Decimal { .. } => ColumnType::Decimal { precision: 38, scale: 0 },
                     },
+                    Function::AddInterval | Function::SubtractInterval => match arguments.get(2) {
+                        Some(Expression::Constant(Value::Text(name))) => Unit::named(name)?.moved_type(first),
+                        _ => return None,
+                    },
+                    Function::AddTime | Function::SubtractTime => Unit::Fixed(1).moved_type(first),
+                    Function::TextToDate => match arguments.get(1) {
+                        Some(Expression::Constant(Value::Text(format))) => {
+                            let content = super::functions::calendar::content(format);
+                            match (content.date, content.clock) {
+                                (true, false) => ColumnType::Date,
+                                (false, true) => ColumnType::Time,
+                                _ => ColumnType::DateTime,
+                            }
+                        }
+                        _ => ColumnType::DateTime,
+                    },
+                    Function::FromUnixTime if arguments.len() == 2 => function.text_type(),
+                    Function::Truncate => match class(first) {
+                        Class::Double => ColumnType::Double,
+                        Class::Integer { .. } => first.map_or(ColumnType::BigInt, widened),
+                        Class::Decimal { scale } => {
+                            let digits = match arguments.get(1) {
+                                Some(Expression::Constant(Value::Int(digits))) => {
+                                    (*digits).clamp(0, 38) as u8
+                                }
+                                _ => scale,
+                            };
+                            ColumnType::Decimal { precision: 38, scale: scale.min(digits) }
+                        }
+                    },
                     other => other.result_type(),
                 }
             }
@@ -205,9 +238,20 @@ fn aggregate(call: &AggregateCall, known: Known<'_>) -> Option<ColumnType> {
     let argument = call.argument.as_ref().and_then(|argument| argument.column_type(known));
     Some(match call.function {
         AggregateFunction::Count => ColumnType::BigInt,
-        AggregateFunction::Minimum | AggregateFunction::Maximum | AggregateFunction::Single => {
+        AggregateFunction::Minimum
+        | AggregateFunction::Maximum
+        | AggregateFunction::Any
+        | AggregateFunction::Single => {
             return argument;
         }
+        AggregateFunction::VariancePopulation
+        | AggregateFunction::VarianceSample
+        | AggregateFunction::DeviationPopulation
+        | AggregateFunction::DeviationSample => ColumnType::Double,
+        AggregateFunction::BitAnd | AggregateFunction::BitOr | AggregateFunction::BitXor => {
+            ColumnType::BigIntUnsigned
+        }
+        AggregateFunction::Concatenation => ColumnType::Text,
         AggregateFunction::Sum => match class(argument) {
             Class::Double => ColumnType::Double,
             Class::Integer { .. } => ColumnType::Decimal { precision: 38, scale: 0 },

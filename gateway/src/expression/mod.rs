@@ -7,10 +7,10 @@ mod functions;
 pub mod kinds;
 pub mod window;
 
-pub use aggregate::{Accumulator, AggregateCall, AggregateFunction};
+pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, Listing};
 pub use compile::{Outside, Scope, compile};
 pub use evaluate::{Environment, Facts};
-pub use functions::Function;
+pub use functions::{Function, Unit};
 
 use crate::value::arithmetic::Operator;
 use duet_client::{ColumnType, Value};
@@ -206,9 +206,21 @@ impl Expression {
                     | Expression::Proposed(_)
                     | Expression::Aggregate(_)
                     | Expression::Tuple(_)
-            );
+            ) && !part.is_random();
         });
         constant
+    }
+
+    /// Whether it is a function that has another value each time.
+    fn is_random(&self) -> bool {
+        matches!(self, Expression::Call(Function::Random | Function::Uuid, _))
+    }
+
+    /// Whether it has another value each time, or something below it has.
+    pub fn has_random(&self) -> bool {
+        let mut random = false;
+        self.walk(&mut |part| random |= part.is_random());
+        random
     }
 
     /// The parts of a chain of AND.

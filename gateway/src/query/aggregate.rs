@@ -26,6 +26,7 @@ impl PartialEq for Aggregate {
     fn eq(&self, other: &Aggregate) -> bool {
         self.call.function == other.call.function
             && self.call.distinct == other.call.distinct
+            && self.call.listing == other.call.listing
             && self.argument == other.argument
             && self.result == other.result
     }

@@ -76,6 +76,10 @@ impl Compute {
         surroundings: &Arc<Surroundings>,
     ) -> crate::error::Result<Expr> {
         let name = crate::query::describe::describe(&expression);
+        let volatility = match expression.has_random() {
+            true => Volatility::Volatile,
+            false => Volatility::Immutable,
+        };
         let (expressions, types): (Vec<_>, Vec<_>) = arguments.into_iter().unzip();
         let compute = Compute {
             data_type: if truth { DataType::Boolean } else { data_type(result)? },
@@ -85,12 +89,11 @@ impl Compute {
             truth,
             surroundings: Arc::clone(surroundings),
             name,
-            signature: Signature::variadic_any(Volatility::Immutable),
+            signature: match expressions.is_empty() {
+                true => Signature::nullary(volatility),
+                false => Signature::variadic_any(volatility),
+            },
         };
-        let mut compute = compute;
-        if expressions.is_empty() {
-            compute.signature = Signature::nullary(Volatility::Immutable);
-        }
         Ok(ScalarUDF::new_from_impl(compute).call(expressions))
     }
 

@@ -1,7 +1,6 @@
 //! Expressions as EXPLAIN shows them: columns are the arguments of the function, `$1` the first one.
 
 use crate::expression::{Comparison, Expression};
-use crate::value::arithmetic::Operator;
 use crate::value::format::text;
 use duet_client::Value;
 
@@ -47,15 +46,7 @@ pub fn describe_with(expression: &Expression, column: &dyn Fn(usize) -> String) 
         Expression::SystemVariable(name) => format!("@@{name}"),
         Expression::UserVariable(name) => format!("@{name}"),
         Expression::Arithmetic(operator, a, b) => {
-            let sign = match operator {
-                Operator::Add => "+",
-                Operator::Subtract => "-",
-                Operator::Multiply => "*",
-                Operator::Divide => "/",
-                Operator::IntegerDivide => "DIV",
-                Operator::Modulo => "%",
-            };
-            format!("({} {sign} {})", of(a), of(b))
+            format!("({} {} {})", of(a), operator.sign(), of(b))
         }
         Expression::Negate(a) => format!("-{}", of(a)),
         Expression::Compare(comparison, a, b) => format!("({} {} {})", of(a), sign(*comparison), of(b)),

@@ -1,9 +1,10 @@
-//! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR) and its `!`.
+//! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR), its `!`, its `||` and its intervals.
 
-use sqlparser::ast::{Expr, Statement};
+use sqlparser::ast::{DateTimeField, Expr, Interval, Statement};
 use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
+use sqlparser::tokenizer::Token;
 use std::any::TypeId;
 
 /// See the module.
@@ -27,6 +28,33 @@ impl Dialect for MySql {
             Precedence::Xor => 7,
             other => OTHERS.prec_value(other),
         }
+    }
+
+    /// `||` is OR, unless a mode that there is not here makes it a concatenation.
+    fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
+        match parser.peek_token_ref().token {
+            Token::StringConcat => Some(Ok(self.prec_value(Precedence::Or))),
+            _ => None,
+        }
+    }
+
+    /// INTERVAL with all units of MySQL, as `DAY_HOUR`.
+    fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if !parser.parse_keyword(Keyword::INTERVAL) {
+            return None;
+        }
+        let interval = |parser: &mut Parser| {
+            let value = Box::new(parser.parse_expr()?);
+            let unit = parser.parse_identifier()?;
+            Ok(Expr::Interval(Interval {
+                value,
+                leading_field: Some(DateTimeField::Custom(unit)),
+                leading_precision: None,
+                last_field: None,
+                fractional_seconds_precision: None,
+            }))
+        };
+        Some(interval(parser))
     }
 
     fn supports_bang_not_operator(&self) -> bool {
@@ -64,6 +92,10 @@ impl Dialect for MySql {
 
     fn is_table_factor_alias(&self, explicit: bool, keyword: &Keyword, parser: &mut Parser) -> bool {
         OTHERS.is_table_factor_alias(explicit, keyword, parser)
+    }
+
+    fn allow_extract_custom(&self) -> bool {
+        true
     }
 
     as_others! {

@@ -8,6 +8,7 @@ pub mod accounts;
 pub mod binary;
 mod dialect;
 pub mod error;
+mod headings;
 pub mod parse;
 pub mod value;
 pub mod wire;

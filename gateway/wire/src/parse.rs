@@ -3,6 +3,7 @@
 
 use crate::dialect::MySql;
 use crate::error::{Result, SqlError};
+use crate::headings::{Headings, Place, headings, name_items};
 use crate::value::literal::literal;
 use duet_client::Value;
 use sqlparser::ast::{self, Statement};
@@ -30,6 +31,8 @@ pub struct Tokens {
     pub literals: Vec<Value>,
     /// The text without these literals; equal for statements that share a plan. Empty when the plan is not shared.
     pub shape: String,
+    /// What columns of results are called that have no name: their text.
+    headings: Vec<Headings>,
 }
 
 fn syntax(detail: &str) -> SqlError {
@@ -59,7 +62,8 @@ pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
     }
     statements.push(current);
     statements.retain(|statement| !statement.is_empty());
-    statements.into_iter().map(prepared).collect()
+    let mut place = Place::at_start(sql);
+    statements.into_iter().map(|tokens| prepared(tokens, &mut place)).collect()
 }
 
 /// About how many tokens a text has: quoted texts, words and single signs.
@@ -93,8 +97,9 @@ fn token_count(sql: &[u8]) -> usize {
     count
 }
 
-fn prepared(mut tokens: Vec<TokenWithSpan>) -> Result<Tokens> {
+fn prepared(mut tokens: Vec<TokenWithSpan>, place: &mut Place<'_>) -> Result<Tokens> {
     check_depth(&tokens)?;
+    let headings = headings(&tokens, place);
     name_modulo(&mut tokens);
     let mut parameters = 0;
     for token in &mut tokens {
@@ -103,7 +108,7 @@ fn prepared(mut tokens: Vec<TokenWithSpan>) -> Result<Tokens> {
             parameters += 1;
         }
     }
-    Ok(Tokens { tokens, parameters, literals: Vec::new(), shape: String::new() })
+    Ok(Tokens { tokens, parameters, literals: Vec::new(), shape: String::new(), headings })
 }
 
 /// `a MOD b` is `a % b`.
@@ -125,7 +130,13 @@ fn name_modulo(tokens: &mut [TokenWithSpan]) {
 
 fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
     let mut chains = vec![0_usize];
+    // UNION and its kin nest whatever is between them.
+    let mut unions = 0_usize;
     for token in tokens {
+        unions += usize::from(matches!(
+            keyword(&token.token),
+            Keyword::UNION | Keyword::EXCEPT | Keyword::INTERSECT | Keyword::MINUS
+        ));
         match &token.token {
             Token::LParen => chains.push(0),
             Token::RParen => {
@@ -146,7 +157,10 @@ fn check_depth(tokens: &[TokenWithSpan]) -> Result<()> {
                 }
             }
         }
-        if chains.len() > MAX_DEPTH || chains.last().is_some_and(|chain| *chain > MAX_CHAIN) {
+        if chains.len() > MAX_DEPTH
+            || unions > MAX_CHAIN
+            || chains.last().is_some_and(|chain| *chain > MAX_CHAIN)
+        {
             return Err(SqlError::nested_too_deeply("Thread stack overrun: the statement nests too deeply"));
         }
     }
@@ -204,7 +218,13 @@ impl Tokens {
             return;
         }
         let mut shape = String::new();
+        for heading in self.headings.iter().flat_map(|headings| headings.items.iter().flatten()) {
+            shape.push_str(heading);
+            shape.push('\0');
+        }
         let mut inside = false;
+        // Whether it was so before each bracket that is open.
+        let mut outside = Vec::new();
         for index in 0..self.tokens.len() {
             let follows_value = index > 0 && precedes_value(&self.tokens[index - 1].token);
             let is_last_part = !matches!(
@@ -217,6 +237,11 @@ impl Tokens {
                     inside = true;
                 }
                 Keyword::GROUP | Keyword::ORDER | Keyword::HAVING | Keyword::SELECT => inside = false,
+                _ => {}
+            }
+            match token {
+                Token::LParen => outside.push(inside),
+                Token::RParen => inside = outside.pop().unwrap_or(inside),
                 _ => {}
             }
             if inside && follows_value && is_last_part && self.literals.len() < MAX_SHARED_LITERALS {
@@ -244,6 +269,7 @@ impl Tokens {
     /// # Errors
     /// 1064 when the tokens are no statement.
     pub fn parse(self) -> Result<Statement> {
+        let headings = self.headings;
         let mut parser = Parser::new(&MySql).with_tokens_with_locations(self.tokens);
         let failed = |error| match error {
             ParserError::RecursionLimitExceeded => {
@@ -254,7 +280,11 @@ impl Tokens {
         let statement = parser.parse_statement().map_err(failed)?;
         let rest = parser.peek_token();
         match rest.token {
-            Token::EOF => Ok(statement),
+            Token::EOF => {
+                let mut statement = statement;
+                name_items(&mut statement, &headings);
+                Ok(statement)
+            }
             token => Err(syntax(&format!("near '{token}' at line {}", rest.span.start.line))),
         }
     }
@@ -282,6 +312,36 @@ mod tests {
     }
 
     #[test]
+    fn items_are_called_what_was_written() {
+        let names = |sql: &str| {
+            let Statement::Query(query) = one(sql).parse().expect("a statement") else { panic!("a query") };
+            let ast::SetExpr::Select(select) = *query.body else { panic!("a SELECT") };
+            let name = |item: &ast::SelectItem| match item {
+                ast::SelectItem::ExprWithAlias { alias, .. } => alias.value.clone(),
+                other => other.to_string(),
+            };
+            select.projection.iter().map(name).collect::<Vec<_>>()
+        };
+        assert_eq!(names("SELECT 1/0,floor( c ) , a AS b, t.c FROM t"), ["1/0", "floor( c )", "b", "t.c"]);
+        assert_eq!(names("select distinct  1+1 from t"), ["1+1"]);
+        assert_eq!(
+            names("SELECT 'é',\n concat('ü',\n 'x'), (SELECT max(a+1), 2 FROM u WHERE b = 5), c+1 d"),
+            ["'é'", "concat('ü',\n 'x')", "(SELECT max(a+1), 2 FROM u WHERE b = 5)", "d"]
+        );
+        assert_eq!(names("SELECT (1+2) UNION SELECT 3+4".split(" UNION").next().unwrap()), ["(1+2)"]);
+        let inner = one("SELECT * FROM (SELECT count(*), -1 FROM t) d").parse().expect("a statement");
+        assert!(inner.to_string().contains("`count(*)`") && inner.to_string().contains("`-1`"), "{inner}");
+        let mut first = one("SELECT 1+1 FROM t WHERE a = 5");
+        let mut second = one("SELECT 1 + 1 FROM t WHERE a = 5");
+        first.share();
+        second.share();
+        assert_ne!(first.shape, second.shape);
+        let mut mixed = one("SELECT (SELECT a FROM t WHERE b = 7), 'x' FROM t WHERE c = 9");
+        mixed.share();
+        assert_eq!(mixed.literals, [Value::Int(7), Value::Int(9)]);
+    }
+
+    #[test]
     fn literals_that_are_no_values_stay() {
         for sql in [
             "SELECT 5 FROM t",
@@ -301,6 +361,8 @@ mod tests {
         assert_eq!(tokens(&chain).expect_err("deep").code, 1436);
         let brackets = format!("SELECT {}1{}", "(".repeat(1_000), ")".repeat(1_000));
         assert_eq!(tokens(&brackets).expect_err("deep").code, 1436);
+        let unions = format!("SELECT 1, 2{}", " UNION SELECT 1, 2".repeat(100_000));
+        assert_eq!(tokens(&unions).expect_err("deep").code, 1436);
         let minus = format!("SELECT {}1", "- ".repeat(100_000));
         assert_eq!(tokens(&minus).expect_err("deep").code, 1436);
         let list = format!("SELECT c FROM t WHERE id IN ({}1)", "1,".repeat(5_000));

@@ -75,7 +75,12 @@ impl Binder<'_> {
 
     /// An aggregate of the only row, which fails if there are several.
     fn single(&mut self, relation: &Relation, column_type: Option<ColumnType>) -> Result<LogicalPlan> {
-        let call = AggregateCall { function: AggregateFunction::Single, argument: None, distinct: false };
+        let call = AggregateCall {
+            function: AggregateFunction::Single,
+            argument: None,
+            distinct: false,
+            listing: None,
+        };
         let input = Native::Column(relation.columns[0].column.clone());
         let unique = self.unique("value");
         let aggregate = Aggregate::call(&call, input, column_type, column_type)?.alias(unique);

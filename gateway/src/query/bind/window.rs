@@ -82,7 +82,7 @@ impl Binder<'_> {
             WindowFunction::NthValue => same(nth_value::nth_value_udwf()),
             WindowFunction::Aggregate(function) => {
                 let argument = call.arguments.first().cloned();
-                let aggregate = AggregateCall { function, argument, distinct: false };
+                let aggregate = AggregateCall { function, argument, distinct: false, listing: None };
                 let calls = [aggregate];
                 let result = self.aggregate_type(&calls, 0)?;
                 let native = Self::native_aggregate(&calls[0], arguments.first().cloned(), result)?;

@@ -24,10 +24,33 @@ pub enum Operator {
     IntegerDivide,
     /// `%`
     Modulo,
+    /// `&`
+    BitAnd,
+    /// `|`
+    BitOr,
+    /// `^`
+    BitXor,
+    /// `<<`
+    ShiftLeft,
+    /// `>>`
+    ShiftRight,
 }
 
 impl Operator {
-    fn sign(self) -> &'static str {
+    /// Whether it works on the 64 bits of whole numbers without sign.
+    pub fn is_of_bits(self) -> bool {
+        matches!(
+            self,
+            Operator::BitAnd
+                | Operator::BitOr
+                | Operator::BitXor
+                | Operator::ShiftLeft
+                | Operator::ShiftRight
+        )
+    }
+
+    /// As statements have it.
+    pub fn sign(self) -> &'static str {
         match self {
             Operator::Add => "+",
             Operator::Subtract => "-",
@@ -35,6 +58,11 @@ impl Operator {
             Operator::Divide => "/",
             Operator::IntegerDivide => "DIV",
             Operator::Modulo => "%",
+            Operator::BitAnd => "&",
+            Operator::BitOr => "|",
+            Operator::BitXor => "^",
+            Operator::ShiftLeft => "<<",
+            Operator::ShiftRight => ">>",
         }
     }
 }
@@ -55,6 +83,9 @@ fn is_integer(value: &Value) -> bool {
 pub fn calculate(operator: Operator, a: &Value, b: &Value) -> Result<Value> {
     if *a == Value::Null || *b == Value::Null {
         return Ok(Value::Null);
+    }
+    if operator.is_of_bits() {
+        return Ok(Value::UInt(with_bits(operator, bits(a), bits(b))));
     }
     let (Some((x, x_scale)), Some((y, y_scale))) = (exact(a), exact(b)) else {
         return with_doubles(operator, a, b);
@@ -83,7 +114,8 @@ pub fn calculate(operator: Operator, a: &Value, b: &Value) -> Result<Value> {
             let whole = aligned().map(|(x, y)| x / y).and_then(|whole| i64::try_from(whole).ok());
             return whole.map(Value::Int).ok_or_else(|| overflow("BIGINT", operator, a, b));
         }
-        Operator::Modulo => (aligned().map(|(x, y)| x % y), scale),
+        // Those of bits are above.
+        _ => (aligned().map(|(x, y)| x % y), scale),
     };
     let unscaled = unscaled.filter(|digits| digits.unsigned_abs() < 10_u128.pow(super::number::MAX_DIGITS));
     Ok(Value::Decimal { unscaled: unscaled.ok_or_else(too_large)?, scale })
@@ -115,7 +147,7 @@ fn with_integers(operator: Operator, a: &Value, b: &Value, x: i128, y: i128) -> 
         Operator::Divide | Operator::IntegerDivide | Operator::Modulo if y == 0 => return Ok(Value::Null),
         Operator::Divide | Operator::IntegerDivide => x / y,
         // The sign, and whether there is one, are those of the dividend.
-        Operator::Modulo => {
+        _ => {
             return Ok(match a {
                 Value::UInt(_) => Value::UInt((x % y) as u64),
                 _ => Value::Int((x % y) as i64),
@@ -146,9 +178,33 @@ fn with_doubles(operator: Operator, a: &Value, b: &Value) -> Result<Value> {
             }
             return Ok(Value::Int(whole as i64));
         }
-        Operator::Modulo => x % y,
+        _ => x % y,
     };
     if result.is_finite() { Ok(Value::Double(result)) } else { Err(overflow("DOUBLE", operator, a, b)) }
+}
+
+/// The 64 bits of a number: of one with a fraction those of the nearest whole number, of one out of range those of the nearest in range.
+pub fn bits(value: &Value) -> u64 {
+    let whole = match exact(value) {
+        Some((unscaled, scale)) => rescale(unscaled, scale, 0).unwrap_or(i128::MAX),
+        None => to_double(value).unwrap_or(0.0).round_ties_even() as i128,
+    };
+    match u64::try_from(whole) {
+        Ok(number) => number,
+        Err(_) if whole > 0 => u64::MAX,
+        Err(_) => i64::try_from(whole).unwrap_or(i64::MIN) as u64,
+    }
+}
+
+fn with_bits(operator: Operator, a: u64, b: u64) -> u64 {
+    let shift = u32::try_from(b).unwrap_or(u32::MAX);
+    match operator {
+        Operator::BitAnd => a & b,
+        Operator::BitOr => a | b,
+        Operator::BitXor => a ^ b,
+        Operator::ShiftLeft => a.checked_shl(shift).unwrap_or(0),
+        _ => a.checked_shr(shift).unwrap_or(0),
+    }
 }
 
 /// A value with the other sign.

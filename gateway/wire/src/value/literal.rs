@@ -18,12 +18,25 @@ pub fn literal(value: &ast::Value) -> Result<Value> {
         | ast::Value::DoubleQuotedString(text)
         | ast::Value::NationalStringLiteral(text) => Value::Text(text.clone()),
         ast::Value::HexStringLiteral(digits) => Value::Bytes(unhex(digits)?),
+        // B'101'
+        ast::Value::SingleQuotedByteStringLiteral(digits) => Value::Bytes(unbit(digits)?),
         ast::Value::Boolean(truth) => Value::Int(i64::from(*truth)),
         ast::Value::Null => Value::Null,
         other => return not_supported(&format!("the literal {other}")),
     })
 }
 
+/// The bytes of binary digits, the last digit being the last bit.
+fn unbit(digits: &str) -> Result<Vec<u8>> {
+    if !digits.bytes().all(|digit| matches!(digit, b'0' | b'1')) {
+        return Err(SqlError::syntax(format!("'{digits}' is no binary literal")));
+    }
+    let chunks = digits.as_bytes().rchunks(8);
+    let byte = |chunk: &[u8]| chunk.iter().fold(0, |byte, digit| byte << 1 | (digit - b'0'));
+    Ok(chunks.rev().map(byte).collect())
+}
+
+/// The bytes of hexadecimal digits.
 fn unhex(digits: &str) -> Result<Vec<u8>> {
     let wrong = || SqlError::syntax(format!("'{digits}' is no hexadecimal literal"));
     if !digits.len().is_multiple_of(2) || !digits.is_ascii() {

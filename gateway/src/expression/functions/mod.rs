@@ -1,5 +1,13 @@
 //! Functions of one row.
 
+pub(super) mod calendar;
+mod interval;
+mod json;
+mod number;
+mod string;
+
+pub use interval::Unit;
+
 use super::{Environment, Expression};
 use crate::error::{Result, SqlError};
 use crate::value::arithmetic::{Operator, calculate, negate};
@@ -36,6 +44,14 @@ macro_rules! functions {
 }
 
 const TEXT: ColumnType = ColumnType::Varchar { characters: 1_024 };
+impl Function {
+    /// The type of text that functions make.
+    pub fn text_type(self) -> ColumnType {
+        TEXT
+    }
+}
+
+const LONG_TEXT: ColumnType = ColumnType::Text;
 
 functions! {
     #[doc = "The statement's beginning, UTC."] Now: "NOW" | "CURRENT_TIMESTAMP" | "LOCALTIME" | "LOCALTIMESTAMP" | "UTC_TIMESTAMP" | "SYSDATE", 0..=1, ColumnType::DateTime;
@@ -77,7 +93,7 @@ functions! {
     #[doc = "Several times."] Repeat: "REPEAT", 2..=2, TEXT;
     #[doc = "Backwards."] Reverse: "REVERSE", 1..=1, TEXT;
     #[doc = "As hexadecimal digits."] Hex: "HEX", 1..=1, TEXT;
-    #[doc = "Place of a text in another."] Locate: "LOCATE", 2..=2, ColumnType::BigInt;
+    #[doc = "Place of a text in another."] Locate: "LOCATE", 2..=3, ColumnType::BigInt;
     #[doc = "The same with the arguments exchanged."] InString: "INSTR", 2..=2, ColumnType::BigInt;
     #[doc = "The date of a moment."] Date: "DATE", 1..=1, ColumnType::Date;
     #[doc = "Its year."] Year: "YEAR", 1..=1, ColumnType::BigInt;
@@ -87,6 +103,118 @@ functions! {
     #[doc = "Its minute."] Minute: "MINUTE", 1..=1, ColumnType::BigInt;
     #[doc = "Its second."] Second: "SECOND", 1..=1, ColumnType::BigInt;
     #[doc = "Where a date lies among all."] DateDifference: "DATEDIFF", 2..=2, ColumnType::BigInt;
+    #[doc = "`+ INTERVAL`: a moment, an amount, and the name of its unit."] AddInterval: "\0ADD_INTERVAL", 3..=3, TEXT;
+    #[doc = "`- INTERVAL`"] SubtractInterval: "\0SUBTRACT_INTERVAL", 3..=3, TEXT;
+    #[doc = "`TIMESTAMPDIFF`: the name of a unit, and two moments."] DifferenceInUnits: "\0TIMESTAMPDIFF", 3..=3, ColumnType::BigInt;
+    #[doc = "`EXTRACT`: the name of a unit, and a moment."] Extract: "\0EXTRACT", 2..=2, ColumnType::BigInt;
+    #[doc = "The last day of its month."] LastDay: "LAST_DAY", 1..=1, ColumnType::Date;
+    #[doc = "Day of the week, 1 for Sunday."] DayOfWeek: "DAYOFWEEK", 1..=1, ColumnType::BigInt;
+    #[doc = "Day of the week, 0 for Monday."] WeekDay: "WEEKDAY", 1..=1, ColumnType::BigInt;
+    #[doc = "Day of the year."] DayOfYear: "DAYOFYEAR", 1..=1, ColumnType::BigInt;
+    #[doc = "Week of the year."] Week: "WEEK", 1..=2, ColumnType::BigInt;
+    #[doc = "The same as ISO 8601 counts."] WeekOfYear: "WEEKOFYEAR", 1..=1, ColumnType::BigInt;
+    #[doc = "Year and week."] YearWeek: "YEARWEEK", 1..=2, ColumnType::BigInt;
+    #[doc = "Quarter of the year."] Quarter: "QUARTER", 1..=1, ColumnType::BigInt;
+    #[doc = "Name of the day of the week."] DayName: "DAYNAME", 1..=1, TEXT;
+    #[doc = "Name of the month."] MonthName: "MONTHNAME", 1..=1, TEXT;
+    #[doc = "Microseconds of a moment."] Microsecond: "MICROSECOND", 1..=1, ColumnType::BigInt;
+    #[doc = "A moment by a format."] DateFormat: "DATE_FORMAT", 2..=2, TEXT;
+    #[doc = "A time by a format."] TimeFormat: "TIME_FORMAT", 2..=2, TEXT;
+    #[doc = "What a text says by a format."] TextToDate: "STR_TO_DATE", 2..=2, ColumnType::DateTime;
+    #[doc = "The time of day."] Time: "TIME", 1..=1, ColumnType::Time;
+    #[doc = "A moment, some time later."] Moment: "TIMESTAMP", 1..=2, ColumnType::DateTime;
+    #[doc = "A day of a year."] MakeDate: "MAKEDATE", 2..=2, ColumnType::Date;
+    #[doc = "A time of its parts."] MakeTime: "MAKETIME", 3..=3, ColumnType::Time;
+    #[doc = "Seconds as a time."] SecondsToTime: "SEC_TO_TIME", 1..=1, ColumnType::Time;
+    #[doc = "A time as seconds."] TimeToSeconds: "TIME_TO_SEC", 1..=1, ColumnType::BigInt;
+    #[doc = "The time between two."] TimeDifference: "TIMEDIFF", 2..=2, ColumnType::Time;
+    #[doc = "Later by a time."] AddTime: "ADDTIME", 2..=2, TEXT;
+    #[doc = "Earlier by a time."] SubtractTime: "SUBTIME", 2..=2, TEXT;
+    #[doc = "Seconds since 1970 as a moment, or by a format."] FromUnixTime: "FROM_UNIXTIME", 1..=2, ColumnType::DateTime;
+    #[doc = "A day by its number since the year 0."] FromDays: "FROM_DAYS", 1..=1, ColumnType::Date;
+    #[doc = "That number."] ToDays: "TO_DAYS", 1..=1, ColumnType::BigInt;
+    #[doc = "Seconds since the year 0."] ToSeconds: "TO_SECONDS", 1..=1, ColumnType::BigInt;
+    #[doc = "Months added to a year with a month."] PeriodAdd: "PERIOD_ADD", 2..=2, ColumnType::BigInt;
+    #[doc = "Months between two of these."] PeriodDifference: "PERIOD_DIFF", 2..=2, ColumnType::BigInt;
+    #[doc = "A moment in another zone."] ConvertZone: "CONVERT_TZ", 3..=3, ColumnType::DateTime;
+    #[doc = "A power."] Power: "POW" | "POWER", 2..=2, ColumnType::Double;
+    #[doc = "A power of e."] Exponential: "EXP", 1..=1, ColumnType::Double;
+    #[doc = "The square root."] SquareRoot: "SQRT", 1..=1, ColumnType::Double;
+    #[doc = "The natural logarithm."] NaturalLogarithm: "LN", 1..=1, ColumnType::Double;
+    #[doc = "The same, or that of a base."] Logarithm: "LOG", 1..=2, ColumnType::Double;
+    #[doc = "The logarithm of base 2."] Logarithm2: "LOG2", 1..=1, ColumnType::Double;
+    #[doc = "The logarithm of base 10."] Logarithm10: "LOG10", 1..=1, ColumnType::Double;
+    #[doc = "Sine of radians."] Sine: "SIN", 1..=1, ColumnType::Double;
+    #[doc = "Cosine."] Cosine: "COS", 1..=1, ColumnType::Double;
+    #[doc = "Tangent."] Tangent: "TAN", 1..=1, ColumnType::Double;
+    #[doc = "Cotangent."] Cotangent: "COT", 1..=1, ColumnType::Double;
+    #[doc = "Inverse of the sine."] ArcSine: "ASIN", 1..=1, ColumnType::Double;
+    #[doc = "Inverse of the cosine."] ArcCosine: "ACOS", 1..=1, ColumnType::Double;
+    #[doc = "Inverse of the tangent, or the angle of a point."] ArcTangent: "ATAN" | "ATAN2", 1..=2, ColumnType::Double;
+    #[doc = "Half the circumference of the unit circle."] Pi: "PI", 0..=0, ColumnType::Double;
+    #[doc = "Radians as degrees."] Degrees: "DEGREES", 1..=1, ColumnType::Double;
+    #[doc = "Degrees as radians."] Radians: "RADIANS", 1..=1, ColumnType::Double;
+    #[doc = "Without the digits behind a place."] Truncate: "TRUNCATE", 2..=2, ColumnType::Double;
+    #[doc = "Bits that are set."] BitCount: "BIT_COUNT", 1..=1, ColumnType::BigInt;
+    #[doc = "`~`"] BitNot: "\0BIT_NOT", 1..=1, ColumnType::BigIntUnsigned;
+    #[doc = "CRC-32."] Checksum: "CRC32", 1..=1, ColumnType::BigIntUnsigned;
+    #[doc = "A number with commas."] Format: "FORMAT", 2..=2, TEXT;
+    #[doc = "A number in another base."] Convert: "CONV", 3..=3, TEXT;
+    #[doc = "In base 2."] Binary: "BIN", 1..=1, TEXT;
+    #[doc = "In base 8."] Octal: "OCT", 1..=1, TEXT;
+    #[doc = "An address of IPv4 as a number."] AddressToNumber: "INET_ATON", 1..=1, ColumnType::BigIntUnsigned;
+    #[doc = "A number as such an address."] NumberToAddress: "INET_NTOA", 1..=1, TEXT;
+    #[doc = "A random number from 0 to 1, another one for each row."] Random: "RAND", 0..=0, ColumnType::Double;
+    #[doc = "A random UUID, another one for each row."] Uuid: "UUID", 0..=0, TEXT;
+    #[doc = "A UUID as 16 bytes."] UuidToBytes: "UUID_TO_BIN", 1..=1, ColumnType::Varbinary { bytes: 16 };
+    #[doc = "16 bytes as a UUID."] BytesToUuid: "BIN_TO_UUID", 1..=1, TEXT;
+    #[doc = "Spaces."] SpaceText: "SPACE", 1..=1, TEXT;
+    #[doc = "Filled to a length from the left."] PadLeft: "LPAD", 2..=3, TEXT;
+    #[doc = "Filled to a length from the right."] PadRight: "RPAD", 2..=3, TEXT;
+    #[doc = "The first byte."] Ascii: "ASCII", 1..=1, ColumnType::BigInt;
+    #[doc = "The bytes of the first character as a number."] Ordinal: "ORD", 1..=1, ColumnType::BigInt;
+    #[doc = "Hexadecimal digits as bytes."] Unhex: "UNHEX", 1..=1, ColumnType::Varbinary { bytes: 1_024 };
+    #[doc = "Bytes in base 64."] ToBase64: "TO_BASE64", 1..=1, TEXT;
+    #[doc = "Bytes of base 64."] FromBase64: "FROM_BASE64", 1..=1, ColumnType::Varbinary { bytes: 1_024 };
+    #[doc = "Which of the others is equal to the first."] Field: "FIELD", 2..=255, ColumnType::BigInt;
+    #[doc = "The argument of a number."] Element: "ELT", 2..=255, TEXT;
+    #[doc = "Which part of a list with commas it is."] FindInSet: "FIND_IN_SET", 2..=2, ColumnType::BigInt;
+    #[doc = "What is before the n-th occurrence of a text."] SubstringIndex: "SUBSTRING_INDEX", 3..=3, TEXT;
+    #[doc = "With another text in place of some characters."] Insert: "INSERT", 4..=4, TEXT;
+    #[doc = "How two texts compare."] CompareText: "STRCMP", 2..=2, ColumnType::BigInt;
+    #[doc = "As a literal of a statement."] Quote: "QUOTE", 1..=1, TEXT;
+    #[doc = "Bytes by their numbers."] Characters: "CHAR", 1..=255, ColumnType::Varbinary { bytes: 1_024 };
+    #[doc = "Bits of a text."] BitLength: "BIT_LENGTH", 1..=1, ColumnType::BigInt;
+    #[doc = "MD5 as hexadecimal digits."] Md5: "MD5", 1..=1, TEXT;
+    #[doc = "SHA-1."] Sha1: "SHA1" | "SHA", 1..=1, TEXT;
+    #[doc = "SHA-2 of so many bits."] Sha2: "SHA2", 2..=2, TEXT;
+    #[doc = "`TRIM(BOTH b FROM a)`"] TrimBoth: "\0TRIM_BOTH", 2..=2, TEXT;
+    #[doc = "`TRIM(LEADING b FROM a)`"] TrimStart: "\0TRIM_LEADING", 2..=2, TEXT;
+    #[doc = "`TRIM(TRAILING b FROM a)`"] TrimEnd: "\0TRIM_TRAILING", 2..=2, TEXT;
+    #[doc = "`a REGEXP b`"] Matches: "REGEXP_LIKE", 2..=3, ColumnType::BigInt;
+    #[doc = "Matches replaced."] RegexReplace: "REGEXP_REPLACE", 3..=3, TEXT;
+    #[doc = "The first match."] RegexSubstring: "REGEXP_SUBSTR", 2..=2, TEXT;
+    #[doc = "Its place."] RegexPlace: "REGEXP_INSTR", 2..=2, ColumnType::BigInt;
+    #[doc = "Places of a document."] JsonExtract: "JSON_EXTRACT", 2..=255, ColumnType::Json;
+    #[doc = "`a->>b`"] JsonExtractText: "\0JSON_EXTRACT_TEXT", 2..=2, LONG_TEXT;
+    #[doc = "What a string of a document says."] JsonUnquote: "JSON_UNQUOTE", 1..=1, LONG_TEXT;
+    #[doc = "Text as a string of a document."] JsonQuote: "JSON_QUOTE", 1..=1, LONG_TEXT;
+    #[doc = "Whether it is a document."] JsonValid: "JSON_VALID", 1..=1, ColumnType::BigInt;
+    #[doc = "Parts of a document."] JsonLength: "JSON_LENGTH", 1..=2, ColumnType::BigInt;
+    #[doc = "What a document is."] JsonType: "JSON_TYPE", 1..=1, TEXT;
+    #[doc = "Keys of a document."] JsonKeys: "JSON_KEYS", 1..=2, ColumnType::Json;
+    #[doc = "Whether one has all of another."] JsonContains: "JSON_CONTAINS", 2..=3, ColumnType::BigInt;
+    #[doc = "Whether paths lead to something."] JsonContainsPath: "JSON_CONTAINS_PATH", 3..=255, ColumnType::BigInt;
+    #[doc = "A scalar of a document."] JsonValue: "JSON_VALUE", 2..=2, LONG_TEXT;
+    #[doc = "A document over several lines."] JsonPretty: "JSON_PRETTY", 1..=1, LONG_TEXT;
+    #[doc = "A document with other values."] JsonSet: "JSON_SET", 3..=255, ColumnType::Json;
+    #[doc = "With more values."] JsonInsert: "JSON_INSERT", 3..=255, ColumnType::Json;
+    #[doc = "With values replaced."] JsonReplace: "JSON_REPLACE", 3..=255, ColumnType::Json;
+    #[doc = "Without some places."] JsonRemove: "JSON_REMOVE", 2..=255, ColumnType::Json;
+    #[doc = "A list."] JsonArray: "JSON_ARRAY", 0..=255, ColumnType::Json;
+    #[doc = "An object."] JsonObject: "JSON_OBJECT", 0..=255, ColumnType::Json;
+    #[doc = "Values as bytes that are equal where all are; NULL with a NULL among them."] Distinct: "\0DISTINCT", 1..=255, ColumnType::Blob;
+    #[doc = "Values as one, for an aggregate of several; NULL where the first is."] Packed: "\0PACKED", 1..=255, ColumnType::Blob;
 }
 
 fn int(number: usize) -> Value {
@@ -114,6 +242,11 @@ fn moment(value: &Value) -> Option<i64> {
         Value::Int(_) | Value::UInt(_) => parse_moment(&text(value)).map(|(moment, _)| moment),
         _ => None,
     })
+}
+
+/// Year, month and day of a moment.
+fn civil(moment: i64) -> (i64, u32, u32) {
+    civil_from_days(moment.div_euclid(MICROSECONDS_PER_DAY))
 }
 
 /// Microseconds of a day.
@@ -169,7 +302,27 @@ pub(super) fn call(
                 values[1..].iter().filter(|part| **part != Value::Null).map(text).collect();
             return bounded(parts.join(&text(&values[0])));
         }
+        Function::Packed => {
+            return Ok(match values[0] {
+                Value::Null => Value::Null,
+                _ => Value::Bytes(super::aggregate::packed(&values)),
+            });
+        }
+        // NULL among the others is one of the values.
+        Function::Field | Function::Element if values[0] == Value::Null => {
+            return Ok(if function == Function::Field { Value::Int(0) } else { Value::Null });
+        }
+        Function::Field | Function::Element | Function::Characters => {
+            return Ok(string::call(function, &values)?.unwrap_or_default());
+        }
+        Function::Quote if values[0] == Value::Null => return Ok(Value::Text("NULL".to_owned())),
+        Function::JsonSet | Function::JsonInsert | Function::JsonReplace if values[0] != Value::Null => {
+            return Ok(json::call(function, &values)?.unwrap_or_default());
+        }
         _ => {}
+    }
+    if let Some(value) = json::call_with_nulls(function, &values)? {
+        return Ok(value);
     }
     if values.contains(&Value::Null) {
         return Ok(Value::Null);
@@ -178,7 +331,6 @@ pub(super) fn call(
     let joined = |characters: &[char]| Value::Text(characters.iter().collect());
     let of_moment =
         |pick: fn(i64) -> i64| moment(&values[0]).map_or(Value::Null, |moment| Value::Int(pick(moment)));
-    let civil = |moment: i64| civil_from_days(moment.div_euclid(MICROSECONDS_PER_DAY));
     Ok(match function {
         Function::Now => Value::DateTime(match values.first() {
             // Digits of the fraction; none without.
@@ -300,7 +452,15 @@ pub(super) fn call(
             Value::Bytes(bytes) => Value::Text(hex(bytes)),
             other => Value::Text(hex(text(other).as_bytes())),
         },
-        Function::Locate => place(&text(&values[1]), &text(&values[0])),
+        Function::Locate => match values.get(2) {
+            None => place(&text(&values[1]), &text(&values[0])),
+            Some(from) => place_from(&text(&values[1]), &text(&values[0]), from),
+        },
+        Function::Distinct => {
+            let mut key = Vec::new();
+            values.iter().for_each(|value| super::aggregate::put_distinct(value, &mut key));
+            Value::Bytes(key)
+        }
         Function::InString => place(&text(&values[0]), &text(&values[1])),
         Function::Date => moment(&values[0])
             .map_or(Value::Null, |moment| Value::Date(moment.div_euclid(MICROSECONDS_PER_DAY) as i32)),
@@ -322,7 +482,13 @@ pub(super) fn call(
             }
             _ => Value::Null,
         },
-        Function::Coalesce | Function::If | Function::IsNull | Function::NullIf | Function::ConcatWith => {
+        other => {
+            let calls = [calendar::call, number::call, string::call, json::call];
+            for call in calls {
+                if let Some(value) = call(other, &values)? {
+                    return Ok(value);
+                }
+            }
             Value::Null
         }
     })
@@ -342,6 +508,22 @@ fn hex(bytes: &[u8]) -> String {
 
 fn place(whole: &str, part: &str) -> Value {
     whole.find(part).map_or(Value::Int(0), |at| int(whole[..at].chars().count() + 1))
+}
+
+/// The place of a text in another from a place on.
+fn place_from(whole: &str, part: &str, from: &Value) -> Value {
+    let from = to_double(from).unwrap_or(0.0).round_ties_even();
+    if from < 1.0 {
+        return Value::Int(0);
+    }
+    let skipped = from.min(1e9) as usize - 1;
+    let Some(start) = whole.char_indices().map(|(at, _)| at).chain([whole.len()]).nth(skipped) else {
+        return Value::Int(0);
+    };
+    match place(&whole[start..], part) {
+        Value::Int(0) => Value::Int(0),
+        found => Value::Int(to_double(&found).unwrap_or(0.0) as i64 + skipped as i64),
+    }
 }
 
 fn round(value: &Value, digits: Option<&Value>) -> Result<Value> {

@@ -1,0 +1,240 @@
+//! Functions of numbers.
+
+use super::{Function, bounded};
+use crate::error::{Result, SqlError};
+use crate::value::arithmetic::bits;
+use crate::value::compare::exact;
+use crate::value::format::text;
+use crate::value::number::{from_double, power_of_ten, rescale, to_double};
+use duet_client::Value;
+
+/// Digits of the greatest base of `CONV`.
+const DIGITS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
+
+/// A result that may have been too large for a double.
+fn finite(number: f64, name: &str, values: &[Value]) -> Result<Value> {
+    if number.is_finite() {
+        return Ok(Value::Double(number));
+    }
+    let arguments: Vec<String> = values.iter().map(text).collect();
+    let shown = arguments.join(",");
+    Err(SqlError::arithmetic_overflow(format!("DOUBLE value is out of range in '{name}({shown})'")))
+}
+
+/// A logarithm; NULL of what has none.
+fn logarithm(number: f64, of: impl Fn(f64) -> f64) -> Value {
+    if number > 0.0 { Value::Double(of(number)) } else { Value::Null }
+}
+
+/// Calls a function of numbers whose arguments are not NULL; `None` where it is none of them.
+pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>> {
+    let double = |index: usize| values.get(index).and_then(to_double).unwrap_or(0.0);
+    let angle = |number: f64| Value::Double(number);
+    Ok(Some(match function {
+        Function::Power => finite(double(0).powf(double(1)), "pow", values)?,
+        Function::Exponential => finite(double(0).exp(), "exp", values)?,
+        Function::SquareRoot if double(0) < 0.0 => Value::Null,
+        Function::SquareRoot => Value::Double(double(0).sqrt()),
+        Function::NaturalLogarithm => logarithm(double(0), f64::ln),
+        Function::Logarithm => match values.len() {
+            1 => logarithm(double(0), f64::ln),
+            _ if double(0) <= 0.0 || double(0) == 1.0 => Value::Null,
+            _ => logarithm(double(1), |number| number.ln() / double(0).ln()),
+        },
+        Function::Logarithm2 => logarithm(double(0), f64::log2),
+        Function::Logarithm10 => logarithm(double(0), f64::log10),
+        Function::Sine => angle(double(0).sin()),
+        Function::Cosine => angle(double(0).cos()),
+        Function::Tangent => finite(double(0).tan(), "tan", values)?,
+        Function::Cotangent => finite(1.0 / double(0).tan(), "cot", values)?,
+        Function::ArcSine | Function::ArcCosine if double(0).abs() > 1.0 => Value::Null,
+        Function::ArcSine => angle(double(0).asin()),
+        Function::ArcCosine => angle(double(0).acos()),
+        Function::ArcTangent => match values.len() {
+            1 => angle(double(0).atan()),
+            _ => angle(double(0).atan2(double(1))),
+        },
+        Function::Pi => Value::Double(std::f64::consts::PI),
+        Function::Degrees => finite(double(0).to_degrees(), "degrees", values)?,
+        Function::Radians => angle(double(0).to_radians()),
+        Function::Truncate => truncated(&values[0], double(1).clamp(-38.0, 38.0) as i32),
+        Function::BitCount => Value::Int(i64::from(bits(&values[0]).count_ones())),
+        Function::BitNot => Value::UInt(!bits(&values[0])),
+        Function::Checksum => {
+            let mut bytes = Vec::new();
+            crate::value::format::write(&values[0], &mut bytes);
+            Value::UInt(u64::from(crc32fast::hash(&bytes)))
+        }
+        Function::Format => {
+            let places = double(1).round_ties_even().clamp(0.0, 30.0) as u8;
+            let unscaled = match exact(&values[0]) {
+                Some((unscaled, scale)) => rescale(unscaled, scale, places),
+                None => from_double(double(0), places),
+            };
+            unscaled.map_or(Value::Null, |unscaled| Value::Text(grouped(unscaled, places)))
+        }
+        Function::Convert => convert(&text(&values[0]), double(1) as i64, double(2) as i64),
+        Function::Binary => radix(bits(&values[0]), 2),
+        Function::Octal => radix(bits(&values[0]), 8),
+        Function::AddressToNumber => address(&text(&values[0])),
+        Function::NumberToAddress => match u32::try_from(bits(&values[0])) {
+            Ok(number) => Value::Text(std::net::Ipv4Addr::from(number).to_string()),
+            Err(_) => Value::Null,
+        },
+        Function::Random => Value::Double((random_bits()? >> 11) as f64 / (1_u64 << 53) as f64),
+        Function::Uuid => {
+            let (high, low) = (random_bits()?, random_bits()?);
+            // Version 4, variant 1 of RFC 9562.
+            let high = high & !0xF000 | 0x4000;
+            let low = low & !(0b11 << 62) | 1 << 63;
+            Value::Text(format!(
+                "{:08x}-{:04x}-{:04x}-{:04x}-{:012x}",
+                high >> 32,
+                high >> 16 & 0xFFFF,
+                high & 0xFFFF,
+                low >> 48,
+                low & 0xFFFF_FFFF_FFFF
+            ))
+        }
+        Function::SpaceText => {
+            let count = super::count(&values[0]);
+            match count <= super::MAX_TEXT_BYTES {
+                true => bounded(" ".repeat(count))?,
+                false => Value::Null,
+            }
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// 64 random bits, from the system for each thread's first ones.
+fn random_bits() -> Result<u64> {
+    thread_local! {
+        /// State of SplitMix64 (Steele, Lea and Flood, 2014); 0 before it is seeded.
+        static STATE: std::cell::Cell<u64> = const { std::cell::Cell::new(0) };
+    }
+    STATE.with(|state| {
+        let mut at = state.get();
+        if at == 0 {
+            let mut seed = [0; 8];
+            getrandom::fill(&mut seed)
+                .map_err(|error| SqlError::other(format!("no random bits: {error}")))?;
+            at = u64::from_ne_bytes(seed);
+        }
+        at = at.wrapping_add(0x9E37_79B9_7F4A_7C15);
+        state.set(at);
+        let mixed = (at ^ at >> 30).wrapping_mul(0xBF58_476D_1CE4_E5B9);
+        let mixed = (mixed ^ mixed >> 27).wrapping_mul(0x94D0_49BB_1331_11EB);
+        Ok(mixed ^ mixed >> 31)
+    })
+}
+
+/// A number without the digits behind a place.
+fn truncated(value: &Value, places: i32) -> Value {
+    let Some((unscaled, scale)) = exact(value) else {
+        let number = to_double(value).unwrap_or(0.0);
+        let power = 10_f64.powi(places);
+        let scaled = number * power;
+        return Value::Double(if scaled.is_finite() { scaled.trunc() / power } else { number });
+    };
+    if places >= i32::from(scale) {
+        return value.clone();
+    }
+    let kept = u8::try_from(places).unwrap_or(0);
+    // Digits that go, of which those before the point become zeros.
+    let gone = i32::from(scale) - places;
+    let power = u8::try_from(gone).ok().and_then(power_of_ten);
+    let whole = power.map_or(0, |power| unscaled / power);
+    let back = u8::try_from(-places).ok().and_then(power_of_ten);
+    let unscaled = back.map_or(whole, |back| whole * back);
+    match value {
+        Value::Decimal { .. } => Value::Decimal { unscaled, scale: kept },
+        Value::UInt(_) => u64::try_from(unscaled).map_or(Value::Null, Value::UInt),
+        _ => i64::try_from(unscaled).map_or(Value::Null, Value::Int),
+    }
+}
+
+/// A decimal with commas between thousands.
+fn grouped(unscaled: i128, scale: u8) -> String {
+    let plain = text(&Value::Decimal { unscaled: unscaled.saturating_abs(), scale });
+    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
+    let mut output = String::new();
+    if unscaled < 0 {
+        output.push('-');
+    }
+    for (index, digit) in whole.chars().enumerate() {
+        if index > 0 && (whole.len() - index).is_multiple_of(3) {
+            output.push(',');
+        }
+        output.push(digit);
+    }
+    if !fraction.is_empty() {
+        output.push('.');
+        output.push_str(fraction);
+    }
+    output
+}
+
+/// The digits of a number without sign.
+fn radix(mut number: u64, base: u64) -> Value {
+    let mut digits = Vec::new();
+    loop {
+        digits.push(DIGITS[(number % base) as usize]);
+        number /= base;
+        if number == 0 {
+            break;
+        }
+    }
+    Value::Text(digits.iter().rev().map(|digit| char::from(*digit)).collect())
+}
+
+/// `CONV`: a number in another base; negative bases have a sign.
+fn convert(number: &str, from: i64, to: i64) -> Value {
+    let is_base = |base: i64| (2..=36).contains(&base.unsigned_abs());
+    if !is_base(from) || !is_base(to) {
+        return Value::Null;
+    }
+    let number = number.trim();
+    let (negative, digits) = match number.strip_prefix('-') {
+        Some(digits) => (true, digits),
+        None => (false, number.strip_prefix('+').unwrap_or(number)),
+    };
+    let base = from.unsigned_abs();
+    let mut sum = 0_u64;
+    for digit in digits.chars() {
+        let Some(digit) = digit.to_digit(base as u32) else { break };
+        let next = sum.checked_mul(base).and_then(|sum| sum.checked_add(u64::from(digit)));
+        let Some(next) = next else {
+            sum = u64::MAX;
+            break;
+        };
+        sum = next;
+    }
+    let sum = if negative { sum.wrapping_neg() } else { sum };
+    if to > 0 {
+        return radix(sum, to.unsigned_abs());
+    }
+    let signed = sum as i64;
+    match (signed < 0, radix(signed.unsigned_abs(), to.unsigned_abs())) {
+        (true, Value::Text(digits)) => Value::Text(format!("-{digits}")),
+        (_, digits) => digits,
+    }
+}
+
+/// `INET_ATON`: also of addresses with fewer than four parts.
+fn address(text: &str) -> Value {
+    let parts: Vec<&str> = text.split('.').collect();
+    let mut bytes = Vec::new();
+    for part in &parts {
+        match part.parse::<u8>() {
+            Ok(byte) if bytes.len() < 4 => bytes.push(byte),
+            _ => return Value::Null,
+        }
+    }
+    let Some((last, first)) = bytes.split_last() else { return Value::Null };
+    let mut number = u64::from(*last);
+    for (index, byte) in first.iter().enumerate() {
+        number |= u64::from(*byte) << (24 - 8 * index);
+    }
+    Value::UInt(number)
+}
