@@ -11,7 +11,7 @@ use crate::output::say;
 use crate::progress::{bytes_text, count_text};
 use anyhow::Result;
 use comfy_table::{Table as TextTable, presets};
-use duet_client::{ClusterStatus, IndexKind, ManagementRole, PrimaryKeyOrder, TableDefinition};
+use duet_client::{ClusterStatus, Column, IndexKind, ManagementRole, PrimaryKeyOrder, TableDefinition};
 use duet_protocol::schema::IndexState;
 use serde_json::{Value, json};
 use std::time::Duration;
@@ -314,6 +314,24 @@ fn kind_name(kind: IndexKind) -> &'static str {
     }
 }
 
+/// What rows have that do not give the column, if there is anything.
+fn inserted_text(column: &Column) -> Option<String> {
+    match column.current_time {
+        Some(rule) if rule.on_insert => Some(rule.to_string()),
+        _ => column.default.as_ref().map(ToString::to_string),
+    }
+}
+
+/// The default of a column and what an UPDATE of SQL gives it.
+fn default_text(column: &Column) -> String {
+    let mut text = inserted_text(column).unwrap_or_default();
+    if let Some(rule) = column.current_time.filter(|rule| rule.on_update) {
+        let space = if text.is_empty() { "" } else { " " };
+        text.push_str(&format!("{space}on update {rule}"));
+    }
+    text
+}
+
 fn table_text(definition: &TableDefinition) -> String {
     let mut table = text_table(&["column", "type", "null", "default", "key"]);
     for (index, column) in definition.columns.iter().enumerate() {
@@ -327,7 +345,7 @@ fn table_text(definition: &TableDefinition) -> String {
             column.name.clone(),
             column.column_type.to_string(),
             yes(column.nullable).to_owned(),
-            column.default.as_ref().map_or(String::new(), ToString::to_string),
+            default_text(column),
             key,
         ]);
     }
@@ -352,7 +370,8 @@ fn table_json(id: u32, version: u16, definition: &TableDefinition) -> Value {
             "name": column.name,
             "type": column.column_type.to_string(),
             "nullable": column.nullable,
-            "default": column.default.as_ref().map(ToString::to_string),
+            "default": inserted_text(column),
+            "on_update": column.current_time.filter(|rule| rule.on_update).map(|rule| rule.to_string()),
         })
     });
     json!({

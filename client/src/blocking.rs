@@ -484,7 +484,8 @@ impl Client {
     /// # Errors
     /// The codes of a column that cannot be added; `TableNotFound`; or no leading management node could be reached in time.
     pub fn add_column(&mut self, table: &Table, column: &Column) -> Result<Table> {
-        let job = self.core.add_column(self.now(), 0, table, column);
+        let column = column.clone().added_at(|| crate::clock::Clock::default().now());
+        let job = self.core.add_column(self.now(), 0, table, &column);
         self.job(job)?;
         self.changed_table(table)
     }

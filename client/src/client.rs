@@ -331,12 +331,14 @@ impl Client {
     }
 
     /// Adds a column at the end of a table, which goes on being read and written meanwhile: rows that exist have the
-    /// column's default, or NULL. The table with the column; handles of the table without it stay good, and what they
+    /// column's default, or NULL; in a column that takes the current time on insert, and has no default beside it, the time of this call.
+    /// The table with the column; handles of the table without it stay good, and what they
     /// write leaves the column alone.
     ///
     /// # Errors
     /// The codes of a column that cannot be added; `TableNotFound`; or no leading management node could be reached in time.
     pub async fn add_column(&self, table: &Table, column: Column) -> Result<Table> {
+        let column = column.added_at(|| crate::clock::Clock::default().now());
         let request = JobRequest::AddColumn { table: Table::clone(table), column: Box::new(column) };
         self.shared().job(request).await?;
         self.table(&format!("{}.{}", table.database(), table.name())).await

@@ -56,6 +56,7 @@ mod address;
 pub mod blocking;
 mod builder;
 mod client;
+mod clock;
 mod driver;
 mod entropy;
 mod input;
@@ -88,7 +89,7 @@ pub use duet_protocol::record::{
 };
 pub use duet_protocol::row::RowView;
 pub use duet_protocol::schema::{
-    Column, ColumnType, IndexDefinition, IndexKind, PrimaryKeyOrder, TableDefinition,
+    Column, ColumnType, CurrentTime, IndexDefinition, IndexKind, PrimaryKeyOrder, TableDefinition,
 };
 pub use duet_protocol::update::Assignment;
 pub use duet_protocol::value::{Value, ValueRef};

@@ -1,5 +1,6 @@
 //! Which field of a struct belongs to which column of a table.
 
+use crate::clock::Clock;
 use crate::{
     Column, Error, ErrorCode, Result, RowField, RowView, Table, TableDefinition, TableRow, ValueRef,
 };
@@ -109,13 +110,14 @@ impl<T: TableRow> Mapping<T> {
         columns.filter(|(_, field)| field.is_none()).map(|(column, _)| column)
     }
 
-    /// Values of all columns in table order; columns without a field have their defaults.
+    /// Values of all columns in table order; columns without a field have their defaults, or the current time.
     fn encode<'r>(&'r self, row: &'r T) -> Vec<ValueRef<'r>> {
         let values = row.values();
         let columns = self.table.definition().columns.iter().zip(&self.fields);
+        let clock = Clock::default();
         let value = |(column, field): (&'r Column, &Option<usize>)| match field {
             Some(field) => values[*field].clone(),
-            None => column.default.as_ref().map_or(ValueRef::Null, ValueRef::from),
+            None => clock.default_of(column),
         };
         columns.map(value).collect()
     }
@@ -125,7 +127,7 @@ impl<T: TableRow> Mapping<T> {
     /// # Errors
     /// `InvalidRequest` when a column without a field has neither a default nor may be NULL.
     pub(crate) fn encode_new<'r>(&'r self, row: &'r T) -> Result<Vec<ValueRef<'r>>> {
-        match self.missing().find(|column| !column.nullable && column.default.is_none()) {
+        match self.missing().find(|column| !column.may_be_left_out()) {
             None => Ok(self.encode(row)),
             Some(column) => {
                 let detail = format!(

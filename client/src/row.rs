@@ -1,5 +1,6 @@
 //! Rows whose columns are known by name at run time.
 
+use crate::clock::Clock;
 use crate::{ColumnValue, Error, ErrorCode, Result, RowVersion, Table, TableInfo, Value};
 use duet_protocol::row::RowView;
 use std::borrow::Cow;
@@ -13,10 +14,10 @@ pub struct Row {
 }
 
 impl Row {
-    /// A row with the defaults of all columns; NULL where there is none.
+    /// A row with the defaults of all columns; NULL where there is none, and the time of this call where new rows take the current time.
     pub fn new(table: &Table) -> Row {
-        let default = |column: &duet_protocol::schema::Column| column.default.clone().unwrap_or_default();
-        let values = table.definition().columns.iter().map(default).collect();
+        let clock = Clock::default();
+        let values = table.definition().columns.iter().map(|column| clock.owned_default_of(column)).collect();
         Row { table: Table::clone(table), values, version: RowVersion::default() }
     }
 
@@ -111,7 +112,7 @@ impl PartialEq for Row {
 }
 
 /// Something that gives the values of a whole row in table order: a [`Row`], a list of values, or pairs of names and
-/// values, where columns that are not named take their defaults.
+/// values, where columns that are not named take their defaults, or the current time.
 pub trait RowValues {
     /// The values.
     ///
@@ -132,7 +133,8 @@ impl RowValues for Row {
         if added.is_empty() {
             return Ok(Cow::Borrowed(&self.values));
         }
-        let defaults = added.iter().map(|column| column.default.clone().unwrap_or_default());
+        let clock = Clock::default();
+        let defaults = added.iter().map(|column| clock.owned_default_of(column));
         Ok(Cow::Owned(self.values.iter().cloned().chain(defaults).collect()))
     }
 }
@@ -157,8 +159,9 @@ impl<const N: usize> RowValues for [Value; N] {
 
 impl RowValues for [(&str, Value)] {
     fn row_values(&self, table: &TableInfo) -> Result<Cow<'_, [Value]>> {
-        let default = |column: &duet_protocol::schema::Column| column.default.clone().unwrap_or_default();
-        let mut values: Vec<Value> = table.definition().columns.iter().map(default).collect();
+        let clock = Clock::default();
+        let mut values: Vec<Value> =
+            table.definition().columns.iter().map(|column| clock.owned_default_of(column)).collect();
         for (name, value) in self {
             values[usize::from(table.column(name)?)] = value.clone();
         }

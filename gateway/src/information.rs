@@ -1,10 +1,9 @@
 //! `information_schema`: tables that are made of the dictionary when they are read. Clauses are those of any SELECT of one table.
 
 use crate::error::{Result, SqlError};
-use crate::plan::type_name;
+use crate::plan::column_type_name;
 use crate::session::Session;
-use crate::show::{indexes_of, key_kind};
-use crate::value::format::text;
+use crate::show::{default_text, extra_text, indexes_of, key_kind};
 use duet_client::{Column, ColumnType, Table, TableDefinition, TableInfo, Value};
 
 /// Names of the tables.
@@ -164,7 +163,7 @@ async fn columns(session: &Session) -> Result<Vec<Vec<Value>>> {
 }
 
 fn column_row(table: &Table, index: u16, column: &Column, auto_increment: bool) -> Vec<Value> {
-    let full = type_name(column.column_type);
+    let full = column_type_name(column);
     let short = full.split(['(', ' ']).next().unwrap_or_default().to_owned();
     let is_text = crate::wire::results::is_text(column.column_type);
     let (characters, bytes) = match column.column_type {
@@ -194,19 +193,23 @@ fn column_row(table: &Table, index: u16, column: &Column, auto_increment: bool) 
         word(table.name()),
         word(column.name.clone()),
         number(u64::from(index) + 1),
-        column.default.as_ref().map_or(Value::Null, |default| word(text(default))),
+        default_text(column),
         word(if column.nullable { "YES" } else { "NO" }),
         word(short),
         characters,
         bytes,
         precision,
         scale,
-        if has_clock { number(6) } else { Value::Null },
+        if has_clock {
+            number(column.current_time.map_or(6, |rule| rule.digits.into()))
+        } else {
+            Value::Null
+        },
         if is_text { word("utf8mb4") } else { Value::Null },
         if is_text { word("utf8mb4_bin") } else { Value::Null },
         word(full),
         word(key_kind(table, index)),
-        word(if auto_increment { "auto_increment" } else { "" }),
+        word(extra_text(column, auto_increment)),
         word("select,insert,update"),
         word(""),
         word(""),

@@ -6,12 +6,12 @@ use crate::cluster_tables;
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Expression, Scope, compile};
 use crate::information;
-use crate::plan::{table_name, type_name};
+use crate::plan::{column_type_name, table_name};
 use crate::processes::Shown;
 use crate::session::{Outcome, Session};
 use crate::value::format::text;
 use crate::wire::results::ResultColumn;
-use duet_client::{ColumnType, IndexKind, Table, Value};
+use duet_client::{Column, ColumnType, IndexKind, Table, Value};
 use sqlparser::ast::{
     ObjectName, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions,
     Statement,
@@ -274,6 +274,26 @@ pub fn key_kind(table: &Table, column: u16) -> &'static str {
     }
 }
 
+/// The default of a column as a text; NULL where there is none.
+pub fn default_text(column: &Column) -> Value {
+    match column.current_time {
+        Some(rule) if rule.on_insert => word(rule.to_string()),
+        _ => column.default.as_ref().map_or(Value::Null, |default| word(text(default))),
+    }
+}
+
+/// What else there is to say of a column.
+pub fn extra_text(column: &Column, auto_increment: bool) -> String {
+    let Some(rule) = column.current_time else {
+        return if auto_increment { "auto_increment".to_owned() } else { String::new() };
+    };
+    match (rule.on_insert, rule.on_update) {
+        (true, false) => "DEFAULT_GENERATED".to_owned(),
+        (true, true) => format!("DEFAULT_GENERATED on update {rule}"),
+        (false, _) => format!("on update {rule}"),
+    }
+}
+
 async fn describe(
     session: &Session,
     table: &Table,
@@ -286,11 +306,11 @@ async fn describe(
         let index = index as u16;
         let mut row = vec![
             word(column.name.clone()),
-            word(type_name(column.column_type)),
+            word(column_type_name(column)),
             word(if column.nullable { "YES" } else { "NO" }),
             word(key_kind(table, index)),
-            column.default.as_ref().map_or(Value::Null, |default| word(text(default))),
-            word(if sequence == Some(index) { "auto_increment" } else { "" }),
+            default_text(column),
+            word(extra_text(column, sequence == Some(index))),
         ];
         if full {
             let collation =
@@ -331,14 +351,18 @@ pub fn create_statement(table: &Table, auto_increment: Option<u16>) -> String {
     };
     let mut lines = Vec::new();
     for (index, column) in definition.columns.iter().enumerate() {
-        let mut line = format!("  {} {}", quoted(&column.name), type_name(column.column_type));
+        let mut line = format!("  {} {}", quoted(&column.name), column_type_name(column));
         if !column.nullable {
             line.push_str(" NOT NULL");
         }
-        match &column.default {
-            Some(default) => line.push_str(&format!(" DEFAULT {}", literal(default))),
-            None if column.nullable => line.push_str(" DEFAULT NULL"),
-            None => {}
+        match (&column.default, column.current_time) {
+            (_, Some(rule)) if rule.on_insert => line.push_str(&format!(" DEFAULT {rule}")),
+            (Some(default), _) => line.push_str(&format!(" DEFAULT {}", literal(default))),
+            (None, _) if column.nullable => line.push_str(" DEFAULT NULL"),
+            (None, _) => {}
+        }
+        if let Some(rule) = column.current_time.filter(|rule| rule.on_update) {
+            line.push_str(&format!(" ON UPDATE {rule}"));
         }
         if auto_increment == Some(index as u16) {
             line.push_str(" AUTO_INCREMENT");

@@ -21,7 +21,8 @@ pub struct AddColumnArguments {
     /// Its type as `duet admin tables` shows it: bigint, "decimal(10,2)", "varchar(40)"
     #[arg(value_name = "TYPE", value_parser = column_type)]
     pub column_type: ColumnType,
-    /// Value of the rows that exist, and of new ones that give none; NULL without it
+    /// Value of the rows that exist, and of new ones that give none; NULL without it. CURRENT_TIMESTAMP, or CURRENT_TIMESTAMP(6) with
+    /// digits of the second's fraction, is the time of this command for the rows that exist, and the current time for new ones
     #[arg(long, value_name = "VALUE", allow_hyphen_values = true)]
     pub default: Option<String>,
     /// The column may not be NULL; needs a default
@@ -39,7 +40,10 @@ pub struct AddColumnArguments {
 pub async fn add_column(arguments: &AddColumnArguments) -> Result<()> {
     let mut column = Column::new(&arguments.column, arguments.column_type);
     column.nullable = !arguments.not_null;
-    if let Some(text) = &arguments.default {
+    let digits = arguments.default.as_deref().and_then(|text| time_digits(text, arguments.column_type));
+    if let Some(digits) = digits {
+        column = column.current_time_on_insert(digits);
+    } else if let Some(text) = &arguments.default {
         let value = Cell::Untyped(text).to_value(arguments.column_type);
         let value = value.map_err(|reason| anyhow::anyhow!("the default: {reason}"))?;
         column.default = Some(value);
@@ -48,6 +52,18 @@ pub async fn add_column(arguments: &AddColumnArguments) -> Result<()> {
     let table = client.table(&arguments.table.to_string()).await?;
     let table = client.add_column(&table, column).await?;
     say(format_args!("added column {} to table {}.{}", arguments.column, table.database(), table.name()))
+}
+
+/// The digits of CURRENT_TIMESTAMP, if that is the default of a column of dates with times.
+fn time_digits(text: &str, column_type: ColumnType) -> Option<u8> {
+    if !matches!(column_type, ColumnType::DateTime | ColumnType::Timestamp) {
+        return None;
+    }
+    let text = text.trim().to_ascii_uppercase();
+    match text.strip_prefix("CURRENT_TIMESTAMP")? {
+        "" | "()" => Some(0),
+        digits => digits.strip_prefix('(')?.strip_suffix(')')?.trim().parse().ok(),
+    }
 }
 
 /// Options of `duet admin create-index`.

@@ -93,7 +93,7 @@ pub fn existing_table(definition: &TableDefinition, source: &Source, key: &[Stri
         let found = source.columns().iter().position(|(name, _)| name.eq_ignore_ascii_case(&column.name));
         match found {
             Some(index) => origins.push(Origin::File(index)),
-            None if column.nullable || column.default.is_some() => origins.push(Origin::Default),
+            None if column.may_be_left_out() => origins.push(Origin::Default),
             None => bail!(
                 "{} has no column '{}', which {table} needs; its columns are {}",
                 source.name(),

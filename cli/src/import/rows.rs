@@ -7,6 +7,7 @@ use duet_protocol::layout::TableLayout;
 use duet_protocol::schema::TableDefinition;
 use duet_protocol::value::Value;
 use std::collections::HashSet;
+use std::time::{SystemTime, UNIX_EPOCH};
 use xxhash_rust::xxh3::xxh3_128;
 
 /// How many bad rows are kept for the report; all are counted.
@@ -49,6 +50,8 @@ pub struct Converter {
     seen: HashSet<u128, rustc_hash::FxBuildHasher>,
     key: Vec<u8>,
     image: Vec<u8>,
+    /// What columns have that take the current time and that the source lacks, in microseconds since 1970: all rows the same.
+    now: i64,
 }
 
 impl Converter {
@@ -58,6 +61,7 @@ impl Converter {
     /// The definition is not valid.
     pub fn new(definition: TableDefinition, origins: Vec<Origin>) -> Result<Converter> {
         let layout = TableLayout::new(&definition)?;
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         Ok(Converter {
             definition,
             layout,
@@ -65,6 +69,7 @@ impl Converter {
             seen: HashSet::default(),
             key: Vec::new(),
             image: Vec::new(),
+            now: i64::try_from(since.as_micros()).unwrap_or(i64::MAX),
         })
     }
 
@@ -92,7 +97,7 @@ impl Converter {
                     .cell(*index, row)
                     .to_value(column.column_type)
                     .map_err(|reason| format!("column '{}': {reason}", column.name))?,
-                Origin::Default => column.default.clone().unwrap_or(Value::Null),
+                Origin::Default => column.default_at(|| self.now).unwrap_or(Value::Null),
             });
         }
         self.key.clear();

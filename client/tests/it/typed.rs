@@ -2,8 +2,10 @@
 
 use crate::server::{Server, users};
 use duet_client::{
-    Client, ColumnType, Date, Decimal, ErrorCode, Row, TableDefinition, TableRow, Timestamp, col,
+    Client, Column, ColumnType, Date, Decimal, ErrorCode, Row, TableDefinition, TableRow, Timestamp, Value,
+    col,
 };
+use std::time::{SystemTime, UNIX_EPOCH};
 
 #[derive(Row, Debug, Clone, PartialEq)]
 #[duet(table = "air.flights")]
@@ -112,6 +114,61 @@ async fn structs_are_rows() {
         found += 1;
     }
     assert_eq!(found, 4);
+}
+
+#[derive(Row, Debug, PartialEq)]
+#[duet(table = "shop.notes")]
+struct Note {
+    #[duet(key)]
+    id: i64,
+    text: String,
+}
+
+#[tokio::test]
+async fn columns_that_are_left_out_take_the_current_time() {
+    let server = Server::start();
+    let client = Client::connect(&server.seed()).await.expect("the fake answers");
+    let definition = TableDefinition::builder("shop", "notes")
+        .required("id", ColumnType::BigInt)
+        .required("text", ColumnType::Text)
+        .column(Column::new("created", ColumnType::Timestamp).current_time_on_insert(0))
+        .column(Column::new("precise", ColumnType::DateTime).current_time_on_insert(6))
+        .column(Column::new("touched", ColumnType::Timestamp).nullable().current_time_on_update(6))
+        .primary_key(["id"])
+        .build()
+        .expect("valid");
+    let table = client.create_table(definition).await.expect("new");
+    assert_eq!(
+        table.definition().columns[2].current_time.map(|rule| rule.to_string()).as_deref(),
+        Some("CURRENT_TIMESTAMP")
+    );
+    let now = || {
+        let since = SystemTime::now().duration_since(UNIX_EPOCH).expect("after 1970");
+        i64::try_from(since.as_micros()).expect("soon enough")
+    };
+    let before = now();
+    let notes = client.typed_table::<Note>().await.expect("fits");
+    notes.insert(&Note { id: 1, text: "typed".into() }).await.expect("new");
+    let pairs = [("id", Value::Int(2)), ("text", Value::from("pairs"))];
+    client.insert(&table, pairs).await.expect("new");
+    let row = duet_client::Row::new(&table).with("id", 3_i64).and_then(|row| row.with("text", "row"));
+    client.insert(&table, row.expect("columns")).await.expect("new");
+    let after = now();
+    for id in 1..=3_i64 {
+        let row = client.get(&table, id).await.expect("answered").expect("there");
+        let (Value::Timestamp(created), Value::DateTime(precise)) = (&row.values()[2], &row.values()[3])
+        else {
+            panic!("{row:?}")
+        };
+        assert!((before..=after).contains(precise), "{before} {precise} {after}");
+        assert_eq!(*created, precise - precise % 1_000_000, "one time, cut to seconds");
+        assert_eq!(row.values()[4], Value::Null);
+    }
+    // What is given stays, and a change leaves times alone.
+    let given = [("id", Value::Int(4)), ("text", Value::from("")), ("created", Value::Timestamp(5))];
+    client.insert(&table, given).await.expect("new");
+    let row = client.get(&table, 4_i64).await.expect("answered").expect("there");
+    assert_eq!(row.value("created"), Some(&Value::Timestamp(5)));
 }
 
 #[tokio::test]

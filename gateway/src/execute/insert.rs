@@ -9,7 +9,7 @@ use crate::error::{Result, SqlError};
 use crate::execute::read::{Values, find_unique, read_each};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
-use crate::plan::{InsertMode, InsertPlan, default_of, unique_indexes};
+use crate::plan::{InsertMode, InsertPlan, default_of, times_of_change, unique_indexes};
 use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::value::store::{fit, integer_value};
@@ -109,6 +109,7 @@ pub async fn new_rows(
 ) -> Result<NewRows> {
     let table = &plan.table;
     let columns = &table.definition().columns;
+    let now = environment.facts.now;
     let mut sequence = catalog.sequence(table).await?;
     let mut defaults: Vec<Option<Value>> = Vec::new();
     for index in 0..columns.len() {
@@ -116,7 +117,7 @@ pub async fn new_rows(
             sequence.as_ref().is_some_and(|sequence| usize::from(sequence.column) == index)
         };
         let needed = !plan.columns.contains(&index) || plan.rows.iter().any(|row| row.contains(&None));
-        let mut default = if is_own(&sequence) { Ok(Value::Null) } else { default_of(table, index) };
+        let mut default = if is_own(&sequence) { Ok(Value::Null) } else { default_of(table, index, now) };
         if default.is_err() && needed {
             sequence = catalog.sequence_after_all(table).await?;
             if is_own(&sequence) {
@@ -151,7 +152,7 @@ pub async fn new_rows(
         for (index, value) in row.into_iter().enumerate() {
             whole.push(match value {
                 Some(value) => value,
-                None => default_of(table, index)?,
+                None => default_of(table, index, now)?,
             });
         }
         if let Some(own) = own {
@@ -389,6 +390,9 @@ pub async fn insert_within(
                 ids.add(&changed, numbered);
                 if changed == known.row {
                     continue;
+                }
+                for (column, time) in times_of_change(table, assignments, environment.facts.now) {
+                    changed[usize::from(column)] = time;
                 }
                 for (index, owners) in unique.iter().zip(&owners) {
                     if let Some(values) = values_of(&index.columns, &changed)

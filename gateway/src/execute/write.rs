@@ -9,7 +9,7 @@ use crate::execute::read::{Values, find_unique};
 use crate::execute::select::{find_locked, first_difference};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
-use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, unique_indexes};
+use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, times_of_change, unique_indexes};
 use crate::value::compare::{exact, order};
 use crate::value::store::fit;
 use duet_client::{
@@ -38,10 +38,11 @@ pub enum Attempt {
     NeedsTransaction,
 }
 
-/// The values that assignments give a row: those that differ from what it has.
+/// The values that assignments give a row: those that differ from what it has, and where there are any the times of the change.
 fn changes(
     table: &Table,
     assignments: &Assignments,
+    times: &[(u16, Value)],
     row: &[Value],
     environment: &Environment<'_>,
     number: usize,
@@ -54,6 +55,10 @@ fn changes(
         if value != row[*column] {
             changed.push((*column as u16, value));
         }
+    }
+    if !changed.is_empty() {
+        let new = times.iter().filter(|(column, time)| row[usize::from(*column)] != *time);
+        changed.extend(new.cloned());
     }
     Ok(changed)
 }
@@ -110,9 +115,21 @@ fn single_key(access: &BoundAccess) -> Option<Option<&Vec<Value>>> {
     }
 }
 
-/// The new values of an update that depend on no row, and of no column that a unique index has; `None` of other updates.
+/// Additions and times of the change as the cluster takes them, sorted by column.
+fn added<'a>(bound: &[(u16, i64)], times: &'a [(u16, Value)]) -> Vec<(u16, Assignment<'a>)> {
+    let mut list = as_assignments(times);
+    list.extend(bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))));
+    list.sort_by_key(|(column, _)| *column);
+    list
+}
+
+/// The new values of an update that depend on no row, and of no column that a unique index has; `None` of other updates, and of tables with
+/// a column that takes the time of a change: whether there is one has to be known first.
 fn constant_values(plan: &UpdatePlan, environment: &Environment<'_>) -> Result<Option<Vec<(u16, Value)>>> {
     let definition = plan.table.definition();
+    if !times_of_change(&plan.table, &plan.assignments, environment.facts.now).is_empty() {
+        return Ok(None);
+    }
     let mut values = Vec::with_capacity(plan.assignments.len());
     for (column, expression) in &plan.assignments {
         let number = *column as u16;
@@ -149,10 +166,9 @@ pub async fn update_alone(
         && let Some(bound) = bound_additions(&additions, environment)?
         && !bound.is_empty()
     {
-        let add: Vec<_> =
-            bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))).collect();
+        let times = times_of_change(table, &plan.assignments, environment.facts.now);
         let mut pooled = client.batch();
-        pooled.batch().update(table, key, &add, Expectation::Any)?;
+        pooled.batch().update(table, key, &added(&bound, &times), Expectation::Any)?;
         pooled.execute().await?;
         return match pooled.batch().written(0) {
             Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
@@ -176,6 +192,7 @@ pub async fn update_alone(
             Err(error) => Err(changed_error(table, error)),
         };
     }
+    let times = times_of_change(table, &plan.assignments, environment.facts.now);
     for _ in 0..TRIES {
         let Some(row) = client.get(table, key).await? else { return Ok(Attempt::Done(Counts::default())) };
         let at = environment.with_row(row.values());
@@ -184,7 +201,7 @@ pub async fn update_alone(
         {
             return Ok(Attempt::Done(Counts::default()));
         }
-        let changed = changes(table, &plan.assignments, row.values(), environment, 1)?;
+        let changed = changes(table, &plan.assignments, &times, row.values(), environment, 1)?;
         if changed.is_empty() {
             return Ok(Attempt::Done(Counts { matched: 1, changed: 0 }));
         }
@@ -274,10 +291,9 @@ pub async fn update_within(
         && let Some(bound) = bound_additions(&additions, environment)?
         && !bound.is_empty()
     {
-        let add: Vec<_> =
-            bound.iter().map(|(column, by)| (*column, Assignment::Add(ValueRef::Int(*by)))).collect();
+        let times = times_of_change(table, &plan.assignments, environment.facts.now);
         let mut pooled = transaction.batch()?;
-        let index = pooled.batch().update(table, key, &add, Expectation::Any)?;
+        let index = pooled.batch().update(table, key, &added(&bound, &times), Expectation::Any)?;
         pooled.batch().ignore_row(index);
         transaction.run(&mut pooled).await?;
         return match pooled.batch().written(index) {
@@ -304,11 +320,12 @@ pub async fn update_within(
         find_locked(client, table, access, plan.filter.as_ref(), environment, Lock::Exclusive, transaction)
             .await?;
     let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment)?;
+    let times = times_of_change(table, &plan.assignments, environment.facts.now);
     let mut counts = Counts { matched: rows.len() as u64, changed: 0 };
     // All new values first: a row that does not fit leaves the transaction as it was.
     let mut writes = Vec::with_capacity(rows.len());
     for (number, row) in rows.iter().enumerate() {
-        let changed = changes(table, &plan.assignments, row, environment, number + 1)?;
+        let changed = changes(table, &plan.assignments, &times, row, environment, number + 1)?;
         if !changed.is_empty() {
             writes.push((key_of(table, row), changed, row));
         }

@@ -2,9 +2,9 @@
 
 use super::{Access, table_name};
 use crate::error::{Result, SqlError, not_supported};
-use crate::expression::{Expression, Scope, compile};
+use crate::expression::{Expression, Function, Scope, compile};
 use crate::value::arithmetic::Operator;
-use duet_client::{ColumnType, Table, Value};
+use duet_client::{Column, ColumnType, Table, Value};
 use sqlparser::ast::{
     self, AssignmentTarget, Expr, FromTable, ObjectName, OnInsert, SetExpr, TableObject, TableWithJoins,
 };
@@ -126,7 +126,7 @@ fn assignments(
         };
         let column = column_of(target, table, alias, "field list")?;
         let value = match &assignment.value {
-            Expr::Identifier(word) if is_default(word) => Expression::Constant(default_of(table, column)?),
+            Expr::Identifier(word) if is_default(word) => default_expression(table, column)?,
             value => compile(value, &mut scope)?,
         };
         compiled.push((column, value));
@@ -150,17 +150,46 @@ fn is_default(word: &ast::Ident) -> bool {
     word.quote_style.is_none() && word.value.eq_ignore_ascii_case("DEFAULT")
 }
 
-/// The value of a column that is not given.
+/// The value of a column that is not given; `now` are the microseconds since 1970 when the statement began.
 ///
 /// # Errors
 /// 1364 when there is none.
-pub fn default_of(table: &Table, column: usize) -> Result<Value> {
+pub fn default_of(table: &Table, column: usize, now: i64) -> Result<Value> {
     let column = &table.definition().columns[column];
-    match &column.default {
-        Some(value) => Ok(value.clone()),
+    match column.default_at(|| now) {
+        Some(value) => Ok(value),
         None if column.nullable => Ok(Value::Null),
         None => Err(SqlError::no_default(format!("Field '{}' doesn't have a default value", column.name))),
     }
+}
+
+/// What DEFAULT stands for, whenever the statement is executed.
+fn default_expression(table: &Table, column: usize) -> Result<Expression> {
+    match table.definition().columns[column].current_time {
+        Some(rule) if rule.on_insert => {
+            let digits = Expression::Constant(Value::Int(i64::from(rule.digits)));
+            Ok(Expression::Call(Function::Now, vec![digits]))
+        }
+        _ => default_of(table, column, 0).map(Expression::Constant),
+    }
+}
+
+/// The columns that take the current time when a row changes and that these assignments do not give, each with that time; `now` are the
+/// microseconds since 1970 when the statement began.
+pub fn times_of_change(table: &Table, assignments: &Assignments, now: i64) -> Vec<(u16, Value)> {
+    let untouched = untouched_times(table, assignments);
+    untouched.filter_map(|(index, column)| Some((index, column.time_of(|| now)?))).collect()
+}
+
+fn untouched_times<'t>(
+    table: &'t Table,
+    assignments: &'t Assignments,
+) -> impl Iterator<Item = (u16, &'t Column)> {
+    let columns = table.definition().columns.iter().enumerate();
+    let untouched = columns.filter(|(index, column)| {
+        column.takes_time_on_update() && !assignments.iter().any(|(assigned, _)| assigned == index)
+    });
+    untouched.map(|(index, column)| (index as u16, column))
 }
 
 /// Compiles INSERT and REPLACE. Where it has a query, `queried` are the number of its columns and its rows.
@@ -333,7 +362,8 @@ pub fn compile_delete(delete: &ast::Delete, table: Table, alias: &str) -> Result
 
 impl UpdatePlan {
     /// The columns to which constants are added, if that is all that the statement does to its rows: then the data node can do it without
-    /// the row being read. Only integer columns that are never NULL, so that every row that is found changes.
+    /// the row being read. Only integer columns that are never NULL, so that every row that is found changes, and columns that take the
+    /// time of a change can be written with it.
     pub fn additions(&self) -> Option<Vec<(usize, bool, &Expression)>> {
         let columns = &self.table.definition().columns;
         let indexed = |column: usize| {
@@ -350,6 +380,9 @@ impl UpdatePlan {
             }
             Some(*column)
         };
+        if untouched_times(&self.table, &self.assignments).any(|(column, _)| indexed(usize::from(column))) {
+            return None;
+        }
         let mut list = Vec::with_capacity(self.assignments.len());
         for pair in &self.assignments {
             let column = addition(pair)?;

@@ -3,10 +3,11 @@
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Facts, Scope, compile};
 use crate::value::store::fit;
-use duet_client::{Column, ColumnType, TableDefinition, Value};
+use duet_client::{Column, ColumnType, CurrentTime, TableDefinition, Value};
+use duet_protocol::schema::MAX_FRACTION_DIGITS;
 use sqlparser::ast::{
     BinaryLength, CharacterLength, ColumnDef, ColumnOption, CreateTable, CreateTableOptions, DataType,
-    ExactNumberInfo, Expr, IndexColumn, SqlOption, TableConstraint,
+    ExactNumberInfo, Expr, FunctionArguments, IndexColumn, SqlOption, TableConstraint,
 };
 
 /// Engines that are this store, by the names that tools use.
@@ -143,6 +144,16 @@ pub fn type_name(column_type: ColumnType) -> String {
     }
 }
 
+/// The name of a column's type as SHOW COLUMNS gives it. One that takes the current time has the digits of that, because MySQL takes no
+/// other; it holds microseconds all the same.
+pub fn column_type_name(column: &Column) -> String {
+    match (column.current_time, type_name(column.column_type).split_once('(')) {
+        (Some(CurrentTime { digits: 0, .. }), Some((name, _))) => name.to_owned(),
+        (Some(CurrentTime { digits, .. }), Some((name, _))) => format!("{name}({digits})"),
+        _ => type_name(column.column_type),
+    }
+}
+
 /// What the options of a column say beside its type.
 #[derive(Default)]
 struct Extras {
@@ -167,7 +178,7 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
     let mut column = Column::new(definition.name.value.clone(), column_type(&definition.data_type)?);
     column.nullable = true;
     let mut extras = Extras::default();
-    let mut default = None;
+    let (mut default, mut on_update) = (None, None);
     for option in &definition.options {
         match &option.option {
             ColumnOption::Null => column.nullable = true,
@@ -188,21 +199,72 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
             ColumnOption::ForeignKey(_) => return not_supported("foreign keys"),
             ColumnOption::Check(_) => return not_supported("CHECK"),
             ColumnOption::Generated { .. } => return not_supported("generated columns"),
-            ColumnOption::OnUpdate(_) => return not_supported("ON UPDATE"),
+            ColumnOption::OnUpdate(value) => on_update = Some(value),
             other => return not_supported(&other.to_string()),
         }
     }
     if extras.is_key {
         column.nullable = false;
     }
+    let digits = fraction_digits(&definition.data_type);
     if let Some(default) = default {
-        column.default = default_value(default, &column)?;
+        match time_function(default) {
+            Some(Some(given)) if Some(given) == digits => column = column.current_time_on_insert(given),
+            Some(_) => return Err(invalid_default(&column)),
+            None => column.default = default_value(default, &column)?,
+        }
+    }
+    if let Some(value) = on_update {
+        match time_function(value) {
+            Some(Some(given)) if Some(given) == digits => column = column.current_time_on_update(given),
+            _ => {
+                let message = format!("Invalid ON UPDATE clause for '{}' column", column.name);
+                return Err(SqlError { code: 1_294, state: "HY000", message });
+            }
+        }
     }
     Ok((column, extras))
 }
 
+/// The digits of a second's fraction that a type says, none being 0; `None` of types that cannot take the current time.
+fn fraction_digits(data_type: &DataType) -> Option<u8> {
+    match data_type {
+        DataType::Datetime(digits) | DataType::Timestamp(digits, _) => {
+            u8::try_from(digits.unwrap_or(0)).ok().filter(|digits| *digits <= MAX_FRACTION_DIGITS)
+        }
+        _ => None,
+    }
+}
+
+/// Of what stands for the current time the digits of the second's fraction, `Some(None)` where they cannot be; `None` of all else.
+fn time_function(expression: &Expr) -> Option<Option<u8>> {
+    let function = match expression {
+        Expr::Nested(inner) => return time_function(inner),
+        Expr::Function(function) => function,
+        _ => return None,
+    };
+    let name = function.name.to_string().to_ascii_uppercase();
+    if !matches!(name.as_str(), "CURRENT_TIMESTAMP" | "NOW" | "LOCALTIME" | "LOCALTIMESTAMP") {
+        return None;
+    }
+    let arguments = match &function.args {
+        FunctionArguments::None => return Some(Some(0)),
+        FunctionArguments::List(list) => list.args.as_slice(),
+        FunctionArguments::Subquery(_) => return Some(None),
+    };
+    Some(match arguments {
+        [] => Some(0),
+        [digits] => digits.to_string().parse().ok().filter(|digits| *digits <= MAX_FRACTION_DIGITS),
+        _ => None,
+    })
+}
+
+fn invalid_default(column: &Column) -> SqlError {
+    SqlError::invalid_default(format!("Invalid default value for '{}'", column.name))
+}
+
 fn default_value(expression: &Expr, column: &Column) -> Result<Option<Value>> {
-    let wrong = || SqlError::invalid_default(format!("Invalid default value for '{}'", column.name));
+    let wrong = || invalid_default(column);
     if !matches!(expression, Expr::Value(_) | Expr::UnaryOp { .. } | Expr::Nested(_) | Expr::TypedString(_)) {
         return not_supported("defaults that are no constants");
     }
@@ -349,6 +411,7 @@ pub fn definition_error(error: duet_protocol::schema::SchemaError) -> SqlError {
             SqlError::unknown_key_column(format!("Key column '{column}' doesn't exist in table"))
         }
         SchemaError::NameTooLong { .. } => SqlError::name_too_long(text),
+        SchemaError::InvalidCurrentTime { .. } => SqlError { code: 1_235, state: "42000", message: text },
         SchemaError::InvalidColumnType { .. } => SqlError::column_too_long(text),
         SchemaError::KeyTooLarge { .. } | SchemaError::IndexKeyTooLarge { .. } => {
             SqlError { code: 1_071, state: "42000", message: text }

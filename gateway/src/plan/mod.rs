@@ -9,10 +9,11 @@ mod select;
 pub use access::{Access, AccessKind, BoundAccess, unique_indexes};
 pub use change::{
     Assignments, DeletePlan, InsertMode, InsertPlan, UpdatePlan, compile_delete, compile_insert,
-    compile_update, default_of, delete_tables, insert_table,
+    compile_update, default_of, delete_tables, insert_table, times_of_change,
 };
 pub use definition::{
-    NewTable, column_definition, column_type, definition_error, free_name, key_columns, new_table, type_name,
+    NewTable, column_definition, column_type, column_type_name, definition_error, free_name, key_columns,
+    new_table, type_name,
 };
 pub use select::{SelectPlan, check_select_form, compile_select, item_name, order_matches, query_table};
 

@@ -5,6 +5,7 @@ mod clients;
 mod cluster;
 mod failover;
 mod mariadb;
+mod moments;
 mod protocol;
 mod queries;
 mod statements;

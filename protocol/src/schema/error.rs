@@ -28,6 +28,7 @@
 //! | 123 | `IndexTypeNotOrderable` | an index column has a type without an order |
 //! | 124 | `IndexKeyTooLarge` | keys of an index may be encoded longer than 3072 bytes |
 //! | 125 | `DefaultNeeded` | a column that is added to a table must be nullable or have a default |
+//! | 126 | `InvalidCurrentTime` | a column cannot take the current time by itself |
 
 use super::{
     ColumnType, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES,
@@ -213,6 +214,14 @@ pub enum SchemaError {
         /// Name of the column.
         column: String,
     },
+    /// A column cannot take the current time by itself.
+    #[error("column '{column}' cannot take the current time: {reason}")]
+    InvalidCurrentTime {
+        /// Name of the column.
+        column: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
 }
 
 impl SchemaError {
@@ -246,6 +255,7 @@ impl SchemaError {
             Self::IndexTypeNotOrderable { .. } => 123,
             Self::IndexKeyTooLarge { .. } => 124,
             Self::DefaultNeeded { .. } => 125,
+            Self::InvalidCurrentTime { .. } => 126,
         }
     }
 }

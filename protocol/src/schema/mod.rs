@@ -4,9 +4,11 @@
 //! compiled form. Nothing but [`TableDefinition::validate`] decides which definitions are legal.
 
 mod builder;
+mod column;
 mod column_type;
 mod error;
 mod index;
+mod stored;
 #[cfg(test)]
 mod tests;
 mod validate;
@@ -15,14 +17,13 @@ mod version;
 use rkyv::{Archive, Deserialize, Serialize};
 
 pub use builder::TableBuilder;
+pub use column::{Column, CurrentTime, MAX_FRACTION_DIGITS};
 pub use column_type::ColumnType;
 pub use error::SchemaError;
 pub use index::{
     IndexDefinition, IndexKind, IndexState, MAX_INDEX_COLUMNS, MAX_INDEXES, PRIMARY_KEY_INDEX,
     PRIMARY_KEY_INDEX_NAME, PrimaryKeyOrder, TableIndex,
 };
-
-use crate::value::Value;
 
 /// Longest name of a database, table or column, in characters.
 pub const MAX_NAME_CHARACTERS: usize = 64;
@@ -36,41 +37,6 @@ pub const MAX_KEY_BYTES: usize = 3072;
 pub const MAX_COMMENT_CHARACTERS: usize = 2048;
 /// Longest value image of a row, in bytes: 64 KiB of data and room for null bits and offsets.
 pub const MAX_VALUE_BYTES: usize = 65_536 + 4_096;
-
-/// A column of a table.
-#[derive(Archive, Serialize, Deserialize, Clone, Debug, PartialEq)]
-pub struct Column {
-    /// Name, unique in its table without regard to ASCII case.
-    pub name: String,
-    /// Type.
-    pub column_type: ColumnType,
-    /// May it be NULL?
-    pub nullable: bool,
-    /// The value of rows that do not give one.
-    pub default: Option<Value>,
-}
-
-impl Column {
-    /// A column that is NOT NULL and has no default.
-    #[must_use]
-    pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
-        Self { name: name.into(), column_type, nullable: false, default: None }
-    }
-
-    /// Lets the column be NULL.
-    #[must_use]
-    pub fn nullable(mut self) -> Self {
-        self.nullable = true;
-        self
-    }
-
-    /// Sets the default.
-    #[must_use]
-    pub fn default_value(mut self, value: impl Into<Value>) -> Self {
-        self.default = Some(value.into());
-        self
-    }
-}
 
 /// When rows of a table expire.
 #[derive(Archive, Serialize, Deserialize, Clone, Copy, Debug, PartialEq, Eq)]

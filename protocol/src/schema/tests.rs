@@ -1,4 +1,5 @@
 use super::*;
+use crate::value::Value;
 
 fn table() -> TableBuilder {
     TableDefinition::builder("shop", "orders")
@@ -7,6 +8,10 @@ fn table() -> TableBuilder {
         .nullable("paid_at", ColumnType::Timestamp)
         .column(Column::new("state", ColumnType::TinyInt).default_value(0))
         .primary_key(["region", "id"])
+}
+
+fn updated(name: &str) -> Column {
+    Column::new(name, ColumnType::Timestamp).current_time_on_insert(0).current_time_on_update(0)
 }
 
 fn refused(table: TableBuilder) -> (u16, String) {
@@ -71,6 +76,10 @@ fn every_rule_has_its_number() {
         (116, table().column(Column::new("c", ColumnType::TinyInt).default_value(Value::Null))),
         (117, table().time_to_live(0, "paid_at")),
         (117, table().time_to_live(5, "state")),
+        (126, table().column(Column::new("c", ColumnType::Date).current_time_on_insert(0))),
+        (126, table().column(Column::new("c", ColumnType::BigInt).current_time_on_update(0))),
+        (126, table().column(Column::new("c", ColumnType::DateTime).current_time_on_insert(7))),
+        (126, table().column(updated("c")).primary_key(["c"])),
         (118, table().comment("x".repeat(MAX_COMMENT_CHARACTERS + 1))),
         (100, table().ordered_index("", &["state"])),
         (107, table().ordered_index("by_stat", &["stat"])),
@@ -176,4 +185,53 @@ fn tables_travel_as_records() {
     let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&table).unwrap();
     assert_eq!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes).unwrap(), table);
     assert!(rkyv::from_bytes::<Table, rkyv::rancor::Error>(&bytes[..bytes.len() - 8]).is_err());
+}
+
+/// The column as it was encoded before columns took the current time.
+#[derive(rkyv::Archive, rkyv::Serialize, rkyv::Deserialize, Clone, Debug, PartialEq)]
+struct OldColumn {
+    name: String,
+    column_type: ColumnType,
+    nullable: bool,
+    default: Option<Value>,
+}
+
+#[test]
+fn columns_are_read_as_they_were_encoded_before_they_took_the_time() {
+    let long = Value::from("longer than what lies inline");
+    for default in
+        [None, Some(Value::Null), Some(Value::Timestamp(5)), Some(long), Some(Value::from(vec![1.5_f32]))]
+    {
+        let column_type = ColumnType::Decimal { precision: 9, scale: 2 };
+        let old = OldColumn { name: "a column".into(), column_type, nullable: true, default };
+        let new = Column { default: old.default.clone(), ..Column::new(&old.name, column_type).nullable() };
+        let (many_old, many_new) = (vec![old.clone(), old], vec![new.clone(), new]);
+        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&many_old).unwrap();
+        assert_eq!(rkyv::from_bytes::<Vec<Column>, rkyv::rancor::Error>(&bytes).unwrap(), many_new);
+        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&many_new).unwrap();
+        assert_eq!(rkyv::from_bytes::<Vec<OldColumn>, rkyv::rancor::Error>(&bytes).unwrap(), many_old);
+    }
+}
+
+#[test]
+fn columns_that_take_the_time_travel_and_tell_it() {
+    let now = 1_700_000_000_123_456;
+    let inserted = Column::new("a", ColumnType::DateTime).current_time_on_insert(3);
+    let changed = Column::new("b", ColumnType::Timestamp).nullable().current_time_on_update(6);
+    let both = updated("c").added_at(|| now);
+    for column in [inserted.clone(), changed.clone(), both.clone()] {
+        let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&column).unwrap();
+        assert_eq!(rkyv::from_bytes::<Column, rkyv::rancor::Error>(&bytes).unwrap(), column);
+        assert!(rkyv::from_bytes::<OldColumn, rkyv::rancor::Error>(&bytes).is_err());
+        table().column(column).build().unwrap();
+    }
+    assert_eq!(inserted.default_at(|| now), Some(Value::DateTime(1_700_000_000_123_000)));
+    assert_eq!(inserted.default_at(|| -1), Some(Value::DateTime(-1_000)));
+    assert_eq!(changed.default_at(|| now), None);
+    assert_eq!(changed.time_of(|| now), Some(Value::Timestamp(now)));
+    assert_eq!(both.default, Some(Value::Timestamp(1_700_000_000_000_000)));
+    assert_eq!(both.default_at(|| now + 5_000_000), Some(Value::Timestamp(1_700_000_005_000_000)));
+    assert!(inserted.may_be_left_out() && changed.may_be_left_out() && both.may_be_left_out());
+    let usual = Column::new("n", ColumnType::Int).default_value(7);
+    assert_eq!(usual.default_at(|| unreachable!("no clock is read")), Some(Value::Int(7)));
 }

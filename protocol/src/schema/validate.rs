@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Column, ColumnType, IndexDefinition, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_INDEX_COLUMNS, MAX_INDEXES,
-    MAX_KEY_BYTES, MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES, PRIMARY_KEY_INDEX_NAME,
-    SchemaError, TableDefinition,
+    Column, ColumnType, IndexDefinition, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_FRACTION_DIGITS,
+    MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES, MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES,
+    PRIMARY_KEY_INDEX_NAME, SchemaError, TableDefinition,
 };
 use crate::key::longest_component;
 use crate::layout::image_head_bytes;
@@ -63,8 +63,25 @@ fn check_columns(columns: &[Column]) -> Result<(), SchemaError> {
                 .check_value(&default.as_value())
                 .map_err(|reason| SchemaError::InvalidDefault { column: column.name.clone(), reason })?;
         }
+        if let Some(reason) = broken_time_rule(column) {
+            return Err(SchemaError::InvalidCurrentTime { column: column.name.clone(), reason });
+        }
     }
     Ok(())
+}
+
+/// What a column's rule for the current time breaks, if anything.
+fn broken_time_rule(column: &Column) -> Option<&'static str> {
+    let rule = column.current_time?;
+    match column.column_type {
+        ColumnType::DateTime | ColumnType::Timestamp => {}
+        _ => return Some("its type must be DATETIME or TIMESTAMP"),
+    }
+    match (rule.digits, rule.on_insert || rule.on_update) {
+        (0..=MAX_FRACTION_DIGITS, true) => None,
+        (_, true) => Some("a second's fraction has 0 to 6 digits"),
+        (_, false) => Some("it must be on insert or on update"),
+    }
 }
 
 /// What a type's parameters break, if anything.
@@ -143,6 +160,10 @@ fn check_primary_key(definition: &TableDefinition) -> Result<(), SchemaError> {
         if !column.column_type.is_orderable() {
             let column_type = column.column_type;
             return Err(SchemaError::KeyTypeNotOrderable { column: column.name.clone(), column_type });
+        }
+        if column.takes_time_on_update() {
+            let reason = "columns of the primary key never change";
+            return Err(SchemaError::InvalidCurrentTime { column: column.name.clone(), reason });
         }
         bytes += longest_component(column.column_type);
     }

@@ -332,11 +332,11 @@ pub(super) fn call(
     let of_moment =
         |pick: fn(i64) -> i64| moment(&values[0]).map_or(Value::Null, |moment| Value::Int(pick(moment)));
     Ok(match function {
-        Function::Now => Value::DateTime(match values.first() {
+        Function::Now => {
             // Digits of the fraction; none without.
-            Some(digits) if count(digits) > 0 => facts.now,
-            _ => facts.now - facts.now.rem_euclid(1_000_000),
-        }),
+            let digits = values.first().map_or(0, count).min(6) as u32;
+            Value::DateTime(facts.now - facts.now.rem_euclid(10_i64.pow(6 - digits)))
+        }
         Function::CurrentDate => Value::Date(facts.now.div_euclid(MICROSECONDS_PER_DAY) as i32),
         Function::CurrentTime => {
             let time = facts.now.rem_euclid(MICROSECONDS_PER_DAY);
