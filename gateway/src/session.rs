@@ -101,6 +101,37 @@ pub enum Prepared {
     Account(Arc<AccountStatement>),
 }
 
+/// How much a warning matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What was asked for is so already.
+    Note,
+    /// Something else was done than what was asked for.
+    Warning,
+    /// What ended the statement.
+    Error,
+}
+
+impl Level {
+    /// The word of SHOW WARNINGS.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Note => "Note",
+            Level::Warning => "Warning",
+            Level::Error => "Error",
+        }
+    }
+}
+
+/// What SHOW WARNINGS tells of a statement.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    /// How much it matters.
+    pub level: Level,
+    /// What it is.
+    pub error: SqlError,
+}
+
 /// A session.
 pub struct Session {
     /// Tables and databases.
@@ -122,8 +153,8 @@ pub struct Session {
     pub processes: Arc<Processes>,
     /// This connection.
     pub process: Arc<Process>,
-    /// Warnings of the last statement.
-    pub warnings: Vec<SqlError>,
+    /// Notes and warnings of the last statement, and the error that ended it.
+    pub warnings: Vec<Warning>,
 }
 
 impl Session {
@@ -317,9 +348,31 @@ impl Session {
 
     /// Adds a warning.
     pub fn warn(&mut self, warning: SqlError) {
-        if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(warning);
+        self.tell(Level::Warning, warning);
+    }
+
+    /// Adds a note: what was asked for is so already.
+    pub fn note(&mut self, note: SqlError) {
+        self.tell(Level::Note, note);
+    }
+
+    /// Adds the error that ends a statement.
+    pub fn failed(&mut self, error: &SqlError) {
+        self.tell(Level::Error, error.clone());
+    }
+
+    fn tell(&mut self, level: Level, error: SqlError) {
+        // An error always has a place: it is the last one.
+        if self.warnings.len() < MAX_WARNINGS || level == Level::Error {
+            self.warnings.push(Warning { level, error });
         }
+    }
+
+    /// Forgets the warnings of the statement before, of which `@@warning_count` and `@@error_count` still tell.
+    pub fn forget_warnings(&mut self) {
+        let errors = self.warnings.iter().filter(|warning| warning.level == Level::Error).count();
+        self.facts.variables.set_counts(self.warnings.len(), errors);
+        self.warnings.clear();
     }
 
     /// Executes a statement.
@@ -328,7 +381,7 @@ impl Session {
     /// Those of the statement.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<Value>) -> Result<Outcome> {
         if !matches!(prepared, Prepared::Other(statement) if crate::show::keeps_warnings(statement)) {
-            self.warnings.clear();
+            self.forget_warnings();
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);

@@ -3,12 +3,12 @@
 
 use crate::catalog::INFORMATION_SCHEMA;
 use crate::cluster_tables;
-use crate::error::{Result, SqlError, not_supported};
+use crate::error::{Result, not_supported};
 use crate::expression::{Environment, Expression, Scope, compile};
 use crate::information;
 use crate::plan::{table_name, type_name};
 use crate::processes::Shown;
-use crate::session::{Outcome, Session};
+use crate::session::{Level, Outcome, Session, Warning};
 use crate::value::format::text;
 use crate::wire::results::ResultColumn;
 use duet_client::{ColumnType, IndexKind, Table, Value};
@@ -170,11 +170,16 @@ async fn show_words(session: &mut Session, words: &[sqlparser::ast::Ident]) -> R
     let plain: Vec<&str> = upper.iter().map(String::as_str).collect();
     match plain.as_slice() {
         ["WARNINGS" | "ERRORS", ..] => {
-            let row = |warning: &SqlError| {
-                vec![word("Warning"), Value::UInt(u64::from(warning.code)), word(warning.message.clone())]
+            let only_errors = plain[0] == "ERRORS";
+            let shown = |warning: &&Warning| !only_errors || warning.level == Level::Error;
+            let row = |warning: &Warning| {
+                let error = &warning.error;
+                vec![word(warning.level.word()), Value::UInt(error.code.into()), word(error.message.clone())]
             };
-            let rows = session.warnings.iter().map(row).collect();
-            Ok(Outcome::fixed(columns(&["Level", "Code", "Message"]), rows))
+            let rows = session.warnings.iter().filter(shown).map(row).collect();
+            let mut all = columns(&["Level", "Code", "Message"]);
+            all[1].column_type = Some(ColumnType::IntUnsigned);
+            Ok(Outcome::fixed(all, rows))
         }
         ["ENGINES"] | ["STORAGE", "ENGINES"] => {
             let row = ["ndbcluster", "DEFAULT", "Duet, a distributed in-memory row store", "YES", "NO", "NO"]

@@ -64,7 +64,7 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             let mut new = new_table(create, &database, &name)?;
             let warnings = std::mem::take(&mut new.warnings);
             match session.catalog.create_table(new).await {
-                Err(error) if error.code == 1_050 && create.if_not_exists => session.warn(error),
+                Err(error) if error.code == 1_050 && create.if_not_exists => session.note(error),
                 other => other?,
             }
             warnings.into_iter().for_each(|warning| session.warn(warning));
@@ -145,7 +145,7 @@ async fn create_database(session: &mut Session, name: &ObjectName, if_not_exists
         if !if_not_exists {
             return Err(error);
         }
-        session.warn(error);
+        session.note(error);
     }
     Ok(Outcome::Done(Done { affected: 1, ..Done::default() }))
 }
@@ -175,7 +175,7 @@ async fn drop_objects(
                 if !if_exists {
                     return Err(error);
                 }
-                session.warn(error);
+                session.note(error);
             }
             Ok(Session::nothing())
         }
@@ -190,7 +190,7 @@ async fn drop_objects(
                 if !if_exists {
                     return Err(error);
                 }
-                session.warn(error);
+                session.note(error);
                 return Ok(Session::nothing());
             }
             let affected = session.catalog.drop_database(&name).await?;
@@ -254,7 +254,7 @@ async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcom
                     if !if_not_exists {
                         return Err(error);
                     }
-                    session.warn(error);
+                    session.note(error);
                     continue;
                 }
                 let client = session.catalog.client().clone();
