@@ -455,7 +455,9 @@ impl Connection {
                 _ => Vec::new(),
             },
             Prepared::Query(query) => crate::query::describe(&mut self.session, query, parameters).await?,
-            Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) => Vec::new(),
+            Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) | Prepared::Request(_) => {
+                Vec::new()
+            }
         };
         self.held_statements.grow(sql.len())?;
         while self.next_statement == 0 || self.statements.contains_key(&self.next_statement) {

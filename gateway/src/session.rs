@@ -22,6 +22,7 @@ use crate::users::Users;
 use crate::wire::results::{Done, ResultColumn, ResultHead};
 use duet_client::{Client, Table, Value};
 use duet_gateway_wire::accounts::AccountStatement;
+use duet_gateway_wire::requests::Request;
 use mysql_common::constants::StatusFlags;
 use sqlparser::ast::{Query, Statement};
 use std::sync::Arc;
@@ -99,6 +100,8 @@ pub enum Prepared {
     Other(Arc<Statement>),
     /// About users.
     Account(Arc<AccountStatement>),
+    /// What the parser of SQL does not know.
+    Request(Arc<Request>),
 }
 
 /// How much a warning matters.
@@ -282,8 +285,11 @@ impl Session {
     /// # Errors
     /// Those of statements that cannot be planned.
     pub async fn prepare(&mut self, tokens: Tokens) -> Result<Prepared> {
-        match tokens.account_statement()? {
-            Some(statement) => Ok(Prepared::Account(Arc::new(statement))),
+        if let Some(statement) = tokens.account_statement()? {
+            return Ok(Prepared::Account(Arc::new(statement)));
+        }
+        match tokens.request()? {
+            Some(request) => Ok(Prepared::Request(Arc::new(request))),
             None => self.prepare_statement(tokens.parse()?).await,
         }
     }
@@ -380,7 +386,7 @@ impl Session {
     /// # Errors
     /// Those of the statement.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<Value>) -> Result<Outcome> {
-        if !matches!(prepared, Prepared::Other(statement) if crate::show::keeps_warnings(statement)) {
+        if !matches!(prepared, Prepared::Request(request) if crate::show::keeps_warnings(request)) {
             self.forget_warnings();
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -410,6 +416,13 @@ impl Session {
             }
             Prepared::Other(statement) => crate::statements::execute(self, statement, &parameters).await,
             Prepared::Account(statement) => crate::accounts::execute(self, statement).await,
+            Prepared::Request(request) => match request.as_ref() {
+                Request::Show(subject, filter) => {
+                    let process = Arc::clone(&self.process);
+                    process.unless_killed(crate::show::subject(self, subject, filter.as_ref())).await
+                }
+                request => crate::statements::request(self, request).await,
+            },
         };
         self.facts.row_count = match &executed {
             Ok(Outcome::Done(done)) => i64::try_from(done.affected).unwrap_or(i64::MAX),

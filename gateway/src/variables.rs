@@ -60,9 +60,10 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         }
         "net_read_timeout" => (Value::Int(30), Rule::Free),
         "net_write_timeout" => (Value::Int(60), Rule::Free),
+        "information_schema_stats_expiry" => (Value::Int(86_400), Rule::Free),
         "net_buffer_length" => (Value::Int(16_384), Rule::Free),
         "max_execution_time" => (Value::Int(0), Rule::Same),
-        "foreign_key_checks" | "unique_checks" | "sql_notes" | "sql_warnings" => {
+        "foreign_key_checks" | "unique_checks" | "sql_notes" | "sql_warnings" | "sql_log_bin" => {
             (Value::Int(1), Rule::Switch)
         }
         "sql_auto_is_null" | "sql_safe_updates" | "big_tables" => (Value::Int(0), Rule::Same),

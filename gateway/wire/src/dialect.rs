@@ -1,4 +1,5 @@
-//! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR) and its `!`.
+//! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR) and its `!`. Comments that hold statements, `/*! … */`,
+//! are left to `parse`, which knows for which versions they are.
 
 use sqlparser::ast::{Expr, Statement};
 use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
@@ -72,7 +73,6 @@ impl Dialect for MySql {
         ignores_wildcard_escapes
         supports_numeric_prefix
         supports_bitwise_shift_operators
-        supports_multiline_comment_hints
         require_interval_qualifier
         supports_limit_comma
         supports_create_table_select

@@ -9,5 +9,6 @@ pub mod binary;
 mod dialect;
 pub mod error;
 pub mod parse;
+pub mod requests;
 pub mod value;
 pub mod wire;
