@@ -46,13 +46,21 @@ fn definitions(name: &str) -> Result<TableDefinition> {
         .required("id", ColumnType::BigInt)
         .required("definition", ColumnType::Json)
         .primary_key(["store", "name", "version"])
+        .comment(format!("feature store: definitions of {name}"))
         .build();
     table.map_err(|error| FeatureError::from(duet_client::Error::from(error)))
 }
 
-fn small_table(name: &str, key: ColumnType, columns: &[(&str, ColumnType)]) -> Result<TableDefinition> {
-    let mut builder =
-        TableDefinition::builder(SYSTEM_DATABASE, name).required("key", key).primary_key(["key"]);
+fn small_table(
+    name: &str,
+    comment: &str,
+    key: ColumnType,
+    columns: &[(&str, ColumnType)],
+) -> Result<TableDefinition> {
+    let mut builder = TableDefinition::builder(SYSTEM_DATABASE, name)
+        .required("key", key)
+        .primary_key(["key"])
+        .comment(format!("feature store: {comment}"));
     for (column, column_type) in columns {
         builder = builder.nullable(*column, *column_type);
     }
@@ -118,12 +126,18 @@ impl FeatureStore {
         let groups = open_or_create(&client, definitions("groups")?).await?;
         let views = open_or_create(&client, definitions("views")?).await?;
         let text = ColumnType::Varchar { characters: 255 };
-        let counters = small_table("counters", text, &[("value", ColumnType::BigInt)])?;
+        let counters =
+            small_table("counters", "the next identities", text, &[("value", ColumnType::BigInt)])?;
         let counters = open_or_create(&client, counters).await?;
         let keys = [("name", text), ("created", ColumnType::Timestamp), ("revoked", ColumnType::Boolean)];
-        let api_keys = small_table("api_keys", ColumnType::Binary { bytes: 32 }, &keys)?;
+        let api_keys = small_table("api_keys", "API keys, hashed", ColumnType::Binary { bytes: 32 }, &keys)?;
         let api_keys = open_or_create(&client, api_keys).await?;
-        let progress = small_table("ingest_progress", text, &[("rows", ColumnType::BigInt)])?;
+        let progress = small_table(
+            "ingest_progress",
+            "rows of ingestions so far",
+            text,
+            &[("rows", ColumnType::BigInt)],
+        )?;
         let progress = open_or_create(&client, progress).await?;
         Ok(FeatureStore { client, groups, views, counters, api_keys, progress })
     }

@@ -46,7 +46,7 @@ pub async fn execute(session: &mut Session, statement: &AccountStatement) -> Res
     Ok(Session::nothing())
 }
 
-/// Makes an error of the cluster one of MySQL, or a warning.
+/// Makes an error of the cluster one of MySQL, or a note.
 fn finish(
     session: &mut Session,
     done: std::result::Result<(), duet_client::Error>,
@@ -56,7 +56,7 @@ fn finish(
     user: &str,
 ) -> Result<()> {
     match done {
-        Err(error) if error.is(expected) && tolerated => session.warn(failed(operation, user)),
+        Err(error) if error.is(expected) && tolerated => session.note(failed(operation, user)),
         Err(error) if error.is(expected) => return Err(failed(operation, user)),
         other => other?,
     }

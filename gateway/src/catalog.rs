@@ -369,6 +369,23 @@ impl Catalog {
         Ok(first)
     }
 
+    /// The number that the next row gets, of those that this gateway gives out; `None` without an AUTO_INCREMENT column.
+    ///
+    /// # Errors
+    /// When no node answers in time.
+    pub async fn next_number(&self, table: &Table) -> Result<Option<u64>> {
+        let Some(sequence) = self.sequence(table).await? else { return Ok(None) };
+        let reserved = sequence.reserved.lock().await;
+        if reserved.next < reserved.end {
+            return Ok(Some(reserved.next));
+        }
+        let sequences = self.own_table("sequences", sequences_definition()).await?;
+        match self.client.get(&sequences, table.id()).await? {
+            Some(row) => Ok(Some(row.get::<u64>("next")?)),
+            None => Ok(None),
+        }
+    }
+
     /// A row was given this number by its writer: no number up to it is given out any more.
     ///
     /// # Errors

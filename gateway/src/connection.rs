@@ -229,7 +229,11 @@ impl Connection {
             Command::COM_QUERY => return self.query(body).await.map(|()| true),
             Command::COM_STMT_PREPARE => match self.prepare(body).await {
                 Ok(()) => return Ok(true),
-                Err(error) => Err(error),
+                Err(error) => {
+                    self.session.forget_warnings();
+                    self.failed(&error);
+                    return Ok(true);
+                }
             },
             Command::COM_STMT_EXECUTE => return self.execute(body).await.map(|()| true),
             Command::COM_STMT_SEND_LONG_DATA => {
@@ -303,6 +307,12 @@ impl Connection {
         self.wire.add(|output| put_error(error, output));
     }
 
+    /// Tells of the error that ended a statement, as SHOW WARNINGS does afterwards.
+    fn failed(&mut self, error: &SqlError) {
+        self.session.failed(error);
+        self.error(error);
+    }
+
     fn deprecates_end(&self) -> bool {
         self.capabilities.contains(CapabilityFlags::CLIENT_DEPRECATE_EOF)
     }
@@ -329,7 +339,8 @@ impl Connection {
         let statements = match statements {
             Ok(statements) => statements,
             Err(error) => {
-                self.error(&error);
+                self.session.forget_warnings();
+                self.failed(&error);
                 return Ok(());
             }
         };
@@ -338,7 +349,7 @@ impl Connection {
             let executed = match self.session.plan_text(tokens).await {
                 Ok((prepared, literals)) => self.session.execute(&prepared, literals).await,
                 Err(error) => {
-                    self.session.warnings.clear();
+                    self.session.forget_warnings();
                     Err(error)
                 }
             };
@@ -386,7 +397,7 @@ impl Connection {
                         Ok(None) => break,
                         Err(error) => {
                             self.session.after_error(&error).await;
-                            self.error(&error);
+                            self.failed(&error);
                             return Ok(false);
                         }
                     }
@@ -400,7 +411,7 @@ impl Connection {
                 }
             }
             Err(error) => {
-                self.error(&error);
+                self.failed(&error);
                 return Ok(false);
             }
         }
@@ -444,7 +455,9 @@ impl Connection {
                 _ => Vec::new(),
             },
             Prepared::Query(query) => crate::query::describe(&mut self.session, query, parameters).await?,
-            Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) => Vec::new(),
+            Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) | Prepared::Request(_) => {
+                Vec::new()
+            }
         };
         self.held_statements.grow(sql.len())?;
         while self.next_statement == 0 || self.statements.contains_key(&self.next_statement) {
@@ -523,7 +536,10 @@ impl Connection {
     async fn execute(&mut self, body: &[u8]) -> std::result::Result<(), End> {
         let executed = match self.bound(body).await {
             Ok((prepared, values)) => self.session.execute(&prepared, values).await,
-            Err(error) => Err(error),
+            Err(error) => {
+                self.session.forget_warnings();
+                Err(error)
+            }
         };
         self.answer(executed, true, false).await.map(|_| ())
     }

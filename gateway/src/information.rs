@@ -3,91 +3,148 @@
 use crate::error::{Result, SqlError};
 use crate::plan::column_type_name;
 use crate::session::Session;
-use crate::show::{default_text, extra_text, indexes_of, key_kind};
+use crate::show::{
+    character_set_row, collation_row, default_text, engine_row, extra_text, indexes_of, key_kind,
+    process_rows,
+};
+use crate::wire::results::ResultColumn;
 use duet_client::{Column, ColumnType, Table, TableDefinition, TableInfo, Value};
+use futures::{StreamExt, TryStreamExt};
+
+/// The tables and their columns, those of MySQL 8. Behind a name `%` is for a number of 32 bits, `#` for one of 64, `@` for a date with
+/// a time; others are text.
+const TABLES: &[(&str, &str)] = &[
+    ("CHARACTER_SETS", "CHARACTER_SET_NAME,DEFAULT_COLLATE_NAME,DESCRIPTION,MAXLEN%"),
+    ("CHECK_CONSTRAINTS", "CONSTRAINT_CATALOG,CONSTRAINT_SCHEMA,CONSTRAINT_NAME,CHECK_CLAUSE"),
+    ("COLLATIONS", "COLLATION_NAME,CHARACTER_SET_NAME,ID#,IS_DEFAULT,IS_COMPILED,SORTLEN%,PAD_ATTRIBUTE"),
+    ("COLLATION_CHARACTER_SET_APPLICABILITY", "COLLATION_NAME,CHARACTER_SET_NAME"),
+    (
+        "COLUMNS",
+        "TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME,COLUMN_NAME,ORDINAL_POSITION#,COLUMN_DEFAULT,IS_NULLABLE, \
+         DATA_TYPE,CHARACTER_MAXIMUM_LENGTH#,CHARACTER_OCTET_LENGTH#,NUMERIC_PRECISION#,NUMERIC_SCALE#, \
+         DATETIME_PRECISION#,CHARACTER_SET_NAME,COLLATION_NAME,COLUMN_TYPE,COLUMN_KEY,EXTRA,PRIVILEGES, \
+         COLUMN_COMMENT,GENERATION_EXPRESSION,SRS_ID#",
+    ),
+    (
+        "COLUMN_PRIVILEGES",
+        "GRANTEE,TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME,COLUMN_NAME,PRIVILEGE_TYPE,IS_GRANTABLE",
+    ),
+    ("COLUMN_STATISTICS", "SCHEMA_NAME,TABLE_NAME,COLUMN_NAME,HISTOGRAM"),
+    ("ENGINES", "ENGINE,SUPPORT,COMMENT,TRANSACTIONS,XA,SAVEPOINTS"),
+    (
+        "EVENTS",
+        "EVENT_CATALOG,EVENT_SCHEMA,EVENT_NAME,DEFINER,TIME_ZONE,EVENT_BODY,EVENT_DEFINITION,EVENT_TYPE, \
+         EXECUTE_AT@,INTERVAL_VALUE,INTERVAL_FIELD,SQL_MODE,STARTS@,ENDS@,STATUS,ON_COMPLETION,CREATED@, \
+         LAST_ALTERED@,LAST_EXECUTED@,EVENT_COMMENT,ORIGINATOR%,CHARACTER_SET_CLIENT,COLLATION_CONNECTION, \
+         DATABASE_COLLATION",
+    ),
+    (
+        "FILES",
+        "FILE_ID#,FILE_NAME,FILE_TYPE,TABLESPACE_NAME,TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME, \
+         LOGFILE_GROUP_NAME,LOGFILE_GROUP_NUMBER#,ENGINE,FULLTEXT_KEYS,DELETED_ROWS#,UPDATE_COUNT#, \
+         FREE_EXTENTS#,TOTAL_EXTENTS#,EXTENT_SIZE#,INITIAL_SIZE#,MAXIMUM_SIZE#,AUTOEXTEND_SIZE#, \
+         CREATION_TIME,LAST_UPDATE_TIME,LAST_ACCESS_TIME,RECOVER_TIME,TRANSACTION_COUNTER,VERSION#, \
+         ROW_FORMAT,TABLE_ROWS#,AVG_ROW_LENGTH#,DATA_LENGTH#,MAX_DATA_LENGTH#,INDEX_LENGTH#,DATA_FREE#, \
+         CREATE_TIME,UPDATE_TIME,CHECK_TIME,CHECKSUM,STATUS,EXTRA",
+    ),
+    (
+        "KEY_COLUMN_USAGE",
+        "CONSTRAINT_CATALOG,CONSTRAINT_SCHEMA,CONSTRAINT_NAME,TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME, \
+         COLUMN_NAME,ORDINAL_POSITION%,POSITION_IN_UNIQUE_CONSTRAINT%,REFERENCED_TABLE_SCHEMA, \
+         REFERENCED_TABLE_NAME,REFERENCED_COLUMN_NAME",
+    ),
+    (
+        "PARAMETERS",
+        "SPECIFIC_CATALOG,SPECIFIC_SCHEMA,SPECIFIC_NAME,ORDINAL_POSITION#,PARAMETER_MODE,PARAMETER_NAME, \
+         DATA_TYPE,CHARACTER_MAXIMUM_LENGTH#,CHARACTER_OCTET_LENGTH#,NUMERIC_PRECISION%,NUMERIC_SCALE#, \
+         DATETIME_PRECISION%,CHARACTER_SET_NAME,COLLATION_NAME,DTD_IDENTIFIER,ROUTINE_TYPE",
+    ),
+    (
+        "PARTITIONS",
+        "TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME,PARTITION_NAME,SUBPARTITION_NAME,PARTITION_ORDINAL_POSITION%, \
+         SUBPARTITION_ORDINAL_POSITION%,PARTITION_METHOD,SUBPARTITION_METHOD,PARTITION_EXPRESSION, \
+         SUBPARTITION_EXPRESSION,PARTITION_DESCRIPTION,TABLE_ROWS#,AVG_ROW_LENGTH#,DATA_LENGTH#, \
+         MAX_DATA_LENGTH#,INDEX_LENGTH#,DATA_FREE#,CREATE_TIME@,UPDATE_TIME@,CHECK_TIME@,CHECKSUM#, \
+         PARTITION_COMMENT,NODEGROUP,TABLESPACE_NAME",
+    ),
+    ("PROCESSLIST", "ID#,USER,HOST,DB,COMMAND,TIME#,STATE,INFO"),
+    (
+        "REFERENTIAL_CONSTRAINTS",
+        "CONSTRAINT_CATALOG,CONSTRAINT_SCHEMA,CONSTRAINT_NAME,UNIQUE_CONSTRAINT_CATALOG, \
+         UNIQUE_CONSTRAINT_SCHEMA,UNIQUE_CONSTRAINT_NAME,MATCH_OPTION,UPDATE_RULE,DELETE_RULE,TABLE_NAME, \
+         REFERENCED_TABLE_NAME",
+    ),
+    (
+        "ROUTINES",
+        "SPECIFIC_NAME,ROUTINE_CATALOG,ROUTINE_SCHEMA,ROUTINE_NAME,ROUTINE_TYPE,DATA_TYPE, \
+         CHARACTER_MAXIMUM_LENGTH#,CHARACTER_OCTET_LENGTH#,NUMERIC_PRECISION%,NUMERIC_SCALE%, \
+         DATETIME_PRECISION%,CHARACTER_SET_NAME,COLLATION_NAME,DTD_IDENTIFIER,ROUTINE_BODY, \
+         ROUTINE_DEFINITION,EXTERNAL_NAME,EXTERNAL_LANGUAGE,PARAMETER_STYLE,IS_DETERMINISTIC,SQL_DATA_ACCESS, \
+         SQL_PATH,SECURITY_TYPE,CREATED@,LAST_ALTERED@,SQL_MODE,ROUTINE_COMMENT,DEFINER,CHARACTER_SET_CLIENT, \
+         COLLATION_CONNECTION,DATABASE_COLLATION",
+    ),
+    (
+        "SCHEMATA",
+        "CATALOG_NAME,SCHEMA_NAME,DEFAULT_CHARACTER_SET_NAME,DEFAULT_COLLATION_NAME,SQL_PATH, \
+         DEFAULT_ENCRYPTION",
+    ),
+    ("SCHEMA_PRIVILEGES", "GRANTEE,TABLE_CATALOG,TABLE_SCHEMA,PRIVILEGE_TYPE,IS_GRANTABLE"),
+    (
+        "STATISTICS",
+        "TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME,NON_UNIQUE%,INDEX_SCHEMA,INDEX_NAME,SEQ_IN_INDEX%,COLUMN_NAME, \
+         COLLATION,CARDINALITY#,SUB_PART#,PACKED,NULLABLE,INDEX_TYPE,COMMENT,INDEX_COMMENT,IS_VISIBLE, \
+         EXPRESSION",
+    ),
+    (
+        "TABLES",
+        "TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME,TABLE_TYPE,ENGINE,VERSION%,ROW_FORMAT,TABLE_ROWS#, \
+         AVG_ROW_LENGTH#,DATA_LENGTH#,MAX_DATA_LENGTH#,INDEX_LENGTH#,DATA_FREE#,AUTO_INCREMENT#,CREATE_TIME@, \
+         UPDATE_TIME@,CHECK_TIME@,TABLE_COLLATION,CHECKSUM#,CREATE_OPTIONS,TABLE_COMMENT",
+    ),
+    (
+        "TABLE_CONSTRAINTS",
+        "CONSTRAINT_CATALOG,CONSTRAINT_SCHEMA,CONSTRAINT_NAME,TABLE_SCHEMA,TABLE_NAME,CONSTRAINT_TYPE, \
+         ENFORCED",
+    ),
+    ("TABLE_PRIVILEGES", "GRANTEE,TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME,PRIVILEGE_TYPE,IS_GRANTABLE"),
+    (
+        "TRIGGERS",
+        "TRIGGER_CATALOG,TRIGGER_SCHEMA,TRIGGER_NAME,EVENT_MANIPULATION,EVENT_OBJECT_CATALOG, \
+         EVENT_OBJECT_SCHEMA,EVENT_OBJECT_TABLE,ACTION_ORDER%,ACTION_CONDITION,ACTION_STATEMENT, \
+         ACTION_ORIENTATION,ACTION_TIMING,ACTION_REFERENCE_OLD_TABLE,ACTION_REFERENCE_NEW_TABLE, \
+         ACTION_REFERENCE_OLD_ROW,ACTION_REFERENCE_NEW_ROW,CREATED@,SQL_MODE,DEFINER,CHARACTER_SET_CLIENT, \
+         COLLATION_CONNECTION,DATABASE_COLLATION",
+    ),
+    ("USER_PRIVILEGES", "GRANTEE,TABLE_CATALOG,PRIVILEGE_TYPE,IS_GRANTABLE"),
+    (
+        "VIEWS",
+        "TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME,VIEW_DEFINITION,CHECK_OPTION,IS_UPDATABLE,DEFINER, \
+         SECURITY_TYPE,CHARACTER_SET_CLIENT,COLLATION_CONNECTION",
+    ),
+];
+
+/// Tables whose rows are counted at the same time.
+const COUNTED_TOGETHER: usize = 16;
 
 /// Names of the tables.
-pub const NAMES: &[&str] = &["COLUMNS", "SCHEMATA", "STATISTICS", "TABLES"];
+pub fn names() -> impl Iterator<Item = &'static str> {
+    TABLES.iter().map(|(name, _)| *name)
+}
 
-const SCHEMATA: &[&str] =
-    &["CATALOG_NAME", "SCHEMA_NAME", "DEFAULT_CHARACTER_SET_NAME", "DEFAULT_COLLATION_NAME", "SQL_PATH"];
-const TABLES: &[&str] = &[
-    "TABLE_CATALOG",
-    "TABLE_SCHEMA",
-    "TABLE_NAME",
-    "TABLE_TYPE",
-    "ENGINE",
-    "VERSION",
-    "ROW_FORMAT",
-    "TABLE_ROWS",
-    "AVG_ROW_LENGTH",
-    "DATA_LENGTH",
-    "INDEX_LENGTH",
-    "AUTO_INCREMENT",
-    "CREATE_TIME",
-    "TABLE_COLLATION",
-    "CREATE_OPTIONS",
-    "TABLE_COMMENT",
-];
-const COLUMNS: &[&str] = &[
-    "TABLE_CATALOG",
-    "TABLE_SCHEMA",
-    "TABLE_NAME",
-    "COLUMN_NAME",
-    "ORDINAL_POSITION",
-    "COLUMN_DEFAULT",
-    "IS_NULLABLE",
-    "DATA_TYPE",
-    "CHARACTER_MAXIMUM_LENGTH",
-    "CHARACTER_OCTET_LENGTH",
-    "NUMERIC_PRECISION",
-    "NUMERIC_SCALE",
-    "DATETIME_PRECISION",
-    "CHARACTER_SET_NAME",
-    "COLLATION_NAME",
-    "COLUMN_TYPE",
-    "COLUMN_KEY",
-    "EXTRA",
-    "PRIVILEGES",
-    "COLUMN_COMMENT",
-    "GENERATION_EXPRESSION",
-];
-const STATISTICS: &[&str] = &[
-    "TABLE_CATALOG",
-    "TABLE_SCHEMA",
-    "TABLE_NAME",
-    "NON_UNIQUE",
-    "INDEX_SCHEMA",
-    "INDEX_NAME",
-    "SEQ_IN_INDEX",
-    "COLUMN_NAME",
-    "COLLATION",
-    "CARDINALITY",
-    "SUB_PART",
-    "NULLABLE",
-    "INDEX_TYPE",
-    "COMMENT",
-];
-
-/// Columns whose values are numbers.
-const NUMBERS: &[&str] = &[
-    "ORDINAL_POSITION",
-    "CHARACTER_MAXIMUM_LENGTH",
-    "CHARACTER_OCTET_LENGTH",
-    "NUMERIC_PRECISION",
-    "NUMERIC_SCALE",
-    "DATETIME_PRECISION",
-    "NON_UNIQUE",
-    "SEQ_IN_INDEX",
-    "CARDINALITY",
-    "SUB_PART",
-    "VERSION",
-    "TABLE_ROWS",
-    "AVG_ROW_LENGTH",
-    "DATA_LENGTH",
-    "INDEX_LENGTH",
-    "AUTO_INCREMENT",
-];
+/// Names and types of columns that are described as those of the tables above.
+pub fn described(columns: &str) -> Vec<(String, ColumnType)> {
+    let column = |described: &str| {
+        let described = described.trim();
+        let of = |sign: char, column_type: ColumnType| {
+            described.strip_suffix(sign).map(|name| (name.to_owned(), column_type))
+        };
+        of('%', ColumnType::IntUnsigned)
+            .or_else(|| of('#', ColumnType::BigIntUnsigned))
+            .or_else(|| of('@', ColumnType::DateTime))
+            .unwrap_or_else(|| (described.to_owned(), ColumnType::Varchar { characters: 1_024 }))
+    };
+    columns.split(',').map(column).collect()
+}
 
 /// The key of tables that are never stored; no other column has this name.
 const KEY_COLUMN: &str = "\u{2009}";
@@ -96,14 +153,17 @@ const KEY_COLUMN: &str = "\u{2009}";
 ///
 /// # Errors
 /// When the names are no names of columns.
-pub fn as_table(names: &[&str]) -> Result<TableInfo> {
+pub fn as_table(columns: &[ResultColumn]) -> Result<TableInfo> {
+    /// Most characters of the name of a column; those of SHOW TABLES may have more.
+    const MOST: usize = 64;
     let mut builder = TableDefinition::builder(crate::catalog::INFORMATION_SCHEMA, "result");
-    for name in names {
-        let column_type = match NUMBERS.contains(name) {
-            true => ColumnType::BigIntUnsigned,
-            false => ColumnType::Text,
+    for column in columns {
+        let name: String = column.name.chars().take(MOST).collect();
+        let column_type = match column.column_type {
+            Some(ColumnType::Varchar { .. }) | None => ColumnType::Text,
+            Some(other) => other,
         };
-        builder = builder.column(Column::new(*name, column_type).nullable());
+        builder = builder.column(Column::new(name, column_type).nullable());
     }
     // A definition needs a key; nothing is ever stored by it.
     builder = builder.column(Column::new(KEY_COLUMN, ColumnType::Int)).primary_key([KEY_COLUMN]);
@@ -121,32 +181,112 @@ fn number(number: u64) -> Value {
 }
 
 fn schemata(names: Vec<String>) -> Vec<Vec<Value>> {
-    let row = |name| vec![word("def"), word(name), word("utf8mb4"), word("utf8mb4_bin"), Value::Null];
+    let row =
+        |name| vec![word("def"), word(name), word("utf8mb4"), word("utf8mb4_bin"), Value::Null, word("NO")];
     names.into_iter().map(row).collect()
 }
 
-async fn tables(session: &Session) -> Result<Vec<Vec<Value>>> {
+/// How many rows a table has, as far as that is cheap to know: NULL for large ones, and while a node does not answer.
+async fn row_estimate(session: &Session, table: &Table) -> Value {
+    let count = session.catalog.small_row_count(table).await.ok().flatten();
+    count.map_or(Value::Null, |count| number(count as u64))
+}
+
+async fn table_row(session: &Session, table: Table) -> Result<Vec<Value>> {
+    let next = session.catalog.next_number(&table).await?;
+    Ok(vec![
+        word("def"),
+        word(table.database()),
+        word(table.name()),
+        word("BASE TABLE"),
+        word("ndbcluster"),
+        number(10),
+        word("Dynamic"),
+        row_estimate(session, &table).await,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        next.map_or(Value::Null, number),
+        Value::Null,
+        Value::Null,
+        Value::Null,
+        word("utf8mb4_bin"),
+        Value::Null,
+        word(""),
+        word(table.definition().comment.clone()),
+    ])
+}
+
+/// Rows of `TABLES`, of one database or of all.
+///
+/// # Errors
+/// When no node answers in time.
+pub async fn tables(session: &Session, database: Option<&str>) -> Result<Vec<Vec<Value>>> {
+    let tables = session.catalog.tables().await?;
+    let shown = |table: &Table| database.is_none_or(|database| table.database() == database);
+    let rows = tables.into_iter().filter(shown).map(|table| table_row(session, table));
+    futures::stream::iter(rows).buffered(COUNTED_TOGETHER).try_collect().await
+}
+
+/// One row for each table: none has partitions that a statement could name.
+async fn partitions(session: &Session) -> Result<Vec<Vec<Value>>> {
+    let row = |table: Vec<Value>| {
+        let mut row: Vec<Value> = table[..3].to_vec();
+        row.resize(12, Value::Null);
+        // Rows, bytes and times as in TABLES, where the next number is between them.
+        row.extend_from_slice(&table[7..13]);
+        row.extend_from_slice(&table[14..17]);
+        row.extend([Value::Null, word(""), Value::Null, Value::Null]);
+        row
+    };
+    Ok(tables(session, None).await?.into_iter().map(row).collect())
+}
+
+/// Primary and unique keys: a row for each.
+async fn table_constraints(session: &Session) -> Result<Vec<Vec<Value>>> {
     let mut rows = Vec::new();
     for table in session.catalog.tables().await? {
-        let has_numbers = session.catalog.sequence(&table).await?.is_some();
-        rows.push(vec![
-            word("def"),
-            word(table.database()),
-            word(table.name()),
-            word("BASE TABLE"),
-            word("ndbcluster"),
-            number(10),
-            word("Dynamic"),
-            Value::Null,
-            Value::Null,
-            Value::Null,
-            Value::Null,
-            if has_numbers { number(1) } else { Value::Null },
-            Value::Null,
-            word("utf8mb4_bin"),
-            word(""),
-            word(table.definition().comment.clone()),
-        ]);
+        for (place, (name, unique, _)) in indexes_of(&table).into_iter().enumerate() {
+            if unique {
+                rows.push(vec![
+                    word("def"),
+                    word(table.database()),
+                    word(name),
+                    word(table.database()),
+                    word(table.name()),
+                    word(if place == 0 { "PRIMARY KEY" } else { "UNIQUE" }),
+                    word("YES"),
+                ]);
+            }
+        }
+    }
+    Ok(rows)
+}
+
+/// Primary and unique keys: a row for each of their columns.
+async fn key_column_usage(session: &Session) -> Result<Vec<Vec<Value>>> {
+    let mut rows = Vec::new();
+    for table in session.catalog.tables().await? {
+        for (name, unique, columns) in indexes_of(&table) {
+            for (place, column) in columns.iter().enumerate().filter(|_| unique) {
+                rows.push(vec![
+                    word("def"),
+                    word(table.database()),
+                    word(name.clone()),
+                    word("def"),
+                    word(table.database()),
+                    word(table.name()),
+                    word(table.definition().columns[usize::from(*column)].name.clone()),
+                    number(place as u64 + 1),
+                    Value::Null,
+                    Value::Null,
+                    Value::Null,
+                    Value::Null,
+                ]);
+            }
+        }
     }
     Ok(rows)
 }
@@ -213,6 +353,7 @@ fn column_row(table: &Table, index: u16, column: &Column, auto_increment: bool) 
         word("select,insert,update"),
         word(""),
         word(""),
+        Value::Null,
     ]
 }
 
@@ -234,9 +375,13 @@ async fn statistics(session: &Session) -> Result<Vec<Vec<Value>>> {
                     word("A"),
                     Value::Null,
                     Value::Null,
+                    Value::Null,
                     word(if column.nullable { "YES" } else { "" }),
                     word("BTREE"),
                     word(""),
+                    word(""),
+                    word("YES"),
+                    Value::Null,
                 ]);
             }
         }
@@ -252,22 +397,29 @@ pub type Content = (Vec<(String, ColumnType)>, Vec<Vec<Value>>);
 /// # Errors
 /// 1109 when there is no such table; those of the cluster.
 pub async fn rows(session: &Session, database: &str, name: &str) -> Result<Content> {
-    let (names, rows) = match name.to_ascii_uppercase().as_str() {
-        "SCHEMATA" => (SCHEMATA, schemata(session.catalog.databases().await?)),
-        "TABLES" => (TABLES, tables(session).await?),
-        "COLUMNS" => (COLUMNS, columns(session).await?),
-        "STATISTICS" => (STATISTICS, statistics(session).await?),
-        other => {
-            return Err(SqlError {
-                code: 1_109,
-                state: "42S02",
-                message: format!("Unknown table '{other}' in {database}"),
-            });
-        }
+    let name = name.to_ascii_uppercase();
+    let Some((_, columns_of)) = TABLES.iter().find(|(known, _)| *known == name) else {
+        return Err(SqlError {
+            code: 1_109,
+            state: "42S02",
+            message: format!("Unknown table '{name}' in {database}"),
+        });
     };
-    let column = |name: &&str| match NUMBERS.contains(name) {
-        true => ((*name).to_owned(), ColumnType::BigIntUnsigned),
-        false => ((*name).to_owned(), ColumnType::Varchar { characters: 1_024 }),
+    let rows = match name.as_str() {
+        "CHARACTER_SETS" => vec![character_set_row()],
+        "COLLATIONS" => vec![collation_row()],
+        "COLLATION_CHARACTER_SET_APPLICABILITY" => vec![collation_row()[..2].to_vec()],
+        "COLUMNS" => columns(session).await?,
+        "ENGINES" => vec![engine_row()],
+        "KEY_COLUMN_USAGE" => key_column_usage(session).await?,
+        "PARTITIONS" => partitions(session).await?,
+        "PROCESSLIST" => process_rows(session, true),
+        "SCHEMATA" => schemata(session.catalog.databases().await?),
+        "STATISTICS" => statistics(session).await?,
+        "TABLES" => tables(session, None).await?,
+        "TABLE_CONSTRAINTS" => table_constraints(session).await?,
+        // There are no views, triggers, foreign keys, privileges and the like.
+        _ => Vec::new(),
     };
-    Ok((names.iter().map(column).collect(), rows))
+    Ok((described(columns_of), rows))
 }

@@ -175,7 +175,7 @@ async fn rows_of(
     let outcome = match session.prepare_statement(statement).await? {
         Prepared::Planned(plan) => session.execute_plan(&plan, parameters.to_vec()).await?,
         Prepared::Query(query) => crate::query::execute(session, &query, parameters.to_vec()).await?,
-        Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) => {
+        Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) | Prepared::Request(_) => {
             return not_supported("this subquery");
         }
     };

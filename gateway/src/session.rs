@@ -22,6 +22,7 @@ use crate::users::Users;
 use crate::wire::results::{Done, ResultColumn, ResultHead};
 use duet_client::{Client, Table, Value};
 use duet_gateway_wire::accounts::AccountStatement;
+use duet_gateway_wire::requests::Request;
 use mysql_common::constants::StatusFlags;
 use sqlparser::ast::{Query, Statement};
 use std::sync::Arc;
@@ -99,6 +100,39 @@ pub enum Prepared {
     Other(Arc<Statement>),
     /// About users.
     Account(Arc<AccountStatement>),
+    /// What the parser of SQL does not know.
+    Request(Arc<Request>),
+}
+
+/// How much a warning matters.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Level {
+    /// What was asked for is so already.
+    Note,
+    /// Something else was done than what was asked for.
+    Warning,
+    /// What ended the statement.
+    Error,
+}
+
+impl Level {
+    /// The word of SHOW WARNINGS.
+    pub fn word(self) -> &'static str {
+        match self {
+            Level::Note => "Note",
+            Level::Warning => "Warning",
+            Level::Error => "Error",
+        }
+    }
+}
+
+/// What SHOW WARNINGS tells of a statement.
+#[derive(Clone, Debug)]
+pub struct Warning {
+    /// How much it matters.
+    pub level: Level,
+    /// What it is.
+    pub error: SqlError,
 }
 
 /// A session.
@@ -122,8 +156,8 @@ pub struct Session {
     pub processes: Arc<Processes>,
     /// This connection.
     pub process: Arc<Process>,
-    /// Warnings of the last statement.
-    pub warnings: Vec<SqlError>,
+    /// Notes and warnings of the last statement, and the error that ended it.
+    pub warnings: Vec<Warning>,
 }
 
 impl Session {
@@ -251,8 +285,11 @@ impl Session {
     /// # Errors
     /// Those of statements that cannot be planned.
     pub async fn prepare(&mut self, tokens: Tokens) -> Result<Prepared> {
-        match tokens.account_statement()? {
-            Some(statement) => Ok(Prepared::Account(Arc::new(statement))),
+        if let Some(statement) = tokens.account_statement()? {
+            return Ok(Prepared::Account(Arc::new(statement)));
+        }
+        match tokens.request()? {
+            Some(request) => Ok(Prepared::Request(Arc::new(request))),
             None => self.prepare_statement(tokens.parse()?).await,
         }
     }
@@ -317,9 +354,31 @@ impl Session {
 
     /// Adds a warning.
     pub fn warn(&mut self, warning: SqlError) {
-        if self.warnings.len() < MAX_WARNINGS {
-            self.warnings.push(warning);
+        self.tell(Level::Warning, warning);
+    }
+
+    /// Adds a note: what was asked for is so already.
+    pub fn note(&mut self, note: SqlError) {
+        self.tell(Level::Note, note);
+    }
+
+    /// Adds the error that ends a statement.
+    pub fn failed(&mut self, error: &SqlError) {
+        self.tell(Level::Error, error.clone());
+    }
+
+    fn tell(&mut self, level: Level, error: SqlError) {
+        // An error always has a place: it is the last one.
+        if self.warnings.len() < MAX_WARNINGS || level == Level::Error {
+            self.warnings.push(Warning { level, error });
         }
+    }
+
+    /// Forgets the warnings of the statement before, of which `@@warning_count` and `@@error_count` still tell.
+    pub fn forget_warnings(&mut self) {
+        let errors = self.warnings.iter().filter(|warning| warning.level == Level::Error).count();
+        self.facts.variables.set_counts(self.warnings.len(), errors);
+        self.warnings.clear();
     }
 
     /// Executes a statement.
@@ -327,8 +386,8 @@ impl Session {
     /// # Errors
     /// Those of the statement.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<Value>) -> Result<Outcome> {
-        if !matches!(prepared, Prepared::Other(statement) if crate::show::keeps_warnings(statement)) {
-            self.warnings.clear();
+        if !matches!(prepared, Prepared::Request(request) if crate::show::keeps_warnings(request)) {
+            self.forget_warnings();
         }
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
@@ -357,6 +416,13 @@ impl Session {
             }
             Prepared::Other(statement) => crate::statements::execute(self, statement, &parameters).await,
             Prepared::Account(statement) => crate::accounts::execute(self, statement).await,
+            Prepared::Request(request) => match request.as_ref() {
+                Request::Show(subject, filter) => {
+                    let process = Arc::clone(&self.process);
+                    process.unless_killed(crate::show::subject(self, subject, filter.as_ref())).await
+                }
+                request => crate::statements::request(self, request).await,
+            },
         };
         self.facts.row_count = match &executed {
             Ok(Outcome::Done(done)) => i64::try_from(done.affected).unwrap_or(i64::MAX),

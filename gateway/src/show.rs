@@ -6,12 +6,13 @@ use crate::cluster_tables;
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Expression, Scope, compile};
 use crate::information;
-use crate::plan::{column_type_name, table_name};
+use crate::plan::{column_type_name, table_name, type_name};
 use crate::processes::Shown;
-use crate::session::{Outcome, Session};
+use crate::session::{Level, Outcome, Session, Warning};
 use crate::value::format::text;
 use crate::wire::results::ResultColumn;
 use duet_client::{Column, ColumnType, IndexKind, Table, Value};
+use duet_gateway_wire::requests::{Request, Subject};
 use sqlparser::ast::{
     ObjectName, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions,
     Statement,
@@ -23,14 +24,23 @@ pub fn is_virtual(database: &str) -> bool {
 }
 
 /// Whether a statement leaves the warnings of the one before.
-pub fn keeps_warnings(statement: &Statement) -> bool {
-    matches!(statement, Statement::ShowVariable { variable } if variable.first().is_some_and(|word| {
-        word.value.eq_ignore_ascii_case("WARNINGS") || word.value.eq_ignore_ascii_case("ERRORS")
-    }))
+pub fn keeps_warnings(request: &Request) -> bool {
+    matches!(request, Request::Show(Subject::Warnings { .. } | Subject::WarningCount { .. }, _))
 }
 
-fn columns(names: &[&str]) -> Vec<ResultColumn> {
-    names.iter().map(|name| ResultColumn::text(*name)).collect()
+/// Columns of a result, as [`information::described`].
+fn columns(described: &str) -> Vec<ResultColumn> {
+    let column = |(name, column_type): (String, ColumnType)| ResultColumn::new(name, column_type);
+    information::described(described).into_iter().map(column).collect()
+}
+
+/// A heading: what is shown, and the pattern of its LIKE.
+fn heading(name: &str, filter: Option<&ShowStatementFilter>) -> Vec<ResultColumn> {
+    let name = match filter {
+        Some(ShowStatementFilter::Like(pattern)) => format!("{name} ({pattern})"),
+        _ => name.to_owned(),
+    };
+    vec![ResultColumn::text(name)]
 }
 
 fn word(content: impl Into<String>) -> Value {
@@ -46,7 +56,8 @@ pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Opt
         Statement::ShowDatabases { show_options, .. } | Statement::ShowSchemas { show_options, .. } => {
             let names = session.catalog.databases().await?;
             let rows = names.into_iter().map(|name| vec![word(name)]).collect();
-            shown(columns(&["Database"]), rows, filter_of(show_options))?
+            let filter = filter_of(show_options);
+            shown(heading("Database", filter), rows, filter)?
         }
         Statement::ShowTables { full, show_options, .. } => {
             let database = shown_database(session, show_options)?;
@@ -56,23 +67,24 @@ pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Opt
             let name = format!("Tables_in_{database}");
             let mut rows = Vec::new();
             if is_virtual(&database) {
-                let names = match database == cluster_tables::DATABASE {
-                    true => cluster_tables::NAMES,
-                    false => information::NAMES,
+                let names: Vec<&str> = match database == cluster_tables::DATABASE {
+                    true => cluster_tables::NAMES.to_vec(),
+                    false => information::names().collect(),
                 };
-                rows.extend(names.iter().map(|name| vec![word(*name), word("SYSTEM VIEW")]));
+                rows.extend(names.into_iter().map(|name| vec![word(name), word("SYSTEM VIEW")]));
             }
             for table in session.catalog.tables().await? {
                 if table.database() == database {
                     rows.push(vec![word(table.name()), word("BASE TABLE")]);
                 }
             }
-            let mut shown_columns = columns(&[&name, "Table_type"]);
-            if !full {
-                shown_columns.truncate(1);
-                rows.iter_mut().for_each(|row| row.truncate(1));
+            let filter = filter_of(show_options);
+            let mut shown_columns = heading(&name, filter);
+            match full {
+                true => shown_columns.push(ResultColumn::text("Table_type")),
+                false => rows.iter_mut().for_each(|row| row.truncate(1)),
             }
-            shown(shown_columns, rows, filter_of(show_options))?
+            shown(shown_columns, rows, filter)?
         }
         Statement::ShowColumns { full, show_options, .. } => {
             let Some(show_in) = &show_options.show_in else {
@@ -81,18 +93,20 @@ pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Opt
             let Some(name) = &show_in.parent_name else {
                 return not_supported("SHOW COLUMNS without a table");
             };
-            let table = named_table(session, name).await?;
-            describe(session, &table, *full, filter_of(show_options)).await?
+            let (database, name) = table_name(name)?;
+            let database = session.database(database.as_deref())?;
+            describe_named(session, &database, &name, *full, filter_of(show_options)).await?
         }
-        Statement::ExplainTable { table_name, .. } => {
-            let table = named_table(session, table_name).await?;
-            describe(session, &table, false, None).await?
+        Statement::ExplainTable { table_name: name, .. } => {
+            let (database, name) = table_name(name)?;
+            describe_named(session, &session.database(database.as_deref())?, &name, false, None).await?
         }
         Statement::ShowCreate { obj_type: ShowCreateObject::Table, obj_name } => {
             let table = named_table(session, obj_name).await?;
             let sequence = session.catalog.sequence(&table).await?.map(|sequence| sequence.column);
-            let row = vec![word(table.name()), word(create_statement(&table, sequence))];
-            Outcome::fixed(columns(&["Table", "Create Table"]), vec![row])
+            let next = session.catalog.next_number(&table).await?;
+            let row = vec![word(table.name()), word(create_statement(&table, sequence, next))];
+            Outcome::fixed(columns("Table,Create Table"), vec![row])
         }
         Statement::ShowVariables { filter, .. } => {
             let rows = session
@@ -101,24 +115,28 @@ pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Opt
                 .shown()
                 .into_iter()
                 .map(|(name, value)| vec![word(name), word(value)]);
-            shown(columns(&["Variable_name", "Value"]), rows.collect(), filter.as_ref())?
+            shown(columns("Variable_name,Value"), rows.collect(), filter.as_ref())?
         }
         Statement::ShowStatus { filter, .. } => {
-            shown(columns(&["Variable_name", "Value"]), status_rows(session), filter.as_ref())?
+            shown(columns("Variable_name,Value"), status_rows(session), filter.as_ref())?
         }
         Statement::ShowCollation { filter } => {
-            let row = ["utf8mb4_bin", "utf8mb4", "46", "Yes", "Yes", "1", "NO PAD"].map(word).to_vec();
-            let names = ["Collation", "Charset", "Id", "Default", "Compiled", "Sortlen", "Pad_attribute"];
-            shown(columns(&names), vec![row], filter.as_ref())?
+            let names = "Collation,Charset,Id#,Default,Compiled,Sortlen%,Pad_attribute";
+            shown(columns(names), vec![collation_row()], filter.as_ref())?
         }
-        Statement::ShowCharset(_) => {
-            let row = ["utf8mb4", "UTF-8 Unicode", "utf8mb4_bin", "4"].map(word).to_vec();
-            Outcome::fixed(columns(&["Charset", "Description", "Default collation", "Maxlen"]), vec![row])
+        Statement::ShowCharset(charset) => {
+            let mut row = character_set_row();
+            // The description comes first here.
+            row.swap(1, 2);
+            let names = "Charset,Description,Default collation,Maxlen%";
+            shown(columns(names), vec![row], charset.filter.as_ref())?
         }
-        Statement::ShowVariable { variable } => show_words(session, variable).await?,
+        Statement::ShowVariable { variable } => {
+            let words: Vec<String> = variable.iter().map(|word| word.value.to_ascii_uppercase()).collect();
+            return not_supported(&format!("SHOW {}", words.join(" ")));
+        }
         Statement::ShowProcessList { full } => {
-            let rows = session.processes.shown().into_iter().map(|process| process_row(process, *full));
-            Outcome::fixed(process_columns(), rows.collect())
+            Outcome::fixed(columns("Id#,User,Host,db,Command,Time#,State,Info"), process_rows(session, *full))
         }
         _ => return Ok(None),
     }))
@@ -138,11 +156,32 @@ fn status_rows(session: &Session) -> Vec<Vec<Value>> {
     .into()
 }
 
-fn process_columns() -> Vec<ResultColumn> {
-    let mut all = columns(&["Id", "User", "Host", "db", "Command", "Time", "State", "Info"]);
-    all[0].column_type = Some(ColumnType::BigIntUnsigned);
-    all[5].column_type = Some(ColumnType::BigInt);
-    all
+/// The only character set, as `information_schema` has it.
+pub fn character_set_row() -> Vec<Value> {
+    vec![word("utf8mb4"), word("utf8mb4_bin"), word("UTF-8 Unicode"), Value::UInt(4)]
+}
+
+/// The only collation.
+pub fn collation_row() -> Vec<Value> {
+    vec![
+        word("utf8mb4_bin"),
+        word("utf8mb4"),
+        Value::UInt(46),
+        word("Yes"),
+        word("Yes"),
+        Value::UInt(1),
+        word("NO PAD"),
+    ]
+}
+
+/// The only engine.
+pub fn engine_row() -> Vec<Value> {
+    ["ndbcluster", "DEFAULT", "Duet, a distributed in-memory row store", "YES", "NO", "NO"].map(word).to_vec()
+}
+
+/// The connections of this gateway.
+pub fn process_rows(session: &Session, full: bool) -> Vec<Vec<Value>> {
+    session.processes.shown().into_iter().map(|process| process_row(process, full)).collect()
 }
 
 fn process_row(process: Shown, full: bool) -> Vec<Value> {
@@ -158,41 +197,116 @@ fn process_row(process: Shown, full: bool) -> Vec<Value> {
         word(process.peer.to_string()),
         process.database.map_or(Value::Null, Value::Text),
         word(process.command),
-        Value::Int(i64::try_from(process.seconds).unwrap_or(i64::MAX)),
+        Value::UInt(process.seconds),
         word(if process.command == "Sleep" { "" } else { "executing" }),
         statement.map_or(Value::Null, Value::Text),
     ]
 }
 
-/// `SHOW WARNINGS`, `SHOW INDEX FROM t`, `SHOW ENGINES` and others that the parser gives as words.
-async fn show_words(session: &mut Session, words: &[sqlparser::ast::Ident]) -> Result<Outcome> {
-    let upper: Vec<String> = words.iter().map(|word| word.value.to_ascii_uppercase()).collect();
-    let plain: Vec<&str> = upper.iter().map(String::as_str).collect();
-    match plain.as_slice() {
-        ["WARNINGS" | "ERRORS", ..] => {
-            let row = |warning: &SqlError| {
-                vec![word("Warning"), Value::UInt(u64::from(warning.code)), word(warning.message.clone())]
-            };
-            let rows = session.warnings.iter().map(row).collect();
-            Ok(Outcome::fixed(columns(&["Level", "Code", "Message"]), rows))
+fn warning_row(warning: &Warning) -> Vec<Value> {
+    let error = &warning.error;
+    vec![word(warning.level.word()), Value::UInt(error.code.into()), word(error.message.clone())]
+}
+
+/// Executes SHOW of what the parser of SQL does not know.
+///
+/// # Errors
+/// Those of names that do not exist.
+pub async fn subject(
+    session: &mut Session,
+    subject: &Subject,
+    filter: Option<&ShowStatementFilter>,
+) -> Result<Outcome> {
+    /// Columns of results that are always empty.
+    const TRIGGERS: &str = "Trigger,Event,Table,Statement,Timing,Created@,sql_mode,Definer,character_set_client,\
+                            collation_connection,Database Collation";
+    const EVENTS: &str = "Db,Name,Definer,Time zone,Type,Execute at@,Interval value,Interval field,Starts@,Ends@,Status,Originator#,\
+         character_set_client,collation_connection,Database Collation";
+    const ROUTINES: &str = "Db,Name,Type,Definer,Modified@,Created@,Security_type,Comment,character_set_client,\
+                            collation_connection,Database Collation";
+    let told = |only_errors: bool| move |warning: &&Warning| !only_errors || warning.level == Level::Error;
+    let (names, rows) = match subject {
+        Subject::Warnings { only_errors, skip, most } => {
+            let warnings = session.warnings.iter().filter(told(*only_errors));
+            ("Level,Code%,Message", warnings.skip(*skip).take(*most).map(warning_row).collect())
         }
-        ["ENGINES"] | ["STORAGE", "ENGINES"] => {
-            let row = ["ndbcluster", "DEFAULT", "Duet, a distributed in-memory row store", "YES", "NO", "NO"]
-                .map(word);
-            let names = ["Engine", "Support", "Comment", "Transactions", "XA", "Savepoints"];
-            Ok(Outcome::fixed(columns(&names), vec![row.to_vec()]))
+        Subject::WarningCount { only_errors } => {
+            let count = session.warnings.iter().filter(told(*only_errors)).count();
+            let name = if *only_errors { "@@session.error_count#" } else { "@@session.warning_count#" };
+            (name, vec![vec![Value::UInt(count as u64)]])
         }
-        ["PLUGINS"] => {
-            Ok(Outcome::fixed(columns(&["Name", "Status", "Type", "Library", "License"]), Vec::new()))
+        Subject::CreateDatabase { if_not_exists, name } => {
+            session.catalog.check_database(name).await?;
+            let condition = if *if_not_exists { "/*!32312 IF NOT EXISTS*/ " } else { "" };
+            let name_quoted = quoted(name);
+            let statement = format!(
+                "CREATE DATABASE {condition}{name_quoted} /*!40100 DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin */"
+            );
+            ("Database,Create Database", vec![vec![word(name.clone()), word(statement)]])
         }
-        ["INDEX" | "INDEXES" | "KEYS", "FROM" | "IN", ..] => {
-            let names: Vec<_> = words[2..].iter().filter(|word| word.value != ".").cloned().collect();
-            let table = named_table(session, &ObjectName::from(names)).await?;
-            Ok(Outcome::fixed(index_columns(), index_rows(&table)))
+        Subject::TableStatus(database) => {
+            let database = shown_name(session, database.as_deref()).await?;
+            let mut rows = information::tables(session, Some(&database)).await?;
+            // As TABLES, without database and type.
+            rows.iter_mut().for_each(|row| {
+                row.remove(3);
+                row.drain(..2);
+            });
+            (
+                "Name,Engine,Version%,Row_format,Rows#,Avg_row_length#,Data_length#,Max_data_length#,Index_length#,Data_free#,\
+                 Auto_increment#,Create_time@,Update_time@,Check_time@,Collation,Checksum#,Create_options,Comment",
+                rows,
+            )
         }
-        ["TABLE", "STATUS", ..] => not_supported("SHOW TABLE STATUS; read information_schema.tables"),
-        _ => not_supported(&format!("SHOW {}", upper.join(" "))),
+        Subject::OpenTables(database) => {
+            if let Some(database) = database {
+                session.catalog.check_database(database).await?;
+            }
+            ("Database,Table,In_use%,Name_locked%", Vec::new())
+        }
+        Subject::Triggers(database) | Subject::Events(database) => {
+            shown_name(session, database.as_deref()).await?;
+            (if matches!(subject, Subject::Events(_)) { EVENTS } else { TRIGGERS }, Vec::new())
+        }
+        Subject::Routines => (ROUTINES, Vec::new()),
+        Subject::Engines => ("Engine,Support,Comment,Transactions,XA,Savepoints", vec![engine_row()]),
+        Subject::Plugins => ("Name,Status,Type,Library,License", Vec::new()),
+        Subject::Indexes((database, name)) => {
+            let database = session.database(database.as_deref())?;
+            let table = session.catalog.table(&database, name).await?;
+            (
+                "Table,Non_unique%,Key_name,Seq_in_index%,Column_name,Collation,Cardinality#,Sub_part#,Packed,Null,Index_type,\
+                 Comment,Index_comment,Visible,Expression",
+                index_rows(&table),
+            )
+        }
+        Subject::Grants(user) => return grants(session, user.as_deref()),
+    };
+    shown(columns(names), rows, filter)
+}
+
+/// Everybody may do everything.
+fn grants(session: &Session, user: Option<&str>) -> Result<Outcome> {
+    let own = session.facts.user.rsplit_once('@').map_or("", |(name, _)| name);
+    let name = user.unwrap_or(own);
+    if !session.users.knows(name) {
+        return Err(SqlError {
+            code: 1_141,
+            state: "42000",
+            message: format!("There is no such grant defined for user '{name}' on host '%'"),
+        });
     }
+    let row = vec![word(format!("GRANT ALL PRIVILEGES ON *.* TO {}@`%`", quoted(name)))];
+    Ok(Outcome::fixed(vec![ResultColumn::text(format!("Grants for {name}@%"))], vec![row]))
+}
+
+/// The database that is named, or the one that is chosen; it exists.
+async fn shown_name(session: &Session, database: Option<&str>) -> Result<String> {
+    let database = session.database(database)?;
+    if !is_virtual(&database) {
+        session.catalog.check_database(&database).await?;
+    }
+    Ok(database)
 }
 
 /// The database that `SHOW … FROM database` names, or the one that is chosen.
@@ -240,8 +354,7 @@ fn shown(
             rows = kept;
         }
         Some(ShowStatementFilter::Where(condition)) => {
-            let names: Vec<&str> = columns.iter().map(|column| column.name.as_str()).collect();
-            let table = information::as_table(&names)?;
+            let table = information::as_table(&columns)?;
             let condition = compile(condition, &mut Scope::of(&table, "", "where clause"))?;
             let facts = Default::default();
             let mut kept = Vec::new();
@@ -294,6 +407,47 @@ pub fn extra_text(column: &Column, auto_increment: bool) -> String {
     }
 }
 
+/// Columns of a table, also of one that is made when it is read.
+///
+/// # Errors
+/// 1146 and 1109 when there is no such table; those of the cluster.
+pub async fn describe_named(
+    session: &Session,
+    database: &str,
+    name: &str,
+    full: bool,
+    filter: Option<&ShowStatementFilter>,
+) -> Result<Outcome> {
+    if !is_virtual(database) {
+        let table = session.catalog.table(database, name).await?;
+        return describe(session, &table, full, filter).await;
+    }
+    let (content, _) = match database == cluster_tables::DATABASE {
+        true => cluster_tables::rows(session, name).await?,
+        false => information::rows(session, database, name).await?,
+    };
+    let row = |(name, column_type): (String, ColumnType)| {
+        let mut row = vec![word(name), word(type_name(column_type))];
+        if full {
+            row.push(Value::Null);
+        }
+        row.extend([word("YES"), word(""), Value::Null, word("")]);
+        if full {
+            row.extend([word("select"), word("")]);
+        }
+        row
+    };
+    shown(columns(description(full)), content.into_iter().map(row).collect(), filter)
+}
+
+/// Columns of SHOW COLUMNS and DESCRIBE.
+fn description(full: bool) -> &'static str {
+    match full {
+        false => "Field,Type,Null,Key,Default,Extra",
+        true => "Field,Type,Collation,Null,Key,Default,Extra,Privileges,Comment",
+    }
+}
+
 async fn describe(
     session: &Session,
     table: &Table,
@@ -320,11 +474,7 @@ async fn describe(
         }
         rows.push(row);
     }
-    let names: &[&str] = match full {
-        false => &["Field", "Type", "Null", "Key", "Default", "Extra"],
-        true => &["Field", "Type", "Collation", "Null", "Key", "Default", "Extra", "Privileges", "Comment"],
-    };
-    shown(columns(names), rows, filter)
+    shown(columns(description(full)), rows, filter)
 }
 
 /// A name in backquotes.
@@ -342,8 +492,8 @@ fn literal(value: &Value) -> String {
     }
 }
 
-/// CREATE TABLE for a table as it is.
-pub fn create_statement(table: &Table, auto_increment: Option<u16>) -> String {
+/// CREATE TABLE for a table as it is; `next` is the next number of its AUTO_INCREMENT column.
+pub fn create_statement(table: &Table, auto_increment: Option<u16>, next: Option<u64>) -> String {
     let definition = table.definition();
     let names = |columns: &[u16]| {
         let names = columns.iter().map(|column| quoted(&definition.columns[usize::from(*column)].name));
@@ -375,30 +525,15 @@ pub fn create_statement(table: &Table, auto_increment: Option<u16>) -> String {
         lines.push(format!("  {kind} {} ({})", quoted(&index.name), names(&index.columns)));
     }
     let mut statement = format!("CREATE TABLE {} (\n{}\n)", quoted(&definition.name), lines.join(",\n"));
-    statement.push_str(" ENGINE=ndbcluster DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin");
+    statement.push_str(" ENGINE=ndbcluster");
+    if let Some(next) = next.filter(|next| *next > 1) {
+        statement.push_str(&format!(" AUTO_INCREMENT={next}"));
+    }
+    statement.push_str(" DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin");
     if !definition.comment.is_empty() {
         statement.push_str(&format!(" COMMENT={}", literal(&Value::Text(definition.comment.clone()))));
     }
     statement
-}
-
-fn index_columns() -> Vec<ResultColumn> {
-    columns(&[
-        "Table",
-        "Non_unique",
-        "Key_name",
-        "Seq_in_index",
-        "Column_name",
-        "Collation",
-        "Cardinality",
-        "Sub_part",
-        "Packed",
-        "Null",
-        "Index_type",
-        "Comment",
-        "Index_comment",
-        "Visible",
-    ])
 }
 
 /// Rows of SHOW INDEX.
@@ -409,9 +544,9 @@ fn index_rows(table: &Table) -> Vec<Vec<Value>> {
             let column = &table.definition().columns[usize::from(*column)];
             rows.push(vec![
                 word(table.name()),
-                Value::Int(i64::from(!unique)),
+                Value::UInt(u64::from(!unique)),
                 word(name.clone()),
-                Value::Int(place as i64 + 1),
+                Value::UInt(place as u64 + 1),
                 word(column.name.clone()),
                 word("A"),
                 Value::Null,
@@ -422,6 +557,7 @@ fn index_rows(table: &Table) -> Vec<Vec<Value>> {
                 word(""),
                 word(""),
                 word("YES"),
+                Value::Null,
             ]);
         }
     }

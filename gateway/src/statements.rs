@@ -2,16 +2,18 @@
 
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Scope, compile};
-use crate::plan::{column_definition, free_name, key_columns, new_table, table_name};
+use crate::plan::{column_definition, free_name, key_columns, new_table, table_name, warn_of_collation};
 use crate::processes::{Ending, WAIT_TIMEOUT_SECONDS};
 use crate::session::{Outcome, Session};
 use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::wire::results::Done;
 use duet_client::{IndexKind, Value};
+use duet_gateway_wire::requests::Request;
 use sqlparser::ast::{
-    AlterTable, AlterTableOperation, ContextModifier, Expr, KillType, ObjectName, ObjectType, Set, Statement,
-    TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Truncate, Use,
+    AlterTable, AlterTableOperation, ContextModifier, Expr, KillType, LockTable, LockTableType, ObjectName,
+    ObjectType, Set, ShowStatementFilter, Statement, TransactionAccessMode, TransactionIsolationLevel,
+    TransactionMode, Truncate, Use,
 };
 use std::time::Duration;
 
@@ -47,15 +49,12 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             session.use_database(&name).await?;
             Ok(Session::nothing())
         }
-        Statement::CreateDatabase { db_name, if_not_exists, .. } => {
-            create_database(session, db_name, *if_not_exists).await
+        Statement::CreateDatabase { .. } | Statement::CreateSchema { .. } => {
+            not_supported("this form of CREATE DATABASE")
         }
-        Statement::CreateSchema { schema_name, if_not_exists, .. } => {
-            let sqlparser::ast::SchemaName::Simple(name) = schema_name else {
-                return not_supported("this form of CREATE SCHEMA");
-            };
-            create_database(session, name, *if_not_exists).await
-        }
+        Statement::LockTables { tables } => lock_tables(session, tables),
+        // Nothing is locked.
+        Statement::UnlockTables => Ok(Session::nothing()),
         Statement::CreateTable(create) => {
             let (database, name) = table_name(&create.name)?;
             let database = session.database(database.as_deref())?;
@@ -64,7 +63,7 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             let mut new = new_table(create, &database, &name)?;
             let warnings = std::mem::take(&mut new.warnings);
             match session.catalog.create_table(new).await {
-                Err(error) if error.code == 1_050 && create.if_not_exists => session.warn(error),
+                Err(error) if error.code == 1_050 && create.if_not_exists => session.note(error),
                 other => other?,
             }
             warnings.into_iter().for_each(|warning| session.warn(warning));
@@ -106,6 +105,50 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
     }
 }
 
+/// Executes a statement that the parser of SQL does not know, SHOW apart.
+///
+/// # Errors
+/// Those of the statement; 1235 for what is not supported.
+pub async fn request(session: &mut Session, request: &Request) -> Result<Outcome> {
+    match request {
+        Request::Show(subject, filter) => crate::show::subject(session, subject, filter.as_ref()).await,
+        Request::Describe((database, table), column) => {
+            let database = session.database(database.as_deref())?;
+            let filter = ShowStatementFilter::Like(column.clone());
+            crate::show::describe_named(session, &database, table, false, Some(&filter)).await
+        }
+        Request::CreateDatabase { if_not_exists, name, collation } => {
+            create_database(session, name, *if_not_exists, collation.as_deref()).await
+        }
+        Request::SwitchKeys((database, name)) => {
+            let database = session.database(database.as_deref())?;
+            session.before_definition(&database).await?;
+            session.catalog.table(&database, name).await?;
+            let message = format!("Table storage engine for '{name}' doesn't have this option");
+            session.note(SqlError { code: 1_031, state: "HY000", message });
+            Ok(Session::nothing())
+        }
+        Request::Snapshot => not_supported(
+            "START TRANSACTION WITH CONSISTENT SNAPSHOT; mysqldump needs --skip-lock-tables in place of --single-transaction",
+        ),
+    }
+}
+
+/// There are no locks of tables. What a dump asks for when it is read back is only to be faster by them, and goes on without; others
+/// rely on them.
+fn lock_tables(session: &mut Session, tables: &[LockTable]) -> Result<Outcome> {
+    let writes = tables.iter().all(|table| matches!(table.lock_type, LockTableType::Write { .. }));
+    let checks = session.facts.variables.get("unique_checks")?;
+    if writes && checks == Value::Int(0) {
+        let text = "LOCK TABLES locks nothing here; with unique_checks = 0 it is taken for a part of a dump";
+        session.warn(SqlError::not_supported(text));
+        return Ok(Session::nothing());
+    }
+    not_supported(
+        "LOCK TABLES, as there are no locks of tables; mysqldump needs --skip-lock-tables, or --skip-add-locks for what it writes",
+    )
+}
+
 /// Whether a statement may end at any place: one that only reads, or that waits for an index which the cluster builds by itself.
 pub fn may_be_killed(statement: &Statement) -> bool {
     matches!(
@@ -127,7 +170,9 @@ fn check_modes(modes: &[TransactionMode]) -> Result<()> {
             )
             | TransactionMode::AccessMode(TransactionAccessMode::ReadWrite) => {}
             TransactionMode::IsolationLevel(_) => {
-                return not_supported("isolation levels other than READ COMMITTED");
+                return not_supported(
+                    "isolation levels other than READ COMMITTED; mysqldump needs --skip-lock-tables in place of --single-transaction",
+                );
             }
             TransactionMode::AccessMode(TransactionAccessMode::ReadOnly) => {
                 return not_supported("read-only transactions");
@@ -137,15 +182,24 @@ fn check_modes(modes: &[TransactionMode]) -> Result<()> {
     Ok(())
 }
 
-async fn create_database(session: &mut Session, name: &ObjectName, if_not_exists: bool) -> Result<Outcome> {
-    let (_, name) = table_name(name)?;
-    session.before_definition(&name).await?;
-    if !session.catalog.create_database(&name).await? {
+async fn create_database(
+    session: &mut Session,
+    name: &str,
+    if_not_exists: bool,
+    collation: Option<&str>,
+) -> Result<Outcome> {
+    session.before_definition(name).await?;
+    if let Some(collation) = collation {
+        let mut warnings = Vec::new();
+        warn_of_collation(collation, &mut warnings);
+        warnings.into_iter().for_each(|warning| session.warn(warning));
+    }
+    if !session.catalog.create_database(name).await? {
         let error = SqlError::database_exists(format!("Can't create database '{name}'; database exists"));
         if !if_not_exists {
             return Err(error);
         }
-        session.warn(error);
+        session.note(error);
     }
     Ok(Outcome::Done(Done { affected: 1, ..Done::default() }))
 }
@@ -175,7 +229,7 @@ async fn drop_objects(
                 if !if_exists {
                     return Err(error);
                 }
-                session.warn(error);
+                session.note(error);
             }
             Ok(Session::nothing())
         }
@@ -190,7 +244,7 @@ async fn drop_objects(
                 if !if_exists {
                     return Err(error);
                 }
-                session.warn(error);
+                session.note(error);
                 return Ok(Session::nothing());
             }
             let affected = session.catalog.drop_database(&name).await?;
@@ -254,7 +308,7 @@ async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcom
                     if !if_not_exists {
                         return Err(error);
                     }
-                    session.warn(error);
+                    session.note(error);
                     continue;
                 }
                 let client = session.catalog.client().clone();
@@ -408,6 +462,12 @@ async fn assign(
             name = rest;
             global |= is_global;
         }
+    }
+    if global && name == "gtid_purged" {
+        // Dumps of servers with global transaction identifiers set it.
+        session
+            .warn(SqlError::not_supported("GTID_PURGED changes nothing here: there are no such identifiers"));
+        return Ok(());
     }
     if global {
         return not_supported("SET GLOBAL");

@@ -64,6 +64,13 @@ impl Users {
         }
     }
 
+    /// Whether there is a user of this name.
+    pub fn knows(&self, name: &str) -> bool {
+        let given = self.given.as_ref().is_some_and(|(given, _)| given == name);
+        let default = self.given.is_none() && name == DEFAULT_USER;
+        given || default || self.list().is_some_and(|list| list.user(name).is_some())
+    }
+
     /// Asks the cluster once.
     ///
     /// # Errors

@@ -60,9 +60,10 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         }
         "net_read_timeout" => (Value::Int(30), Rule::Free),
         "net_write_timeout" => (Value::Int(60), Rule::Free),
+        "information_schema_stats_expiry" => (Value::Int(86_400), Rule::Free),
         "net_buffer_length" => (Value::Int(16_384), Rule::Free),
         "max_execution_time" => (Value::Int(0), Rule::Same),
-        "foreign_key_checks" | "unique_checks" | "sql_notes" | "sql_warnings" => {
+        "foreign_key_checks" | "unique_checks" | "sql_notes" | "sql_warnings" | "sql_log_bin" => {
             (Value::Int(1), Rule::Switch)
         }
         "sql_auto_is_null" | "sql_safe_updates" | "big_tables" => (Value::Int(0), Rule::Same),
@@ -80,6 +81,7 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         "default_week_format" => (Value::Int(0), Rule::Same),
         "div_precision_increment" => (Value::Int(4), Rule::Same),
         "group_concat_max_len" => (Value::Int(1_024), Rule::Free),
+        "warning_count" | "error_count" => (Value::Int(0), Rule::Fixed),
         "profiling" => (Value::Int(0), Rule::Same),
         _ => return None,
     })
@@ -231,6 +233,17 @@ impl Variables {
             }
         }
         Ok(())
+    }
+
+    /// How many warnings and errors the last statement had, notes included.
+    pub fn set_counts(&mut self, warnings: usize, errors: usize) {
+        for (name, count) in [("warning_count", warnings), ("error_count", errors)] {
+            match count {
+                0 if self.changed.is_empty() => {}
+                0 => drop(self.changed.remove(name)),
+                count => drop(self.changed.insert(name.to_owned(), Value::Int(count as i64))),
+            }
+        }
     }
 
     /// Whether every statement is a transaction of its own.

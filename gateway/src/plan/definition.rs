@@ -197,6 +197,8 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
                 }
             }
             ColumnOption::ForeignKey(_) => return not_supported("foreign keys"),
+            // What MariaDB calls JSON.
+            ColumnOption::Check(check) if is_json_check(&check.expr) => column.column_type = ColumnType::Json,
             ColumnOption::Check(_) => return not_supported("CHECK"),
             ColumnOption::Generated { .. } => return not_supported("generated columns"),
             ColumnOption::OnUpdate(value) => on_update = Some(value),
@@ -263,6 +265,11 @@ fn invalid_default(column: &Column) -> SqlError {
     SqlError::invalid_default(format!("Invalid default value for '{}'", column.name))
 }
 
+/// `json_valid(…)`.
+fn is_json_check(condition: &Expr) -> bool {
+    matches!(condition, Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("json_valid"))
+}
+
 fn default_value(expression: &Expr, column: &Column) -> Result<Option<Value>> {
     let wrong = || invalid_default(column);
     if !matches!(expression, Expr::Value(_) | Expr::UnaryOp { .. } | Expr::Nested(_) | Expr::TypedString(_)) {
@@ -276,7 +283,8 @@ fn default_value(expression: &Expr, column: &Column) -> Result<Option<Value>> {
     fit(value, column, 1).map(Some).map_err(|_| wrong())
 }
 
-fn warn_of_collation(name: &str, warnings: &mut Vec<SqlError>) {
+/// Adds a warning for a collation that text does not compare by.
+pub fn warn_of_collation(name: &str, warnings: &mut Vec<SqlError>) {
     if !name.to_ascii_lowercase().ends_with("bin") {
         let text = format!("Collation '{name}' is taken as utf8mb4_nopad_bin: text compares byte by byte");
         warnings.push(SqlError { code: 1_235, state: "42000", message: text });

@@ -13,7 +13,7 @@ pub use change::{
 };
 pub use definition::{
     NewTable, column_definition, column_type, column_type_name, definition_error, free_name, key_columns,
-    new_table, type_name,
+    new_table, type_name, warn_of_collation,
 };
 pub use select::{SelectPlan, check_select_form, compile_select, item_name, order_matches, query_table};
 

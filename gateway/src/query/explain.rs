@@ -7,6 +7,47 @@ use datafusion::physical_plan::displayable;
 use duet_client::Value;
 use sqlparser::ast::Statement;
 
+/// Operators of DataFusion, and what they do.
+const OPERATORS: &[(&str, &str)] = &[
+    ("AggregateExec", "Group"),
+    ("BoundedWindowAggExec", "Window functions, row by row"),
+    ("CoalesceBatchesExec", "Gather rows"),
+    ("CoalescePartitionsExec", "Gather parts"),
+    ("CrossJoinExec", "Cross join"),
+    ("DataSourceExec", "Rows of the statement"),
+    ("EmptyExec", "No rows"),
+    ("FilterExec", "Filter"),
+    ("GlobalLimitExec", "Limit"),
+    ("HashJoinExec", "Hash join"),
+    ("InterleaveExec", "Union"),
+    ("LocalLimitExec", "Limit of a part"),
+    ("NestedLoopJoinExec", "Nested loop join"),
+    ("PartialSortExec", "Sort within groups"),
+    ("PlaceholderRowExec", "One row"),
+    ("ProjectionExec", "Compute"),
+    ("RecursiveQueryExec", "Recursive query"),
+    ("RepartitionExec", "Share out"),
+    ("ScalarSubqueryExec", "Scalar subquery"),
+    ("SortExec", "Sort"),
+    ("SortMergeJoinExec", "Merge join"),
+    ("SortPreservingMergeExec", "Merge sorted parts"),
+    ("SymmetricHashJoinExec", "Hash join of both sides"),
+    ("UnionExec", "Union"),
+    ("UnnestExec", "Unnest"),
+    ("WindowAggExec", "Window functions"),
+    ("WorkTableExec", "Rows of the recursion so far"),
+];
+
+/// A line of a tree with what the operator does in the place of its name.
+fn plain(line: &str) -> String {
+    let shown = line.trim_start();
+    let (name, rest) = shown.split_at(shown.find([':', ' ']).unwrap_or(shown.len()));
+    match OPERATORS.iter().find(|(known, _)| *known == name) {
+        Some((_, does)) => format!("{}{does}{rest}", &line[..line.len() - shown.len()]),
+        None => line.to_owned(),
+    }
+}
+
 /// Shows how a statement is executed.
 ///
 /// # Errors
@@ -16,13 +57,14 @@ pub async fn explain(session: &mut Session, statement: &Statement, parameters: &
         Prepared::Query(query) => {
             let relation = super::planned(session, &query, parameters.to_vec(), true).await?;
             let (plan, _) = session.catalog.engine().physical(&relation).await?;
-            displayable(plan.as_ref()).indent(false).to_string()
+            let tree = displayable(plan.as_ref()).indent(false).to_string();
+            tree.lines().map(plain).collect::<Vec<_>>().join("\n")
         }
         Prepared::Planned(plan) => {
             let environment = crate::expression::Environment::new(parameters, &session.facts);
             crate::execute::explain::tree(&plan, &environment)?
         }
-        Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) => {
+        Prepared::Nested(_) | Prepared::Other(_) | Prepared::Account(_) | Prepared::Request(_) => {
             return not_supported("EXPLAIN of this statement");
         }
     };

@@ -64,6 +64,82 @@ fn the_command_line_client_of_mariadb_works() {
 }
 
 #[test]
+fn a_dump_is_read_back() {
+    use mysql::prelude::Queryable;
+    if !is_there("mariadb", &["--version"]) || !is_there("mariadb-dump", &["--version"]) {
+        return;
+    }
+    let cluster = Cluster::start();
+    let mut connection = cluster.connect();
+    for sql in [
+        "CREATE DATABASE one",
+        "CREATE DATABASE two",
+        "CREATE TABLE one.every (id INT AUTO_INCREMENT PRIMARY KEY, s VARCHAR(20) NOT NULL DEFAULT 'it''s', c CHAR(3), b BINARY(2), \
+         v VARBINARY(20), l BLOB, x TEXT, j JSON, d DECIMAL(30,4), f FLOAT, g DOUBLE, t TINYINT, u BIGINT UNSIGNED, y BOOLEAN, \
+         da DATE, ti TIME, dt DATETIME, ts TIMESTAMP NULL, UNIQUE KEY by_u (u), KEY by_s (s, t)) COMMENT='a \\\\ and a '' in it'",
+        "INSERT INTO one.every VALUES (1, 'a''\\n\\\\\"', 'é', x'00ff', x'00ff27225c0a1a', x'0001fe41', 'täxt', '{\"a\": [1, null]}', \
+         -12345678901234567890.1234, 1.5, 1e100, -128, 18446744073709551615, TRUE, '2024-02-29', '-12:00:00.5', \
+         '2024-01-02 03:04:05', '2024-01-02 03:04:05.000001')",
+        "INSERT INTO one.every (id, s) VALUES (2, ''), (9, 'ascii')",
+        "UPDATE one.every SET l = 'only ascii; -- no comment', v = '' WHERE id = 9",
+        "CREATE TABLE one.`odd ``name` (`a b` INT, `select` VARCHAR(5), PRIMARY KEY (`a b`, `select`))",
+        "INSERT INTO one.`odd ``name` VALUES (1, 'x'), (1, 'y')",
+        "CREATE TABLE one.nothing (id BIGINT PRIMARY KEY)",
+    ] {
+        connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
+    }
+    let port = format!("-P{}", cluster.port(0));
+    let run = |program: &str, arguments: &[&str]| {
+        let mut command = Command::new(program);
+        command.args(["--no-defaults", "--protocol=tcp", "-h127.0.0.1", &port, "-uroot"]).args(arguments);
+        command
+    };
+    let dump = |arguments: &[&str]| run("mariadb-dump", arguments).output().expect("it runs");
+    // One consistent state of all tables is not to be had, and the answer says what is.
+    for arguments in [&["one"][..], &["--single-transaction", "one"]] {
+        let refused = dump(arguments);
+        assert!(!refused.status.success());
+        assert!(text(&refused).contains("needs --skip-lock-tables"), "{}", text(&refused));
+    }
+    let load = |dump: &Output, arguments: &[&str]| {
+        let file = cluster.write_file("dump.sql", &String::from_utf8_lossy(&dump.stdout));
+        // The bytes of values may be none of UTF-8.
+        std::fs::write(&file, &dump.stdout).expect("writable");
+        let loaded = run("mariadb", arguments).stdin(std::fs::File::open(&file).expect("there")).output();
+        let loaded = loaded.expect("it runs");
+        assert!(loaded.status.success(), "{}\n{}", text(&loaded), String::from_utf8_lossy(&dump.stdout));
+    };
+    let comparable = |connection: &mut mysql::Conn, database: &str| {
+        let mut all = Vec::new();
+        for table in crate::statements::rows(connection, &format!("SHOW TABLES FROM {database}")) {
+            let name = format!("{database}.`{}`", table.replace('`', "``"));
+            all.extend(crate::statements::rows(connection, &format!("SHOW CREATE TABLE {name}")));
+            let rows: Vec<mysql::Row> = connection.query(format!("SELECT * FROM {name}")).expect("read");
+            let mut rows: Vec<String> = rows.into_iter().map(|row| format!("{:?}", row.unwrap())).collect();
+            rows.sort();
+            all.extend(rows);
+        }
+        all
+    };
+    let before = comparable(&mut connection, "one");
+    assert_eq!(before.len(), 3 + 5);
+    for options in [&[][..], &["--hex-blob", "--complete-insert", "--skip-add-locks"]] {
+        let dumped = dump(
+            &[&["--skip-lock-tables", "--routines", "--events", "--triggers"][..], options, &["one"]]
+                .concat(),
+        );
+        assert!(dumped.status.success(), "{}", text(&dumped));
+        load(&dumped, &["two"]);
+        assert_eq!(comparable(&mut connection, "two"), before, "{}", text(&dumped));
+    }
+    let dumped = dump(&["--skip-lock-tables", "--databases", "one"]);
+    assert!(dumped.status.success(), "{}", text(&dumped));
+    connection.query_drop("DROP DATABASE one").expect("dropped");
+    load(&dumped, &[]);
+    assert_eq!(comparable(&mut connection, "one"), before);
+}
+
+#[test]
 fn encrypted_connections_work() {
     if !is_there("mariadb", &["--version"]) || !is_there("openssl", &["version"]) {
         return;

@@ -4,6 +4,7 @@ mod access;
 mod clients;
 mod cluster;
 mod failover;
+mod introspection;
 mod mariadb;
 mod moments;
 mod protocol;

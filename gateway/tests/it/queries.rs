@@ -206,6 +206,12 @@ fn explained(connection: &mut Conn) {
     );
     let text = plan.join("\n");
     assert!(text.contains("Read shop.customers by the primary key = (1)"), "{text}");
+    // What the operators do, not what they are called inside.
+    let sql = "EXPLAIN SELECT c.name, COUNT(*), ROW_NUMBER() OVER (ORDER BY c.name) FROM customers c LEFT JOIN orders o \
+               ON o.customer = c.id GROUP BY c.name UNION SELECT 'x', 1, 2 ORDER BY 1 LIMIT 3";
+    for text in [text, rows(connection, sql).join("\n")] {
+        assert!(text.contains(" join") && !text.contains("Exec"), "{text}");
+    }
     let plan = rows(
         connection,
         "EXPLAIN SELECT t.n FROM (SELECT city, COUNT(*) AS n FROM customers GROUP BY city) t WHERE t.n > 1",

@@ -48,21 +48,21 @@ impl std::fmt::Debug for AccountStatement {
 }
 
 /// Reads tokens one after the other.
-struct Reader<'a> {
-    tokens: &'a [TokenWithSpan],
+pub(crate) struct Reader<'a> {
+    pub(crate) tokens: &'a [TokenWithSpan],
 }
 
 impl Reader<'_> {
-    fn peek(&self) -> Option<&Token> {
+    pub(crate) fn peek(&self) -> Option<&Token> {
         self.tokens.first().map(|token| &token.token)
     }
 
-    fn step(&mut self) {
+    pub(crate) fn step(&mut self) {
         self.tokens = self.tokens.get(1..).unwrap_or_default();
     }
 
     /// Takes these words if they come next.
-    fn takes(&mut self, words: &[&str]) -> bool {
+    pub(crate) fn takes(&mut self, words: &[&str]) -> bool {
         let comes = words.iter().enumerate().all(|(at, word)| {
             let token = self.tokens.get(at).map(|token| &token.token);
             matches!(token, Some(Token::Word(found)) if found.quote_style.is_none() && found.value.eq_ignore_ascii_case(word))
@@ -73,7 +73,7 @@ impl Reader<'_> {
         comes
     }
 
-    fn takes_token(&mut self, token: &Token) -> bool {
+    pub(crate) fn takes_token(&mut self, token: &Token) -> bool {
         let comes = self.peek() == Some(token);
         if comes {
             self.step();
@@ -101,7 +101,7 @@ impl Reader<'_> {
         Ok(text)
     }
 
-    fn name(&mut self) -> Result<String> {
+    pub(crate) fn name(&mut self) -> Result<String> {
         let (mut name, quoted) = match self.peek() {
             Some(Token::SingleQuotedString(text) | Token::DoubleQuotedString(text)) => (text.clone(), true),
             Some(Token::Word(word)) => (word.value.clone(), word.quote_style.is_some()),
@@ -161,7 +161,7 @@ impl Reader<'_> {
         self.text()
     }
 
-    fn end(&self) -> Result<()> {
+    pub(crate) fn end(&self) -> Result<()> {
         if self.tokens.is_empty() { Ok(()) } else { Err(self.wrong()) }
     }
 }

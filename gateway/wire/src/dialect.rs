@@ -1,4 +1,5 @@
-//! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR), its `!`, its `||` and its intervals.
+//! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR), its `!`, its `||` and its intervals. Comments
+//! that hold statements, `/*! … */`, are left to `parse`, which knows for which versions they are.
 
 use sqlparser::ast::{DateTimeField, Expr, Interval, Statement};
 use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
@@ -104,7 +105,6 @@ impl Dialect for MySql {
         ignores_wildcard_escapes
         supports_numeric_prefix
         supports_bitwise_shift_operators
-        supports_multiline_comment_hints
         require_interval_qualifier
         supports_limit_comma
         supports_create_table_select

@@ -10,5 +10,6 @@ mod dialect;
 pub mod error;
 mod headings;
 pub mod parse;
+pub mod requests;
 pub mod value;
 pub mod wire;

@@ -9,7 +9,7 @@ use duet_client::Value;
 use sqlparser::ast::{self, Statement};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
-use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Word};
+use sqlparser::tokenizer::{Token, TokenWithSpan, Tokenizer, Whitespace, Word};
 use std::fmt::Write;
 
 /// Most operators in a row without a comma or a bracket between them: expressions nest as deeply as that.
@@ -20,6 +20,9 @@ const MAX_DEPTH: usize = 40;
 const MAX_TOKENS: usize = 1_000_000;
 /// Most literals of a statement whose plan is shared.
 const MAX_SHARED_LITERALS: usize = 4_096;
+
+/// The version of MySQL that this server says it is, as comments for versions write it.
+const VERSION: u32 = 80_036;
 
 /// A statement of a text, as tokens.
 #[derive(Clone, Debug)]
@@ -44,13 +47,12 @@ fn syntax(detail: &str) -> SqlError {
 /// # Errors
 /// 1064 when it is no SQL; 1436 when it nests too deeply.
 pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
-    if token_count(sql.as_bytes()) > MAX_TOKENS {
+    if token_count(sql) > MAX_TOKENS {
         return Err(SqlError::out_of_memory(
             "Out of memory: the statement has more than 1,000,000 words and signs",
         ));
     }
-    let all = Tokenizer::new(&MySql, sql).tokenize_with_location();
-    let all = all.map_err(|error| syntax(&error.to_string()))?;
+    let all = with_versions(sql)?;
     let mut statements = Vec::new();
     let mut current = Vec::new();
     for token in all {
@@ -66,30 +68,75 @@ pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
     statements.into_iter().map(|tokens| prepared(tokens, &mut place)).collect()
 }
 
-/// About how many tokens a text has: quoted texts, words and single signs.
-fn token_count(sql: &[u8]) -> usize {
+/// Tokens of a text. What stands in `/*! … */`, or in `/*!50110 … */` for a version that is not above ours, belongs to it, as in MySQL.
+fn with_versions(sql: &str) -> Result<Vec<TokenWithSpan>> {
+    let tokenized = |text: &str| {
+        let all = Tokenizer::new(&MySql, text).tokenize_with_location();
+        all.map_err(|error| syntax(&error.to_string()))
+    };
+    let mut all = tokenized(sql)?;
+    let conditional = |token: &TokenWithSpan| matches!(&token.token, Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('!'));
+    if !all.iter().any(conditional) {
+        return Ok(all);
+    }
+    let mut expanded = Vec::with_capacity(all.len());
+    for token in all.drain(..) {
+        match &token.token {
+            Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('!') => {
+                let rest = &comment[1..];
+                let digits = rest.bytes().take(6).take_while(u8::is_ascii_digit).count();
+                // A version has five digits, or six.
+                let (version, content) = if digits < 5 { ("0", rest) } else { rest.split_at(digits) };
+                if version.parse().is_ok_and(|version: u32| version <= VERSION) {
+                    let inner = tokenized(content)?.into_iter();
+                    let span = token.span;
+                    expanded.extend(inner.map(|inner| TokenWithSpan { token: inner.token, span }));
+                }
+            }
+            _ => expanded.push(token),
+        }
+    }
+    Ok(expanded)
+}
+
+/// About how many tokens a text has: quoted texts, words and single signs, those of comments for versions among them.
+fn token_count(text: &str) -> usize {
+    let sql = text.as_bytes();
     let (mut count, mut at) = (0, 0);
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || *byte == b'_';
+    let line = |at: usize| sql[at..].iter().take_while(|byte| **byte != b'\n').count();
     while let Some(byte) = sql.get(at).copied() {
         at += 1;
         match byte {
+            b'/' if sql.get(at) == Some(&b'*') => {
+                let inner = &text[at + 1..];
+                // The tokenizer refuses a comment without an end. It ends at the first `*/`, so that none is within another one.
+                let Some(length) = inner.find("*/") else { break };
+                if inner.starts_with('!') {
+                    count += token_count(&inner[1..length]);
+                }
+                at += 1 + length + 2;
+            }
+            b'#' => at += line(at),
+            b'-' if text[at..]
+                .strip_prefix('-')
+                .is_some_and(|rest| rest.starts_with(char::is_whitespace)) =>
+            {
+                at += line(at);
+            }
             b'\'' | b'"' | b'`' => {
                 count += 1;
                 while let Some(inner) = sql.get(at).copied() {
-                    at += if inner == b'\\' { 2 } else { 1 };
+                    at += if inner == b'\\' && byte != b'`' { 2 } else { 1 };
                     if inner == byte {
                         break;
                     }
                 }
             }
             byte if byte.is_ascii_whitespace() => {}
-            byte if byte.is_ascii_alphanumeric() || byte >= 0x80 || byte == b'_' => {
+            byte if is_word(&byte) => {
                 count += 1;
-                while sql
-                    .get(at)
-                    .is_some_and(|byte| byte.is_ascii_alphanumeric() || *byte >= 0x80 || *byte == b'_')
-                {
-                    at += 1;
-                }
+                at += sql[at..].iter().take_while(|byte| is_word(byte)).count();
             }
             _ => count += 1,
         }
@@ -356,6 +403,36 @@ mod tests {
     }
 
     #[test]
+    fn comments_for_versions_are_statements() {
+        let words = |sql: &str| {
+            let all = tokens(sql).expect(sql);
+            let words =
+                |one: &Tokens| one.tokens.iter().map(|token| token.token.to_string()).collect::<Vec<_>>();
+            all.iter().map(|one| words(one).join(" ")).collect::<Vec<_>>()
+        };
+        for (sql, expected) in [
+            ("/*!40101 SET @a=@@b */;", &["SET @a = @@b"][..]),
+            (
+                "CREATE DATABASE /*!32312 IF NOT EXISTS*/ `d` /*!40100 X */",
+                &["CREATE DATABASE IF NOT EXISTS `d` X"],
+            ),
+            (
+                "SELECT /*! 1 */ /* 2 */ /*!80036 3 */ /*!80037 4 */ /*!999999 5 */ /*!080000 6 */",
+                &["SELECT 1 3 6"],
+            ),
+            ("SELECT /*!5 */", &["SELECT 5"]),
+            ("/*M!999999\\- enable the sandbox mode */", &[]),
+            ("/*!*/ /*!40101*/", &[]),
+            ("/*!50003 SELECT 1 ; SELECT '2' */", &["SELECT 1", "SELECT '2'"]),
+        ] {
+            assert_eq!(words(sql), expected, "{sql}");
+        }
+        assert_eq!(tokens("/*!40101 SELECT 'a */").expect_err("an open text").code, 1064);
+        let chain = format!("SELECT /*! {}1 */", "1+".repeat(100_000));
+        assert_eq!(tokens(&chain).expect_err("deep").code, 1436);
+    }
+
+    #[test]
     fn deep_statements_are_refused() {
         let chain = format!("SELECT {}1", "1+".repeat(100_000));
         assert_eq!(tokens(&chain).expect_err("deep").code, 1436);
@@ -375,6 +452,12 @@ mod tests {
     fn huge_statements_are_refused() {
         let list = format!("SELECT {}1", "1,".repeat(1_000_000));
         assert_eq!(tokens(&list).expect_err("huge").code, 1041);
+        // Quotes in comments and backslashes in names hide nothing.
+        let ones = "1,".repeat(1_000_000);
+        for before in ["/* ' */", "-- '\n", "#'\n", "/*!999999 ' */", "`a\\`, "] {
+            assert_eq!(tokens(&format!("SELECT {before}{ones}1")).expect_err(before).code, 1041);
+        }
+        assert_eq!(tokens(&format!("SELECT /*!40101 {ones} */ 1")).expect_err("huge").code, 1041);
         let text = format!("SELECT '{}'", "(,\\'".repeat(1_000_000));
         assert_eq!(tokens(&text).expect("one literal").len(), 1);
     }
