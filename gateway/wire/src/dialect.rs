@@ -1,7 +1,7 @@
 //! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR), its `!`, its `||` and its intervals. Comments
 //! that hold statements, `/*! … */`, are left to `parse`, which knows for which versions they are.
 
-use sqlparser::ast::{DateTimeField, Expr, Interval, Statement};
+use sqlparser::ast::{DateTimeField, Expr, Interval, Statement, TrimWhereField};
 use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -39,8 +39,19 @@ impl Dialect for MySql {
         }
     }
 
-    /// INTERVAL with all units of MySQL, as `DAY_HOUR`.
+    /// INTERVAL with all units of MySQL, as `DAY_HOUR`; TRIM of a side without what is removed from there.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        if let Some(side) = trimmed_side(parser) {
+            return Some(parser.parse_expr().and_then(|expression| {
+                parser.expect_token(&Token::RParen)?;
+                Ok(Expr::Trim {
+                    expr: Box::new(expression),
+                    trim_where: Some(side),
+                    trim_what: None,
+                    trim_characters: None,
+                })
+            }));
+        }
         if !parser.parse_keyword(Keyword::INTERVAL) {
             return None;
         }
@@ -84,6 +95,24 @@ impl Dialect for MySql {
         expression: &Expr,
         precedence: u8,
     ) -> Option<Result<Expr, ParserError>> {
+        // The parser takes a NULL behind these for a part of them.
+        let words = [&parser.peek_nth_token_ref(0).token, &parser.peek_nth_token_ref(1).token].map(keyword);
+        let (negated, operator) = match words {
+            [Keyword::NOT, operator] => (true, operator),
+            [operator, _] => (false, operator),
+        };
+        if matches!(operator, Keyword::REGEXP | Keyword::RLIKE) {
+            for _ in 0..=usize::from(negated) {
+                parser.advance_token();
+            }
+            let pattern = parser.parse_subexpr(self.prec_value(Precedence::Like));
+            return Some(pattern.map(|pattern| Expr::RLike {
+                negated,
+                expr: Box::new(expression.clone()),
+                pattern: Box::new(pattern),
+                regexp: operator == Keyword::REGEXP,
+            }));
+        }
         OTHERS.parse_infix(parser, expression, precedence)
     }
 
@@ -127,4 +156,29 @@ impl Dialect for MySql {
         supports_group_by_with_modifier
         supports_left_associative_joins_without_parens
     }
+}
+
+fn keyword(token: &Token) -> Keyword {
+    match token {
+        Token::Word(word) if word.quote_style.is_none() => word.keyword,
+        _ => Keyword::NoKeyword,
+    }
+}
+
+/// Takes `TRIM (BOTH FROM`, with the other sides as well.
+fn trimmed_side(parser: &mut Parser) -> Option<TrimWhereField> {
+    let [name, open, side, from] = [0, 1, 2, 3].map(|nth| &parser.peek_nth_token_ref(nth).token);
+    if keyword(name) != Keyword::TRIM || *open != Token::LParen || keyword(from) != Keyword::FROM {
+        return None;
+    }
+    let side = match keyword(side) {
+        Keyword::BOTH => TrimWhereField::Both,
+        Keyword::LEADING => TrimWhereField::Leading,
+        Keyword::TRAILING => TrimWhereField::Trailing,
+        _ => return None,
+    };
+    for _ in 0..4 {
+        parser.advance_token();
+    }
+    Some(side)
 }

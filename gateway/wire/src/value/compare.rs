@@ -56,6 +56,18 @@ pub fn compare(a: &Value, b: &Value) -> Result<Option<Ordering>> {
     if *a == Value::Null || *b == Value::Null {
         return Ok(None);
     }
+    match (a, b) {
+        // A text within a document is compared as what it says.
+        (Value::Json(document), Value::Text(text)) if document.starts_with('"') => {
+            if let Ok(said) = serde_json::from_str::<String>(document) {
+                return Ok(Some(said.as_str().cmp(text)));
+            }
+        }
+        (Value::Text(_), Value::Json(document)) if document.starts_with('"') => {
+            return Ok(compare(b, a)?.map(Ordering::reverse));
+        }
+        _ => {}
+    }
     if let (Some(a), Some(b)) = (bytes_of(a), bytes_of(b)) {
         return Ok(Some(a.cmp(b)));
     }
