@@ -396,6 +396,7 @@ impl Connection {
                         Ok(Some(count)) => found += count,
                         Ok(None) => break,
                         Err(error) => {
+                            self.session.gather_losses();
                             self.session.after_error(&error).await;
                             self.failed(&error);
                             return Ok(false);
@@ -404,6 +405,7 @@ impl Connection {
                     self.flush_if_full().await?;
                 }
                 self.session.facts.found_rows = found;
+                self.session.gather_losses();
                 let (status, warnings) = (self.status(more), self.warnings());
                 match self.deprecates_end() {
                     true => self.wire.add(|output| put_ok(&Done::default(), status, warnings, true, output)),

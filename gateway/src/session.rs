@@ -29,7 +29,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 /// Most warnings that are kept for SHOW WARNINGS.
-const MAX_WARNINGS: usize = 64;
+pub const MAX_WARNINGS: usize = 64;
 /// How long a statement that is a transaction of its own is tried again after a deadlock and the like.
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
@@ -381,6 +381,13 @@ impl Session {
         self.warnings.clear();
     }
 
+    /// Adds what conversions of the statement have lost.
+    pub fn gather_losses(&mut self) {
+        for Warning { level, error } in self.facts.losses.take() {
+            self.tell(level, error);
+        }
+    }
+
     /// Executes a statement.
     ///
     /// # Errors
@@ -389,6 +396,7 @@ impl Session {
         if !matches!(prepared, Prepared::Request(request) if crate::show::keeps_warnings(request)) {
             self.forget_warnings();
         }
+        self.facts.losses.begin(is_strict(prepared));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let executed = match prepared {
@@ -428,6 +436,7 @@ impl Session {
             Ok(Outcome::Done(done)) => i64::try_from(done.affected).unwrap_or(i64::MAX),
             _ => -1,
         };
+        self.gather_losses();
         if let Err(error) = &executed {
             self.after_error(error).await;
         }
@@ -579,8 +588,9 @@ impl Session {
                     },
                 };
                 let affected = if self.counts_found { counts.matched } else { counts.changed };
-                let info =
-                    format!("Rows matched: {}  Changed: {}  Warnings: 0", counts.matched, counts.changed);
+                self.gather_losses();
+                let (matched, changed, warnings) = (counts.matched, counts.changed, self.warnings.len());
+                let info = format!("Rows matched: {matched}  Changed: {changed}  Warnings: {warnings}");
                 Ok(Outcome::Done(Done { affected, info, ..Done::default() }))
             }
             Plan::Delete(delete) => {
@@ -612,17 +622,18 @@ impl Session {
         if ids.generated > 0 {
             self.facts.last_insert_id = ids.generated;
         }
+        self.gather_losses();
+        for warning in inserted.warnings {
+            self.warn(warning);
+        }
         let info = match rows {
             1 => String::new(),
             rows => format!(
                 "Records: {rows}  Duplicates: {}  Warnings: {}",
                 inserted.duplicates,
-                inserted.warnings.len()
+                self.warnings.len()
             ),
         };
-        for warning in inserted.warnings {
-            self.warn(warning);
-        }
         Outcome::Done(Done { affected: inserted.affected, last_insert_id: ids.answer(), info })
     }
 
@@ -647,6 +658,21 @@ impl Session {
     /// Nothing to tell.
     pub fn nothing() -> Outcome {
         Outcome::nothing()
+    }
+}
+
+/// Whether what conversions lose ends a statement: one that changes rows, unless it is to ignore errors.
+fn is_strict(prepared: &Prepared) -> bool {
+    match prepared {
+        Prepared::Planned(plan) => match plan.as_ref() {
+            Plan::Select(_) => false,
+            Plan::Insert(insert) => !matches!(insert.mode, InsertMode::Ignore),
+            Plan::Update(_) | Plan::Delete(_) => true,
+        },
+        Prepared::Nested(statement) => {
+            !matches!(statement.as_ref(), Statement::Insert(insert) if insert.ignore)
+        }
+        _ => false,
     }
 }
 

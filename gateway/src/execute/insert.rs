@@ -145,7 +145,7 @@ pub async fn new_rows(
                 true if value == Value::Null || exact(&value).is_some_and(|(digits, _)| digits == 0) => {
                     Value::Null
                 }
-                _ => fit(value, &columns[*column], number + 1)?,
+                _ => environment.facts.losses.fit(value, &columns[*column], number + 1)?,
             });
         }
         let mut whole = Vec::with_capacity(columns.len());
@@ -383,8 +383,11 @@ pub async fn insert_within(
                 let at = Environment { proposed: &row, ..environment.with_row(&known.row) };
                 let mut changed = known.row.clone();
                 for (column, value) in assignments {
-                    changed[*column] =
-                        fit(value.evaluate(&at)?, &table.definition().columns[*column], number + 1)?;
+                    changed[*column] = environment.facts.losses.fit(
+                        value.evaluate(&at)?,
+                        &table.definition().columns[*column],
+                        number + 1,
+                    )?;
                 }
                 done.duplicates += 1;
                 ids.add(&changed, numbered);

@@ -11,7 +11,6 @@ use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
 use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, times_of_change, unique_indexes};
 use crate::value::compare::{exact, order};
-use crate::value::store::fit;
 use duet_client::{
     Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
 };
@@ -51,7 +50,7 @@ fn changes(
     let at = environment.with_row(row);
     let mut changed = Vec::new();
     for (column, expression) in assignments {
-        let value = fit(expression.evaluate(&at)?, &columns[*column], number)?;
+        let value = environment.facts.losses.fit(expression.evaluate(&at)?, &columns[*column], number)?;
         if value != row[*column] {
             changed.push((*column as u16, value));
         }
@@ -139,7 +138,14 @@ fn constant_values(plan: &UpdatePlan, environment: &Environment<'_>) -> Result<O
         if !expression.is_constant() || definition.indexes.iter().any(unique) {
             return Ok(None);
         }
-        values.push((number, fit(expression.evaluate(environment)?, &definition.columns[*column], 1)?));
+        values.push((
+            number,
+            environment.facts.losses.fit(
+                expression.evaluate(environment)?,
+                &definition.columns[*column],
+                1,
+            )?,
+        ));
     }
     Ok(Some(values))
 }

@@ -1,5 +1,6 @@
 //! Values of expressions.
 
+use super::losses::Losses;
 use super::{Comparison, Expression, functions};
 use crate::error::{Result, SqlError};
 use crate::value::arithmetic::{calculate, negate};
@@ -30,6 +31,8 @@ pub struct Facts {
     pub variables: crate::variables::Variables,
     /// Values of `@name`.
     pub user_variables: BTreeMap<String, Value>,
+    /// What the statement's conversions have lost.
+    pub losses: Losses,
 }
 
 /// What an expression is evaluated with.
@@ -86,10 +89,18 @@ impl Expression {
             Expression::UserVariable(name) => {
                 environment.facts.user_variables.get(name).cloned().unwrap_or(Value::Null)
             }
-            Expression::Arithmetic(operator, a, b) => calculate(*operator, &value(a)?, &value(b)?)?,
+            Expression::Arithmetic(operator, a, b) => {
+                let (a, b) = (value(a)?, value(b)?);
+                let result = calculate(*operator, &a, &b)?;
+                environment.facts.losses.of_arithmetic(*operator, &a, &b, &result)?;
+                result
+            }
             Expression::Negate(a) => match value(a)? {
                 Value::Null => Value::Null,
-                number => negate(&number)?,
+                number => {
+                    environment.facts.losses.of_number(&number, "DOUBLE")?;
+                    negate(&number)?
+                }
             },
             Expression::And(..)
             | Expression::Or(..)
@@ -114,7 +125,11 @@ impl Expression {
             Expression::Call(function, arguments) => functions::call(*function, arguments, environment)?,
             Expression::Cast(inner, column_type) => match value(inner)? {
                 Value::Null => Value::Null,
-                inner => cast(&inner, *column_type)?,
+                inner => {
+                    let result = cast(&inner, *column_type)?;
+                    environment.facts.losses.of_cast(&inner, *column_type, &result)?;
+                    result
+                }
             },
         })
     }
@@ -166,7 +181,11 @@ impl Expression {
                     (a, pattern) => Some(like(&format::text(&a), &format::text(&pattern), *escape)),
                 }
             }
-            other => truth(&other.evaluate(environment)?),
+            other => {
+                let value = other.evaluate(environment)?;
+                environment.facts.losses.of_number(&value, "DOUBLE")?;
+                truth(&value)
+            }
         })
     }
 }
@@ -184,6 +203,7 @@ fn compared(
             if comparison == Comparison::NullSafeEqual && (a == Value::Null || b == Value::Null) {
                 return Ok(Some(a == b));
             }
+            environment.facts.losses.of_comparison(&a, &b)?;
             Ok(compare(&a, &b)?.map(|order| comparison.holds(order)))
         }
     }

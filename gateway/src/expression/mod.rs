@@ -5,6 +5,7 @@ mod compile;
 mod evaluate;
 mod functions;
 pub mod kinds;
+mod losses;
 pub mod window;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, Listing};

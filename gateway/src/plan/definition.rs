@@ -270,9 +270,18 @@ fn is_json_check(condition: &Expr) -> bool {
     matches!(condition, Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("json_valid"))
 }
 
+/// Whether it says a value without any function, whose value could change.
+fn is_literal(expression: &Expr) -> bool {
+    match expression {
+        Expr::Value(_) | Expr::TypedString(_) => true,
+        Expr::UnaryOp { expr, .. } | Expr::Nested(expr) => is_literal(expr),
+        _ => false,
+    }
+}
+
 fn default_value(expression: &Expr, column: &Column) -> Result<Option<Value>> {
     let wrong = || invalid_default(column);
-    if !matches!(expression, Expr::Value(_) | Expr::UnaryOp { .. } | Expr::Nested(_) | Expr::TypedString(_)) {
+    if !is_literal(expression) {
         return not_supported("defaults that are no constants");
     }
     let compiled = compile(expression, &mut Scope::empty("default"))?;

@@ -117,6 +117,7 @@ pub fn item_name(expression: &Expr) -> String {
             sqlparser::ast::Value::SingleQuotedString(text)
             | sqlparser::ast::Value::DoubleQuotedString(text) => text.clone(),
             sqlparser::ast::Value::Placeholder(_) => "?".to_owned(),
+            sqlparser::ast::Value::Boolean(truth) => if *truth { "TRUE" } else { "FALSE" }.to_owned(),
             other => other.to_string(),
         },
         other => other.to_string(),

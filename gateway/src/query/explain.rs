@@ -38,14 +38,29 @@ const OPERATORS: &[(&str, &str)] = &[
     ("WorkTableExec", "Rows of the recursion so far"),
 ];
 
-/// A line of a tree with what the operator does in the place of its name.
-fn plain(line: &str) -> String {
-    let shown = line.trim_start();
-    let (name, rest) = shown.split_at(shown.find([':', ' ']).unwrap_or(shown.len()));
-    match OPERATORS.iter().find(|(known, _)| *known == name) {
-        Some((_, does)) => format!("{}{does}{rest}", &line[..line.len() - shown.len()]),
-        None => line.to_owned(),
+/// What only yields to other work, and is not shown.
+const YIELDING: &str = "CooperativeExec";
+
+/// A tree with what the operators do in the place of their names.
+fn plain(tree: &str) -> String {
+    let mut plain = String::with_capacity(tree.len());
+    // Depths of what is left out above a line.
+    let mut left_out: Vec<usize> = Vec::new();
+    for line in tree.lines() {
+        let shown = line.trim_start();
+        let depth = line.len() - shown.len();
+        left_out.retain(|above| *above < depth);
+        let (name, rest) = shown.split_at(shown.find([':', ' ']).unwrap_or(shown.len()));
+        if name == YIELDING {
+            left_out.push(depth);
+            continue;
+        }
+        let known = OPERATORS.iter().find(|(known, _)| *known == name);
+        let does = known.map_or_else(|| name.trim_end_matches("Exec"), |(_, does)| does);
+        plain.extend(std::iter::repeat_n(' ', depth.saturating_sub(2 * left_out.len())));
+        plain.extend([does, rest, "\n"]);
     }
+    plain
 }
 
 /// Shows how a statement is executed.
@@ -58,7 +73,7 @@ pub async fn explain(session: &mut Session, statement: &Statement, parameters: &
             let relation = super::planned(session, &query, parameters.to_vec(), true).await?;
             let (plan, _) = session.catalog.engine().physical(&relation).await?;
             let tree = displayable(plan.as_ref()).indent(false).to_string();
-            tree.lines().map(plain).collect::<Vec<_>>().join("\n")
+            plain(&tree)
         }
         Prepared::Planned(plan) => {
             let environment = crate::expression::Environment::new(parameters, &session.facts);

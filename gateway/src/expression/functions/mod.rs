@@ -8,7 +8,7 @@ mod string;
 
 pub use interval::Unit;
 
-use super::{Environment, Expression};
+use super::{Environment, Expression, Facts};
 use crate::error::{Result, SqlError};
 use crate::value::arithmetic::{Operator, calculate, negate};
 use crate::value::calendar::parse_moment;
@@ -48,6 +48,89 @@ impl Function {
     /// The type of text that functions make.
     pub fn text_type(self) -> ColumnType {
         TEXT
+    }
+
+    /// Whether it takes a moment, or several.
+    pub fn is_of_time(self) -> bool {
+        use Function::*;
+        matches!(
+            self,
+            Date | Year
+                | Month
+                | Day
+                | Hour
+                | Minute
+                | Second
+                | DateDifference
+                | AddInterval
+                | SubtractInterval
+                | DifferenceInUnits
+                | Extract
+                | LastDay
+                | DayOfWeek
+                | WeekDay
+                | DayOfYear
+                | Week
+                | WeekOfYear
+                | YearWeek
+                | Quarter
+                | DayName
+                | MonthName
+                | Microsecond
+                | DateFormat
+                | TimeFormat
+                | Time
+                | Moment
+                | TimeToSeconds
+                | TimeDifference
+                | AddTime
+                | SubtractTime
+                | ToDays
+                | ToSeconds
+                | ConvertZone
+        )
+    }
+
+    /// Whether it is a logarithm.
+    pub fn is_logarithm(self) -> bool {
+        use Function::*;
+        matches!(self, NaturalLogarithm | Logarithm | Logarithm2 | Logarithm10)
+    }
+
+    /// Whether it takes numbers and nothing else.
+    pub fn is_of_numbers(self) -> bool {
+        use Function::*;
+        matches!(
+            self,
+            Absolute
+                | Modulo
+                | Floor
+                | Ceiling
+                | Round
+                | Sign
+                | Power
+                | Exponential
+                | SquareRoot
+                | NaturalLogarithm
+                | Logarithm
+                | Logarithm2
+                | Logarithm10
+                | Sine
+                | Cosine
+                | Tangent
+                | Cotangent
+                | ArcSine
+                | ArcCosine
+                | ArcTangent
+                | Degrees
+                | Radians
+                | Truncate
+                | BitCount
+                | BitNot
+                | Binary
+                | Octal
+                | Format
+        )
     }
 }
 
@@ -236,7 +319,7 @@ fn bounded(text: String) -> Result<Value> {
 }
 
 /// The moment that a value stands for; `None` when it is none.
-fn moment(value: &Value) -> Option<i64> {
+pub(super) fn moment(value: &Value) -> Option<i64> {
     moment_of(value).or_else(|| match value {
         Value::Text(text) => parse_moment(text).map(|(moment, _)| moment),
         Value::Int(_) | Value::UInt(_) => parse_moment(&text(value)).map(|(moment, _)| moment),
@@ -288,6 +371,12 @@ pub(super) fn call(
     }
     let values: Vec<Value> =
         arguments.iter().map(|argument| argument.evaluate(environment)).collect::<Result<_>>()?;
+    let result = call_with(function, &values, facts)?;
+    facts.losses.of_call(function, &values, &result)?;
+    Ok(result)
+}
+
+fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Value> {
     match function {
         Function::IsNull => return Ok(Value::Int(i64::from(values[0] == Value::Null))),
         Function::NullIf => {
@@ -305,7 +394,7 @@ pub(super) fn call(
         Function::Packed => {
             return Ok(match values[0] {
                 Value::Null => Value::Null,
-                _ => Value::Bytes(super::aggregate::packed(&values)),
+                _ => Value::Bytes(super::aggregate::packed(values)),
             });
         }
         // NULL among the others is one of the values.
@@ -313,15 +402,15 @@ pub(super) fn call(
             return Ok(if function == Function::Field { Value::Int(0) } else { Value::Null });
         }
         Function::Field | Function::Element | Function::Characters => {
-            return Ok(string::call(function, &values)?.unwrap_or_default());
+            return Ok(string::call(function, values)?.unwrap_or_default());
         }
         Function::Quote if values[0] == Value::Null => return Ok(Value::Text("NULL".to_owned())),
         Function::JsonSet | Function::JsonInsert | Function::JsonReplace if values[0] != Value::Null => {
-            return Ok(json::call(function, &values)?.unwrap_or_default());
+            return Ok(json::call(function, values)?.unwrap_or_default());
         }
         _ => {}
     }
-    if let Some(value) = json::call_with_nulls(function, &values)? {
+    if let Some(value) = json::call_with_nulls(function, values)? {
         return Ok(value);
     }
     if values.contains(&Value::Null) {
@@ -485,7 +574,7 @@ pub(super) fn call(
         other => {
             let calls = [calendar::call, number::call, string::call, json::call];
             for call in calls {
-                if let Some(value) = call(other, &values)? {
+                if let Some(value) = call(other, values)? {
                     return Ok(value);
                 }
             }
