@@ -452,6 +452,15 @@ impl Client {
         Ok(lock(&self.shared().snapshot).tables.clone())
     }
 
+    /// Fetches the newest map and dictionary, if there are newer ones than this client knows. Nothing is transferred otherwise.
+    ///
+    /// # Errors
+    /// When no node answers in time.
+    pub async fn refresh(&self) -> Result<()> {
+        self.shared().job(JobRequest::Refresh).await?;
+        Ok(())
+    }
+
     /// The newest cluster state that this client knows: nodes, view, partition map, dictionary.
     pub fn state(&self) -> Option<Arc<ClusterState>> {
         lock(&self.shared().snapshot).state.clone()

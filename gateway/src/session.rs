@@ -437,10 +437,31 @@ impl Session {
             _ => -1,
         };
         self.gather_losses();
-        if let Err(error) = &executed {
-            self.after_error(error).await;
+        match executed {
+            Ok(done) => Ok(done),
+            Err(error) => {
+                self.after_error(&error).await;
+                Err(self.if_changed(prepared, error).await)
+            }
         }
-        executed
+    }
+
+    /// A statement whose table was exchanged, or changed so that the plan does not fit it, is to be tried again, for which the new table is
+    /// learned here.
+    async fn if_changed(&self, prepared: &Prepared, error: SqlError) -> SqlError {
+        let planned = match prepared {
+            Prepared::Planned(plan) if matches!(error.code, 1_146 | 1_412) => plan.table(),
+            _ => None,
+        };
+        let Some(table) = planned else { return error };
+        // While nobody answers, the error is as good as any.
+        if self.catalog.client().refresh().await.is_err() {
+            return error;
+        }
+        match self.catalog.table(table.database(), table.name()).await {
+            Ok(_) => SqlError::table_changed("Table definition has changed, please retry transaction"),
+            Err(_) => SqlError::no_table(table.database(), table.name()),
+        }
     }
 
     /// After a deadlock there is no transaction any more, as in MySQL, and none after a statement that was killed at any place of its work;

@@ -83,15 +83,18 @@ impl Users {
         Ok(())
     }
 
-    /// Learns changes, as long as the future is not dropped. While nobody answers what is known stays.
+    /// Learns changes, as long as the future is not dropped, and lets the client learn those of tables. While nobody answers what is known
+    /// stays.
     pub async fn learn(&self, client: &Client) {
         let mut answered = true;
         loop {
-            match self.ask(client).await {
+            // Other gateways and native clients change tables, of which statements that find a table by its name would never hear.
+            let (users, tables) = tokio::join!(self.ask(client), client.refresh());
+            match users.and(tables) {
                 Ok(()) => answered = true,
                 Err(error) => {
                     if std::mem::take(&mut answered) {
-                        tracing::warn!("the users of the cluster cannot be asked for: {error}");
+                        tracing::warn!("the cluster cannot be asked for its users and tables: {error}");
                     }
                 }
             }

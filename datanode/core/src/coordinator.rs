@@ -331,6 +331,8 @@ pub(crate) struct Named<'m> {
     version: u16,
     /// The layout of that version.
     pub(crate) layout: &'m TableLayout,
+    /// Whether whole new rows may follow it.
+    takes_new_rows: bool,
 }
 
 /// The table that a request of the frame was for: the next one is mostly for the same.
@@ -374,7 +376,8 @@ pub(crate) fn table_of<'m>(context: &Context<'m>, id: u32, version: u16) -> Resu
             format!("table {id} has version {}", table.version),
         ));
     };
-    Ok(Named { slot, id, version, layout })
+    let takes_new_rows = version >= table.first_version_of_new_rows;
+    Ok(Named { slot, id, version, layout, takes_new_rows })
 }
 
 /// Why a table is not open for clients.
@@ -428,6 +431,11 @@ fn check_write<'m>(
     }
     match write.operation {
         OPERATION_INSERT | OPERATION_UPSERT => {
+            if !named.takes_new_rows {
+                let table = context.map.table_in(named.slot);
+                let checked = table.check_version_of_new_row(named.version);
+                checked.map_err(|(code, detail)| Route::Refused(code, detail))?;
+            }
             layout.validate_value(value).map_err(|error| row_error(ErrorCode::InvalidRow, error))?;
         }
         OPERATION_UPDATE => {

@@ -52,6 +52,8 @@ pub struct LocalTable {
     pub id: u32,
     /// Version in the dictionary. Requests and rows may follow any from the first to the newest of `layouts`.
     pub version: u16,
+    /// The first version that whole new rows may follow.
+    pub first_version_of_new_rows: u16,
     /// State in the dictionary.
     pub state: TableState,
     /// The schema of all versions, compiled.
@@ -130,6 +132,7 @@ impl LocalTable {
         Ok(LocalTable {
             id: table.id,
             version: table.version,
+            first_version_of_new_rows: table.first_version_of_new_rows(),
             state: table.state,
             layouts,
             is_plain: !table.is_hidden(),
@@ -150,6 +153,21 @@ impl LocalTable {
         self.is_plain = !has_unique && !self.is_hidden;
         self.unique = unique;
         indexes.clone_into(&mut self.indexes);
+    }
+
+    /// Refuses a whole new row that follows a version without a column that takes the current time.
+    #[inline]
+    pub fn check_version_of_new_row(&self, version: u16) -> Result<(), (ErrorCode, String)> {
+        match version >= self.first_version_of_new_rows {
+            true => Ok(()),
+            false => {
+                let id = self.id;
+                let detail = format!(
+                    "version {version} of table {id} lacks a column that takes the current time; open it again"
+                );
+                Err((ErrorCode::TableVersionMismatch, detail))
+            }
+        }
     }
 
     /// The layout for what does not differ between versions: keys.
@@ -273,6 +291,7 @@ impl ClusterMap {
                 (Some(slot), None) => {
                     if let Some(local) = &mut self.tables[slot as usize] {
                         (local.state, local.version) = (table.state, table.version);
+                        local.first_version_of_new_rows = table.first_version_of_new_rows();
                         local.ordered = ordered_indexes(table, local.layouts.of_row(local.layouts.newest()));
                         local.orders_columns = local.ordered.iter().any(|index| !index.layout.is_primary());
                         if let Some(unique) = unique {

@@ -39,6 +39,39 @@ fn columns_take_the_current_time() {
         one(&mut other, "SELECT created > '2020-01-01', touched FROM orders WHERE id = 100"),
         "1|NULL"
     );
+    changes_of_one_gateway_reach_others(&mut connection, &mut other);
+}
+
+/// Done by a gateway that may learn only now that another one has changed the table: at the second try at the latest.
+fn done_after_change(connection: &mut Conn, sql: &str) {
+    if let Err(error) = connection.query_drop(sql) {
+        assert!(error.to_string().contains("1412"), "{sql}: {error}");
+        done(connection, sql);
+    }
+}
+
+fn changes_of_one_gateway_reach_others(here: &mut Conn, there: &mut Conn) {
+    done(here, "CREATE TABLE shared (id INT PRIMARY KEY, n INT)");
+    done(there, "INSERT INTO shared VALUES (1, 1)");
+    done(
+        here,
+        "ALTER TABLE shared ADD COLUMN seen TIMESTAMP(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6)",
+    );
+    a_moment();
+    done_after_change(there, "INSERT INTO shared (id, n) VALUES (2, 2)");
+    let later = "SELECT (SELECT seen FROM shared WHERE id = 2) > (SELECT seen FROM shared WHERE id = 1)";
+    assert_eq!(one(here, later), "1");
+    let before = one(here, "SELECT seen FROM shared WHERE id = 1");
+    done(there, "UPDATE shared SET n = 3 WHERE id = 1");
+    assert_ne!(one(here, "SELECT seen FROM shared WHERE id = 1"), before);
+    done(here, "TRUNCATE TABLE shared");
+    done_after_change(there, "INSERT INTO shared (id, n) VALUES (1, 1)");
+    done(here, "DROP TABLE shared");
+    done(here, "CREATE TABLE shared (name VARCHAR(10) PRIMARY KEY)");
+    assert!(matches!(code(there, "INSERT INTO shared (id, n) VALUES (2, 1)"), 1_412 | 1_054));
+    done_after_change(there, "INSERT INTO shared VALUES ('a')");
+    assert_eq!(one(here, "SELECT name FROM shared"), "a");
+    done(here, "DROP TABLE shared");
 }
 
 fn shown_as_they_were_defined(connection: &mut Conn) {

@@ -189,7 +189,7 @@ impl From<duet_client::Error> for SqlError {
             ErrorCode::DuplicateKey | ErrorCode::UniqueViolation => SqlError::duplicate_entry(message),
             ErrorCode::TableNotFound | ErrorCode::HiddenTable => SqlError::unknown_table(message),
             ErrorCode::TableExists => SqlError::table_exists(message),
-            ErrorCode::IndexNotFound => SqlError::table_changed(message),
+            ErrorCode::IndexNotFound | ErrorCode::TableVersionMismatch => SqlError::table_changed(message),
             ErrorCode::Deadlock => {
                 SqlError::deadlock("Deadlock found when trying to get lock; try restarting transaction")
             }

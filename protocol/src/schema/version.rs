@@ -29,6 +29,15 @@ impl Table {
         Some(definition)
     }
 
+    /// The first version that whole new rows may follow: rows of earlier ones lack a column that takes the current time, and would have
+    /// that of the change which added it.
+    #[must_use]
+    pub fn first_version_of_new_rows(&self) -> u16 {
+        let last = self.definition.columns.iter().rposition(super::Column::takes_time_on_insert);
+        let lack = |count: &u16| last.is_some_and(|last| usize::from(*count) <= last);
+        1 + self.older_columns.iter().filter(|count| lack(count)).count() as u16
+    }
+
     /// Begins to add a column at the end.
     ///
     /// # Errors

@@ -187,6 +187,9 @@ impl LocalDataManager {
                 format!("table {id} has version {}", table.version),
             ));
         }
+        if matches!(body.operation, OPERATION_INSERT | OPERATION_UPSERT) {
+            table.check_version_of_new_row(body.table_version.get())?;
+        }
         let key = signal.section(0);
         let hash = key_hash(key);
         let partition = context.map.partition_of(table.layout().partition_hash_from(key, hash));

@@ -267,6 +267,34 @@ fn nodes_take_the_next_version_before_it_is_the_tables_own() {
 }
 
 #[test]
+fn new_rows_have_columns_that_take_the_current_time() {
+    let mut network = Network::formed();
+    let (mut table, mut layouts) = (table(), TableLayouts::default());
+    let moment =
+        Column::new("created", ColumnType::DateTime).current_time_on_insert(6).added_at(|| 1_000_000);
+    table.begin_column(moment).expect("valid");
+    layouts.extend(&table).expect("valid");
+    let mut session = Session::open(&mut network, 0);
+    let mut write_old = |network: &mut Network, operation: u8| {
+        let body = write(operation, session.transaction());
+        let answer = network.ask(0, session.link, &body, Sections::two(&key_of(7), &values(7, 1, 5, 0)));
+        match answer.view().body::<WriteReply>() {
+            Some(reply) => reply.code.get(),
+            None => answer.body::<ErrorReply>().code.get(),
+        }
+    };
+    // The column comes; until it is there rows are as they were, and have the time of the change.
+    publish(&mut network, &table, None);
+    assert_eq!(write_old(&mut network, OPERATION_INSERT), 0);
+    table.finish_column();
+    publish(&mut network, &table, None);
+    let refused = ErrorCode::TableVersionMismatch as u16;
+    assert_eq!([OPERATION_UPSERT, OPERATION_INSERT].map(|new| write_old(&mut network, new)), [refused; 2]);
+    network.settle();
+    network.assert_replicas_equal();
+}
+
+#[test]
 fn a_version_that_nobody_has_is_refused() {
     let mut network = Network::formed();
     let client = Session::open(&mut network, 0);
