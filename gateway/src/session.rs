@@ -664,6 +664,8 @@ impl Session {
     /// Those of the commit.
     pub async fn before_definition(&mut self, database: &str) -> Result<()> {
         check_writable(database)?;
+        // What others have defined, and what of an index that could not be built is gone again.
+        self.catalog.client().refresh().await?;
         self.commit().await
     }
 

@@ -7,7 +7,7 @@ use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::aggregate::put_distinct;
 use crate::expression::kinds::Known;
 use crate::expression::{Accumulator, Environment, Expression, Facts};
-use crate::memory::{Held, Memory};
+use crate::memory::{Held, Memory, content_bytes};
 use crate::plan::pushdown::{PushedAggregates, aggregates, conditions};
 use crate::plan::{Access, AccessKind, BoundAccess, Plan, SelectPlan, order_matches};
 use crate::query::scan::{Grouping, read_groups};
@@ -220,9 +220,11 @@ impl Cursor {
         }
         let environment = Environment::new(&self.parameters, &self.facts);
         let mut keyed = Vec::with_capacity(rows.len());
+        let mut held = self.held.memory().hold();
         for row in rows {
             let at = environment.with_row(&row);
             let key = select.order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
+            held.add(&key)?;
             keyed.push((key, row));
         }
         keyed.sort_by(|(a, _), (b, _)| in_order(select, a, b));
@@ -287,7 +289,9 @@ impl Cursor {
                 Some(items) => items.iter().map(|item| std::mem::take(&mut row[*item])).collect(),
                 None => {
                     let at = Environment::new(&self.parameters, &self.facts).with_row(&row);
-                    items(select, &self.scales, &at)?
+                    let row = items(select, &self.scales, &at)?;
+                    self.held.grow(row.iter().map(content_bytes).sum())?;
+                    row
                 }
             };
             if !self.admits(&row)? {
@@ -314,6 +318,7 @@ impl Cursor {
             }
             let key = select.order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
             let row = items(select, &self.scales, &at)?;
+            self.held.add(&key)?;
             self.held.add(&row)?;
             keyed.push((key, row));
         }
@@ -434,6 +439,7 @@ impl Cursor {
         let (Some(rows), Plan::Select(select)) = (&mut self.rows, plan.as_ref()) else { return Ok(None) };
         let Some(chunk) = rows.next().await? else { return Ok(None) };
         let mut result = Vec::with_capacity(chunk.len());
+        let mut held = self.held.memory().hold();
         for row in chunk {
             if !self.passes(select, &row)? {
                 continue;
@@ -441,6 +447,7 @@ impl Cursor {
             let at = Environment::new(&self.parameters, &self.facts).with_row(&row);
             let row = items(select, &self.scales, &at)?;
             if self.admits(&row)? {
+                held.grow(row.iter().map(content_bytes).sum())?;
                 result.push(row);
             }
             if self.limit == 0 {
@@ -543,10 +550,18 @@ fn scales(select: &SelectPlan, parameters: &[Value]) -> Vec<Option<u8>> {
     select.items.iter().map(scale).collect()
 }
 
+/// Most bytes of a row of a result.
+const MAX_ROW_BYTES: usize = 64 << 20;
+
 /// A row of the result.
 fn items(select: &SelectPlan, scales: &[Option<u8>], at: &Environment<'_>) -> Result<Values> {
+    let mut bytes = 0;
     let item = |((_, item), scale): (&(String, Expression), &Option<u8>)| {
         let value = item.evaluate(at)?;
+        bytes += content_bytes(&value);
+        if bytes > MAX_ROW_BYTES {
+            return Err(SqlError::out_of_memory("Out of memory; a row of the result is longer than 64 MiB"));
+        }
         let (Some(scale), Some((unscaled, has))) = (scale, exact(&value)) else { return Ok(value) };
         match rescale(unscaled, has, *scale) {
             Some(unscaled) if has < *scale => Ok(Value::Decimal { unscaled, scale: *scale }),
@@ -749,7 +764,9 @@ impl<'a> Groups<'a> {
             }
         };
         for (accumulator, value) in self.states[index].1.iter_mut().zip(values) {
+            let before = accumulator.bytes();
             accumulator.add(value)?;
+            self.held.grow(accumulator.bytes().saturating_sub(before))?;
         }
         Ok(())
     }

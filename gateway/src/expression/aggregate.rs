@@ -12,6 +12,8 @@ use std::cmp::Ordering;
 
 /// Most different values that one aggregate remembers.
 const MAX_DISTINCT: usize = 1 << 20;
+/// Bytes of a different value beside its own.
+const BYTES_OF_KEY: usize = 64;
 /// Longest result of `GROUP_CONCAT`.
 const MAX_LISTING_BYTES: usize = 1 << 20;
 /// Most bytes that `GROUP_CONCAT` holds of a group.
@@ -125,6 +127,8 @@ pub struct Accumulator {
     count: u64,
     value: Value,
     seen: Option<FxHashSet<Vec<u8>>>,
+    /// Bytes of the keys of these.
+    seen_bytes: usize,
     /// Mean and sum of squared differences from it, of variances.
     spread: (f64, f64),
     /// Bits of those that are of bits.
@@ -144,6 +148,7 @@ impl Accumulator {
             count: 0,
             value: Value::Null,
             seen,
+            seen_bytes: 0,
             spread: (0.0, 0.0),
             bits: if call.function == AggregateFunction::BitAnd { u64::MAX } else { 0 },
             listing: call.listing.clone(),
@@ -181,9 +186,11 @@ impl Accumulator {
                 }
                 _ => put_distinct(&value, &mut key),
             }
+            let bytes = key.len() + BYTES_OF_KEY;
             if !seen.insert(key) {
                 return Ok(());
             }
+            self.seen_bytes += bytes;
             if seen.len() > MAX_DISTINCT {
                 return Err(SqlError::out_of_memory(
                     "Out of memory; an aggregate has too many different values",
@@ -362,7 +369,12 @@ impl Accumulator {
 
     /// About how many bytes it holds.
     pub fn bytes(&self) -> usize {
-        self.seen.as_ref().map_or(0, |seen| seen.len() * 64) + self.listed_bytes
+        let value = match &self.value {
+            Value::Text(text) | Value::Json(text) => text.len(),
+            Value::Bytes(bytes) => bytes.len(),
+            _ => 0,
+        };
+        self.seen_bytes + self.listed_bytes + value
     }
 }
 

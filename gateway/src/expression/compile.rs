@@ -188,6 +188,9 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
         }
         Expr::Between { expr, negated: not, low, high } => {
             let value = compile(expr, scope)?;
+            if value.has_random() {
+                return not_supported("BETWEEN of a random value");
+            }
             let low =
                 Expression::Compare(Comparison::GreaterOrEqual, Box::new(value.clone()), boxed(low, scope)?);
             let high = Expression::Compare(Comparison::LessOrEqual, Box::new(value), boxed(high, scope)?);
@@ -209,13 +212,13 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
         Expr::UnaryOp { op, expr } => match op {
             UnaryOperator::Plus => compile(expr, scope)?,
             UnaryOperator::Not | UnaryOperator::BangNot => Expression::Not(boxed(expr, scope)?),
-            UnaryOperator::Minus => match compile(expr, scope)? {
+            UnaryOperator::Minus => match operand(expr, scope)? {
                 Expression::Constant(value) if value != Value::Null => {
                     Expression::Constant(crate::value::arithmetic::negate(&value)?)
                 }
                 inner => Expression::Negate(Box::new(inner)),
             },
-            UnaryOperator::BitwiseNot => Expression::Call(Function::BitNot, vec![compile(expr, scope)?]),
+            UnaryOperator::BitwiseNot => Expression::Call(Function::BitNot, vec![operand(expr, scope)?]),
             other => return not_supported(&format!("the operator {other}")),
         },
         Expr::BinaryOp { left, op, right } => binary(left, op, right, scope)?,
@@ -225,6 +228,9 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
         },
         Expr::Case { operand, conditions, else_result, .. } => {
             let operand = operand.as_deref().map(|operand| compile(operand, scope)).transpose()?;
+            if operand.as_ref().is_some_and(Expression::has_random) {
+                return not_supported("CASE of a random value");
+            }
             let mut cases = Vec::with_capacity(conditions.len());
             for case in conditions {
                 let condition = compile(&case.condition, scope)?;

@@ -253,17 +253,28 @@ fn by_name_or_number(
     {
         let index = text.parse::<usize>().ok().and_then(|number| number.checked_sub(1));
         let item = index.and_then(|index| items.get(index));
-        return item.map(|(_, item)| item.clone()).ok_or_else(|| SqlError::no_column(text, place));
+        return match item {
+            Some((_, item)) => repeated(item),
+            None => Err(SqlError::no_column(text, place)),
+        };
     }
     if let Expr::Identifier(name) = expression {
         let aliased = select.projection.iter().zip(items).find(|(item, _)| {
             matches!(item, SelectItem::ExprWithAlias { alias, .. } if alias.value.eq_ignore_ascii_case(&name.value))
         });
         if let (Some((_, (_, item))), false) = (aliased, has_wildcard(select)) {
-            return Ok(item.clone());
+            return repeated(item);
         }
     }
     compile(expression, scope)
+}
+
+/// The expression of an item, to be evaluated once more.
+fn repeated(item: &Expression) -> Result<Expression> {
+    match item.has_random() {
+        true => not_supported("the name of a random value here"),
+        false => Ok(item.clone()),
+    }
 }
 
 /// Names that the statement gives to columns of the result.

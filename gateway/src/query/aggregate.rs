@@ -95,6 +95,8 @@ impl AggregateUDFImpl for Aggregate {
     fn default_value(&self, data_type: &DataType) -> Result<ScalarValue> {
         match self.call.function {
             AggregateFunction::Count => Ok(ScalarValue::Int64(Some(0))),
+            AggregateFunction::BitAnd => Ok(ScalarValue::UInt64(Some(u64::MAX))),
+            AggregateFunction::BitOr | AggregateFunction::BitXor => Ok(ScalarValue::UInt64(Some(0))),
             _ => ScalarValue::try_from(data_type),
         }
     }

@@ -1,6 +1,7 @@
 //! Expressions of MySQL as functions of DataFusion: the evaluator of the fast path gives their values, so that they mean the same on both.
 
 use crate::expression::{Environment, Expression, Facts};
+use crate::memory::{Memory, content_bytes};
 use crate::query::run::engine_error;
 use crate::query::types::{Builder, Reader, data_type, truths};
 use datafusion::arrow::array::{Array, ArrayRef};
@@ -20,6 +21,8 @@ pub struct Surroundings {
     pub facts: Facts,
     /// Values of the parameters.
     pub parameters: Vec<Value>,
+    /// Where values that are computed get their memory, until the engine counts them.
+    pub memory: Option<Memory>,
 }
 
 impl Surroundings {
@@ -112,13 +115,21 @@ impl Compute {
         let environment = self.surroundings.environment();
         let mut found = Vec::new();
         let mut builder = Builder::new(self.result)?;
+        let mut held = self.surroundings.memory.as_ref().map(Memory::hold);
         for index in 0..rows {
             row.clear();
             row.extend(readers.iter().map(|reader| reader.value(index)));
             let environment = environment.with_row(&row);
             match self.truth {
                 true => found.push(self.expression.truth(&environment)?),
-                false => builder.add(&self.expression.evaluate(&environment)?)?,
+                false => {
+                    let value = self.expression.evaluate(&environment)?;
+                    match (content_bytes(&value), &mut held) {
+                        (bytes @ 1.., Some(held)) => held.grow(bytes)?,
+                        _ => {}
+                    }
+                    builder.add(&value)?;
+                }
             }
         }
         Ok(if self.truth { truths(found) } else { builder.finish() })
@@ -139,7 +150,8 @@ impl ScalarUDFImpl for Compute {
     }
 
     fn invoke_with_args(&self, arguments: ScalarFunctionArgs) -> Result<ColumnarValue> {
-        let constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)));
+        let constant = arguments.args.iter().all(|argument| matches!(argument, ColumnarValue::Scalar(_)))
+            && !self.expression.has_random();
         let rows = if constant { 1 } else { arguments.number_rows };
         let arrays: Vec<ArrayRef> =
             arguments.args.iter().map(|argument| argument.to_array(rows)).collect::<Result<_>>()?;

@@ -47,7 +47,11 @@ async fn planned(
     parameters: Vec<Value>,
     only_shown: bool,
 ) -> Result<Relation> {
-    let surroundings = Arc::new(Surroundings { facts: session.facts.clone(), parameters });
+    let surroundings = Arc::new(Surroundings {
+        facts: session.facts.clone(),
+        parameters,
+        memory: Some(session.memory.clone()),
+    });
     let database = session.facts.database.clone();
     let mut told = Told { unasked: only_shown, ..Told::default() };
     for _ in 0..MAX_ROUNDS {

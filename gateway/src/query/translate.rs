@@ -256,6 +256,10 @@ enum Class {
 }
 
 fn class(column_type: ColumnType) -> Option<Class> {
+    // A text within a document is compared by what it says.
+    if column_type == ColumnType::Json {
+        return None;
+    }
     Some(match data_type(Some(column_type)).ok()? {
         DataType::Int64 => Class::Exact { scale: 0, form: 0 },
         DataType::UInt64 => Class::Exact { scale: 0, form: 1 },
@@ -279,7 +283,7 @@ pub fn comparable(value: &Value, column_type: ColumnType) -> Option<Value> {
             to_double(value).map(Value::Double)
         }
         (Class::Double, _) => None,
-        (Class::Text, Value::Text(_) | Value::Json(_)) => Some(value.clone()),
+        (Class::Text, Value::Text(_)) => Some(value.clone()),
         (Class::Text, _) => None,
         (Class::Exact { .. }, Value::Text(_)) => match key_value(value, column_type) {
             KeyValue::Is(value) => Some(value),

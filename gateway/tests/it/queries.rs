@@ -29,6 +29,7 @@ fn queries_of_several_tables() {
     errors(&mut connection);
     prepared(&mut connection);
     updates(&cluster, &mut connection);
+    random_and_alike(&mut connection);
     let small = cluster.add_gateway("--query-memory 1");
     let options = cluster.options().tcp_port(cluster.port(small)).db_name(Some("shop"));
     bounded(&mut Conn::new(options).expect("connected"));
@@ -48,6 +49,38 @@ fn bounded(connection: &mut Conn) {
         3_636
     );
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM customers a, customers b"), ["9"]);
+    // What aggregates, keys of an order and computed texts hold.
+    for sql in [
+        "SELECT COUNT(DISTINCT REPEAT(name, 400000)) FROM customers",
+        "SELECT id, LENGTH(MAX(REPEAT(name, 400000))) FROM customers GROUP BY id",
+        "SELECT id, LENGTH(GROUP_CONCAT(REPEAT(name, 400000))) FROM customers GROUP BY id",
+        "SELECT id FROM customers ORDER BY REPEAT(name, 400000)",
+        "SELECT REPEAT(a.name, 400000) FROM customers a JOIN customers b ON a.id = b.id",
+        "SELECT REPEAT(name, 400000) FROM customers",
+    ] {
+        assert_eq!(code(connection, sql), 1_038, "{sql}");
+    }
+    assert_eq!(code(connection, &format!("SELECT {}1", "REPEAT('a', 16000000), ".repeat(5))), 1_041);
+}
+
+/// Each row has a random value of its own, and statements that look alike have plans of their own.
+fn random_and_alike(connection: &mut Conn) {
+    for sql in [
+        "SELECT COUNT(DISTINCT r) FROM (SELECT UUID() AS r FROM customers a JOIN customers b) x",
+        "SELECT COUNT(DISTINCT r) FROM (SELECT RAND() AS r FROM customers a JOIN customers b) x",
+    ] {
+        assert_eq!(rows(connection, sql), ["9"], "{sql}");
+    }
+    let random: Vec<f64> =
+        connection.query("SELECT RAND() AS r FROM customers a JOIN customers b ORDER BY r").expect("sorted");
+    assert!(random.is_sorted());
+    let random: Vec<f64> = connection.query("SELECT RAND() AS r FROM customers ORDER BY r").expect("sorted");
+    assert!(random.is_sorted());
+    assert_eq!(code(connection, "SELECT id FROM customers WHERE RAND() BETWEEN 0 AND 1"), 1_235);
+    for _ in 0..2 {
+        assert_eq!(rows(connection, "SELECT 'x' , id , 'y' FROM customers WHERE id = 1"), ["x|1|y"]);
+        assert_eq!(rows(connection, "SELECT 'x'' , id , ''y' FROM customers WHERE id = 1"), ["x' , id , 'y"]);
+    }
 }
 
 fn prepared(connection: &mut Conn) {

@@ -1,7 +1,7 @@
 //! The parser's dialect of MySQL, with MySQL's precedence of XOR (below AND, above OR), its `!`, its `||` and its intervals. Comments
 //! that hold statements, `/*! … */`, are left to `parse`, which knows for which versions they are.
 
-use sqlparser::ast::{DateTimeField, Expr, Interval, Statement, TrimWhereField};
+use sqlparser::ast::{DateTimeField, Expr, Interval, Statement, TrimWhereField, UnaryOperator};
 use sqlparser::dialect::{Dialect, MySqlDialect, Precedence};
 use sqlparser::keywords::Keyword;
 use sqlparser::parser::{Parser, ParserError};
@@ -13,6 +13,9 @@ use std::any::TypeId;
 pub struct MySql;
 
 const OTHERS: MySqlDialect = MySqlDialect {};
+/// Precedence of unary signs, above those of all operators with two sides but that of paths into documents.
+const UNARY: u8 = 46;
+const PATH: u8 = 60;
 
 macro_rules! as_others {
     ($($name:ident)+) => { $(fn $name(&self) -> bool { OTHERS.$name() })+ };
@@ -27,20 +30,38 @@ impl Dialect for MySql {
     fn prec_value(&self, precedence: Precedence) -> u8 {
         match precedence {
             Precedence::Xor => 7,
+            // Below LIKE, IN and BETWEEN, above IS.
+            Precedence::Eq => 18,
             other => OTHERS.prec_value(other),
         }
     }
 
-    /// `||` is OR, unless a mode that there is not here makes it a concatenation.
+    /// `||` is OR, unless a mode that there is not here makes it a concatenation. From tight to loose: `->`, unary signs, `^`, `*`, `+`,
+    /// `<<`, `&`, `|`.
     fn get_next_precedence(&self, parser: &Parser) -> Option<Result<u8, ParserError>> {
         match parser.peek_token_ref().token {
             Token::StringConcat => Some(Ok(self.prec_value(Precedence::Or))),
+            Token::Arrow | Token::LongArrow => Some(Ok(PATH)),
+            Token::Caret => Some(Ok(UNARY - 1)),
+            Token::ShiftLeft | Token::ShiftRight => Some(Ok(self.prec_value(Precedence::PlusMinus) - 1)),
             _ => None,
         }
     }
 
-    /// INTERVAL with all units of MySQL, as `DAY_HOUR`; TRIM of a side without what is removed from there.
+    /// Signs bind tighter than all operators but `->`; INTERVAL with all units of MySQL, as `DAY_HOUR`; TRIM of a side without what is removed from there.
     fn parse_prefix(&self, parser: &mut Parser) -> Option<Result<Expr, ParserError>> {
+        let sign = match parser.peek_token_ref().token {
+            Token::Minus => Some(UnaryOperator::Minus),
+            Token::Plus => Some(UnaryOperator::Plus),
+            Token::Tilde => Some(UnaryOperator::BitwiseNot),
+            Token::ExclamationMark => Some(UnaryOperator::BangNot),
+            _ => None,
+        };
+        if let Some(op) = sign {
+            parser.advance_token();
+            let operand = parser.parse_subexpr(UNARY);
+            return Some(operand.map(|operand| Expr::UnaryOp { op, expr: Box::new(operand) }));
+        }
         if let Some(side) = trimmed_side(parser) {
             return Some(parser.parse_expr().and_then(|expression| {
                 parser.expect_token(&Token::RParen)?;

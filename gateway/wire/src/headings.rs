@@ -4,6 +4,9 @@ use sqlparser::ast::{Expr, Ident, Query, Select, SelectItem, SetExpr, Statement,
 use sqlparser::keywords::Keyword;
 use sqlparser::tokenizer::{Location, Token, TokenWithSpan, Word};
 
+/// Most characters of a heading.
+const MAX_HEADING: usize = 256;
+
 /// Texts of the items of a SELECT.
 #[derive(Clone, Debug)]
 pub struct Headings {
@@ -71,7 +74,7 @@ fn ends_items(keyword: Keyword) -> bool {
 
 /// Whether a word stands between SELECT and its items.
 fn is_modifier(token: &Token) -> bool {
-    const MODIFIERS: [&str; 9] = [
+    const MODIFIERS: [&str; 10] = [
         "ALL",
         "DISTINCT",
         "DISTINCTROW",
@@ -81,6 +84,7 @@ fn is_modifier(token: &Token) -> bool {
         "SQL_CALC_FOUND_ROWS",
         "SQL_NO_CACHE",
         "SQL_SMALL_RESULT",
+        "STRAIGHT_JOIN",
     ];
     matches!(token, Token::Word(Word { value, quote_style: None, .. })
         if MODIFIERS.iter().any(|modifier| value.eq_ignore_ascii_case(modifier)))
@@ -88,7 +92,18 @@ fn is_modifier(token: &Token) -> bool {
 
 /// Whether the tokens of an item are a name, or one literal, or `*`.
 fn is_name(item: &[TokenWithSpan]) -> bool {
-    item.len() <= 1
+    let is_word = |token: &Token| {
+        matches!(
+            token,
+            Token::Word(_)
+                | Token::Mul
+                | Token::SingleQuotedString(_)
+                | Token::DoubleQuotedString(_)
+                | Token::Placeholder(_)
+        )
+    };
+    item.is_empty()
+        || item.len() == 1 && is_word(&item[0].token)
         || item.iter().all(|token| matches!(token.token, Token::Word(_) | Token::Period | Token::Mul))
             && item.iter().any(|token| token.token == Token::Period)
 }
@@ -133,9 +148,10 @@ pub fn headings(tokens: &[TokenWithSpan], place: &mut Place<'_>) -> Vec<Headings
         }
         if let Some(open) = stack.last().copied().filter(|open| all[*open].depth == depth && !all[*open].done)
         {
+            let is_part = index > 0 && tokens[index - 1].token == Token::Period;
             if token.token == Token::Comma {
                 close(&mut all, open, index);
-            } else if ends_items(word) {
+            } else if ends_items(word) && !is_part {
                 close(&mut all, open, index);
                 all[open].done = true;
             } else if index == all[open].first
@@ -176,7 +192,8 @@ pub fn headings(tokens: &[TokenWithSpan], place: &mut Place<'_>) -> Vec<Headings
             false => {
                 let (_, _, open, item) = ranges[number];
                 let text = place.text.get(begun[number]..byte).unwrap_or_default();
-                all[open].headings.items[item] = Some(text.to_owned());
+                let end = text.char_indices().nth(MAX_HEADING).map_or(text.len(), |(end, _)| end);
+                all[open].headings.items[item] = Some(text[..end].to_owned());
             }
         }
     }
@@ -221,12 +238,18 @@ fn in_select(select: &mut Select, headings: &[Headings]) {
     let known = headings.binary_search_by_key(&start, |known| known.select).ok().map(|at| &headings[at]);
     if let Some(known) = known.filter(|known| known.items.len() == select.projection.len()) {
         for (item, heading) in select.projection.iter_mut().zip(&known.items) {
-            if let (SelectItem::UnnamedExpr(expression), Some(heading)) = (&item, heading)
-                && !is_named(expression)
-            {
-                let alias = Ident::with_quote('`', heading.as_str());
-                *item = SelectItem::ExprWithAlias { expr: expression.clone(), alias };
-            }
+            let (SelectItem::UnnamedExpr(expression), Some(heading)) = (&item, heading) else { continue };
+            *item = match bare(expression) {
+                inner if is_named(inner) => SelectItem::UnnamedExpr(inner.clone()),
+                Expr::Value(_) => {
+                    let alias = Ident::with_quote('`', heading.trim_matches(['(', ')', ' ']));
+                    SelectItem::ExprWithAlias { expr: expression.clone(), alias }
+                }
+                _ => {
+                    let alias = Ident::with_quote('`', heading.as_str());
+                    SelectItem::ExprWithAlias { expr: expression.clone(), alias }
+                }
+            };
         }
     }
     for from in &mut select.from {
@@ -259,5 +282,13 @@ fn is_named(expression: &Expr) -> bool {
             matches!(value.value, Value::SingleQuotedString(_) | Value::DoubleQuotedString(_))
         }
         _ => false,
+    }
+}
+
+/// What is within brackets around a name alone.
+fn bare(expression: &Expr) -> &Expr {
+    match expression {
+        Expr::Nested(inner) => bare(inner),
+        other => other,
     }
 }

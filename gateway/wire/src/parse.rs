@@ -245,6 +245,27 @@ fn precedes_value(token: &Token) -> bool {
     }
 }
 
+/// Adds a token to a shape, so that no other tokens have the same one: what is quoted is escaped.
+fn put_shape(token: &Token, shape: &mut String) {
+    // Writing into memory cannot fail.
+    let _ = match token {
+        Token::Word(Word { value, quote_style: None, .. }) => write!(shape, "{value} "),
+        Token::Number(text, _) => write!(shape, "{text} "),
+        Token::Comma
+        | Token::LParen
+        | Token::RParen
+        | Token::Period
+        | Token::Mul
+        | Token::Eq
+        | Token::Lt
+        | Token::Gt
+        | Token::Plus
+        | Token::Minus => write!(shape, "{token} "),
+        // No word begins with this sign.
+        other => write!(shape, "\u{1}{other:?} "),
+    };
+}
+
 impl Tokens {
     /// The tokens themselves.
     pub fn tokens(&self) -> &[TokenWithSpan] {
@@ -266,8 +287,7 @@ impl Tokens {
         }
         let mut shape = String::new();
         for heading in self.headings.iter().flat_map(|headings| headings.items.iter().flatten()) {
-            shape.push_str(heading);
-            shape.push('\0');
+            let _ = write!(shape, "{heading:?} ");
         }
         let mut inside = false;
         // Whether it was so before each bracket that is open.
@@ -283,7 +303,9 @@ impl Tokens {
                 Keyword::WHERE | Keyword::VALUES | Keyword::VALUE | Keyword::SET | Keyword::LIMIT => {
                     inside = true;
                 }
-                Keyword::GROUP | Keyword::ORDER | Keyword::HAVING | Keyword::SELECT => inside = false,
+                Keyword::GROUP | Keyword::ORDER | Keyword::HAVING | Keyword::SELECT | Keyword::WINDOW => {
+                    inside = false;
+                }
                 _ => {}
             }
             match token {
@@ -304,8 +326,7 @@ impl Tokens {
                     continue;
                 }
             }
-            // Writing into memory cannot fail.
-            let _ = write!(shape, "{token} ");
+            put_shape(token, &mut shape);
         }
         self.parameters = self.literals.len();
         self.shape = shape;
@@ -430,6 +451,29 @@ mod tests {
         assert_eq!(tokens("/*!40101 SELECT 'a */").expect_err("an open text").code, 1064);
         let chain = format!("SELECT /*! {}1 */", "1+".repeat(100_000));
         assert_eq!(tokens(&chain).expect_err("deep").code, 1436);
+    }
+
+    #[test]
+    fn other_statements_have_other_shapes() {
+        let shape = |sql: &str| {
+            let mut tokens = tokens(sql).expect(sql).remove(0);
+            tokens.share();
+            assert!(!tokens.shape.is_empty(), "{sql}");
+            tokens.shape
+        };
+        for (one, other) in [
+            ("SELECT t, 'x' , b , 'y' FROM j WHERE id = 2", "SELECT t, 'x'' , b , ''y' FROM j WHERE id = 2"),
+            ("SELECT `a` , `b` FROM j", "SELECT `a`` , ``b` FROM j"),
+            ("SELECT a FROM j WHERE `b` = 1", "SELECT a FROM j WHERE b = 1"),
+            ("SELECT 1 + 1 FROM j", "SELECT '1 + 1' FROM j"),
+            ("SELECT \"a\" , \"b\" FROM j", "SELECT \"a\"\" , \"\"b\" FROM j"),
+            ("SELECT 'a' FROM j", "SELECT \"a\" FROM j"),
+            ("SELECT X'41' FROM j", "SELECT '41' FROM j"),
+            ("SELECT a+1 FROM j", "SELECT a + 1 FROM j"),
+        ] {
+            assert_ne!(shape(one), shape(other), "{one}");
+        }
+        assert_eq!(shape("SELECT a FROM j WHERE b = 'x''y'"), shape("SELECT a  FROM j WHERE b = 'z'"));
     }
 
     #[test]

@@ -351,3 +351,31 @@ JSON_INSERT('{"a": 1}', '$.a', 10, '$.c', 'x')
 JSON_REPLACE('{"a": 1}', '$.a', 10, '$.c', 'x')
 JSON_REMOVE('{"a": 1, "b": [1, 2]}', '$.b[0]')
 JSON_REMOVE('{"a": 1}', '$.a')
+-- Precedence.
+6 & 3 ^ 1
+2 * 3 ^ 1
+6 & 1 << 1
+3 ^ 1 + 1
+6 & 3 >> 1
+1 + 2 ^ 3
+1 << 1 ^ 3
+5 DIV 2 ^ 1
+1 | 2 & 3
+-2 ^ 1, - 2 * 3, ~1 & 3, !1 + 1, NOT 1 + 1, -1 - -1, +1 + -2
+'a' REGEXP 'a' = 1
+'a' LIKE 'a' = 1
+1 = 'a' REGEXP 'a'
+1 = 2 BETWEEN 1 AND 3
+1 IN (1) = 1
+1 = 1 IS NULL
+NULL IS NULL = 1
+1 < 2 = 1, 2 = 1 < 2, 3 > 2 > 1
+2 + 3 = 5 AND NOT 1 = 2 OR 0
+1 = 2 XOR 1 = 1
+-b'101', ~0x01 & 3
+-- Headings.
+(1), ('x'), (((2)))
+1e3
+0x41
+true, TRUE, False
+1 + 1 AS `a b`, 2 + 2 , 3   +   3

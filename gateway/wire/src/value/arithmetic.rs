@@ -213,7 +213,10 @@ fn with_bits(operator: Operator, a: u64, b: u64) -> u64 {
 /// 1690 when it does not fit its type.
 pub fn negate(value: &Value) -> Result<Value> {
     match value {
-        Value::UInt(number) if *number == 1 << 63 => Ok(Value::Int(i64::MIN)),
+        Value::UInt(number) => match 0_i64.checked_sub_unsigned(*number) {
+            Some(negative) => Ok(Value::Int(negative)),
+            None => Err(overflow("BIGINT", Operator::Subtract, &Value::Int(0), value)),
+        },
         Value::Double(number) => Ok(Value::Double(-number)),
         Value::Float(number) => Ok(Value::Double(-f64::from(*number))),
         other => calculate(Operator::Subtract, &Value::Int(0), other),
