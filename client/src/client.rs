@@ -333,7 +333,8 @@ impl Client {
     /// Adds a column at the end of a table, which goes on being read and written meanwhile: rows that exist have the
     /// column's default, or NULL; in a column that takes the current time on insert, and has no default beside it, the time of this call.
     /// The table with the column; handles of the table without it stay good, and what they
-    /// write leaves the column alone.
+    /// write leaves the column alone. One thing they cannot do: insert rows without a column that takes the current time, which ends in
+    /// `TableVersionMismatch`; get the table again by [`Client::table`] then.
     ///
     /// # Errors
     /// The codes of a column that cannot be added; `TableNotFound`; or no leading management node could be reached in time.

@@ -9,6 +9,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 
 /// Version of the [`ClusterState`] record.
 const CLUSTER_STATE_VERSION: u16 = 4;
+/// The same with columns that take the current time, of which readers of the version before know nothing.
+const WITH_TIMES_VERSION: u16 = 5;
 /// Version of the [`ClusterStatus`] record.
 const CLUSTER_STATUS_VERSION: u16 = 4;
 
@@ -267,7 +269,13 @@ impl ClusterState {
     /// # Errors
     /// See [`encode`].
     pub fn to_record(&self) -> Result<Vec<u8>, ErrorCode> {
-        encode(RecordKind::ClusterState, CLUSTER_STATE_VERSION, self)
+        let mut columns =
+            self.tables.iter().flat_map(|table| table.definition.columns.iter().chain(&table.adding));
+        let version = match columns.any(|column| column.current_time.is_some()) {
+            true => WITH_TIMES_VERSION,
+            false => CLUSTER_STATE_VERSION,
+        };
+        encode(RecordKind::ClusterState, version, self)
     }
 
     /// Decodes a record and checks it.
@@ -275,7 +283,10 @@ impl ClusterState {
     /// # Errors
     /// See [`decode`] and [`ClusterState::check`].
     pub fn from_record(bytes: &[u8]) -> Result<ClusterState, ErrorCode> {
-        let state: ClusterState = decode(RecordKind::ClusterState, CLUSTER_STATE_VERSION, bytes)?;
+        let state: ClusterState = match decode(RecordKind::ClusterState, CLUSTER_STATE_VERSION, bytes) {
+            Err(ErrorCode::ProtocolVersion) => decode(RecordKind::ClusterState, WITH_TIMES_VERSION, bytes)?,
+            other => other?,
+        };
         state.check()?;
         Ok(state)
     }
