@@ -64,7 +64,7 @@ fn key_text(values: &[&Value]) -> String {
 ///
 /// # Errors
 /// A sentence: the cluster does not answer, or a vector is not as it should be.
-pub async fn build(client: &Client, check: bool) -> Result<Served> {
+pub async fn build(client: &Client, check: bool, any_port: bool) -> Result<Served> {
     let store = FeatureStore::open(client.clone()).await?;
     let mut groups = Vec::new();
     let mut expected: Vec<Rows> = Vec::new();
@@ -85,7 +85,7 @@ pub async fn build(client: &Client, check: bool) -> Result<Served> {
         expected.push(expected_carriers()?);
         (equal, without_key) = compare(&prepared, &expected).await?;
     }
-    let address = listen(&store).await?;
+    let address = listen(&store, any_port).await?;
     let served = Served { groups, equal, without_key, address, request: request() };
     let answered = ask(address, &served.request).await?;
     ensure!(answered.contains("\"status\":\"COMPLETE\""), "the feature server answers {answered}");
@@ -347,9 +347,10 @@ fn compare_one(key: &[Value], found: &[Value], expected: &[Rows]) -> Result<()> 
     Ok(())
 }
 
-/// Serves until the demo ends.
-async fn listen(store: &FeatureStore) -> Result<SocketAddr> {
-    let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, PORT)).await {
+/// Serves until the demo ends, at the usual port where that is free and not any will do.
+async fn listen(store: &FeatureStore, any_port: bool) -> Result<SocketAddr> {
+    let port = if any_port { 0 } else { PORT };
+    let listener = match TcpListener::bind((Ipv4Addr::LOCALHOST, port)).await {
         Ok(listener) => listener,
         Err(_) => {
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).await.context("the feature server cannot listen")?

@@ -25,11 +25,11 @@ pub struct Gateway {
 }
 
 impl Gateway {
-    /// Starts a gateway for a cluster; `None` when there is no executable.
+    /// Starts a gateway for a cluster, at the usual port where that is free and not any will do; `None` when there is no executable.
     ///
     /// # Errors
     /// It does not become ready.
-    pub fn start(cluster: &LocalCluster, management: &str) -> Result<Option<Gateway>> {
+    pub fn start(cluster: &LocalCluster, management: &str, any_port: bool) -> Result<Option<Gateway>> {
         let Some(executable) = executable() else {
             say(format_args!(
                 "no SQL: duet-gateway is not in the folder of this program; `cargo build --release -p duet-gateway` builds it"
@@ -37,7 +37,7 @@ impl Gateway {
             return Ok(None);
         };
         let usual = SocketAddr::from((Ipv4Addr::LOCALHOST, MYSQL_PORT));
-        let port = if TcpListener::bind(usual).is_ok() { MYSQL_PORT } else { 0 };
+        let port = if !any_port && TcpListener::bind(usual).is_ok() { MYSQL_PORT } else { 0 };
         let mut arguments: Vec<OsString> = vec![executable.into()];
         let listen = format!("127.0.0.1:{port}");
         arguments.extend(["--connect", management, "--listen", &listen, "--parent-pipe"].map(OsString::from));

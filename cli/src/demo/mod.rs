@@ -47,7 +47,8 @@ pub struct Arguments {
     /// Load, verify and measure, then end: code 0 when every row was right
     #[arg(long)]
     pub check: bool,
-    /// Port of the management node, 0 for any [default: 4567, which clients use by default, when it is free; 0 with --check]
+    /// Port of the management node; 0 for any, also of the gateway and the feature server, which otherwise take 3306 and 4406
+    /// [default: 4567, which clients use by default, when it is free; 0 with --check]
     #[arg(long, value_name = "PORT")]
     pub port: Option<u16>,
     /// Directory for the logs of the processes, kept afterwards [default: a temporary one]
@@ -168,9 +169,12 @@ async fn serve(arguments: &Arguments, cluster: &mut LocalCluster) -> Result<()> 
     say(format_args!("{}", summary(&served, &looked_up)))?;
     ensure!(wrong == 0, "{} rows are not as they should be", count_text(wrong));
     say(format_args!("every row was read back by its key and is equal to its source in every column"))?;
-    let features = features::build(&client, arguments.check).await.context("the demo's feature store")?;
+    let features = features::build(&client, arguments.check, arguments.port == Some(0))
+        .await
+        .context("the demo's feature store")?;
     tell_features(&features)?;
-    let gateway = tokio::task::block_in_place(|| Gateway::start(cluster, &management))?;
+    let gateway =
+        tokio::task::block_in_place(|| Gateway::start(cluster, &management, arguments.port == Some(0)))?;
     if arguments.check {
         return Ok(());
     }
