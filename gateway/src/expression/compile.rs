@@ -188,6 +188,9 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
         }
         Expr::Between { expr, negated: not, low, high } => {
             let value = compile(expr, scope)?;
+            if let Expression::Tuple(_) = value {
+                return Err(SqlError::operand_columns("Operand should contain 1 column(s)"));
+            }
             if value.has_random() {
                 return not_supported("BETWEEN of a random value");
             }

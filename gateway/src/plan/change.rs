@@ -215,7 +215,7 @@ pub fn compile_insert(
             .as_ref()
             .is_none_or(|alias| alias.col_aliases.as_ref().is_none_or(Vec::is_empty));
     if !plain {
-        return not_supported("this form of INSERT");
+        return not_supported("PARTITION, RETURNING and the like of INSERT");
     }
     let alias =
         insert.table_alias.as_ref().map_or(table.name(), |alias| alias.alias.value.as_str()).to_owned();
@@ -258,7 +258,7 @@ pub fn compile_insert(
         let Some(source) = &insert.source else { return not_supported("INSERT without values") };
         let SetExpr::Values(values) = source.body.as_ref() else { return not_supported("INSERT … SELECT") };
         if source.order_by.is_some() || source.limit_clause.is_some() || source.with.is_some() {
-            return not_supported("this form of INSERT");
+            return not_supported("ORDER BY, LIMIT and WITH of an INSERT with values");
         }
         rows.reserve(values.rows.len());
         for (number, row) in values.rows.iter().enumerate() {
@@ -285,7 +285,7 @@ pub fn compile_insert(
             let row = row.map_or(String::new(), |(_, name)| name);
             InsertMode::Update(assignments(list, &table, &alias, Some(&row))?)
         }
-        _ => return not_supported("this form of INSERT"),
+        _ => return not_supported("IGNORE and REPLACE with ON DUPLICATE KEY UPDATE"),
     };
     if let InsertMode::Update(list) = &mode {
         check_key_unchanged(&table, list)?;
@@ -332,7 +332,7 @@ fn limit_of(limit: Option<&Expr>) -> Result<Option<Expression>> {
 /// 1054 for unknown columns, 1235 for what is not supported.
 pub fn compile_update(update: &ast::Update, table: Table, alias: &str) -> Result<UpdatePlan> {
     if update.from.is_some() || update.returning.is_some() || update.output.is_some() || update.or.is_some() {
-        return not_supported("this form of UPDATE");
+        return not_supported("FROM, RETURNING and the like of UPDATE");
     }
     let assignments = assignments(&update.assignments, &table, alias, None)?;
     check_key_unchanged(&table, &assignments)?;
@@ -350,7 +350,7 @@ pub fn compile_update(update: &ast::Update, table: Table, alias: &str) -> Result
 /// As [`compile_update`].
 pub fn compile_delete(delete: &ast::Delete, table: Table, alias: &str) -> Result<DeletePlan> {
     if delete.returning.is_some() || delete.output.is_some() {
-        return not_supported("this form of DELETE");
+        return not_supported("RETURNING of DELETE");
     }
     let mut scope = Scope::of(&table, alias, "where clause");
     let filter = delete.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;

@@ -323,8 +323,11 @@ pub fn new_table(create: &CreateTable, database: &str, name: &str) -> Result<New
     if create.temporary {
         return not_supported("temporary tables");
     }
-    if create.partition_by.is_some() || create.or_replace {
-        return not_supported("this form of CREATE TABLE");
+    if create.partition_by.is_some() {
+        return not_supported("PARTITION BY");
+    }
+    if create.or_replace {
+        return not_supported("CREATE OR REPLACE");
     }
     let mut warnings = Vec::new();
     let mut columns: Vec<Column> = Vec::new();

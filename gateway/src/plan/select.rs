@@ -89,9 +89,11 @@ fn check_select(query: &Query, select: &Select) -> Result<()> {
 /// # Errors
 /// 1235 where there are some.
 pub fn check_select_form(select: &Select) -> Result<()> {
+    if select.into.is_some() {
+        return not_supported("SELECT … INTO");
+    }
     let plain = select.top.is_none()
         && select.exclude.is_none()
-        && select.into.is_none()
         && select.lateral_views.is_empty()
         && select.prewhere.is_none()
         && select.connect_by.is_empty()
@@ -167,7 +169,8 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
             };
             expressions.iter().map(of).collect::<Result<Vec<_>>>()?
         }
-        _ => return not_supported("this form of GROUP BY"),
+        GroupByExpr::All(_) => return not_supported("GROUP BY ALL"),
+        GroupByExpr::Expressions(..) => return not_supported("GROUP BY … WITH ROLLUP"),
     };
     scope.aggregates = aggregates;
     scope.place = "having clause";
@@ -198,7 +201,7 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
             LockType::Share => Lock::Shared,
             LockType::Update => Lock::Exclusive,
         }),
-        _ => return not_supported("this form of FOR UPDATE"),
+        _ => return not_supported("FOR UPDATE with OF, NOWAIT or SKIP LOCKED, or twice"),
     };
     if !group.is_empty() || !aggregates.is_empty() {
         let parts =

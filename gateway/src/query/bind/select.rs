@@ -118,7 +118,8 @@ impl Binder<'_> {
                 .iter()
                 .map(|expression| self.group_part(expression, &items))
                 .collect::<Result<Vec<_>>>()?,
-            _ => return unsupported("this form of GROUP BY"),
+            GroupByExpr::All(_) => return unsupported("GROUP BY ALL"),
+            GroupByExpr::Expressions(..) => return unsupported("GROUP BY … WITH ROLLUP"),
         };
         let names: Vec<(String, Expression)> = items
             .iter()
