@@ -7,8 +7,8 @@ use crate::process::application::{Application, application_fields};
 use crate::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 use crate::random::Random;
 use crate::workload::{
-    ADDED_COLUMNS, COLUMN_OF_NUMBER, COLUMNS, DATABASE, FIRST_COLUMNS, FIRST_SHARED, SHARED_ROWS,
-    added_column, columns_definition, default_of, is_number, value_of,
+    ADDED_COLUMNS, COLUMN_OF_NUMBER, COLUMN_OF_TIME, COLUMNS, DATABASE, FIRST_COLUMNS, FIRST_SHARED,
+    SHARED_ROWS, added_column, columns_definition, default_of, is_number, value_of,
 };
 use duet_client_core::{
     Batch, ClientConfiguration, ClientCore, Error, Expectation, JobId, Lock, Outcome, Reply, Table,
@@ -54,6 +54,13 @@ struct Step {
     action: Action,
 }
 
+impl Step {
+    /// Whether it makes a row, maybe without the column that takes the time.
+    fn may_lack_a_time(&self) -> bool {
+        matches!(self.action, Action::Put { .. }) && self.columns <= COLUMN_OF_TIME
+    }
+}
+
 /// Writes whose outcome may have to be asked for.
 #[derive(Clone, Debug)]
 enum Written {
@@ -75,6 +82,8 @@ enum Purpose {
         column: usize,
     },
     Resolve(Written),
+    /// A new row with the oldest handle, which lacks the column that takes the time.
+    Lacking,
     /// All rows of its own, with the newest handle.
     Last,
     /// The shared rows.
@@ -292,7 +301,8 @@ impl ColumnClient {
     }
 
     fn fill(&mut self, now: Time) {
-        let table = Arc::clone(&self.tables[0]);
+        // An older one may lack the column that new rows must have.
+        let Some(table) = self.tables.last().cloned() else { return };
         let mut batch = Batch::new();
         for row in 0..SHARED_ROWS {
             let mut values: Vec<Value> = vec![Value::UInt(FIRST_SHARED + row), Value::Int(0)];
@@ -304,6 +314,19 @@ impl ColumnClient {
     }
 
     fn ask_for_last(&mut self, now: Time, newest: &Arc<Table>) {
+        let oldest = Arc::clone(&self.tables[0]);
+        let lacks = oldest.definition().columns.len() <= COLUMN_OF_TIME;
+        if lacks && newest.definition().columns.len() > COLUMN_OF_TIME {
+            let mut batch = Batch::new();
+            let mut values = vec![Value::UInt(self.key(ROWS))];
+            values.extend((1..oldest.definition().columns.len()).map(|column| value_of(column, 1)));
+            let added = match self.random.chance(500_000) {
+                true => batch.insert(&oldest, &values),
+                false => batch.upsert(&oldest, &values, Expectation::Any),
+            };
+            self.evidence.added(added);
+            self.submit(now, batch, Purpose::Lacking);
+        }
         let mut batch = Batch::new();
         for row in 0..ROWS {
             let added = batch.read(newest, &self.key(row));
@@ -393,10 +416,15 @@ impl ColumnClient {
     }
 
     fn completed(&mut self, now: Time, batch: &Batch, purpose: Purpose) {
+        let may_lack = match &purpose {
+            Purpose::Single(steps) | Purpose::Transaction(steps) => steps.iter().any(Step::may_lack_a_time),
+            Purpose::Lacking => true,
+            _ => false,
+        };
         for index in 0..batch.len() {
             if let Err(error) = batch.reply(index) {
                 self.evidence.judge(&error, |code| {
-                    is_wrong_here(code)
+                    (is_wrong_here(code) && !(may_lack && code == ErrorCode::TableVersionMismatch))
                         || (code == ErrorCode::DuplicateKey && !matches!(purpose, Purpose::Fill))
                 });
             }
@@ -426,6 +454,15 @@ impl ColumnClient {
                 Ok(Reply::Resolved(outcome)) => self.resolved(written, outcome),
                 Ok(_) => {}
                 Err(error) => self.unknown.push((error.transaction.unwrap_or_default(), written)),
+            },
+            Purpose::Lacking => match batch.written(0) {
+                Ok(_) => {
+                    let detail = format!("row {} was written", self.key(ROWS));
+                    let violation = Violation::new("no new row lacks a column that takes the time", detail);
+                    self.evidence.violate(violation);
+                }
+                Err(error) if error.is(ErrorCode::TableVersionMismatch) => self.evidence.acknowledged += 1,
+                Err(_) => self.read_again(now, batch),
             },
             Purpose::Last => {
                 for row in 0..ROWS {

@@ -37,10 +37,14 @@ pub fn is_number(column: usize) -> bool {
     column == usize::from(COLUMN_OF_NUMBER) || (column >= FIRST_COLUMNS && column % 2 == 1)
 }
 
+/// The added column that takes the current time on insert, so that no new row may be without it.
+pub const COLUMN_OF_TIME: usize = 6;
+
 /// What a column holds that nobody has written.
 pub fn default_of(column: usize) -> Value {
     match column {
         0..FIRST_COLUMNS => Value::Null,
+        COLUMN_OF_TIME => Value::DateTime(1_000_000),
         column if is_number(column) => Value::Int(1_000 * column as i64),
         column if column.is_multiple_of(4) => Value::Null,
         column => Value::Text(format!("default of {column}")),
@@ -49,6 +53,9 @@ pub fn default_of(column: usize) -> Value {
 
 /// What a write with this number writes into a column.
 pub fn value_of(column: usize, number: i64) -> Value {
+    if column == COLUMN_OF_TIME {
+        return Value::DateTime(number);
+    }
     match (is_number(column), number % 5) {
         (true, _) => Value::Int(number),
         (false, 0) => Value::Null,
@@ -59,8 +66,15 @@ pub fn value_of(column: usize, number: i64) -> Value {
 
 /// The definition of a column that is added.
 pub fn added_column(column: usize) -> Column {
-    let kind = if is_number(column) { ColumnType::BigInt } else { ColumnType::Varchar { characters: 80 } };
-    let added = Column::new(format!("added_{column}"), kind).nullable();
+    let kind = match column {
+        COLUMN_OF_TIME => ColumnType::DateTime,
+        column if is_number(column) => ColumnType::BigInt,
+        _ => ColumnType::Varchar { characters: 80 },
+    };
+    let mut added = Column::new(format!("added_{column}"), kind).nullable();
+    if column == COLUMN_OF_TIME {
+        added = added.current_time_on_insert(6);
+    }
     match default_of(column) {
         Value::Null => added,
         default => added.default_value(default),

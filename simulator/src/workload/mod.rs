@@ -14,8 +14,8 @@ pub use bank_table::{
     bank_values, read_bank,
 };
 pub use column_table::{
-    ADDED_COLUMNS, COLUMN_OF_NUMBER, COLUMNS, FIRST_COLUMNS, FIRST_SHARED, SHARED_ROWS, added_column,
-    columns_definition, default_of, is_number, value_of,
+    ADDED_COLUMNS, COLUMN_OF_NUMBER, COLUMN_OF_TIME, COLUMNS, FIRST_COLUMNS, FIRST_SHARED, SHARED_ROWS,
+    added_column, columns_definition, default_of, is_number, value_of,
 };
 pub use expiring_table::{EVENT_TIME, EXPIRING, NUMBER, event_time, expiring_definition, wall_clock};
 pub use generator::{Generator, Intent};
