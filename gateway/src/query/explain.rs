@@ -41,6 +41,22 @@ const OPERATORS: &[(&str, &str)] = &[
 /// What only yields to other work, and is not shown.
 const YIELDING: &str = "CooperativeExec";
 
+/// Adds the text of an operator, without the places of columns (`name@0`) and the numbers (`name#1`) that tell equal names apart.
+fn put_without_places(text: &str, plain: &mut String) {
+    let mut rest = text;
+    while let Some(at) = rest.find(['@', '#']) {
+        let (before, sign) = rest.split_at(at);
+        plain.push_str(before);
+        let digits = sign[1..].bytes().take_while(u8::is_ascii_digit).count();
+        let end = if digits > 0 { 1 + digits } else { 1 };
+        if digits == 0 {
+            plain.push_str(&sign[..1]);
+        }
+        rest = &sign[end..];
+    }
+    plain.push_str(rest);
+}
+
 /// A tree with what the operators do in the place of their names.
 fn plain(tree: &str) -> String {
     let mut plain = String::with_capacity(tree.len());
@@ -58,7 +74,12 @@ fn plain(tree: &str) -> String {
         let known = OPERATORS.iter().find(|(known, _)| *known == name);
         let does = known.map_or_else(|| name.trim_end_matches("Exec"), |(_, does)| does);
         plain.extend(std::iter::repeat_n(' ', depth.saturating_sub(2 * left_out.len())));
-        plain.extend([does, rest, "\n"]);
+        plain.push_str(does);
+        match known {
+            Some(_) => put_without_places(rest, &mut plain),
+            None => plain.push_str(rest),
+        }
+        plain.push('\n');
     }
     plain
 }
