@@ -114,7 +114,7 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
 pub async fn request(session: &mut Session, request: &Request, parameters: &[Value]) -> Result<Outcome> {
     match request {
         Request::Show(subject, filter) => {
-            let filter = Filter { asked: filter.as_ref(), parameters };
+            let filter = Filter { asked: filter.as_deref(), parameters };
             crate::show::subject(session, subject, filter).await
         }
         Request::Describe((database, table), column) => {

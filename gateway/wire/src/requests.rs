@@ -29,7 +29,7 @@ pub type TableName = (Option<String>, String);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// Something is shown.
-    Show(Subject, Option<ShowStatementFilter>),
+    Show(Subject, Option<Box<ShowStatementFilter>>),
     /// DESCRIBE of the columns whose names are like a pattern.
     Describe(TableName, String),
     /// CREATE DATABASE.
@@ -153,7 +153,7 @@ impl Reader<'_> {
     }
 
     /// What is left is a filter, or nothing.
-    fn filter(self) -> Result<Option<ShowStatementFilter>> {
+    fn filter(self) -> Result<Option<Box<ShowStatementFilter>>> {
         if self.tokens.is_empty() {
             return Ok(None);
         }
@@ -163,7 +163,7 @@ impl Reader<'_> {
             Ok(Some(filter @ (ShowStatementFilter::Like(_) | ShowStatementFilter::Where(_))))
                 if parser.peek_token() == Token::EOF =>
             {
-                Ok(Some(filter))
+                Ok(Some(Box::new(filter)))
             }
             _ => Err(wrong),
         }
