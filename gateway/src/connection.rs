@@ -222,10 +222,13 @@ impl Connection {
         let done = match command {
             Command::COM_QUIT => return Ok(false),
             Command::COM_PING => Ok(()),
-            Command::COM_INIT_DB => match std::str::from_utf8(body) {
-                Ok(name) => self.session.use_database(name).await,
-                Err(_) => Err(SqlError::unknown_database("Unknown database")),
-            },
+            Command::COM_INIT_DB => {
+                self.session.forget_warnings();
+                match std::str::from_utf8(body) {
+                    Ok(name) => self.session.use_database(name).await,
+                    Err(_) => Err(SqlError::unknown_database("Unknown database")),
+                }
+            }
             Command::COM_QUERY => return self.query(body).await.map(|()| true),
             Command::COM_STMT_PREPARE => match self.prepare(body).await {
                 Ok(()) => return Ok(true),
@@ -283,13 +286,12 @@ impl Connection {
         };
         match done {
             Ok(()) => self.ok(&Done::default(), false),
-            Err(error) => self.error(&error),
+            Err(error) => {
+                self.session.forget_warnings();
+                self.failed(&error);
+            }
         }
         Ok(true)
-    }
-
-    fn warnings(&self) -> u16 {
-        u16::try_from(self.session.warnings.len()).unwrap_or(u16::MAX)
     }
 
     fn status(&self, more: bool) -> StatusFlags {
@@ -299,7 +301,7 @@ impl Connection {
     }
 
     fn ok(&mut self, done: &Done, more: bool) {
-        let (status, warnings) = (self.status(more), self.warnings());
+        let (status, warnings) = (self.status(more), self.session.warning_count());
         self.wire.add(|output| put_ok(done, status, warnings, false, output));
     }
 
@@ -406,7 +408,7 @@ impl Connection {
                 }
                 self.session.facts.found_rows = found;
                 self.session.gather_losses();
-                let (status, warnings) = (self.status(more), self.warnings());
+                let (status, warnings) = (self.status(more), self.session.warning_count());
                 match self.deprecates_end() {
                     true => self.wire.add(|output| put_ok(&Done::default(), status, warnings, true, output)),
                     false => self.wire.add(|output| put_end(status, warnings, output)),

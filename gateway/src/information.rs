@@ -4,12 +4,13 @@ use crate::error::{Result, SqlError};
 use crate::plan::column_type_name;
 use crate::session::Session;
 use crate::show::{
-    character_set_row, collation_row, default_text, engine_row, extra_text, indexes_of, key_kind,
+    character_set_row, collation_of, collation_row, default_text, engine_row, extra_text, key_kind,
     process_rows,
 };
 use crate::wire::results::ResultColumn;
-use duet_client::{Column, ColumnType, Table, TableDefinition, TableInfo, Value};
+use duet_client::{Column, ColumnType, IndexKind, Table, TableDefinition, TableInfo, Value};
 use futures::{StreamExt, TryStreamExt};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 /// The tables and their columns, those of MySQL 8. Behind a name `%` is for a number of 32 bits, `#` for one of 64, `@` for a date with
 /// a time; others are text.
@@ -37,15 +38,6 @@ const TABLES: &[(&str, &str)] = &[
          EXECUTE_AT@,INTERVAL_VALUE,INTERVAL_FIELD,SQL_MODE,STARTS@,ENDS@,STATUS,ON_COMPLETION,CREATED@, \
          LAST_ALTERED@,LAST_EXECUTED@,EVENT_COMMENT,ORIGINATOR%,CHARACTER_SET_CLIENT,COLLATION_CONNECTION, \
          DATABASE_COLLATION",
-    ),
-    (
-        "FILES",
-        "FILE_ID#,FILE_NAME,FILE_TYPE,TABLESPACE_NAME,TABLE_CATALOG,TABLE_SCHEMA,TABLE_NAME, \
-         LOGFILE_GROUP_NAME,LOGFILE_GROUP_NUMBER#,ENGINE,FULLTEXT_KEYS,DELETED_ROWS#,UPDATE_COUNT#, \
-         FREE_EXTENTS#,TOTAL_EXTENTS#,EXTENT_SIZE#,INITIAL_SIZE#,MAXIMUM_SIZE#,AUTOEXTEND_SIZE#, \
-         CREATION_TIME,LAST_UPDATE_TIME,LAST_ACCESS_TIME,RECOVER_TIME,TRANSACTION_COUNTER,VERSION#, \
-         ROW_FORMAT,TABLE_ROWS#,AVG_ROW_LENGTH#,DATA_LENGTH#,MAX_DATA_LENGTH#,INDEX_LENGTH#,DATA_FREE#, \
-         CREATE_TIME,UPDATE_TIME,CHECK_TIME,CHECKSUM,STATUS,EXTRA",
     ),
     (
         "KEY_COLUMN_USAGE",
@@ -186,13 +178,21 @@ fn schemata(names: Vec<String>) -> Vec<Vec<Value>> {
     names.into_iter().map(row).collect()
 }
 
-/// How many rows a table has, as far as that is cheap to know: NULL for large ones, and while a node does not answer.
-async fn row_estimate(session: &Session, table: &Table) -> Value {
-    let count = session.catalog.small_row_count(table).await.ok().flatten();
-    count.map_or(Value::Null, |count| number(count as u64))
+/// How many rows a table has, as far as that is cheap to know: NULL for large ones, and for all others once a node has not answered.
+async fn row_estimate(session: &Session, table: &Table, counted: &AtomicBool) -> Value {
+    if !counted.load(Ordering::Relaxed) {
+        return Value::Null;
+    }
+    match session.catalog.small_row_count(table).await {
+        Ok(count) => count.map_or(Value::Null, |count| number(count as u64)),
+        Err(_) => {
+            counted.store(false, Ordering::Relaxed);
+            Value::Null
+        }
+    }
 }
 
-async fn table_row(session: &Session, table: Table) -> Result<Vec<Value>> {
+async fn table_row(session: &Session, table: Table, counted: &AtomicBool) -> Result<Vec<Value>> {
     let next = session.catalog.next_number(&table).await?;
     Ok(vec![
         word("def"),
@@ -202,7 +202,7 @@ async fn table_row(session: &Session, table: Table) -> Result<Vec<Value>> {
         word("ndbcluster"),
         number(10),
         word("Dynamic"),
-        row_estimate(session, &table).await,
+        row_estimate(session, &table, counted).await,
         Value::Null,
         Value::Null,
         Value::Null,
@@ -219,19 +219,20 @@ async fn table_row(session: &Session, table: Table) -> Result<Vec<Value>> {
     ])
 }
 
-/// Rows of `TABLES`, of one database or of all.
+/// Rows of `TABLES`, of one database or of all; TABLE_ROWS is NULL unless it is counted.
 ///
 /// # Errors
 /// When no node answers in time.
-pub async fn tables(session: &Session, database: Option<&str>) -> Result<Vec<Vec<Value>>> {
+pub async fn tables(session: &Session, database: Option<&str>, counted: bool) -> Result<Vec<Vec<Value>>> {
     let tables = session.catalog.tables().await?;
     let shown = |table: &Table| database.is_none_or(|database| table.database() == database);
-    let rows = tables.into_iter().filter(shown).map(|table| table_row(session, table));
+    let counted = &AtomicBool::new(counted);
+    let rows = tables.into_iter().filter(shown).map(|table| table_row(session, table, counted));
     futures::stream::iter(rows).buffered(COUNTED_TOGETHER).try_collect().await
 }
 
 /// One row for each table: none has partitions that a statement could name.
-async fn partitions(session: &Session) -> Result<Vec<Vec<Value>>> {
+async fn partitions(session: &Session, counted: bool) -> Result<Vec<Vec<Value>>> {
     let row = |table: Vec<Value>| {
         let mut row: Vec<Value> = table[..3].to_vec();
         row.resize(12, Value::Null);
@@ -241,54 +242,30 @@ async fn partitions(session: &Session) -> Result<Vec<Vec<Value>>> {
         row.extend([Value::Null, word(""), Value::Null, Value::Null]);
         row
     };
-    Ok(tables(session, None).await?.into_iter().map(row).collect())
+    Ok(tables(session, None, counted).await?.into_iter().map(row).collect())
 }
 
 /// Primary and unique keys: a row for each.
 async fn table_constraints(session: &Session) -> Result<Vec<Vec<Value>>> {
-    let mut rows = Vec::new();
-    for table in session.catalog.tables().await? {
-        for (place, (name, unique, _)) in indexes_of(&table).into_iter().enumerate() {
-            if unique {
-                rows.push(vec![
-                    word("def"),
-                    word(table.database()),
-                    word(name),
-                    word(table.database()),
-                    word(table.name()),
-                    word(if place == 0 { "PRIMARY KEY" } else { "UNIQUE" }),
-                    word("YES"),
-                ]);
-            }
-        }
-    }
-    Ok(rows)
+    let row = |part: Vec<Value>| {
+        let kind = if part[5] == word("PRIMARY") { "PRIMARY KEY" } else { "UNIQUE" };
+        let [catalog, database, table, _, _, name, ..] = part.as_slice() else { return part };
+        let known = [catalog, database, name, database, table].map(Value::clone);
+        known.into_iter().chain([word(kind), word("YES")]).collect()
+    };
+    let first = |part: &Vec<Value>| part[3] == number(0) && part[6] == number(1);
+    Ok(statistics(session).await?.into_iter().filter(first).map(row).collect())
 }
 
 /// Primary and unique keys: a row for each of their columns.
 async fn key_column_usage(session: &Session) -> Result<Vec<Vec<Value>>> {
-    let mut rows = Vec::new();
-    for table in session.catalog.tables().await? {
-        for (name, unique, columns) in indexes_of(&table) {
-            for (place, column) in columns.iter().enumerate().filter(|_| unique) {
-                rows.push(vec![
-                    word("def"),
-                    word(table.database()),
-                    word(name.clone()),
-                    word("def"),
-                    word(table.database()),
-                    word(table.name()),
-                    word(table.definition().columns[usize::from(*column)].name.clone()),
-                    number(place as u64 + 1),
-                    Value::Null,
-                    Value::Null,
-                    Value::Null,
-                    Value::Null,
-                ]);
-            }
-        }
-    }
-    Ok(rows)
+    let row = |part: Vec<Value>| {
+        let [catalog, database, table, _, _, name, place, column, ..] = part.as_slice() else { return part };
+        let known = [catalog, database, name, catalog, database, table, column, place].map(Value::clone);
+        known.into_iter().chain([Value::Null, Value::Null, Value::Null, Value::Null]).collect()
+    };
+    let unique = |part: &Vec<Value>| part[3] == number(0);
+    Ok(statistics(session).await?.into_iter().filter(unique).map(row).collect())
 }
 
 async fn columns(session: &Session) -> Result<Vec<Vec<Value>>> {
@@ -305,7 +282,7 @@ async fn columns(session: &Session) -> Result<Vec<Vec<Value>>> {
 fn column_row(table: &Table, index: u16, column: &Column, auto_increment: bool) -> Vec<Value> {
     let full = column_type_name(column);
     let short = full.split(['(', ' ']).next().unwrap_or_default().to_owned();
-    let is_text = crate::wire::results::is_text(column.column_type);
+    let collation = collation_of(column);
     let (characters, bytes) = match column.column_type {
         ColumnType::Char { characters } | ColumnType::Varchar { characters } => {
             (number(characters.into()), number(u64::from(characters) * 4))
@@ -345,8 +322,8 @@ fn column_row(table: &Table, index: u16, column: &Column, auto_increment: bool) 
         } else {
             Value::Null
         },
-        if is_text { word("utf8mb4") } else { Value::Null },
-        if is_text { word("utf8mb4_bin") } else { Value::Null },
+        if collation == Value::Null { Value::Null } else { word("utf8mb4") },
+        collation,
         word(full),
         word(key_kind(table, index)),
         word(extra_text(column, auto_increment)),
@@ -358,45 +335,54 @@ fn column_row(table: &Table, index: u16, column: &Column, auto_increment: bool) 
 }
 
 async fn statistics(session: &Session) -> Result<Vec<Vec<Value>>> {
+    Ok(session.catalog.tables().await?.iter().flat_map(index_rows).collect())
+}
+
+/// Rows of `STATISTICS` of a table: one for each column of each index, the primary key first.
+pub fn index_rows(table: &Table) -> Vec<Vec<Value>> {
+    let definition = table.definition();
+    let primary = ("PRIMARY", true, &definition.primary_key);
+    let others = definition
+        .indexes
+        .iter()
+        .map(|index| (index.name.as_str(), index.kind == IndexKind::Unique, &index.columns));
     let mut rows = Vec::new();
-    for table in session.catalog.tables().await? {
-        for (name, unique, columns) in indexes_of(&table) {
-            for (place, column) in columns.iter().enumerate() {
-                let column = &table.definition().columns[usize::from(*column)];
-                rows.push(vec![
-                    word("def"),
-                    word(table.database()),
-                    word(table.name()),
-                    number(u64::from(!unique)),
-                    word(table.database()),
-                    word(name.clone()),
-                    number(place as u64 + 1),
-                    word(column.name.clone()),
-                    word("A"),
-                    Value::Null,
-                    Value::Null,
-                    Value::Null,
-                    word(if column.nullable { "YES" } else { "" }),
-                    word("BTREE"),
-                    word(""),
-                    word(""),
-                    word("YES"),
-                    Value::Null,
-                ]);
-            }
+    for (name, unique, columns) in std::iter::once(primary).chain(others) {
+        for (place, column) in columns.iter().enumerate() {
+            let column = &definition.columns[usize::from(*column)];
+            rows.push(vec![
+                word("def"),
+                word(table.database()),
+                word(table.name()),
+                number(u64::from(!unique)),
+                word(table.database()),
+                word(name),
+                number(place as u64 + 1),
+                word(column.name.clone()),
+                word("A"),
+                Value::Null,
+                Value::Null,
+                Value::Null,
+                word(if column.nullable { "YES" } else { "" }),
+                word("BTREE"),
+                word(""),
+                word(""),
+                word("YES"),
+                Value::Null,
+            ]);
         }
     }
-    Ok(rows)
+    rows
 }
 
 /// Columns of a table with their types, and its rows.
 pub type Content = (Vec<(String, ColumnType)>, Vec<Vec<Value>>);
 
-/// One of the tables.
+/// One of the tables; rows of tables are counted only for those who want to know.
 ///
 /// # Errors
 /// 1109 when there is no such table; those of the cluster.
-pub async fn rows(session: &Session, database: &str, name: &str) -> Result<Content> {
+pub async fn rows(session: &Session, database: &str, name: &str, counted: bool) -> Result<Content> {
     let name = name.to_ascii_uppercase();
     let Some((_, columns_of)) = TABLES.iter().find(|(known, _)| *known == name) else {
         return Err(SqlError {
@@ -412,11 +398,11 @@ pub async fn rows(session: &Session, database: &str, name: &str) -> Result<Conte
         "COLUMNS" => columns(session).await?,
         "ENGINES" => vec![engine_row()],
         "KEY_COLUMN_USAGE" => key_column_usage(session).await?,
-        "PARTITIONS" => partitions(session).await?,
+        "PARTITIONS" => partitions(session, counted).await?,
         "PROCESSLIST" => process_rows(session, true),
         "SCHEMATA" => schemata(session.catalog.databases().await?),
         "STATISTICS" => statistics(session).await?,
-        "TABLES" => tables(session, None).await?,
+        "TABLES" => tables(session, None, counted).await?,
         "TABLE_CONSTRAINTS" => table_constraints(session).await?,
         // There are no views, triggers, foreign keys, privileges and the like.
         _ => Vec::new(),

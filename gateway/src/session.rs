@@ -158,6 +158,8 @@ pub struct Session {
     pub process: Arc<Process>,
     /// Notes and warnings of the last statement, and the error that ended it.
     pub warnings: Vec<Warning>,
+    /// Whether they are those of the statement before, which this one only shows.
+    shows_warnings: bool,
 }
 
 impl Session {
@@ -176,6 +178,7 @@ impl Session {
             processes: Arc::clone(&server.processes),
             process,
             warnings: Vec::new(),
+            shows_warnings: false,
         }
     }
 
@@ -368,9 +371,22 @@ impl Session {
     }
 
     fn tell(&mut self, level: Level, error: SqlError) {
-        // An error always has a place: it is the last one.
-        if self.warnings.len() < MAX_WARNINGS || level == Level::Error {
+        match level {
+            Level::Note if !self.facts.variables.notes() => return,
+            // An error always has a place: it is the last one.
+            Level::Error => self.warnings.truncate(MAX_WARNINGS - 1),
+            _ => {}
+        }
+        if self.warnings.len() < MAX_WARNINGS {
             self.warnings.push(Warning { level, error });
+        }
+    }
+
+    /// How many warnings the answer to a statement tells of: none where they are those of the statement before.
+    pub fn warning_count(&self) -> u16 {
+        match self.shows_warnings {
+            true => 0,
+            false => u16::try_from(self.warnings.len()).unwrap_or(u16::MAX),
         }
     }
 
@@ -379,6 +395,7 @@ impl Session {
         let errors = self.warnings.iter().filter(|warning| warning.level == Level::Error).count();
         self.facts.variables.set_counts(self.warnings.len(), errors);
         self.warnings.clear();
+        self.shows_warnings = false;
     }
 
     /// Adds what conversions of the statement have lost.
@@ -393,8 +410,9 @@ impl Session {
     /// # Errors
     /// Those of the statement.
     pub async fn execute(&mut self, prepared: &Prepared, parameters: Vec<Value>) -> Result<Outcome> {
-        if !matches!(prepared, Prepared::Request(request) if crate::show::keeps_warnings(request)) {
-            self.forget_warnings();
+        match matches!(prepared, Prepared::Request(request) if crate::show::keeps_warnings(request)) {
+            true => self.shows_warnings = true,
+            false => self.forget_warnings(),
         }
         self.facts.losses.begin(is_strict(prepared));
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
@@ -424,13 +442,11 @@ impl Session {
             }
             Prepared::Other(statement) => crate::statements::execute(self, statement, &parameters).await,
             Prepared::Account(statement) => crate::accounts::execute(self, statement).await,
-            Prepared::Request(request) => match request.as_ref() {
-                Request::Show(subject, filter) => {
-                    let process = Arc::clone(&self.process);
-                    process.unless_killed(crate::show::subject(self, subject, filter.as_ref())).await
-                }
-                request => crate::statements::request(self, request).await,
-            },
+            Prepared::Request(request) if matches!(request.as_ref(), Request::Show(..)) => {
+                let process = Arc::clone(&self.process);
+                process.unless_killed(crate::statements::request(self, request, &parameters)).await
+            }
+            Prepared::Request(request) => crate::statements::request(self, request, &parameters).await,
         };
         self.facts.row_count = match &executed {
             Ok(Outcome::Done(done)) => i64::try_from(done.affected).unwrap_or(i64::MAX),

@@ -5,7 +5,7 @@ use crate::catalog::INFORMATION_SCHEMA;
 use crate::cluster_tables;
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Expression, Scope, compile};
-use crate::information;
+use crate::information::{self, Content};
 use crate::plan::{column_type_name, table_name, type_name};
 use crate::processes::Shown;
 use crate::session::{Level, Outcome, Session, Warning};
@@ -14,13 +14,33 @@ use crate::wire::results::ResultColumn;
 use duet_client::{Column, ColumnType, IndexKind, Table, Value};
 use duet_gateway_wire::requests::{Request, Subject};
 use sqlparser::ast::{
-    ObjectName, ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions,
-    Statement,
+    ShowCreateObject, ShowStatementFilter, ShowStatementFilterPosition, ShowStatementOptions, Statement,
 };
+use std::fmt::Write;
 
 /// Whether a database is made when it is read.
 pub fn is_virtual(database: &str) -> bool {
     database.eq_ignore_ascii_case(INFORMATION_SCHEMA) || database == cluster_tables::DATABASE
+}
+
+/// One of the tables that are made when they are read; rows of tables are counted only for those who want to know.
+///
+/// # Errors
+/// 1109 and 1146 when there is no such table; those of the cluster.
+pub async fn virtual_table(session: &Session, database: &str, name: &str, counted: bool) -> Result<Content> {
+    match database == cluster_tables::DATABASE {
+        true => cluster_tables::rows(session, name).await,
+        false => information::rows(session, database, name, counted).await,
+    }
+}
+
+/// What a statement asks of the rows that are shown.
+#[derive(Clone, Copy)]
+pub struct Filter<'a> {
+    /// LIKE or WHERE.
+    pub asked: Option<&'a ShowStatementFilter>,
+    /// Parameters of the statement.
+    pub parameters: &'a [Value],
 }
 
 /// Whether a statement leaves the warnings of the one before.
@@ -35,8 +55,8 @@ fn columns(described: &str) -> Vec<ResultColumn> {
 }
 
 /// A heading: what is shown, and the pattern of its LIKE.
-fn heading(name: &str, filter: Option<&ShowStatementFilter>) -> Vec<ResultColumn> {
-    let name = match filter {
+fn heading(name: &str, filter: Filter<'_>) -> Vec<ResultColumn> {
+    let name = match filter.asked {
         Some(ShowStatementFilter::Like(pattern)) => format!("{name} ({pattern})"),
         _ => name.to_owned(),
     };
@@ -51,13 +71,17 @@ fn word(content: impl Into<String>) -> Value {
 ///
 /// # Errors
 /// Those of names that do not exist; 1235 for what is not supported.
-pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Option<Outcome>> {
+pub async fn execute(
+    session: &Session,
+    statement: &Statement,
+    parameters: &[Value],
+) -> Result<Option<Outcome>> {
+    let filter = Filter { asked: filter_of(statement), parameters };
     Ok(Some(match statement {
-        Statement::ShowDatabases { show_options, .. } | Statement::ShowSchemas { show_options, .. } => {
+        Statement::ShowDatabases { .. } | Statement::ShowSchemas { .. } => {
             let names = session.catalog.databases().await?;
             let rows = names.into_iter().map(|name| vec![word(name)]).collect();
-            let filter = filter_of(show_options);
-            shown(heading("Database", filter), rows, filter)?
+            shown(session, heading("Database", filter), rows, filter)?
         }
         Statement::ShowTables { full, show_options, .. } => {
             let database = shown_database(session, show_options)?;
@@ -78,13 +102,12 @@ pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Opt
                     rows.push(vec![word(table.name()), word("BASE TABLE")]);
                 }
             }
-            let filter = filter_of(show_options);
             let mut shown_columns = heading(&name, filter);
             match full {
                 true => shown_columns.push(ResultColumn::text("Table_type")),
                 false => rows.iter_mut().for_each(|row| row.truncate(1)),
             }
-            shown(shown_columns, rows, filter)?
+            shown(session, shown_columns, rows, filter)?
         }
         Statement::ShowColumns { full, show_options, .. } => {
             let Some(show_in) = &show_options.show_in else {
@@ -95,41 +118,50 @@ pub async fn execute(session: &mut Session, statement: &Statement) -> Result<Opt
             };
             let (database, name) = table_name(name)?;
             let database = session.database(database.as_deref())?;
-            describe_named(session, &database, &name, *full, filter_of(show_options)).await?
+            describe_named(session, &database, &name, *full, filter).await?
         }
         Statement::ExplainTable { table_name: name, .. } => {
             let (database, name) = table_name(name)?;
-            describe_named(session, &session.database(database.as_deref())?, &name, false, None).await?
+            describe_named(session, &session.database(database.as_deref())?, &name, false, filter).await?
         }
         Statement::ShowCreate { obj_type: ShowCreateObject::Table, obj_name } => {
-            let table = named_table(session, obj_name).await?;
+            let (database, name) = table_name(obj_name)?;
+            let database = session.database(database.as_deref())?;
+            if is_virtual(&database) {
+                virtual_table(session, &database, &name, false).await?;
+                return not_supported(&format!(
+                    "SHOW CREATE TABLE of {database}.{name}, which is made when it is read; mysqldump needs --databases in place \
+                     of --all-databases"
+                ));
+            }
+            let table = session.catalog.table(&database, &name).await?;
             let sequence = session.catalog.sequence(&table).await?.map(|sequence| sequence.column);
             let next = session.catalog.next_number(&table).await?;
             let row = vec![word(table.name()), word(create_statement(&table, sequence, next))];
             Outcome::fixed(columns("Table,Create Table"), vec![row])
         }
-        Statement::ShowVariables { filter, .. } => {
+        Statement::ShowVariables { .. } => {
             let rows = session
                 .facts
                 .variables
                 .shown()
                 .into_iter()
                 .map(|(name, value)| vec![word(name), word(value)]);
-            shown(columns("Variable_name,Value"), rows.collect(), filter.as_ref())?
+            shown(session, columns("Variable_name,Value"), rows.collect(), filter)?
         }
-        Statement::ShowStatus { filter, .. } => {
-            shown(columns("Variable_name,Value"), status_rows(session), filter.as_ref())?
+        Statement::ShowStatus { .. } => {
+            shown(session, columns("Variable_name,Value"), status_rows(session), filter)?
         }
-        Statement::ShowCollation { filter } => {
+        Statement::ShowCollation { .. } => {
             let names = "Collation,Charset,Id#,Default,Compiled,Sortlen%,Pad_attribute";
-            shown(columns(names), vec![collation_row()], filter.as_ref())?
+            shown(session, columns(names), vec![collation_row()], filter)?
         }
-        Statement::ShowCharset(charset) => {
+        Statement::ShowCharset(_) => {
             let mut row = character_set_row();
             // The description comes first here.
             row.swap(1, 2);
             let names = "Charset,Description,Default collation,Maxlen%";
-            shown(columns(names), vec![row], charset.filter.as_ref())?
+            shown(session, columns(names), vec![row], filter)?
         }
         Statement::ShowVariable { variable } => {
             let words: Vec<String> = variable.iter().map(|word| word.value.to_ascii_uppercase()).collect();
@@ -212,11 +244,7 @@ fn warning_row(warning: &Warning) -> Vec<Value> {
 ///
 /// # Errors
 /// Those of names that do not exist.
-pub async fn subject(
-    session: &mut Session,
-    subject: &Subject,
-    filter: Option<&ShowStatementFilter>,
-) -> Result<Outcome> {
+pub async fn subject(session: &Session, subject: &Subject, filter: Filter<'_>) -> Result<Outcome> {
     /// Columns of results that are always empty.
     const TRIGGERS: &str = "Trigger,Event,Table,Statement,Timing,Created@,sql_mode,Definer,character_set_client,\
                             collation_connection,Database Collation";
@@ -246,7 +274,7 @@ pub async fn subject(
         }
         Subject::TableStatus(database) => {
             let database = shown_name(session, database.as_deref()).await?;
-            let mut rows = information::tables(session, Some(&database)).await?;
+            let mut rows = information::tables(session, Some(&database), true).await?;
             // As TABLES, without database and type.
             rows.iter_mut().for_each(|row| {
                 row.remove(3);
@@ -273,16 +301,25 @@ pub async fn subject(
         Subject::Plugins => ("Name,Status,Type,Library,License", Vec::new()),
         Subject::Indexes((database, name)) => {
             let database = session.database(database.as_deref())?;
-            let table = session.catalog.table(&database, name).await?;
+            let mut rows = Vec::new();
+            match is_virtual(&database) {
+                true => drop(virtual_table(session, &database, name, false).await?),
+                false => rows = information::index_rows(&session.catalog.table(&database, name).await?),
+            }
+            // As STATISTICS, without databases.
+            rows.iter_mut().for_each(|row| {
+                row.remove(4);
+                row.drain(..2);
+            });
             (
                 "Table,Non_unique%,Key_name,Seq_in_index%,Column_name,Collation,Cardinality#,Sub_part#,Packed,Null,Index_type,\
                  Comment,Index_comment,Visible,Expression",
-                index_rows(&table),
+                rows,
             )
         }
         Subject::Grants(user) => return grants(session, user.as_deref()),
     };
-    shown(columns(names), rows, filter)
+    shown(session, columns(names), rows, filter)
 }
 
 /// Everybody may do everything.
@@ -318,56 +355,59 @@ fn shown_database(session: &Session, options: &ShowStatementOptions) -> Result<S
     }
 }
 
-async fn named_table(session: &Session, name: &ObjectName) -> Result<Table> {
-    let (database, name) = table_name(name)?;
-    session.catalog.table(&session.database(database.as_deref())?, &name).await
-}
-
-fn filter_of(options: &ShowStatementOptions) -> Option<&ShowStatementFilter> {
-    match &options.filter_position {
-        Some(ShowStatementFilterPosition::Infix(filter) | ShowStatementFilterPosition::Suffix(filter)) => {
-            Some(filter)
-        }
-        None => None,
+/// LIKE or WHERE of a statement.
+fn filter_of(statement: &Statement) -> Option<&ShowStatementFilter> {
+    match statement {
+        Statement::ShowDatabases { show_options, .. }
+        | Statement::ShowSchemas { show_options, .. }
+        | Statement::ShowTables { show_options, .. }
+        | Statement::ShowColumns { show_options, .. } => match show_options.filter_position.as_ref()? {
+            ShowStatementFilterPosition::Infix(filter) | ShowStatementFilterPosition::Suffix(filter) => {
+                Some(filter)
+            }
+        },
+        Statement::ShowVariables { filter, .. }
+        | Statement::ShowStatus { filter, .. }
+        | Statement::ShowCollation { filter } => filter.as_ref(),
+        Statement::ShowCharset(charset) => charset.filter.as_ref(),
+        _ => None,
     }
 }
 
 /// Rows that pass the filter: LIKE is for the first column.
 fn shown(
+    session: &Session,
     columns: Vec<ResultColumn>,
-    mut rows: Vec<Vec<Value>>,
-    filter: Option<&ShowStatementFilter>,
+    rows: Vec<Vec<Value>>,
+    filter: Filter<'_>,
 ) -> Result<Outcome> {
-    match filter {
-        None => {}
+    let environment = Environment::new(filter.parameters, &session.facts);
+    let mut kept = Vec::new();
+    match filter.asked {
+        None => kept = rows,
         Some(ShowStatementFilter::Like(pattern)) => {
             let pattern = Expression::Constant(word(pattern.to_lowercase()));
-            let facts = Default::default();
-            let mut kept = Vec::new();
             for row in rows {
                 let name = Expression::Constant(word(text(&row[0]).to_lowercase()));
                 let like = Expression::Like(Box::new(name), Box::new(pattern.clone()), '\\');
-                if like.truth(&Environment::new(&[], &facts))? == Some(true) {
+                if like.truth(&environment)? == Some(true) {
                     kept.push(row);
                 }
             }
-            rows = kept;
         }
         Some(ShowStatementFilter::Where(condition)) => {
             let table = information::as_table(&columns)?;
             let condition = compile(condition, &mut Scope::of(&table, "", "where clause"))?;
-            let facts = Default::default();
-            let mut kept = Vec::new();
             for row in rows {
-                if condition.truth(&Environment::new(&[], &facts).with_row(&row))? == Some(true) {
+                let environment = Environment::new(filter.parameters, &session.facts).with_row(&row);
+                if condition.truth(&environment)? == Some(true) {
                     kept.push(row);
                 }
             }
-            rows = kept;
         }
         Some(_) => return not_supported("this form of SHOW"),
     }
-    Ok(Outcome::fixed(columns, rows))
+    Ok(Outcome::fixed(columns, kept))
 }
 
 /// What a column is in keys: `PRI`, `UNI`, `MUL` or nothing.
@@ -391,7 +431,20 @@ pub fn key_kind(table: &Table, column: u16) -> &'static str {
 pub fn default_text(column: &Column) -> Value {
     match column.current_time {
         Some(rule) if rule.on_insert => word(rule.to_string()),
-        _ => column.default.as_ref().map_or(Value::Null, |default| word(text(default))),
+        _ => match &column.default {
+            None => Value::Null,
+            Some(Value::Bytes(bytes)) => word(hexadecimal(bytes)),
+            Some(default) => word(text(default)),
+        },
+    }
+}
+
+/// The collation of a column; NULL where it is not one of text.
+pub fn collation_of(column: &Column) -> Value {
+    match column.column_type {
+        ColumnType::Json => Value::Null,
+        column_type if crate::wire::results::is_text(column_type) => word("utf8mb4_bin"),
+        _ => Value::Null,
     }
 }
 
@@ -416,16 +469,13 @@ pub async fn describe_named(
     database: &str,
     name: &str,
     full: bool,
-    filter: Option<&ShowStatementFilter>,
+    filter: Filter<'_>,
 ) -> Result<Outcome> {
     if !is_virtual(database) {
         let table = session.catalog.table(database, name).await?;
         return describe(session, &table, full, filter).await;
     }
-    let (content, _) = match database == cluster_tables::DATABASE {
-        true => cluster_tables::rows(session, name).await?,
-        false => information::rows(session, database, name).await?,
-    };
+    let (content, _) = virtual_table(session, database, name, false).await?;
     let row = |(name, column_type): (String, ColumnType)| {
         let mut row = vec![word(name), word(type_name(column_type))];
         if full {
@@ -437,7 +487,7 @@ pub async fn describe_named(
         }
         row
     };
-    shown(columns(description(full)), content.into_iter().map(row).collect(), filter)
+    shown(session, columns(description(full)), content.into_iter().map(row).collect(), filter)
 }
 
 /// Columns of SHOW COLUMNS and DESCRIBE.
@@ -448,12 +498,7 @@ fn description(full: bool) -> &'static str {
     }
 }
 
-async fn describe(
-    session: &Session,
-    table: &Table,
-    full: bool,
-    filter: Option<&ShowStatementFilter>,
-) -> Result<Outcome> {
+async fn describe(session: &Session, table: &Table, full: bool, filter: Filter<'_>) -> Result<Outcome> {
     let sequence = session.catalog.sequence(table).await?.map(|sequence| sequence.column);
     let mut rows = Vec::new();
     for (index, column) in table.definition().columns.iter().enumerate() {
@@ -467,14 +512,12 @@ async fn describe(
             word(extra_text(column, sequence == Some(index))),
         ];
         if full {
-            let collation =
-                crate::wire::results::is_text(column.column_type).then(|| "utf8mb4_bin".to_owned());
-            row.insert(2, collation.map_or(Value::Null, Value::Text));
+            row.insert(2, collation_of(column));
             row.extend([word("select,insert,update"), word("")]);
         }
         rows.push(row);
     }
-    shown(columns(description(full)), rows, filter)
+    shown(session, columns(description(full)), rows, filter)
 }
 
 /// A name in backquotes.
@@ -482,14 +525,37 @@ fn quoted(name: &str) -> String {
     format!("`{}`", name.replace('`', "``"))
 }
 
+/// Bytes as a number of sixteen digits; none as nothing.
+fn hexadecimal(bytes: &[u8]) -> String {
+    let mut digits = String::new();
+    for byte in bytes {
+        // Writing into memory cannot fail.
+        let _ = write!(digits, "{}{byte:02x}", if digits.is_empty() { "0x" } else { "" });
+    }
+    digits
+}
+
 /// A value as a literal.
 fn literal(value: &Value) -> String {
-    match value {
-        Value::Int(_) | Value::UInt(_) | Value::Bool(_) | Value::Double(_) | Value::Float(_) => {
-            format!("'{}'", text(value))
-        }
-        other => format!("'{}'", text(other).replace('\\', "\\\\").replace('\'', "''")),
+    if let Value::Bytes(bytes) = value
+        && !bytes.is_empty()
+    {
+        return hexadecimal(bytes);
     }
+    let mut literal = String::from("'");
+    for character in text(value).chars() {
+        match character {
+            '\\' => literal.push_str("\\\\"),
+            '\'' => literal.push_str("''"),
+            '\0' => literal.push_str("\\0"),
+            '\n' => literal.push_str("\\n"),
+            '\r' => literal.push_str("\\r"),
+            '\x1a' => literal.push_str("\\Z"),
+            other => literal.push(other),
+        }
+    }
+    literal.push('\'');
+    literal
 }
 
 /// CREATE TABLE for a table as it is; `next` is the next number of its AUTO_INCREMENT column.
@@ -502,8 +568,11 @@ pub fn create_statement(table: &Table, auto_increment: Option<u16>, next: Option
     let mut lines = Vec::new();
     for (index, column) in definition.columns.iter().enumerate() {
         let mut line = format!("  {} {}", quoted(&column.name), column_type_name(column));
-        if !column.nullable {
-            line.push_str(" NOT NULL");
+        match (column.nullable, column.column_type) {
+            (false, _) => line.push_str(" NOT NULL"),
+            // Old servers take it for one that is not, unless it says so.
+            (true, ColumnType::Timestamp) => line.push_str(" NULL"),
+            (true, _) => {}
         }
         match (&column.default, column.current_time) {
             (_, Some(rule)) if rule.on_insert => line.push_str(&format!(" DEFAULT {rule}")),
@@ -534,42 +603,4 @@ pub fn create_statement(table: &Table, auto_increment: Option<u16>, next: Option
         statement.push_str(&format!(" COMMENT={}", literal(&Value::Text(definition.comment.clone()))));
     }
     statement
-}
-
-/// Rows of SHOW INDEX.
-fn index_rows(table: &Table) -> Vec<Vec<Value>> {
-    let mut rows = Vec::new();
-    for (name, unique, index) in indexes_of(table) {
-        for (place, column) in index.iter().enumerate() {
-            let column = &table.definition().columns[usize::from(*column)];
-            rows.push(vec![
-                word(table.name()),
-                Value::UInt(u64::from(!unique)),
-                word(name.clone()),
-                Value::UInt(place as u64 + 1),
-                word(column.name.clone()),
-                word("A"),
-                Value::Null,
-                Value::Null,
-                Value::Null,
-                word(if column.nullable { "YES" } else { "" }),
-                word("BTREE"),
-                word(""),
-                word(""),
-                word("YES"),
-                Value::Null,
-            ]);
-        }
-    }
-    rows
-}
-
-/// Name, uniqueness and columns of each index, the primary key first.
-pub fn indexes_of(table: &Table) -> Vec<(String, bool, Vec<u16>)> {
-    let definition = table.definition();
-    let mut indexes = vec![("PRIMARY".to_owned(), true, definition.primary_key.clone())];
-    for index in &definition.indexes {
-        indexes.push((index.name.clone(), index.kind == IndexKind::Unique, index.columns.clone()));
-    }
-    indexes
 }

@@ -2,9 +2,11 @@
 
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Scope, compile};
-use crate::plan::{column_definition, free_name, key_columns, new_table, table_name, warn_of_collation};
+use crate::plan::character_sets::{check_character_set, check_collation};
+use crate::plan::{column_definition, free_name, key_columns, new_table, table_name};
 use crate::processes::{Ending, WAIT_TIMEOUT_SECONDS};
 use crate::session::{Outcome, Session};
+use crate::show::Filter;
 use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::wire::results::Done;
@@ -52,7 +54,7 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
         Statement::CreateDatabase { .. } | Statement::CreateSchema { .. } => {
             not_supported("this form of CREATE DATABASE")
         }
-        Statement::LockTables { tables } => lock_tables(session, tables),
+        Statement::LockTables { tables } => lock_tables(session, tables).await,
         // Nothing is locked.
         Statement::UnlockTables => Ok(Session::nothing()),
         Statement::CreateTable(create) => {
@@ -98,27 +100,40 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             // Planning a statement may plan one within it, which explains nothing.
             Box::pin(crate::query::explain::explain(session, statement, parameters)).await
         }
-        other => match crate::show::execute(session, other).await? {
+        other => match crate::show::execute(session, other, parameters).await? {
             Some(outcome) => Ok(outcome),
             None => Session::unknown(other),
         },
     }
 }
 
-/// Executes a statement that the parser of SQL does not know, SHOW apart.
+/// Executes a statement that the parser of SQL does not know.
 ///
 /// # Errors
 /// Those of the statement; 1235 for what is not supported.
-pub async fn request(session: &mut Session, request: &Request) -> Result<Outcome> {
+pub async fn request(session: &mut Session, request: &Request, parameters: &[Value]) -> Result<Outcome> {
     match request {
-        Request::Show(subject, filter) => crate::show::subject(session, subject, filter.as_ref()).await,
+        Request::Show(subject, filter) => {
+            let filter = Filter { asked: filter.as_deref(), parameters };
+            crate::show::subject(session, subject, filter).await
+        }
         Request::Describe((database, table), column) => {
             let database = session.database(database.as_deref())?;
-            let filter = ShowStatementFilter::Like(column.clone());
-            crate::show::describe_named(session, &database, table, false, Some(&filter)).await
+            let asked = ShowStatementFilter::Like(column.clone());
+            let filter = Filter { asked: Some(&asked), parameters };
+            crate::show::describe_named(session, &database, table, false, filter).await
         }
-        Request::CreateDatabase { if_not_exists, name, collation } => {
-            create_database(session, name, *if_not_exists, collation.as_deref()).await
+        Request::CreateDatabase { if_not_exists, name, character_set, collation } => {
+            let mut warnings = Vec::new();
+            if let Some(name) = character_set {
+                check_character_set(name, &mut warnings)?;
+            }
+            if let Some(name) = collation {
+                check_collation(name, &mut warnings)?;
+            }
+            let created = create_database(session, name, *if_not_exists).await?;
+            warnings.into_iter().for_each(|warning| session.warn(warning));
+            Ok(created)
         }
         Request::SwitchKeys((database, name)) => {
             let database = session.database(database.as_deref())?;
@@ -136,11 +151,13 @@ pub async fn request(session: &mut Session, request: &Request) -> Result<Outcome
 
 /// There are no locks of tables. What a dump asks for when it is read back is only to be faster by them, and goes on without; others
 /// rely on them.
-fn lock_tables(session: &mut Session, tables: &[LockTable]) -> Result<Outcome> {
+async fn lock_tables(session: &mut Session, tables: &[LockTable]) -> Result<Outcome> {
     let writes = tables.iter().all(|table| matches!(table.lock_type, LockTableType::Write { .. }));
     let checks = session.facts.variables.get("unique_checks")?;
     if writes && checks == Value::Int(0) {
         let text = "LOCK TABLES locks nothing here; with unique_checks = 0 it is taken for a part of a dump";
+        // As in MySQL: what follows is outside of the transaction that was open.
+        session.commit().await?;
         session.warn(SqlError::not_supported(text));
         return Ok(Session::nothing());
     }
@@ -182,18 +199,8 @@ fn check_modes(modes: &[TransactionMode]) -> Result<()> {
     Ok(())
 }
 
-async fn create_database(
-    session: &mut Session,
-    name: &str,
-    if_not_exists: bool,
-    collation: Option<&str>,
-) -> Result<Outcome> {
+async fn create_database(session: &mut Session, name: &str, if_not_exists: bool) -> Result<Outcome> {
     session.before_definition(name).await?;
-    if let Some(collation) = collation {
-        let mut warnings = Vec::new();
-        warn_of_collation(collation, &mut warnings);
-        warnings.into_iter().for_each(|warning| session.warn(warning));
-    }
     if !session.catalog.create_database(name).await? {
         let error = SqlError::database_exists(format!("Can't create database '{name}'; database exists"));
         if !if_not_exists {

@@ -82,6 +82,8 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         "div_precision_increment" => (Value::Int(4), Rule::Same),
         "group_concat_max_len" => (Value::Int(1_024), Rule::Free),
         "warning_count" | "error_count" => (Value::Int(0), Rule::Fixed),
+        "gtid_executed" | "gtid_purged" => (text(""), Rule::Fixed),
+        "gtid_mode" => (text("OFF"), Rule::Fixed),
         "profiling" => (Value::Int(0), Rule::Same),
         _ => return None,
     })
@@ -105,6 +107,8 @@ const NAMES: &[&str] = &[
     "div_precision_increment",
     "explicit_defaults_for_timestamp",
     "foreign_key_checks",
+    "gtid_executed",
+    "gtid_mode",
     "have_ssl",
     "hostname",
     "init_connect",
@@ -121,6 +125,7 @@ const NAMES: &[&str] = &[
     "read_only",
     "sql_auto_is_null",
     "sql_mode",
+    "sql_notes",
     "sql_safe_updates",
     "sql_select_limit",
     "system_time_zone",
@@ -251,11 +256,16 @@ impl Variables {
         self.changed.get("autocommit") != Some(&Value::Int(0))
     }
 
+    /// Whether notes are told of.
+    pub fn notes(&self) -> bool {
+        self.changed.get("sql_notes") != Some(&Value::Int(0))
+    }
+
     /// Names and values, as SHOW VARIABLES gives them.
     pub fn shown(&self) -> Vec<(String, String)> {
-        let value = |name: &str| match (name, self.get(name).unwrap_or_default()) {
-            ("autocommit" | "foreign_key_checks" | "unique_checks", Value::Int(0)) => "OFF".to_owned(),
-            ("autocommit" | "foreign_key_checks" | "unique_checks", Value::Int(_)) => "ON".to_owned(),
+        let value = |name: &str| match (known(name), self.get(name).unwrap_or_default()) {
+            (Some((_, Rule::Switch)), Value::Int(0)) => "OFF".to_owned(),
+            (Some((_, Rule::Switch)), Value::Int(_)) => "ON".to_owned(),
             (_, value) => text(&value),
         };
         NAMES.iter().map(|name| ((*name).to_owned(), value(name))).collect()

@@ -2,12 +2,14 @@
 
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Facts, Scope, compile};
+use crate::plan::character_sets::{check_character_set, check_collation};
 use crate::value::store::fit;
 use duet_client::{Column, ColumnType, CurrentTime, TableDefinition, Value};
 use duet_protocol::schema::MAX_FRACTION_DIGITS;
 use sqlparser::ast::{
     BinaryLength, CharacterLength, ColumnDef, ColumnOption, CreateTable, CreateTableOptions, DataType,
-    ExactNumberInfo, Expr, FunctionArguments, IndexColumn, SqlOption, TableConstraint,
+    ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, IndexColumn, ObjectName,
+    SqlOption, TableConstraint,
 };
 
 /// Engines that are this store, by the names that tools use.
@@ -186,8 +188,9 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
             ColumnOption::Default(value) => default = Some(value),
             ColumnOption::PrimaryKey(_) => extras.is_key = true,
             ColumnOption::Unique(_) => extras.is_unique = true,
-            ColumnOption::Comment(_) | ColumnOption::CharacterSet(_) => {}
-            ColumnOption::Collation(name) => warn_of_collation(&name.to_string(), warnings),
+            ColumnOption::Comment(_) => {}
+            ColumnOption::CharacterSet(name) => check_character_set(&unquoted(name), warnings)?,
+            ColumnOption::Collation(name) => check_collation(&unquoted(name), warnings)?,
             ColumnOption::DialectSpecific(tokens) => {
                 let text: Vec<String> =
                     tokens.iter().map(|token| token.to_string().to_ascii_uppercase()).collect();
@@ -198,7 +201,9 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
             }
             ColumnOption::ForeignKey(_) => return not_supported("foreign keys"),
             // What MariaDB calls JSON.
-            ColumnOption::Check(check) if is_json_check(&check.expr) => column.column_type = ColumnType::Json,
+            ColumnOption::Check(check) if is_json_check(&check.expr, &column) => {
+                column.column_type = ColumnType::Json;
+            }
             ColumnOption::Check(_) => return not_supported("CHECK"),
             ColumnOption::Generated { .. } => return not_supported("generated columns"),
             ColumnOption::OnUpdate(value) => on_update = Some(value),
@@ -265,9 +270,22 @@ fn invalid_default(column: &Column) -> SqlError {
     SqlError::invalid_default(format!("Invalid default value for '{}'", column.name))
 }
 
-/// `json_valid(…)`.
-fn is_json_check(condition: &Expr) -> bool {
-    matches!(condition, Expr::Function(function) if function.name.to_string().eq_ignore_ascii_case("json_valid"))
+/// `json_valid(column)` of a column that is as long as one of JSON.
+fn is_json_check(condition: &Expr, column: &Column) -> bool {
+    let Expr::Function(function) = condition else { return false };
+    let FunctionArguments::List(list) = &function.args else { return false };
+    let [FunctionArg::Unnamed(FunctionArgExpr::Expr(Expr::Identifier(name)))] = list.args.as_slice() else {
+        return false;
+    };
+    matches!(column.column_type, ColumnType::Text | ColumnType::Json)
+        && function.name.to_string().eq_ignore_ascii_case("json_valid")
+        && name.value.eq_ignore_ascii_case(&column.name)
+}
+
+/// The last part of a name, without its quotes.
+fn unquoted(name: &ObjectName) -> String {
+    let last = name.0.last().and_then(|part| part.as_ident());
+    last.map(|last| last.value.clone()).unwrap_or_default()
 }
 
 /// Whether it says a value without any function, whose value could change.
@@ -290,14 +308,6 @@ fn default_value(expression: &Expr, column: &Column) -> Result<Option<Value>> {
         return if column.nullable { Ok(None) } else { Err(wrong()) };
     }
     fit(value, column, 1).map(Some).map_err(|_| wrong())
-}
-
-/// Adds a warning for a collation that text does not compare by.
-pub fn warn_of_collation(name: &str, warnings: &mut Vec<SqlError>) {
-    if !name.to_ascii_lowercase().ends_with("bin") {
-        let text = format!("Collation '{name}' is taken as utf8mb4_nopad_bin: text compares byte by byte");
-        warnings.push(SqlError { code: 1_235, state: "42000", message: text });
-    }
 }
 
 /// Names of the columns of a key.
@@ -482,7 +492,10 @@ fn options(options: &CreateTableOptions, warnings: &mut Vec<SqlError>) -> Result
                     "ENGINE" => warn_of_engine(text, warnings),
                     "AUTO_INCREMENT" => first = text.parse().ok(),
                     "COMMENT" => text.clone_into(&mut comment),
-                    "COLLATE" | "DEFAULT COLLATE" => warn_of_collation(text, warnings),
+                    "COLLATE" | "DEFAULT COLLATE" => check_collation(text, warnings)?,
+                    key if key.ends_with("CHARSET") || key.ends_with("CHARACTER SET") => {
+                        check_character_set(text, warnings)?;
+                    }
                     _ => {}
                 }
             }

@@ -2,6 +2,7 @@
 
 mod access;
 mod change;
+pub mod character_sets;
 mod definition;
 pub mod pushdown;
 mod select;
@@ -13,7 +14,7 @@ pub use change::{
 };
 pub use definition::{
     NewTable, column_definition, column_type, column_type_name, definition_error, free_name, key_columns,
-    new_table, type_name, warn_of_collation,
+    new_table, type_name,
 };
 pub use select::{SelectPlan, check_select_form, compile_select, item_name, order_matches, query_table};
 

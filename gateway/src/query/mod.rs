@@ -59,7 +59,7 @@ async fn planned(
         let bound = binder.bind(query);
         match (bound, binder.missing) {
             (_, Some(Missing::Table(database, name))) => {
-                let source = source::source(session, &database, &name, &surroundings).await?;
+                let source = source::source(session, &database, &name, query, &surroundings).await?;
                 told.sources.insert((database, name), source);
             }
             (_, Some(Missing::Value(place, relation))) => {

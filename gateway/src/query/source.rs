@@ -8,9 +8,16 @@ use crate::query::relation::{Source, SourceColumn};
 use crate::query::table::{ClusterTable, Overlay};
 use crate::session::Session;
 use duet_client::Value;
+use sqlparser::ast::Query;
 use std::sync::Arc;
 
-/// A table as a statement of the session sees it: what is committed, and what the session's transaction has written.
+/// Whether a query may need how many rows tables have: it names that, or takes all columns.
+fn counts_rows(query: &Query) -> bool {
+    let text = query.to_string().to_ascii_uppercase();
+    ["TABLE_ROWS", "*", "NATURAL", "TABLE "].iter().any(|sign| text.contains(sign))
+}
+
+/// A table as a query of the session sees it: what is committed, and what the session's transaction has written.
 ///
 /// # Errors
 /// 1146 when there is none; those of the cluster.
@@ -18,13 +25,11 @@ pub async fn source(
     session: &mut Session,
     database: &str,
     name: &str,
+    query: &Query,
     surroundings: &Arc<Surroundings>,
 ) -> Result<Source> {
     if crate::show::is_virtual(database) {
-        let (columns, rows) = match database == crate::cluster_tables::DATABASE {
-            true => crate::cluster_tables::rows(session, name).await?,
-            false => crate::information::rows(session, database, name).await?,
-        };
+        let (columns, rows) = crate::show::virtual_table(session, database, name, counts_rows(query)).await?;
         let column = |(name, column_type): (String, duet_client::ColumnType)| SourceColumn {
             name,
             column_type,

@@ -84,7 +84,8 @@ fn a_dump_is_read_back() {
         "UPDATE one.every SET l = 'only ascii; -- no comment', v = '' WHERE id = 9",
         "CREATE TABLE one.`odd ``name` (`a b` INT, `select` VARCHAR(5), PRIMARY KEY (`a b`, `select`))",
         "INSERT INTO one.`odd ``name` VALUES (1, 'x'), (1, 'y')",
-        "CREATE TABLE one.nothing (id BIGINT PRIMARY KEY)",
+        r"CREATE TABLE one.nothing (id BIGINT PRIMARY KEY, b BINARY(4) DEFAULT 'ab', v VARBINARY(9) DEFAULT x'ff00',
+         s VARCHAR(9) DEFAULT 'a\0b\n')",
     ] {
         connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
@@ -128,10 +129,16 @@ fn a_dump_is_read_back() {
             &[&["--skip-lock-tables", "--routines", "--events", "--triggers"][..], options, &["one"]]
                 .concat(),
         );
-        assert!(dumped.status.success(), "{}", text(&dumped));
+        // Nothing is missed that such programs ask for.
+        assert!(dumped.status.success() && dumped.stderr.is_empty(), "{}", text(&dumped));
         load(&dumped, &["two"]);
         assert_eq!(comparable(&mut connection, "two"), before, "{}", text(&dumped));
     }
+    let everything = ["--skip-lock-tables", "--all-databases"];
+    let all = dump(&everything);
+    assert!(!all.status.success() && text(&all).contains("needs --databases"), "{}", text(&all));
+    let all = dump(&[&everything[..], &["--ignore-database=duet", "--ignore-database=duet_sql"]].concat());
+    assert!(all.status.success() && all.stderr.is_empty(), "{}", text(&all));
     let dumped = dump(&["--skip-lock-tables", "--databases", "one"]);
     assert!(dumped.status.success(), "{}", text(&dumped));
     connection.query_drop("DROP DATABASE one").expect("dropped");

@@ -1,7 +1,7 @@
 //! What tools ask a server about itself, its databases and its tables, and what stands in the files that they write.
 
 use crate::cluster::Cluster;
-use crate::statements::{code, rows};
+use crate::statements::{affected, code, rows};
 use mysql::Conn;
 use mysql::consts::ColumnType;
 use mysql::prelude::Queryable;
@@ -24,6 +24,8 @@ fn tools_find_what_they_ask_for() {
     types(&mut connection);
     shown(&mut connection);
     information_schema(&mut connection);
+    definitions(&mut connection);
+    settings(&mut connection);
 }
 
 /// Names and types of the columns of a result.
@@ -115,6 +117,9 @@ fn shown(connection: &mut Conn) {
         ),
         ("SHOW CHARACTER SET LIKE 'utf8%'", &["utf8mb4|UTF-8 Unicode|utf8mb4_bin|4"]),
         ("SHOW CHARSET LIKE 'latin%'", &[]),
+        ("SHOW GRANTS FOR 'root'@'localhost'", &["GRANT ALL PRIVILEGES ON *.* TO `root`@`%`"]),
+        ("SHOW INDEX FROM duet.nodes", &[]),
+        ("SHOW KEYS FROM tables FROM information_schema", &[]),
         (
             "SHOW INDEX FROM places WHERE Seq_in_index = 2",
             &["places|0|PRIMARY|2|b|A|NULL|NULL|NULL||BTREE|||YES|NULL"],
@@ -135,9 +140,26 @@ fn shown(connection: &mut Conn) {
         ("SHOW EVENTS WHERE nothing = 1", 1054),
         ("SHOW MASTER STATUS", 1235),
         ("SHOW WARNINGS LIMIT a", 1064),
+        ("SHOW CREATE DATABASE shop WHERE 1 = 0", 1064),
+        ("SHOW CREATE TABLE duet.memory", 1235),
+        ("SHOW CREATE TABLE duet.nothing", 1146),
+        ("SHOW CREATE TABLE information_schema.tables", 1235),
+        ("SHOW INDEX FROM duet.nothing", 1146),
+        ("SHOW INDEX FROM information_schema.nothing", 1109),
     ] {
         assert_eq!(code(connection, sql), expected, "{sql}");
     }
+    // Conditions see the session.
+    connection.query_drop("SET @name = 'places'").expect("set");
+    assert_eq!(rows(connection, "SHOW TABLES WHERE Tables_in_shop = @name"), ["places"]);
+    assert_eq!(rows(connection, "SHOW EVENTS WHERE Db = DATABASE()"), [""; 0]);
+    for sql in ["SHOW TABLE STATUS WHERE Name = ?", "SHOW TABLES WHERE Tables_in_shop = ?"] {
+        let found: Vec<mysql::Row> = connection.exec(sql, ("places",)).expect(sql);
+        assert_eq!(found.len(), 1, "{sql}");
+        assert_eq!(found[0].get::<String, _>(0).as_deref(), Some("places"), "{sql}");
+    }
+    let error = connection.prep("SHOW TABLES LIKE ?").expect_err("no pattern").to_string();
+    assert!(error.contains("1064") && !error.contains("?0"), "{error}");
     connection.query_drop("INSERT IGNORE INTO places VALUES (1, 1), (1, 1), (1, 1)").expect("inserted");
     assert_eq!(rows(connection, "SHOW COUNT(*) WARNINGS"), ["2"]);
     assert_eq!(rows(connection, "SHOW WARNINGS LIMIT 1").len(), 1);
@@ -171,6 +193,11 @@ fn information_schema(connection: &mut Conn) {
         ("SELECT * FROM information_schema.character_sets", &["utf8mb4|utf8mb4_bin|UTF-8 Unicode|4"]),
         ("SELECT collation_name, id FROM information_schema.collations", &["utf8mb4_bin|46"]),
         ("SELECT engine, support FROM information_schema.engines", &["ndbcluster|DEFAULT"]),
+        ("SELECT COUNT(table_rows) FROM information_schema.partitions WHERE table_schema = 'shop'", &["2"]),
+        (
+            "SELECT table_name FROM information_schema.tables WHERE table_schema = 'shop' AND table_rows = 2",
+            &["customers"],
+        ),
         (
             "SELECT command, db FROM information_schema.processlist WHERE id = CONNECTION_ID()",
             &["Query|shop"],
@@ -193,15 +220,112 @@ fn information_schema(connection: &mut Conn) {
         assert_eq!(names, described, "{name}");
         rows(connection, &sql);
     }
-    assert_eq!(code(connection, "SELECT * FROM information_schema.innodb_metrics"), 1109);
+    for name in ["innodb_metrics", "files"] {
+        assert_eq!(code(connection, &format!("SELECT * FROM information_schema.{name}")), 1109);
+    }
+}
+
+/// What SHOW CREATE TABLE says makes the same table again.
+fn definitions(connection: &mut Conn) {
+    connection
+        .query_drop(
+            r"CREATE TABLE d (id INT PRIMARY KEY, b BINARY(4) DEFAULT 'ab', v VARBINARY(9) DEFAULT x'ff00',
+            e VARBINARY(9) DEFAULT '', s VARCHAR(9) DEFAULT 'a\0\n\r\Z\\''', moment TIMESTAMP NULL DEFAULT '2024-01-02 03:04:05',
+            later TIMESTAMP NULL, j JSON)",
+        )
+        .expect("created");
+    let mut seen = Vec::new();
+    for _ in 0..2 {
+        connection.query_drop("INSERT INTO d (id) VALUES (1)").expect("inserted");
+        let statement = rows(connection, "SHOW CREATE TABLE d").remove(0);
+        let values = "SELECT HEX(b), HEX(v), HEX(e), HEX(s), moment FROM d";
+        let described = [values, "SHOW FULL COLUMNS FROM d"].map(|sql| rows(connection, sql));
+        connection.query_drop("DROP TABLE d").expect("dropped");
+        connection.query_drop(&statement["d|".len()..]).expect(&statement);
+        seen.push((statement, described));
+    }
+    assert_eq!(seen[0], seen[1]);
+    for line in [
+        "`b` binary(4) DEFAULT 0x61620000,",
+        "`v` varbinary(9) DEFAULT 0xff00,",
+        "`e` varbinary(9) DEFAULT '',",
+        r"`s` varchar(9) DEFAULT 'a\0\n\r\Z\\''',",
+        "`moment` timestamp(6) NULL DEFAULT '2024-01-02 03:04:05',",
+        "`later` timestamp(6) NULL DEFAULT NULL,",
+    ] {
+        assert!(seen[0].0.contains(line), "{}", seen[0].0);
+    }
+    assert_eq!(seen[0].1[0], ["61620000|FF00||61000A0D1A5C27|2024-01-02 03:04:05"]);
+    assert_eq!(
+        rows(
+            connection,
+            "SELECT column_default, character_set_name, collation_name FROM information_schema.columns \
+             WHERE table_name = 'd' AND column_name IN ('b', 'j') ORDER BY column_name"
+        ),
+        ["0x61620000|NULL|NULL", "NULL|NULL|NULL"]
+    );
+    let full = rows(connection, "SHOW FULL COLUMNS FROM d LIKE 'j'");
+    assert_eq!(full, ["j|json|NULL|YES||NULL||select,insert,update|"]);
+    connection.query_drop("DROP TABLE d").expect("dropped");
+    for column in [
+        "j INT CHECK (json_valid(j))",
+        "j VARCHAR(9) CHECK (json_valid(j))",
+        "j TEXT CHECK (json_valid(id))",
+        "j TEXT CHECK (json_valid(j, j))",
+        "j TEXT CHECK (json_valid())",
+    ] {
+        let sql = format!("CREATE TABLE e (id INT PRIMARY KEY, {column})");
+        assert_eq!(code(connection, &sql), 1235, "{column}");
+    }
+}
+
+/// Settings and options do what they say, or are refused.
+fn settings(connection: &mut Conn) {
+    connection.query_drop("SET sql_notes = 0").expect("set");
+    connection.query_drop("DROP TABLE IF EXISTS nothing").expect("dropped");
+    assert_eq!(rows(connection, "SHOW WARNINGS"), [""; 0]);
+    assert_eq!(rows(connection, "SHOW VARIABLES LIKE 'sql_notes'"), ["sql_notes|OFF"]);
+    connection.query_drop("SET sql_notes = DEFAULT").expect("set");
+    assert_eq!(rows(connection, "SELECT @@GLOBAL.GTID_EXECUTED, @@gtid_mode"), ["|OFF"]);
+    let collation =
+        "Collation 'utf8mb4_0900_ai_ci' is taken as utf8mb4_nopad_bin: text compares byte by byte";
+    for (options, expected) in [
+        ("CHARACTER SET utf8mb3 COLLATE utf8mb3_bin", None),
+        ("CHARSET = latin1", Some("Character set 'latin1' is taken as utf8mb4")),
+        ("COLLATE utf8mb4_0900_ai_ci", Some(collation)),
+    ] {
+        let expected: Vec<String> = expected.iter().map(|text| format!("Warning|1235|{text}")).collect();
+        for created in ["DATABASE other", "TABLE other (id INT PRIMARY KEY)"] {
+            connection.query_drop(format!("CREATE {created} {options}")).expect(options);
+            assert_eq!(rows(connection, "SHOW WARNINGS"), expected, "{created} {options}");
+            let dropped = created.split(" (").next().unwrap_or_default();
+            connection.query_drop(format!("DROP {dropped}")).expect("dropped");
+        }
+    }
+    for (sql, expected) in [
+        ("CREATE DATABASE other CHARACTER SET klingon", 1115),
+        ("CREATE DATABASE other COLLATE klingon_bin", 1273),
+        ("CREATE TABLE other (id INT PRIMARY KEY) DEFAULT CHARSET=klingon", 1115),
+        ("CREATE TABLE other (id INT PRIMARY KEY, s TEXT COLLATE utf8mb4_klingon)", 1273),
+    ] {
+        assert_eq!(code(connection, sql), expected, "{sql}");
+    }
 }
 
 fn warnings(connection: &mut Conn) {
     connection.query_drop("DROP TABLE IF EXISTS test.nothing").expect("dropped");
     assert_eq!(connection.warnings(), 1);
     assert_eq!(rows(connection, "SHOW WARNINGS"), ["Note|1051|Unknown table 'test.nothing'"]);
-    // They stay until the next statement that is not about them.
+    // They stay until the next statement that is not about them, and are not of those that show them.
+    assert_eq!(connection.warnings(), 0);
+    assert_eq!(rows(connection, "SHOW COUNT(*) WARNINGS"), ["1"]);
+    assert_eq!(connection.warnings(), 0);
     assert_eq!(rows(connection, "SHOW WARNINGS").len(), 1);
+    connection.select_db("nowhere").expect_err("unknown");
+    assert_eq!(rows(connection, "SHOW WARNINGS"), ["Error|1049|Unknown database 'nowhere'"]);
+    connection.select_db("information_schema").expect("chosen");
+    assert_eq!(rows(connection, "SHOW WARNINGS"), [""; 0]);
+    connection.query_drop("DROP TABLE IF EXISTS test.nothing").expect("dropped");
     assert_eq!(rows(connection, "SHOW ERRORS"), [""; 0]);
     connection.query_drop("CREATE DATABASE IF NOT EXISTS kept").expect("created");
     assert_eq!(rows(connection, "SHOW WARNINGS"), [""; 0]);
@@ -262,9 +386,13 @@ fn statements_of_dumps_are_executed() {
     ] {
         connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
-    // What a dump locks needs no lock.
+    // What a dump locks needs no lock. What was open is committed.
+    connection.query_drop("BEGIN").expect("begun");
+    connection.query_drop("INSERT INTO `t` (id) VALUES (1)").expect("inserted");
     connection.query_drop("LOCK TABLES `t` WRITE").expect("taken for a part of a dump");
     assert!(rows(&mut connection, "SHOW WARNINGS")[0].starts_with("Warning|1235|"));
+    connection.query_drop("ROLLBACK").expect("nothing");
+    assert_eq!(affected(&mut connection, "DELETE FROM `t`"), 1);
     connection.query_drop("/*!40000 ALTER TABLE `t` DISABLE KEYS */").expect("without effect");
     let note = "Note|1031|Table storage engine for 't' doesn't have this option";
     assert_eq!(rows(&mut connection, "SHOW WARNINGS"), [note]);

@@ -87,7 +87,7 @@ fn shown_as_they_were_defined(connection: &mut Conn) {
         `note` varchar(20) DEFAULT NULL,\n  \
         `created` timestamp NOT NULL DEFAULT CURRENT_TIMESTAMP,\n  \
         `updated` datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6) ON UPDATE CURRENT_TIMESTAMP(6),\n  \
-        `touched` timestamp DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP,\n  \
+        `touched` timestamp NULL DEFAULT NULL ON UPDATE CURRENT_TIMESTAMP,\n  \
         `millis` datetime(3) DEFAULT CURRENT_TIMESTAMP(3),\n  \
         PRIMARY KEY (`id`)\n) ENGINE=ndbcluster DEFAULT CHARSET=utf8mb4 COLLATE=utf8mb4_bin";
     assert_eq!(one(connection, "SHOW CREATE TABLE orders"), format!("orders|{expected}"));
@@ -268,5 +268,5 @@ fn columns_are_added(connection: &mut Conn) {
     assert_eq!(one(connection, "SELECT id FROM orders ORDER BY added DESC LIMIT 1"), "80");
     let shown = one(connection, "SHOW CREATE TABLE orders");
     assert!(shown.contains("`added` datetime(6) NOT NULL DEFAULT CURRENT_TIMESTAMP(6)"), "{shown}");
-    assert!(shown.contains("`maybe` timestamp DEFAULT CURRENT_TIMESTAMP"), "{shown}");
+    assert!(shown.contains("`maybe` timestamp NULL DEFAULT CURRENT_TIMESTAMP"), "{shown}");
 }

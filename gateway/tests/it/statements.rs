@@ -21,7 +21,7 @@ fn shown(value: &Value) -> String {
 }
 
 /// Executes a statement and says how many rows it affected.
-fn affected(connection: &mut Conn, sql: &str) -> u64 {
+pub fn affected(connection: &mut Conn, sql: &str) -> u64 {
     connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     connection.affected_rows()
 }

@@ -101,7 +101,20 @@ impl Reader<'_> {
         Ok(text)
     }
 
-    pub(crate) fn name(&mut self) -> Result<String> {
+    /// A name, as of a user who comes from anywhere.
+    fn name(&mut self) -> Result<String> {
+        match self.name_and_host()? {
+            (name, None) => Ok(name),
+            (name, Some(host)) if host == "%" => Ok(name),
+            (_, Some(host)) => {
+                let host: String = host.chars().take(64).collect();
+                not_supported(&format!("users of one host, as @'{host}'"))
+            }
+        }
+    }
+
+    /// A name, and the host behind it.
+    pub(crate) fn name_and_host(&mut self) -> Result<(String, Option<String>)> {
         let (mut name, quoted) = match self.peek() {
             Some(Token::SingleQuotedString(text) | Token::DoubleQuotedString(text)) => (text.clone(), true),
             Some(Token::Word(word)) => (word.value.clone(), word.quote_style.is_some()),
@@ -128,13 +141,7 @@ impl Reader<'_> {
             };
             self.step();
         }
-        match host.as_deref() {
-            None | Some("%") => Ok(name),
-            Some(host) => {
-                let host: String = host.chars().take(64).collect();
-                not_supported(&format!("users of one host, as @'{host}'"))
-            }
-        }
+        Ok((name, host))
     }
 
     fn password(&mut self) -> Result<String> {

@@ -16,8 +16,10 @@ use std::fmt::Write;
 const MAX_CHAIN: usize = 1_000;
 /// How deeply brackets nest at most.
 const MAX_DEPTH: usize = 40;
-/// Most tokens of a text: each takes some hundred bytes.
+/// Most words and signs of a text: each takes some hundred bytes.
 const MAX_TOKENS: usize = 1_000_000;
+/// Most words, signs, blanks and comments of a text: until blanks and comments are left out each takes a hundred bytes as well.
+const MAX_PIECES: usize = 4_000_000;
 /// Most literals of a statement whose plan is shared.
 const MAX_SHARED_LITERALS: usize = 4_096;
 
@@ -38,8 +40,19 @@ pub struct Tokens {
     headings: Vec<Headings>,
 }
 
-fn syntax(detail: &str) -> SqlError {
-    SqlError::syntax(format!("You have an error in your SQL syntax; {detail}"))
+pub(crate) fn syntax(detail: &str) -> SqlError {
+    SqlError::syntax(format!("You have an error in your SQL syntax; {}", as_written(detail)))
+}
+
+/// A message with parameters as they were written: the parser sees them as `?0`, `?1` and so on.
+fn as_written(message: &str) -> String {
+    let mut parts = message.split('?');
+    let mut written = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        written.push('?');
+        written.push_str(part.trim_start_matches(|digit: char| digit.is_ascii_digit()));
+    }
+    written
 }
 
 /// The statements of a text, separated by semicolons.
@@ -47,18 +60,19 @@ fn syntax(detail: &str) -> SqlError {
 /// # Errors
 /// 1064 when it is no SQL; 1436 when it nests too deeply.
 pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
-    if token_count(sql) > MAX_TOKENS {
+    let (words, blanks) = piece_counts(sql);
+    if words > MAX_TOKENS || words + blanks > MAX_PIECES {
         return Err(SqlError::out_of_memory(
-            "Out of memory: the statement has more than 1,000,000 words and signs",
+            "Out of memory: the statement has more than 1,000,000 words and signs, or more than 4,000,000 with its blanks and comments",
         ));
     }
-    let all = with_versions(sql)?;
+    let all = with_versions(sql, words + blanks)?;
     let mut statements = Vec::new();
     let mut current = Vec::new();
     for token in all {
         match token.token {
             Token::SemiColon => statements.push(std::mem::take(&mut current)),
-            Token::Whitespace(_) | Token::EOF => {}
+            Token::EOF => {}
             _ => current.push(token),
         }
     }
@@ -68,64 +82,84 @@ pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
     statements.into_iter().map(|tokens| prepared(tokens, &mut place)).collect()
 }
 
-/// Tokens of a text. What stands in `/*! … */`, or in `/*!50110 … */` for a version that is not above ours, belongs to it, as in MySQL.
-fn with_versions(sql: &str) -> Result<Vec<TokenWithSpan>> {
-    let tokenized = |text: &str| {
-        let all = Tokenizer::new(&MySql, text).tokenize_with_location();
-        all.map_err(|error| syntax(&error.to_string()))
-    };
-    let mut all = tokenized(sql)?;
-    let conditional = |token: &TokenWithSpan| matches!(&token.token, Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('!'));
-    if !all.iter().any(conditional) {
+/// Tokens of a text without blanks and comments. What stands in `/*! … */`, or in `/*!50110 … */` for a version that is not above
+/// ours, belongs to it, as in MySQL.
+fn with_versions(sql: &str, pieces: usize) -> Result<Vec<TokenWithSpan>> {
+    let mut all = without_blanks(sql, pieces)?;
+    if all.iter().all(|token| conditional(&token.token).is_none()) {
         return Ok(all);
     }
-    let mut expanded = Vec::with_capacity(all.len());
+    let mut expanded = Vec::new();
     for token in all.drain(..) {
-        match &token.token {
-            Token::Whitespace(Whitespace::MultiLineComment(comment)) if comment.starts_with('!') => {
-                let rest = &comment[1..];
-                let digits = rest.bytes().take(6).take_while(u8::is_ascii_digit).count();
-                // A version has five digits, or six.
-                let (version, content) = if digits < 5 { ("0", rest) } else { rest.split_at(digits) };
-                if version.parse().is_ok_and(|version: u32| version <= VERSION) {
-                    let inner = tokenized(content)?.into_iter();
-                    let span = token.span;
-                    expanded.extend(inner.map(|inner| TokenWithSpan { token: inner.token, span }));
-                }
-            }
-            _ => expanded.push(token),
+        let Some(comment) = conditional(&token.token) else {
+            expanded.push(token);
+            continue;
+        };
+        let digits = comment.bytes().take(6).take_while(u8::is_ascii_digit).count();
+        // A version has five digits, or six.
+        let (version, content) = if digits < 5 { ("0", comment) } else { comment.split_at(digits) };
+        if version.parse().is_ok_and(|version: u32| version <= VERSION) {
+            let inner = without_blanks(content, 0)?.into_iter();
+            let span = token.span;
+            expanded.extend(inner.map(|inner| TokenWithSpan { token: inner.token, span }));
         }
     }
     Ok(expanded)
 }
 
-/// About how many tokens a text has: quoted texts, words and single signs, those of comments for versions among them.
-fn token_count(text: &str) -> usize {
+/// What stands behind the `!` of a comment for versions.
+fn conditional(token: &Token) -> Option<&str> {
+    match token {
+        Token::Whitespace(Whitespace::MultiLineComment(comment)) => comment.strip_prefix('!'),
+        _ => None,
+    }
+}
+
+/// Tokens of a text of about so many: of its blanks and comments only those for versions.
+fn without_blanks(text: &str, pieces: usize) -> Result<Vec<TokenWithSpan>> {
+    let mut all = Vec::with_capacity(pieces);
+    let tokenized = Tokenizer::new(&MySql, text).tokenize_with_location_into_buf(&mut all);
+    tokenized.map_err(|error| syntax(&error.to_string()))?;
+    all.retain(|token| !matches!(token.token, Token::Whitespace(_)) || conditional(&token.token).is_some());
+    Ok(all)
+}
+
+/// About how many tokens a text has: quoted texts, words and single signs, those of comments for versions among them; and blanks
+/// and comments.
+fn piece_counts(text: &str) -> (usize, usize) {
     let sql = text.as_bytes();
-    let (mut count, mut at) = (0, 0);
-    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || *byte >= 0x80 || *byte == b'_';
+    let (mut words, mut blanks, mut at) = (0, 0, 0);
+    // No name has a character of four bytes.
+    let is_word = |byte: &u8| byte.is_ascii_alphanumeric() || (0x80..0xf0).contains(byte) || *byte == b'_';
     let line = |at: usize| sql[at..].iter().take_while(|byte| **byte != b'\n').count();
     while let Some(byte) = sql.get(at).copied() {
         at += 1;
         match byte {
             b'/' if sql.get(at) == Some(&b'*') => {
+                blanks += 1;
                 let inner = &text[at + 1..];
                 // The tokenizer refuses a comment without an end. It ends at the first `*/`, so that none is within another one.
                 let Some(length) = inner.find("*/") else { break };
                 if inner.starts_with('!') {
-                    count += token_count(&inner[1..length]);
+                    let (inner_words, inner_blanks) = piece_counts(&inner[1..length]);
+                    words += inner_words;
+                    blanks += inner_blanks;
                 }
                 at += 1 + length + 2;
             }
-            b'#' => at += line(at),
+            b'#' => {
+                blanks += 1;
+                at += line(at);
+            }
             b'-' if text[at..]
                 .strip_prefix('-')
                 .is_some_and(|rest| rest.starts_with(char::is_whitespace)) =>
             {
+                blanks += 1;
                 at += line(at);
             }
             b'\'' | b'"' | b'`' => {
-                count += 1;
+                words += 1;
                 while let Some(inner) = sql.get(at).copied() {
                     at += if inner == b'\\' && byte != b'`' { 2 } else { 1 };
                     if inner == byte {
@@ -133,15 +167,15 @@ fn token_count(text: &str) -> usize {
                     }
                 }
             }
-            byte if byte.is_ascii_whitespace() => {}
+            byte if byte.is_ascii_whitespace() => blanks += 1,
             byte if is_word(&byte) => {
-                count += 1;
+                words += 1;
                 at += sql[at..].iter().take_while(|byte| is_word(byte)).count();
             }
-            _ => count += 1,
+            _ => words += 1,
         }
     }
-    count
+    (words, blanks)
 }
 
 fn prepared(mut tokens: Vec<TokenWithSpan>, place: &mut Place<'_>) -> Result<Tokens> {
@@ -502,6 +536,12 @@ mod tests {
             assert_eq!(tokens(&format!("SELECT {before}{ones}1")).expect_err(before).code, 1041);
         }
         assert_eq!(tokens(&format!("SELECT /*!40101 {ones} */ 1")).expect_err("huge").code, 1041);
+        for blank in [" ", "\n", "/*!*/", "/* */", "-- \n", "#\n"] {
+            let blanks = blank.repeat(4_000_000);
+            assert_eq!(tokens(&format!("SELECT {blanks}1")).expect_err(blank).code, 1041);
+        }
+        let lines = format!("SELECT{}\n    1", "\n    1,".repeat(400_000));
+        assert_eq!(tokens(&lines).expect("long")[0].tokens.len(), 800_002);
         let text = format!("SELECT '{}'", "(,\\'".repeat(1_000_000));
         assert_eq!(tokens(&text).expect("one literal").len(), 1);
     }
@@ -514,6 +554,8 @@ mod tests {
             let error = tokens(sql).and_then(|mut all| all.remove(0).parse()).expect_err(sql);
             assert_eq!(error.code, 1064, "{sql}");
         }
+        let error = one("SHOW TABLES LIKE ?").parse().expect_err("a parameter");
+        assert!(error.message.contains("found: ? at"), "{error}");
         assert!(tokens(" ; ;").expect("nothing").is_empty());
     }
 }

@@ -17,7 +17,7 @@
 use crate::accounts::Reader;
 use crate::dialect::MySql;
 use crate::error::{Result, SqlError};
-use crate::parse::Tokens;
+use crate::parse::{Tokens, syntax};
 use sqlparser::ast::ShowStatementFilter;
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
@@ -29,7 +29,7 @@ pub type TableName = (Option<String>, String);
 #[derive(Clone, Debug, PartialEq)]
 pub enum Request {
     /// Something is shown.
-    Show(Subject, Option<ShowStatementFilter>),
+    Show(Subject, Option<Box<ShowStatementFilter>>),
     /// DESCRIBE of the columns whose names are like a pattern.
     Describe(TableName, String),
     /// CREATE DATABASE.
@@ -38,6 +38,8 @@ pub enum Request {
         if_not_exists: bool,
         /// Its name.
         name: String,
+        /// The character set that its tables are to have.
+        character_set: Option<String>,
         /// The collation that its tables are to have.
         collation: Option<String>,
     },
@@ -99,7 +101,11 @@ impl Reader<'_> {
 
     fn wrong_request(&self) -> SqlError {
         let near = self.peek().map(ToString::to_string).unwrap_or_default();
-        SqlError::syntax(format!("You have an error in your SQL syntax; near '{near}'"))
+        syntax(&format!("near '{near}'"))
+    }
+
+    fn ends(&self) -> Result<()> {
+        if self.tokens.is_empty() { Ok(()) } else { Err(self.wrong_request()) }
     }
 
     fn identifier(&mut self) -> Result<String> {
@@ -147,7 +153,7 @@ impl Reader<'_> {
     }
 
     /// What is left is a filter, or nothing.
-    fn filter(self) -> Result<Option<ShowStatementFilter>> {
+    fn filter(self) -> Result<Option<Box<ShowStatementFilter>>> {
         if self.tokens.is_empty() {
             return Ok(None);
         }
@@ -157,7 +163,7 @@ impl Reader<'_> {
             Ok(Some(filter @ (ShowStatementFilter::Like(_) | ShowStatementFilter::Where(_))))
                 if parser.peek_token() == Token::EOF =>
             {
-                Ok(Some(filter))
+                Ok(Some(Box::new(filter)))
             }
             _ => Err(wrong),
         }
@@ -178,7 +184,7 @@ fn show(mut reader: Reader<'_>) -> Result<Option<Request>> {
         let only_errors = number == 1;
         let mut limit = (0, usize::MAX);
         if counted {
-            reader.end()?;
+            reader.ends()?;
             return Ok(Some(Request::Show(Subject::WarningCount { only_errors }, None)));
         }
         if reader.takes(&["LIMIT"]) {
@@ -189,7 +195,7 @@ fn show(mut reader: Reader<'_>) -> Result<Option<Request>> {
                 limit.0 = reader.whole_number()?;
             }
         }
-        reader.end()?;
+        reader.ends()?;
         let (skip, most) = limit;
         return Ok(Some(Request::Show(Subject::Warnings { only_errors, skip, most }, None)));
     }
@@ -198,7 +204,9 @@ fn show(mut reader: Reader<'_>) -> Result<Option<Request>> {
     }
     let subject = if reader.takes(&["CREATE", "DATABASE"]) || reader.takes(&["CREATE", "SCHEMA"]) {
         let if_not_exists = reader.takes(&["IF", "NOT", "EXISTS"]);
-        Subject::CreateDatabase { if_not_exists, name: reader.identifier()? }
+        let name = reader.identifier()?;
+        reader.ends()?;
+        Subject::CreateDatabase { if_not_exists, name }
     } else if reader.takes(&["TABLE", "STATUS"]) {
         Subject::TableStatus(reader.database()?)
     } else if reader.takes(&["OPEN", "TABLES"]) {
@@ -210,10 +218,10 @@ fn show(mut reader: Reader<'_>) -> Result<Option<Request>> {
     } else if reader.takes(&["FUNCTION", "STATUS"]) || reader.takes(&["PROCEDURE", "STATUS"]) {
         Subject::Routines
     } else if reader.takes(&["STORAGE", "ENGINES"]) || reader.takes(&["ENGINES"]) {
-        reader.end()?;
+        reader.ends()?;
         Subject::Engines
     } else if reader.takes(&["PLUGINS"]) {
-        reader.end()?;
+        reader.ends()?;
         Subject::Plugins
     } else if reader.takes(&["GRANTS"]) {
         let user = match reader.takes(&["FOR"]) {
@@ -221,10 +229,11 @@ fn show(mut reader: Reader<'_>) -> Result<Option<Request>> {
                 let _ = reader.takes_token(&Token::LParen) && reader.takes_token(&Token::RParen);
                 None
             }
-            true => Some(reader.name()?),
+            // Users come from anywhere, also from the host that is named.
+            true => Some(reader.name_and_host()?.0),
             false => None,
         };
-        reader.end()?;
+        reader.ends()?;
         Subject::Grants(user)
     } else {
         let _ = reader.takes(&["EXTENDED"]);
@@ -256,7 +265,7 @@ fn describe(mut reader: Reader<'_>) -> Option<Request> {
 fn create_database(mut reader: Reader<'_>) -> Option<Request> {
     let if_not_exists = reader.takes(&["IF", "NOT", "EXISTS"]);
     let name = reader.identifier().ok()?;
-    let mut collation = None;
+    let (mut character_set, mut collation) = (None, None);
     while !reader.tokens.is_empty() {
         let _ = reader.takes(&["DEFAULT"]);
         let sets = reader.takes(&["CHARACTER", "SET"]) || reader.takes(&["CHARSET"]);
@@ -265,13 +274,13 @@ fn create_database(mut reader: Reader<'_>) -> Option<Request> {
         let _ = reader.takes_token(&Token::Eq);
         let value = reader.word_or_text()?;
         match (sets, collates, encrypts) {
-            (true, _, _) => {}
+            (true, _, _) => character_set = Some(value),
             (_, true, _) => collation = Some(value),
             (_, _, true) if value.eq_ignore_ascii_case("N") => {}
             _ => return None,
         }
     }
-    Some(Request::CreateDatabase { if_not_exists, name, collation })
+    Some(Request::CreateDatabase { if_not_exists, name, character_set, collation })
 }
 
 /// The keys of a table are switched on or off, behind ALTER TABLE.
@@ -341,6 +350,7 @@ mod tests {
             ("SHOW KEYS IN d.t", Subject::Indexes((some("d"), "t".to_owned()))),
             ("SHOW GRANTS FOR CURRENT_USER()", Subject::Grants(None)),
             ("SHOW GRANTS FOR 'ada'@'%'", Subject::Grants(some("ada"))),
+            ("SHOW GRANTS FOR 'ada'@'localhost'", Subject::Grants(some("ada"))),
             (
                 "SHOW CREATE SCHEMA IF NOT EXISTS d",
                 Subject::CreateDatabase { if_not_exists: true, name: "d".to_owned() },
@@ -356,11 +366,11 @@ mod tests {
         let create = request(
             "CREATE DATABASE d DEFAULT CHARACTER SET utf8mb4 COLLATE utf8mb4_bin DEFAULT ENCRYPTION='N'",
         );
-        let collation = some("utf8mb4_bin");
+        let (character_set, collation) = (some("utf8mb4"), some("utf8mb4_bin"));
         let name = "d".to_owned();
         assert_eq!(
             create.expect("read"),
-            Some(Request::CreateDatabase { if_not_exists: false, name, collation })
+            Some(Request::CreateDatabase { if_not_exists: false, name, character_set, collation })
         );
     }
 
@@ -389,6 +399,7 @@ mod tests {
             "SHOW TABLE STATUS LIKE 'a' b",
             "SHOW INDEX FROM",
             "SHOW EVENTS 'a'",
+            "SHOW CREATE DATABASE d WHERE 1 = 0",
         ] {
             assert_eq!(request(sql).expect_err(sql).code, 1064, "{sql}");
         }
