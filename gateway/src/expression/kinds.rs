@@ -95,6 +95,26 @@ fn arithmetic(operator: Operator, a: Option<ColumnType>, b: Option<ColumnType>) 
     }
 }
 
+fn is_binary(column_type: ColumnType) -> bool {
+    matches!(column_type, ColumnType::Binary { .. } | ColumnType::Varbinary { .. } | ColumnType::Blob)
+}
+
+/// Of a number rounded to as many digits as an argument says, if that is known.
+fn rounded(of: Option<ColumnType>, digits: Option<&Expression>) -> ColumnType {
+    match class(of) {
+        Class::Double => ColumnType::Double,
+        Class::Integer { .. } => of.map_or(ColumnType::BigInt, widened),
+        Class::Decimal { scale } => {
+            let digits = match digits {
+                Some(Expression::Constant(Value::Int(digits))) => (*digits).clamp(0, 38) as u8,
+                Some(_) => scale,
+                None => 0,
+            };
+            ColumnType::Decimal { precision: 38, scale: scale.min(digits) }
+        }
+    }
+}
+
 /// A type that holds values of both.
 pub fn unified(a: Option<ColumnType>, b: Option<ColumnType>) -> Option<ColumnType> {
     let (Some(one), Some(other)) = (a, b) else { return a.or(b) };
@@ -105,6 +125,9 @@ pub fn unified(a: Option<ColumnType>, b: Option<ColumnType>) -> Option<ColumnTyp
         !matches!(class(Some(column_type)), Class::Double)
             || matches!(column_type, ColumnType::Double | ColumnType::Float)
     };
+    if is_binary(one) || is_binary(other) {
+        return Some(ColumnType::Varbinary { bytes: SOME_CHARACTERS });
+    }
     if !is_number(one) || !is_number(other) {
         return Some(ColumnType::Varchar { characters: SOME_CHARACTERS });
     }
@@ -168,20 +191,8 @@ impl Expression {
                     Function::Absolute => {
                         first.filter(|_| class(first) != Class::Double).map_or(ColumnType::Double, widened)
                     }
-                    Function::Round | Function::Floor | Function::Ceiling => match class(first) {
-                        Class::Double => ColumnType::Double,
-                        Class::Integer { .. } => first.map_or(ColumnType::BigInt, widened),
-                        Class::Decimal { scale } if *function == Function::Round && arguments.len() > 1 => {
-                            let digits = match arguments.get(1) {
-                                Some(Expression::Constant(Value::Int(digits))) => {
-                                    (*digits).clamp(0, 38) as u8
-                                }
-                                _ => scale,
-                            };
-                            ColumnType::Decimal { precision: 38, scale: scale.min(digits) }
-                        }
-                        Class::Decimal { .. } => ColumnType::Decimal { precision: 38, scale: 0 },
-                    },
+                    Function::Round | Function::Truncate => rounded(first, arguments.get(1)),
+                    Function::Floor | Function::Ceiling => rounded(first, None),
                     Function::AddInterval | Function::SubtractInterval => match arguments.get(2) {
                         Some(Expression::Constant(Value::Text(name))) => Unit::named(name)?.moved_type(first),
                         _ => return None,
@@ -199,19 +210,12 @@ impl Expression {
                         _ => ColumnType::DateTime,
                     },
                     Function::FromUnixTime if arguments.len() == 2 => function.text_type(),
-                    Function::Truncate => match class(first) {
-                        Class::Double => ColumnType::Double,
-                        Class::Integer { .. } => first.map_or(ColumnType::BigInt, widened),
-                        Class::Decimal { scale } => {
-                            let digits = match arguments.get(1) {
-                                Some(Expression::Constant(Value::Int(digits))) => {
-                                    (*digits).clamp(0, 38) as u8
-                                }
-                                _ => scale,
-                            };
-                            ColumnType::Decimal { precision: 38, scale: scale.min(digits) }
-                        }
-                    },
+                    made if arguments.iter().enumerate().any(|(index, argument)| {
+                        made.is_made_of(index) && of(argument).is_some_and(is_binary)
+                    }) =>
+                    {
+                        ColumnType::Varbinary { bytes: SOME_CHARACTERS }
+                    }
                     other => other.result_type(),
                 }
             }

@@ -1,19 +1,17 @@
 //! Functions of dates and times.
 
-use super::interval::{Unit, add, difference};
-use super::{Function, civil, clock, moment};
-use crate::error::{Result, not_supported};
-use crate::value::calendar::{parse_moment, parse_time, time_of};
-use crate::value::compare::exact;
+use super::interval::{Unit, add, difference, in_years, microseconds, whole};
+use super::{Function, MAX_TEXT_BYTES, civil, clock, moment, too_long};
+use crate::error::{Result, SqlError, not_supported};
+use crate::value::calendar::{MAX_TIME, digits, four_digits, parse_moment, parse_time, time_of};
+use crate::value::compare::moment_of;
 use crate::value::format::text;
-use crate::value::number::{rescale, to_double};
+use crate::value::number::to_double;
 use duet_client::Value;
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days, days_from_civil};
 
 /// Days from the year 0 to 1970, as `TO_DAYS` counts them.
 const DAYS_BEFORE_1970: i64 = 719_528;
-/// Greatest size of a time, in microseconds: 838:59:59.
-const MAX_TIME: i128 = (838 * 3_600 + 59 * 60 + 59) * 1_000_000;
 
 const MONTHS: [&str; 12] = [
     "January",
@@ -34,23 +32,43 @@ const WEEKDAYS: [&str; 7] = ["Monday", "Tuesday", "Wednesday", "Thursday", "Frid
 
 /// A time of this many microseconds, or the greatest or least there is.
 pub(super) fn time_value(microseconds: i128) -> Value {
-    Value::Time(microseconds.clamp(-MAX_TIME, MAX_TIME) as i64)
+    Value::Time(microseconds.clamp(i128::from(-MAX_TIME), i128::from(MAX_TIME)) as i64)
+}
+
+/// What a value says where it may be a time as well as a moment.
+#[derive(Clone, Copy)]
+enum Said {
+    Time(i64),
+    Moment(i64),
+    /// A date without time of day in a text.
+    Day(i64),
+}
+
+/// A text is a moment where it has the marks of a date, or at least as many digits as one.
+fn said(value: &Value) -> Option<Said> {
+    if let Value::Time(time) = value {
+        return Some(Said::Time(*time));
+    }
+    if let Some(moment) = moment_of(value) {
+        return Some(Said::Moment(moment));
+    }
+    let shown = text(value);
+    let shown = shown.trim();
+    let is_date = shown.get(1..).is_some_and(|rest| rest.contains(['-', '/']))
+        || shown.bytes().take_while(u8::is_ascii_digit).count() >= 8;
+    match parse_moment(shown).filter(|_| is_date) {
+        Some((moment, true)) => Some(Said::Moment(moment)),
+        Some((moment, false)) => Some(Said::Day(moment)),
+        None => parse_time(shown).map(Said::Time),
+    }
 }
 
 /// A time as functions of times take it: also of a moment its time of day.
 fn time(value: &Value) -> Option<i64> {
-    match value {
-        Value::Time(time) => Some(*time),
-        Value::Text(text) => match parse_moment(text) {
-            Some((moment, true)) if text.contains(['-', '/']) => {
-                Some(moment.rem_euclid(MICROSECONDS_PER_DAY))
-            }
-            _ => parse_time(text),
-        },
-        Value::Int(_) | Value::UInt(_) | Value::Decimal { .. } | Value::Double(_) | Value::Float(_) => {
-            parse_time(&text(value))
-        }
-        other => moment(other).map(|moment| moment.rem_euclid(MICROSECONDS_PER_DAY)),
+    match said(value)? {
+        Said::Time(time) => Some(time),
+        Said::Moment(moment) => Some(moment.rem_euclid(MICROSECONDS_PER_DAY)),
+        Said::Day(_) => None,
     }
 }
 
@@ -108,14 +126,6 @@ fn mode(value: Option<&Value>) -> u32 {
     number.rem_euclid(8) as u32
 }
 
-fn whole(value: &Value) -> i64 {
-    let whole = match exact(value) {
-        Some((unscaled, scale)) => rescale(unscaled, scale, 0),
-        None => to_double(value).map(|number| number.round_ties_even() as i128),
-    };
-    whole.map_or(0, |whole| whole.clamp(i64::MIN.into(), i64::MAX.into()) as i64)
-}
-
 fn number(of: Option<i64>) -> Value {
     of.map_or(Value::Null, Value::Int)
 }
@@ -170,19 +180,17 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
         Function::Microsecond => number(clock(&values[0]).map(|clock| clock % 1_000_000)),
         Function::DateFormat => {
             let format = text(&values[1]);
-            moment(&values[0]).map_or(Value::Null, |moment| formatted(moment, None, &format))
+            moment(&values[0]).map_or(Ok(Value::Null), |moment| formatted(moment, None, &format))?
         }
         Function::TimeFormat => {
             let format = text(&values[1]);
-            time(&values[0]).map_or(Value::Null, |time| formatted(0, Some(time), &format))
+            time(&values[0]).map_or(Ok(Value::Null), |time| formatted(0, Some(time), &format))?
         }
         Function::TextToDate => read(&text(&values[0]), &text(&values[1])),
         Function::Time => time(&values[0]).map_or(Value::Null, Value::Time),
         Function::Moment => match (moment(&values[0]), values.get(1)) {
             (Some(moment), None) => Value::DateTime(moment),
-            (Some(moment), Some(more)) => {
-                time(more).map_or(Value::Null, |more| Value::DateTime(moment.saturating_add(more)))
-            }
+            (Some(moment), Some(more)) => moment_value(time(more).map(|more| moment.saturating_add(more))),
             (None, _) => Value::Null,
         },
         Function::MakeDate => {
@@ -193,47 +201,24 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             }
         }
         Function::MakeTime => make_time(&values[0], &values[1], &values[2]),
-        Function::SecondsToTime => match exact(&values[0]) {
-            Some((unscaled, scale)) => {
-                let micros = unscaled.checked_mul(1_000_000).and_then(|micros| rescale(micros, scale, 0));
-                micros.map_or(Value::Null, time_value)
-            }
-            None => time_value((to_double(&values[0]).unwrap_or(0.0) * 1e6).round_ties_even() as i128),
-        },
+        Function::SecondsToTime => microseconds(&values[0]).map_or(Value::Null, time_value),
         Function::TimeToSeconds => number(time(&values[0]).map(|time| time / 1_000_000)),
-        Function::TimeDifference => match (&values[0], &values[1]) {
-            (Value::Time(_), _) | (_, Value::Time(_)) => match (time(&values[0]), time(&values[1])) {
-                (Some(a), Some(b)) => time_value(i128::from(a) - i128::from(b)),
-                _ => Value::Null,
-            },
-            (a, b) => match (moment(a), moment(b)) {
-                (Some(a), Some(b)) => time_value(i128::from(a) - i128::from(b)),
-                _ => match (time(a), time(b)) {
-                    (Some(a), Some(b)) => time_value(i128::from(a) - i128::from(b)),
-                    _ => Value::Null,
-                },
-            },
-        },
-        Function::AddTime | Function::SubtractTime => match time(&values[1]) {
-            None => Value::Null,
-            Some(more) => {
-                let more = Value::Int(more);
-                add(&values[0], &more, Unit::Fixed(1), function == Function::SubtractTime)
+        Function::TimeDifference => match (said(&values[0]), said(&values[1])) {
+            (Some(Said::Time(a)), Some(Said::Time(b)))
+            | (Some(Said::Moment(a) | Said::Day(a)), Some(Said::Moment(b) | Said::Day(b))) => {
+                time_value(i128::from(a) - i128::from(b))
             }
+            _ => Value::Null,
         },
+        Function::AddTime | Function::SubtractTime => add_time(function, &values[0], &values[1]),
         Function::FromUnixTime => {
-            let micros = match exact(&values[0]) {
-                Some((unscaled, scale)) => {
-                    unscaled.checked_mul(1_000_000).and_then(|micros| rescale(micros, scale, 0))
-                }
-                None => to_double(&values[0]).map(|seconds| (seconds * 1e6).round_ties_even() as i128),
-            };
             // Up to the end of the year 3000, as in MySQL 8.
-            let micros = micros.filter(|micros| (0..32_536_771_200_000_000).contains(micros));
+            let micros =
+                microseconds(&values[0]).filter(|micros| (0..32_536_771_200_000_000).contains(micros));
             match (micros, values.get(1)) {
                 (None, _) => Value::Null,
                 (Some(micros), None) => Value::DateTime(micros as i64),
-                (Some(micros), Some(format)) => formatted(micros as i64, None, &text(format)),
+                (Some(micros), Some(format)) => formatted(micros as i64, None, &text(format))?,
             }
         }
         Function::FromDays => date(whole(&values[0]).saturating_sub(DAYS_BEFORE_1970)),
@@ -242,17 +227,23 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             number(moment(&values[0]).map(|at| at.div_euclid(1_000_000) + DAYS_BEFORE_1970 * 24 * 60 * 60))
         }
         Function::PeriodAdd | Function::PeriodDifference => {
-            let months = |period: i64| {
+            let name = if function == Function::PeriodAdd { "period_add" } else { "period_diff" };
+            let wrong = || SqlError::wrong_arguments(format!("Incorrect arguments to {name}"));
+            let months = |value: &Value| {
+                let period = whole(value);
                 let (year, month) = (period / 100, period % 100);
-                (period >= 0 && (1..=12).contains(&month)).then(|| four_digits(year) * 12 + month - 1)
+                let is_period = period > 0 && (1..=12).contains(&month);
+                is_period.then(|| four_digits(year) * 12 + month - 1).ok_or_else(wrong)
             };
-            match (months(whole(&values[0])), function) {
-                (Some(first), Function::PeriodAdd) => {
-                    let sum = first.saturating_add(whole(&values[1])).max(0);
-                    Value::Int(sum / 12 * 100 + sum % 12 + 1)
+            let first = months(&values[0])?;
+            match function {
+                Function::PeriodAdd => {
+                    let sum = first.checked_add(whole(&values[1])).filter(|sum| *sum >= 0);
+                    let years = sum.and_then(|sum| (sum / 12).checked_mul(100));
+                    let period = years.zip(sum).and_then(|(years, sum)| years.checked_add(sum % 12 + 1));
+                    Value::Int(period.ok_or_else(wrong)?)
                 }
-                (Some(first), _) => number(months(whole(&values[1])).map(|second| first - second)),
-                (None, _) => Value::Null,
+                _ => Value::Int(first - months(&values[1])?),
             }
         }
         Function::ConvertZone => {
@@ -261,7 +252,7 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             else {
                 return Ok(Some(Value::Null));
             };
-            Value::DateTime(at - from + to)
+            moment_value(Some(at - from + to))
         }
         _ => return Ok(None),
     }))
@@ -273,28 +264,39 @@ fn zone(name: &str) -> Option<i64> {
         return Some(0);
     }
     let (hours, minutes) = name.strip_prefix(['+', '-'])?.split_once(':')?;
-    let (hours, minutes) = (hours.parse::<i64>().ok()?, minutes.parse::<i64>().ok()?);
+    let number = |mut digits_of: &str| {
+        let number = digits(&mut digits_of, 2);
+        number.filter(|_| digits_of.is_empty()).map(i64::from)
+    };
+    let (hours, minutes) = (number(hours)?, number(minutes)?);
     let ahead = (hours * 60 + minutes) * 60_000_000;
-    let fits = (0..=14).contains(&hours) && (0..60).contains(&minutes);
-    fits.then_some(if name.starts_with('-') { -ahead } else { ahead })
+    (hours <= 14 && minutes < 60).then_some(if name.starts_with('-') { -ahead } else { ahead })
 }
 
-/// Years of two digits are those from 1970 to 2069.
-fn four_digits(year: i64) -> i64 {
-    match year {
-        0..=69 => year + 2_000,
-        70..=99 => year + 1_900,
-        year => year,
+/// A moment of the years 1 to 9999, or NULL.
+fn moment_value(moment: Option<i64>) -> Value {
+    moment.and_then(|moment| in_years(moment.into())).map_or(Value::Null, Value::DateTime)
+}
+
+/// `ADDTIME` and `SUBTIME`: a time or a moment moved by a time. Text stays text.
+fn add_time(function: Function, value: &Value, more: &Value) -> Value {
+    let (Some(from), Some(Said::Time(more))) = (said(value), said(more)) else { return Value::Null };
+    let more = if function == Function::SubtractTime { -more } else { more };
+    let moved = match from {
+        Said::Time(time) => time_value(i128::from(time) + i128::from(more)),
+        Said::Moment(moment) | Said::Day(moment) => moment_value(moment.checked_add(more)),
+    };
+    match (value, moved) {
+        (_, Value::Null) => Value::Null,
+        (Value::Time(_) | Value::Date(_) | Value::DateTime(_) | Value::Timestamp(_), moved) => moved,
+        (_, moved) => Value::Text(text(&moved)),
     }
 }
 
 fn make_time(hours: &Value, minutes: &Value, seconds: &Value) -> Value {
     let (hours, minutes) = (whole(hours), whole(minutes));
-    let micros = match exact(seconds) {
-        Some((unscaled, scale)) => unscaled.checked_mul(1_000_000).and_then(|all| rescale(all, scale, 0)),
-        None => to_double(seconds).map(|seconds| (seconds * 1e6).round_ties_even() as i128),
-    };
-    let Some(micros) = micros.filter(|micros| (0..60_000_000).contains(micros)) else { return Value::Null };
+    let micros = microseconds(seconds).filter(|micros| (0..60_000_000).contains(micros));
+    let Some(micros) = micros else { return Value::Null };
     if !(0..60).contains(&minutes) {
         return Value::Null;
     }
@@ -309,7 +311,7 @@ fn extract(unit: &str, value: &Value) -> Result<Value> {
         || unit.starts_with("DAY_");
     let is_time = match value {
         Value::Time(_) => true,
-        Value::Text(text) => parse_moment(text).is_none(),
+        Value::Text(_) => matches!(said(value), None | Some(Said::Time(_))),
         _ => false,
     };
     let (at, clock) = match (is_time, of_date && !unit.starts_with("DAY")) {
@@ -371,7 +373,7 @@ fn ending(day: u32) -> &'static str {
 }
 
 /// A moment, or with `time` a time, as a format of `DATE_FORMAT` says.
-fn formatted(moment: i64, time: Option<i64>, format: &str) -> Value {
+fn formatted(moment: i64, time: Option<i64>, format: &str) -> Result<Value> {
     use std::fmt::Write;
     let days = moment.div_euclid(MICROSECONDS_PER_DAY);
     let (year, month, day) = civil_from_days(days);
@@ -381,8 +383,14 @@ fn formatted(moment: i64, time: Option<i64>, format: &str) -> Value {
     let (hour_of_12, half) = (if hour % 12 == 0 { 12 } else { hour % 12 }, hour / 12 % 2);
     let half = ["AM", "PM"][half as usize];
     let mut output = String::new();
+    if time.is_some_and(i64::is_negative) {
+        output.push('-');
+    }
     let mut characters = format.chars();
     while let Some(character) = characters.next() {
+        if output.len() > MAX_TEXT_BYTES {
+            return Err(too_long());
+        }
         if character != '%' {
             output.push(character);
             continue;
@@ -413,7 +421,7 @@ fn formatted(moment: i64, time: Option<i64>, format: &str) -> Value {
                 | 'y'
         );
         if of_date && time.is_some() {
-            return Value::Null;
+            return Ok(Value::Null);
         }
         // Writing into memory cannot fail.
         let _ = match sign {
@@ -449,7 +457,7 @@ fn formatted(moment: i64, time: Option<i64>, format: &str) -> Value {
             other => write!(output, "{other}"),
         };
     }
-    Value::Text(output)
+    Ok(Value::Text(output))
 }
 
 /// What a format of `STR_TO_DATE` reads: a date, a time of day, or both.
@@ -479,14 +487,6 @@ pub fn content(format: &str) -> Content {
     content
 }
 
-/// A number of at most `most` digits at the beginning of a text.
-fn digits(rest: &mut &str, most: usize) -> Option<u32> {
-    let end = rest.bytes().take(most).take_while(u8::is_ascii_digit).count();
-    let (number, behind) = rest.split_at(end);
-    *rest = behind;
-    number.parse().ok()
-}
-
 /// The name, or with `short` its first three letters, that a text begins with.
 fn name(rest: &mut &str, names: &[&str], short: bool) -> Option<u32> {
     for (index, name) in names.iter().enumerate() {
@@ -509,32 +509,20 @@ fn read_parts(source: &str, format: &str) -> Option<Value> {
     let (mut hour, mut minute, mut second, mut micros) = (0_u32, 0_u32, 0_u32, 0_u32);
     let mut half = None;
     let mut rest = source;
-    let mut marks = Vec::new();
     let mut characters = format.chars();
-    while let Some(character) = characters.next() {
-        match (character, character == '%') {
-            (_, true) => match characters.next()? {
-                // These stand for others.
-                'T' => marks.extend(['\0', 'H', ':', '\0', 'i', ':', '\0', 's']),
-                'r' => marks.extend(['\0', 'h', ':', '\0', 'i', ':', '\0', 's', ' ', '\0', 'p']),
-                sign => marks.extend(['\0', sign]),
-            },
-            (other, false) => marks.push(other),
-        }
-    }
-    let mut marks = marks.into_iter();
-    while let Some(mark) = marks.next() {
-        if mark != '\0' {
-            if mark.is_whitespace() {
-                rest = rest.trim_start();
-            } else {
-                rest = rest.trim_start().strip_prefix(mark)?;
+    // What a sign stands for that means several others.
+    let mut several = "".chars();
+    while let Some(character) = several.next().or_else(|| characters.next()) {
+        rest = rest.trim_start();
+        if character != '%' {
+            if !character.is_whitespace() {
+                rest = rest.strip_prefix(character)?;
             }
             continue;
         }
-        let sign = marks.next()?;
-        rest = rest.trim_start();
-        match sign {
+        match several.next().or_else(|| characters.next())? {
+            'T' => several = "%H:%i:%s".chars(),
+            'r' => several = "%h:%i:%s %p".chars(),
             'Y' => year = digits(&mut rest, 4)?,
             'y' => year = four_digits(i64::from(digits(&mut rest, 2)?)) as u32,
             'm' | 'c' => month = digits(&mut rest, 2)?,
@@ -582,6 +570,9 @@ fn read_parts(source: &str, format: &str) -> Option<Value> {
         hour = hour % 12 + half;
     }
     let content = content(format);
+    if hour > 23 || minute > 59 || second > 59 {
+        return None;
+    }
     if content.clock && !content.date {
         let whole = time_of(false, hour, minute, second, 0)?;
         return Some(Value::Time(whole + i64::from(micros)));
@@ -593,7 +584,7 @@ fn read_parts(source: &str, format: &str) -> Option<Value> {
         }
         None => i64::from(days_from_civil(i32::try_from(year).ok()?, month, day)?),
     };
-    if year == 0 || hour > 23 || minute > 59 || second > 59 {
+    if year == 0 {
         return None;
     }
     if !content.clock {
@@ -616,5 +607,65 @@ mod tests {
         assert_eq!(week(days(2000, 1, 1), 0).0, 0);
         assert_eq!(week(days(2000, 1, 1), 2), (52, 1999));
         assert_eq!(week(days(1998, 12, 31), 3), (53, 1998));
+    }
+
+    fn called(function: Function, values: &[Value]) -> Result<Value> {
+        call(function, values).map(Option::unwrap_or_default)
+    }
+
+    fn written(content: &str) -> Value {
+        Value::Text(content.to_owned())
+    }
+
+    #[test]
+    fn numbers_beyond_all_dates_are_refused() {
+        for amount in [Value::Int(i64::MAX), Value::Int(i64::MIN), Value::Double(1e300)] {
+            let period = called(Function::PeriodAdd, &[Value::Int(200_801), amount.clone()]);
+            assert_eq!(period.expect_err("no period").code, 1_210);
+            assert!(called(Function::PeriodAdd, &[amount.clone(), Value::Int(1)]).is_err());
+            assert!(called(Function::PeriodDifference, &[amount.clone(), Value::Int(200_801)]).is_err());
+            let numbers = [amount.clone(), amount.clone(), amount.clone()];
+            for (function, count) in [
+                (Function::FromDays, 1),
+                (Function::MakeDate, 2),
+                (Function::MakeTime, 3),
+                (Function::FromUnixTime, 1),
+            ] {
+                assert_eq!(
+                    called(function, &numbers[..count]).expect("no error"),
+                    Value::Null,
+                    "{function:?}"
+                );
+            }
+        }
+        assert_eq!(
+            called(Function::PeriodAdd, &[Value::Int(200_813), Value::Int(1)]).expect_err("13").code,
+            1_210
+        );
+        let zones = [Value::DateTime(0), written("+9223372036854775807:00"), written("+00:00")];
+        assert_eq!(called(Function::ConvertZone, &zones).expect("no error"), Value::Null);
+    }
+
+    #[test]
+    fn formats_are_read() {
+        let date = |day| Value::Date(days_from_civil(2024, 2, day).expect("a day"));
+        for (source, format, expected) in [
+            ("2024-02-03", "%Y-%m-%d", date(3)),
+            ("25:00:00", "%H:%i:%s", Value::Null),
+            ("10:20:30", "%T", Value::Time(37_230_000_000)),
+            ("10:20:30 PM", "%r", Value::Time(80_430_000_000)),
+            ("%T", "%%T", Value::Null),
+            ("2024\0-02-04", "%Y\0-%m-%d", date(4)),
+            ("2024H-02-04", "%Y\0H-%m-%d", Value::Null),
+            ("2024-02-04", "%Y-%m-%d%", Value::Null),
+        ] {
+            assert_eq!(read(source, format), expected, "{source} {format}");
+        }
+    }
+
+    #[test]
+    fn formats_that_make_too_much_are_refused() {
+        let format = "%r".repeat(MAX_TEXT_BYTES / 4);
+        assert_eq!(formatted(0, None, &format).expect_err("too long").code, 1_041);
     }
 }

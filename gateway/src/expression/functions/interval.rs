@@ -1,8 +1,9 @@
 //! Intervals: moments moved by amounts of units of time, as `DATE_ADD` and `+ INTERVAL` do, and differences in units.
 
+use super::calendar::time_value;
 use super::moment;
 use crate::error::Result;
-use crate::value::calendar::parse_time;
+use crate::value::calendar::{MAX_TIME, parse_moment};
 use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::value::number::{rescale, to_double};
@@ -12,6 +13,8 @@ use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days, days_from_civi
 const SECOND: i64 = 1_000_000;
 const MINUTE: i64 = 60 * SECOND;
 const HOUR: i64 = 60 * MINUTE;
+/// Greatest size of an amount of time in microseconds, far beyond all moments and far below what overflows.
+const MOST_MICROSECONDS: i128 = 10_i128.pow(24);
 
 /// A unit of time, as INTERVAL names it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -81,14 +84,21 @@ enum Way {
     Microseconds(i128),
 }
 
-/// A whole number: of a text its digits up to the first other sign, of others the nearest.
-fn whole(amount: &Value) -> i64 {
+/// A whole number: of a text its digits up to the first other sign, of others the nearest. At most half of what there is, so that sums
+/// of two fit.
+pub(super) fn whole(amount: &Value) -> i64 {
     let number = match amount {
         Value::Text(text) => {
             let text = text.trim();
             let sign = usize::from(text.starts_with(['-', '+']));
             let end = text[sign..].bytes().take_while(u8::is_ascii_digit).count() + sign;
-            text[..end].parse().unwrap_or(0)
+            match text[..end].parse() {
+                Ok(number) => number,
+                // Too many digits, or none.
+                Err(_) if end == sign => 0,
+                Err(_) if text.starts_with('-') => i128::MIN,
+                Err(_) => i128::MAX,
+            }
         }
         other => match exact(other) {
             Some((unscaled, scale)) => rescale(unscaled, scale, 0).unwrap_or(i128::MAX),
@@ -96,6 +106,15 @@ fn whole(amount: &Value) -> i64 {
         },
     };
     number.clamp(i128::from(i64::MIN / 2), i128::from(i64::MAX / 2)) as i64
+}
+
+/// A number of seconds, which may have a fraction, in microseconds, up to 10^24 of them; `None` of NULL.
+pub(super) fn microseconds(seconds: &Value) -> Option<i128> {
+    let micros = match exact(seconds) {
+        Some((unscaled, scale)) => rescale(unscaled.checked_mul(1_000_000)?, scale, 0)?,
+        None => (to_double(seconds)? * 1e6).round_ties_even() as i128,
+    };
+    Some(micros.clamp(-MOST_MICROSECONDS, MOST_MICROSECONDS))
 }
 
 /// The numbers in a text, whatever is between them, and whether it is negative.
@@ -108,14 +127,11 @@ fn numbers(text: &str) -> (bool, Vec<&str>) {
 fn way(amount: &Value, unit: Unit) -> Option<Way> {
     Some(match unit {
         // Seconds alone have a fraction.
-        Unit::Fixed(SECOND) => {
-            let micros = match exact(amount) {
-                Some((unscaled, scale)) => rescale(unscaled.checked_mul(1_000_000)?, scale, 0)?,
-                None => (to_double(amount)? * 1e6).round_ties_even() as i128,
-            };
-            Way::Microseconds(micros)
+        Unit::Fixed(SECOND) => Way::Microseconds(microseconds(amount)?),
+        Unit::Fixed(size) => {
+            let micros = i128::from(whole(amount)) * i128::from(size);
+            Way::Microseconds(micros.clamp(-MOST_MICROSECONDS, MOST_MICROSECONDS))
         }
-        Unit::Fixed(size) => Way::Microseconds(i128::from(whole(amount)) * i128::from(size)),
         Unit::Months(months) => Way::Months(whole(amount).checked_mul(months)?),
         Unit::YearMonth => {
             let text = text(amount);
@@ -145,6 +161,7 @@ fn way(amount: &Value, unit: Unit) -> Option<Way> {
                 };
                 sum = sum.checked_add(digits.parse::<i128>().ok()?.checked_mul(i128::from(*size))?)?;
             }
+            let sum = sum.min(MOST_MICROSECONDS);
             Way::Microseconds(if negative { -sum } else { sum })
         }
     })
@@ -171,7 +188,7 @@ fn moved(moment: i64, way: Way) -> Option<i64> {
 }
 
 /// A moment of the years 1 to 9999.
-fn in_years(moment: i128) -> Option<i64> {
+pub(super) fn in_years(moment: i128) -> Option<i64> {
     let moment = i64::try_from(moment).ok()?;
     let (year, ..) = civil_from_days(moment.div_euclid(MICROSECONDS_PER_DAY));
     (1..=9_999).contains(&year).then_some(moment)
@@ -180,14 +197,22 @@ fn in_years(moment: i128) -> Option<i64> {
 /// `value + INTERVAL amount unit`; NULL where there is no such moment.
 pub(super) fn add(value: &Value, amount: &Value, unit: Unit, negative: bool) -> Value {
     let way = match way(amount, unit) {
-        Some(Way::Months(months)) if negative => Way::Months(-months),
+        Some(Way::Months(months)) if negative => Way::Months(months.saturating_neg()),
         Some(Way::Microseconds(micros)) if negative => Way::Microseconds(-micros),
         Some(way) => way,
         None => return Value::Null,
     };
     match value {
         Value::Time(time) => match way {
-            Way::Microseconds(micros) => super::calendar::time_value(i128::from(*time) + micros),
+            Way::Microseconds(micros) => {
+                let moved = i128::from(*time) + micros;
+                // Unlike sums of times it is not cut.
+                if moved.unsigned_abs() > MAX_TIME.unsigned_abs().into() {
+                    Value::Null
+                } else {
+                    time_value(moved)
+                }
+            }
             Way::Months(_) => Value::Null,
         },
         Value::Date(_) if !unit.has_clock() => {
@@ -199,22 +224,12 @@ pub(super) fn add(value: &Value, amount: &Value, unit: Unit, negative: bool) -> 
         }
         other => {
             let shown = text(other);
-            if let Some((moment, has_clock)) = crate::value::calendar::parse_moment(&shown) {
-                let Some(moment) = moved(moment, way) else { return Value::Null };
-                return Value::Text(text(&match has_clock || unit.has_clock() {
-                    true => Value::DateTime(moment),
-                    false => Value::Date(moment.div_euclid(MICROSECONDS_PER_DAY) as i32),
-                }));
-            }
-            match (shown.contains(':').then(|| parse_time(&shown)).flatten(), way) {
-                (Some(time), Way::Microseconds(micros)) => {
-                    match super::calendar::time_value(i128::from(time) + micros) {
-                        Value::Null => Value::Null,
-                        time => Value::Text(text(&time)),
-                    }
-                }
-                _ => Value::Null,
-            }
+            let Some((moment, has_clock)) = parse_moment(&shown) else { return Value::Null };
+            let Some(moment) = moved(moment, way) else { return Value::Null };
+            Value::Text(text(&match has_clock || unit.has_clock() {
+                true => Value::DateTime(moment),
+                false => Value::Date(moment.div_euclid(MICROSECONDS_PER_DAY) as i32),
+            }))
         }
     }
 }
@@ -240,4 +255,28 @@ fn months_between(from: i64, to: i64) -> i64 {
     };
     let ((from_months, from_rest), (to_months, to_rest)) = (parts(from), parts(to));
     to_months - from_months - i64::from(to_rest < from_rest)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn amounts_beyond_all_moments_are_refused() {
+        let (time, moment) = (Value::Time(0), Value::DateTime(0));
+        let huge = Value::Decimal { unscaled: 10_i128.pow(37), scale: 0 };
+        for amount in [Value::Double(1e300), Value::Double(-1e300), huge, Value::Int(i64::MIN)] {
+            for unit in ["MICROSECOND", "SECOND", "WEEK", "YEAR"].map(Unit::named) {
+                for negative in [false, true] {
+                    let moved = add(&moment, &amount, unit.expect("a unit"), negative);
+                    assert_eq!(moved, Value::Null, "{amount:?} {unit:?}");
+                    add(&time, &amount, unit.expect("a unit"), negative);
+                }
+            }
+        }
+        let digits = Value::Text("9".repeat(50));
+        assert_eq!(add(&moment, &digits, Unit::Fixed(HOUR), true), Value::Null);
+        assert_eq!(add(&moment, &digits, Unit::YearMonth, true), Value::Null);
+        assert_eq!(add(&moment, &digits, Unit::Several(&[HOUR, MINUTE]), true), Value::Null);
+    }
 }

@@ -1,19 +1,47 @@
 //! Functions of JSON documents. They print documents as MySQL does: keys by length and then by bytes, `", "` and `": "` between parts.
 
-use super::{Function, bounded, int};
+use super::{Function, MAX_TEXT_BYTES, int, too_long};
 use crate::error::{Result, SqlError, not_supported};
 use crate::value::format::text;
 use duet_client::Value;
+use rustc_hash::FxHashSet;
 use serde_json::Value as Document;
-use std::fmt::Write;
+use std::cmp::Ordering;
+use std::collections::BTreeMap;
+use std::io::Write;
+
+/// Most steps of a path.
+const MAX_STEPS: usize = 100;
+/// Most elements that a call of `JSON_CONTAINS` looks at.
+const MAX_LOOKS: usize = 1 << 24;
+
+/// A place of a list.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Place {
+    at: usize,
+    /// Whether it counts from the last one on: `last - 1`.
+    from_end: bool,
+}
+
+impl Place {
+    /// The index in a list of this length, which may be behind its end; `None` before its beginning.
+    fn of(self, length: usize) -> Option<usize> {
+        match self.from_end {
+            true => self.at.checked_add(1).and_then(|behind| length.checked_sub(behind)),
+            false => Some(self.at),
+        }
+    }
+}
 
 /// A step of a path.
 #[derive(Clone, Debug, PartialEq)]
 enum Step {
     /// `.key`
     Key(String),
-    /// `[index]`, or from the end `[last - index]`.
-    Index { at: usize, from_end: bool },
+    /// `[place]`
+    Index(Place),
+    /// `[place to place]`
+    Range(Place, Place),
     /// `.*`
     AnyKey,
     /// `[*]`
@@ -61,58 +89,97 @@ fn steps(path: &str) -> Result<Vec<Step>> {
             }
         } else if let Some(behind) = rest.strip_prefix('[') {
             let (inner, behind) = behind.split_once(']').ok_or_else(wrong)?;
-            let inner = inner.trim();
-            steps.push(match inner.strip_prefix("last") {
-                _ if inner == "*" => Step::AnyIndex,
-                Some("") => Step::Index { at: 0, from_end: true },
-                Some(offset) => {
-                    let offset = offset.trim_start().strip_prefix('-').ok_or_else(wrong)?;
-                    Step::Index { at: offset.trim().parse().map_err(|_| wrong())?, from_end: true }
+            steps.push(match (inner.trim(), inner.split_once(" to ")) {
+                ("*", _) => Step::AnyIndex,
+                (_, Some((from, to))) => {
+                    let (from, to) = (place(from).ok_or_else(wrong)?, place(to).ok_or_else(wrong)?);
+                    let backwards = if from.from_end { from.at < to.at } else { from.at > to.at };
+                    if from.from_end == to.from_end && backwards {
+                        return Err(wrong());
+                    }
+                    Step::Range(from, to)
                 }
-                None => Step::Index { at: inner.parse().map_err(|_| wrong())?, from_end: false },
+                (index, None) => Step::Index(place(index).ok_or_else(wrong)?),
             });
             rest = behind;
         } else {
             return Err(wrong());
         }
     }
-    if steps.last() == Some(&Step::Below) {
+    if steps.last() == Some(&Step::Below) || steps.len() > MAX_STEPS {
         return Err(wrong());
-    }
-    // Each one goes through all that is below every place of the one before.
-    if steps.iter().filter(|step| **step == Step::Below).count() > 2 {
-        return not_supported("more than two ** in a path");
     }
     Ok(steps)
 }
 
-/// The places of a document that steps lead to.
-fn found<'d>(document: &'d Document, steps: &[Step], all: &mut Vec<&'d Document>) {
-    let Some((step, rest)) = steps.split_first() else {
-        all.push(document);
-        return;
-    };
-    match (step, document) {
-        (Step::Key(key), Document::Object(map)) => {
-            map.get(key).into_iter().for_each(|inner| found(inner, rest, all));
+/// `3`, `last`, `last - 3`.
+fn place(text: &str) -> Option<Place> {
+    let text = text.trim();
+    let number = |digits: &str| digits.parse().ok().filter(|_| !digits.starts_with('+'));
+    match text.strip_prefix("last").map(str::trim_start) {
+        None => Some(Place { at: number(text)?, from_end: false }),
+        Some("") => Some(Place { at: 0, from_end: true }),
+        Some(offset) => Some(Place { at: number(offset.strip_prefix('-')?.trim_start())?, from_end: true }),
+    }
+}
+
+/// Whether a step may lead to several places.
+fn leads_to_several(step: &Step) -> bool {
+    matches!(step, Step::AnyKey | Step::AnyIndex | Step::Range(..) | Step::Below)
+}
+
+/// The places of a document that steps lead to, each of them once.
+fn found<'d>(document: &'d Document, steps: &[Step]) -> Vec<&'d Document> {
+    let mut places = vec![document];
+    for (index, step) in steps.iter().enumerate() {
+        let mut next = Vec::new();
+        let mut seen = FxHashSet::default();
+        for place in places {
+            step_from(place, step, &mut next, &mut seen);
         }
-        (Step::AnyKey, Document::Object(map)) => {
-            sorted(map).into_iter().for_each(|(_, inner)| found(inner, rest, all));
+        if steps[..index].contains(&Step::Below) {
+            seen.clear();
+            next.retain(|place| seen.insert(std::ptr::from_ref::<Document>(place)));
         }
-        (Step::AnyIndex, Document::Array(list)) => list.iter().for_each(|inner| found(inner, rest, all)),
-        (Step::Index { at, from_end }, Document::Array(list)) => {
-            let at = if *from_end { list.len().checked_sub(at + 1) } else { Some(*at) };
-            at.and_then(|at| list.get(at)).into_iter().for_each(|inner| found(inner, rest, all));
+        places = next;
+    }
+    places
+}
+
+/// The places that a step leads to from one; of `**` those that were not seen.
+fn step_from<'d>(
+    place: &'d Document,
+    step: &Step,
+    next: &mut Vec<&'d Document>,
+    seen: &mut FxHashSet<*const Document>,
+) {
+    match (step, place) {
+        (Step::Key(key), Document::Object(map)) => next.extend(map.get(key)),
+        (Step::AnyKey, Document::Object(map)) => next.extend(sorted(map).into_iter().map(|(_, inner)| inner)),
+        (Step::AnyIndex, Document::Array(list)) => next.extend(list),
+        (Step::Index(at), Document::Array(list)) => {
+            next.extend(at.of(list.len()).and_then(|at| list.get(at)));
+        }
+        (Step::Range(from, to), Document::Array(list)) => {
+            let behind = to.of(list.len()).map_or(0, |to| to.saturating_add(1).min(list.len()));
+            // A place before the beginning is the beginning.
+            let from = from.of(list.len()).unwrap_or(0);
+            next.extend(list.get(from..behind).unwrap_or_default());
         }
         // A value that is no list is the only element of one.
-        (Step::Index { at: 0, .. }, other) => found(other, rest, all),
-        (Step::Below, inner) => {
-            found(inner, rest, all);
+        (Step::Index(at), other) => next.extend((at.of(1) == Some(0)).then_some(other)),
+        (Step::Range(from, to), other) => {
+            let is_within = from.of(1).unwrap_or(0) == 0 && to.of(1).is_some();
+            next.extend(is_within.then_some(other));
+        }
+        // What is below it has been seen with it.
+        (Step::Below, inner) if seen.insert(std::ptr::from_ref(inner)) => {
+            next.push(inner);
             match inner {
                 Document::Object(map) => {
-                    sorted(map).into_iter().for_each(|(_, inner)| found(inner, steps, all));
+                    sorted(map).into_iter().for_each(|(_, inner)| step_from(inner, step, next, seen));
                 }
-                Document::Array(list) => list.iter().for_each(|inner| found(inner, steps, all)),
+                Document::Array(list) => list.iter().for_each(|inner| step_from(inner, step, next, seen)),
                 _ => {}
             }
         }
@@ -127,42 +194,118 @@ fn sorted(map: &serde_json::Map<String, Document>) -> Vec<(&String, &Document)> 
     entries
 }
 
-fn print(document: &Document, output: &mut String) {
-    // Writing into memory cannot fail.
-    match document {
-        Document::Array(list) => {
-            output.push('[');
-            for (index, inner) in list.iter().enumerate() {
-                if index > 0 {
-                    output.push_str(", ");
-                }
-                print(inner, output);
+/// Text that ends with an error where it gets too long.
+#[derive(Default)]
+struct Output(Vec<u8>);
+
+impl Write for Output {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        if self.0.len() + bytes.len() > MAX_TEXT_BYTES {
+            return Err(std::io::ErrorKind::FileTooLarge.into());
+        }
+        self.0.extend_from_slice(bytes);
+        Ok(bytes.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Output {
+    /// A string or a scalar.
+    fn put(&mut self, scalar: &impl serde::Serialize) -> Result<()> {
+        serde_json::to_writer(self, scalar).map_err(|_| too_long())
+    }
+
+    fn push(&mut self, text: &str) -> Result<()> {
+        self.write_all(text.as_bytes()).map_err(|_| too_long())
+    }
+
+    /// What is before the part of a list or an object of this index: with `depth` on a line of its own.
+    fn part(&mut self, index: usize, depth: Option<usize>) -> Result<()> {
+        match depth {
+            None if index == 0 => Ok(()),
+            None => self.push(", "),
+            Some(depth) => {
+                self.push(if index == 0 { "\n" } else { ",\n" })?;
+                (0..depth).try_for_each(|_| self.push("  "))
             }
-            output.push(']');
         }
-        Document::Object(map) => {
-            output.push('{');
-            for (index, (key, inner)) in sorted(map).into_iter().enumerate() {
-                if index > 0 {
-                    output.push_str(", ");
+    }
+
+    /// What is behind the last part.
+    fn end(&mut self, parts: usize, depth: Option<usize>, sign: &str) -> Result<()> {
+        if parts > 0
+            && let Some(depth) = depth
+        {
+            self.push("\n")?;
+            (0..depth).try_for_each(|_| self.push("  "))?;
+        }
+        self.push(sign)
+    }
+
+    /// A document, with a depth over several lines.
+    fn print(&mut self, document: &Document, depth: Option<usize>) -> Result<()> {
+        let below = depth.map(|depth| depth + 1);
+        match document {
+            Document::Array(list) => {
+                self.push("[")?;
+                for (index, inner) in list.iter().enumerate() {
+                    self.part(index, below)?;
+                    self.print(inner, below)?;
                 }
-                let _ = write!(output, "{}: ", Document::String(key.clone()));
-                print(inner, output);
+                self.end(list.len(), depth, "]")
             }
-            output.push('}');
+            Document::Object(map) => {
+                self.push("{")?;
+                for (index, (key, inner)) in sorted(map).into_iter().enumerate() {
+                    self.part(index, below)?;
+                    self.put(key)?;
+                    self.push(": ")?;
+                    self.print(inner, below)?;
+                }
+                self.end(map.len(), depth, "}")
+            }
+            scalar => self.put(scalar),
         }
-        other => {
-            let _ = write!(output, "{other}");
-        }
+    }
+
+    fn into_text(self) -> String {
+        String::from_utf8(self.0).unwrap_or_default()
+    }
+
+    fn into_json(self) -> Value {
+        Value::Json(self.into_text())
     }
 }
 
 fn printed(document: &Document) -> Result<Value> {
-    let mut output = String::new();
-    print(document, &mut output);
-    match bounded(output)? {
-        Value::Text(text) => Ok(Value::Json(text)),
-        other => Ok(other),
+    let mut output = Output::default();
+    output.print(document, None)?;
+    Ok(output.into_json())
+}
+
+/// Parts of a list that are printed by `put`.
+fn printed_list<T>(
+    parts: impl Iterator<Item = T>,
+    put: impl Fn(&mut Output, T) -> Result<()>,
+) -> Result<Value> {
+    let mut output = Output::default();
+    output.push("[")?;
+    for (index, part) in parts.enumerate() {
+        output.part(index, None)?;
+        put(&mut output, part)?;
+    }
+    output.push("]")?;
+    Ok(output.into_json())
+}
+
+/// A value of SQL as a document prints it: decimals with all of their digits.
+fn print_value(output: &mut Output, value: &Value) -> Result<()> {
+    match value {
+        Value::Decimal { .. } => output.push(&text(value)),
+        other => output.print(&as_document(other)?, None),
     }
 }
 
@@ -182,7 +325,7 @@ fn as_document(value: &Value) -> Result<Document> {
         Value::Json(_) => document(value, 1, "json")?,
         Value::Int(number) => Document::from(*number),
         Value::UInt(number) => Document::from(*number),
-        Value::Bool(truth) => Document::from(i64::from(*truth)),
+        Value::Bool(truth) => Document::Bool(*truth),
         Value::Double(_) | Value::Float(_) | Value::Decimal { .. } => {
             serde_json::from_str(&text(value)).unwrap_or(Document::Null)
         }
@@ -192,11 +335,10 @@ fn as_document(value: &Value) -> Result<Document> {
 
 /// What a string of JSON says; of all others their text.
 fn unquoted(value: &str) -> Result<Value> {
-    let trimmed = value.trim();
-    if !trimmed.starts_with('"') {
+    if value.len() < 2 || !value.starts_with('"') || !value.ends_with('"') {
         return Ok(Value::Text(value.to_owned()));
     }
-    match serde_json::from_str::<String>(trimmed) {
+    match serde_json::from_str::<String>(value) {
         Ok(content) => Ok(Value::Text(content)),
         Err(error) => Err(SqlError {
             code: 3_141,
@@ -212,49 +354,96 @@ fn extract(values: &[Value]) -> Result<Value> {
     let mut several = values.len() > 2;
     for path in &values[1..] {
         let steps = steps(&text(path))?;
-        several |= steps.iter().any(|step| matches!(step, Step::AnyKey | Step::AnyIndex | Step::Below));
-        found(&whole, &steps, &mut all);
+        several |= steps.iter().any(leads_to_several);
+        all.extend(found(&whole, &steps));
     }
     match (all.as_slice(), several) {
         ([], _) => Ok(Value::Null),
         ([only], false) => printed(only),
-        (all, _) => printed(&Document::Array(all.iter().map(|inner| Document::clone(inner)).collect())),
+        (all, _) => printed_list(all.iter(), |output, inner| output.print(inner, None)),
     }
 }
 
-/// Whether a document has all of another one.
-fn contains(whole: &Document, part: &Document) -> bool {
+/// How scalars are searched: by kind, numbers as doubles.
+fn order(a: &Document, b: &Document) -> Ordering {
+    let kind = |document: &Document| match document {
+        Document::Null => 0,
+        Document::Bool(_) => 1,
+        Document::Number(_) => 2,
+        Document::String(_) => 3,
+        Document::Array(_) | Document::Object(_) => 4,
+    };
+    match (a, b) {
+        (Document::Bool(a), Document::Bool(b)) => a.cmp(b),
+        (Document::Number(a), Document::Number(b)) => {
+            // Zero has one form.
+            let [a, b] = [a, b].map(|number| number.as_f64().unwrap_or(f64::MAX) + 0.0);
+            a.total_cmp(&b)
+        }
+        (Document::String(a), Document::String(b)) => a.cmp(b),
+        (a, b) => kind(a).cmp(&kind(b)),
+    }
+}
+
+/// Whether a document has all of another one. `looks` is how many more elements may be looked at.
+fn contains(whole: &Document, part: &Document, looks: &mut usize) -> Result<bool> {
+    let size = if let Document::Array(list) = whole { list.len() + 1 } else { 1 };
+    let Some(rest) = looks.checked_sub(size) else {
+        return not_supported("JSON_CONTAINS of so many lists within lists");
+    };
+    *looks = rest;
     match (whole, part) {
-        (Document::Array(list), Document::Array(parts)) => {
-            parts.iter().all(|part| list.iter().any(|inner| contains(inner, part)))
+        (Document::Array(list), part) => {
+            let is_inner = |document: &&Document| document.is_array() || document.is_object();
+            let (inner, mut scalars): (Vec<&Document>, Vec<&Document>) = list.iter().partition(is_inner);
+            let parts = if let Document::Array(parts) = part { parts } else { std::slice::from_ref(part) };
+            scalars.sort_unstable_by(|a, b| order(a, b));
+            for part in parts {
+                if !is_inner(&part) && scalars.binary_search_by(|scalar| order(scalar, part)).is_ok() {
+                    continue;
+                }
+                let mut has = false;
+                for inner in &inner {
+                    has = contains(inner, part, looks)?;
+                    if has {
+                        break;
+                    }
+                }
+                if !has {
+                    return Ok(false);
+                }
+            }
+            Ok(true)
         }
-        (Document::Array(list), part) => list.iter().any(|inner| contains(inner, part)),
         (Document::Object(map), Document::Object(parts)) => {
-            parts.iter().all(|(key, part)| map.get(key).is_some_and(|inner| contains(inner, part)))
+            for (key, part) in parts {
+                match map.get(key) {
+                    Some(inner) if contains(inner, part, looks)? => {}
+                    _ => return Ok(false),
+                }
+            }
+            Ok(true)
         }
-        (Document::Number(a), Document::Number(b)) => a.as_f64() == b.as_f64(),
-        (a, b) => a == b,
+        (Document::Object(_), _) | (_, Document::Array(_) | Document::Object(_)) => Ok(false),
+        (a, b) => Ok(order(a, b) == Ordering::Equal),
     }
 }
 
 /// The place that a path leads to, or the whole without one.
-fn at_path(whole: Document, path: Option<&Value>) -> Result<Option<Document>> {
-    let Some(path) = path else { return Ok(Some(whole)) };
-    let steps = steps(&text(path))?;
-    let mut all = Vec::new();
-    found(&whole, &steps, &mut all);
-    Ok(all.first().map(|inner| Document::clone(inner)))
+fn at_path<'d>(whole: &'d Document, path: Option<&Value>) -> Result<Option<&'d Document>> {
+    match path {
+        None => Ok(Some(whole)),
+        Some(path) => Ok(found(whole, &steps(&text(path))?).first().copied()),
+    }
 }
 
 /// Calls a function of documents that takes NULL as one; `None` where it is none of these.
 pub(super) fn call_with_nulls(function: Function, values: &[Value]) -> Result<Option<Value>> {
     Ok(Some(match function {
-        Function::JsonArray => {
-            let parts = values.iter().map(as_document).collect::<Result<Vec<_>>>()?;
-            printed(&Document::Array(parts))?
-        }
+        Function::JsonArray => printed_list(values.iter(), print_value)?,
         Function::JsonObject => {
-            let mut map = serde_json::Map::new();
+            // Keys in the order of documents; the last value of one counts.
+            let mut map = BTreeMap::new();
             for pair in values.chunks(2) {
                 let [key, value] = pair else {
                     return Err(crate::expression::compile::wrong_count("json_object"));
@@ -266,9 +455,19 @@ pub(super) fn call_with_nulls(function: Function, values: &[Value]) -> Result<Op
                         message: "JSON documents may not contain NULL member names.".to_owned(),
                     });
                 }
-                map.insert(text(key), as_document(value)?);
+                let key = text(key);
+                map.insert((key.len(), key), value);
             }
-            printed(&Document::Object(map))?
+            let mut output = Output::default();
+            output.push("{")?;
+            for (index, ((_, key), value)) in map.iter().enumerate() {
+                output.part(index, None)?;
+                output.put(key)?;
+                output.push(": ")?;
+                print_value(&mut output, value)?;
+            }
+            output.push("}")?;
+            output.into_json()
         }
         _ => return Ok(None),
     }))
@@ -283,7 +482,11 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             inner => unquoted(&text(&inner))?,
         },
         Function::JsonUnquote => unquoted(&text(&values[0]))?,
-        Function::JsonQuote => Value::Text(Document::String(text(&values[0])).to_string()),
+        Function::JsonQuote => {
+            let mut output = Output::default();
+            output.put(&text(&values[0]))?;
+            Value::Text(output.into_text())
+        }
         Function::JsonValid => {
             let valid = match &values[0] {
                 Value::Json(_) => true,
@@ -292,7 +495,7 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             };
             Value::Int(i64::from(valid))
         }
-        Function::JsonLength => match at_path(document(&values[0], 1, "json_length")?, values.get(1))? {
+        Function::JsonLength => match at_path(&document(&values[0], 1, "json_length")?, values.get(1))? {
             None => Value::Null,
             Some(Document::Array(list)) => int(list.len()),
             Some(Document::Object(map)) => int(map.len()),
@@ -311,17 +514,16 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             }
             .to_owned(),
         ),
-        Function::JsonKeys => match at_path(document(&values[0], 1, "json_keys")?, values.get(1))? {
+        Function::JsonKeys => match at_path(&document(&values[0], 1, "json_keys")?, values.get(1))? {
             Some(Document::Object(map)) => {
-                let keys = sorted(&map).into_iter().map(|(key, _)| Document::String(key.clone()));
-                printed(&Document::Array(keys.collect()))?
+                printed_list(sorted(map).into_iter(), |output, (key, _)| output.put(key))?
             }
             _ => Value::Null,
         },
         Function::JsonContains => {
             let part = document(&values[1], 2, "json_contains")?;
-            match at_path(document(&values[0], 1, "json_contains")?, values.get(2))? {
-                Some(whole) => Value::Int(i64::from(contains(&whole, &part))),
+            match at_path(&document(&values[0], 1, "json_contains")?, values.get(2))? {
+                Some(whole) => Value::Int(i64::from(contains(whole, &part, &mut { MAX_LOOKS })?)),
                 None => Value::Null,
             }
         }
@@ -341,21 +543,21 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             };
             let mut count = 0;
             for path in &values[2..] {
-                let mut all = Vec::new();
-                found(&whole, &steps(&text(path))?, &mut all);
-                count += usize::from(!all.is_empty());
+                count += usize::from(!found(&whole, &steps(&text(path))?).is_empty());
             }
             let has = if wanted_all { count == values.len() - 2 } else { count > 0 };
             Value::Int(i64::from(has))
         }
-        Function::JsonValue => match at_path(document(&values[0], 1, "json_value")?, values.get(1))? {
+        Function::JsonValue => match at_path(&document(&values[0], 1, "json_value")?, values.get(1))? {
             None | Some(Document::Null | Document::Array(_) | Document::Object(_)) => Value::Null,
-            Some(Document::String(content)) => Value::Text(content),
+            Some(Document::String(content)) => Value::Text(content.clone()),
             Some(other) => Value::Text(other.to_string()),
         },
         Function::JsonPretty => {
             let whole = document(&values[0], 1, "json_pretty")?;
-            bounded(serde_json::to_string_pretty(&whole).unwrap_or_default())?
+            let mut output = Output::default();
+            output.print(&whole, Some(0))?;
+            Value::Text(output.into_text())
         }
         Function::JsonSet | Function::JsonInsert | Function::JsonReplace | Function::JsonRemove => {
             changed(function, values)?
@@ -374,19 +576,33 @@ fn changed(function: Function, values: &[Value]) -> Result<Value> {
         }
         _ => values[1..].chunks(2).map(|pair| (&pair[0], pair.get(1))).collect(),
     };
+    if pairs.iter().any(|(path, _)| **path == Value::Null) {
+        return Ok(Value::Null);
+    }
     for (path, new) in pairs {
         let path = text(path);
         let steps = steps(&path)?;
-        let plain = steps.iter().all(|step| matches!(step, Step::Key(_) | Step::Index { .. }));
-        let Some((last, before)) = steps.split_last().filter(|_| plain) else {
-            match (steps.is_empty(), new, function) {
-                (true, Some(new), Function::JsonSet | Function::JsonReplace) => {
-                    whole = as_document(new)?;
-                    continue;
+        if steps.iter().any(leads_to_several) {
+            return Err(SqlError {
+                code: 3_149,
+                state: "42000",
+                message: "In this situation, path expressions may not contain the * and ** tokens or an array range."
+                    .to_owned(),
+            });
+        }
+        let Some((last, before)) = steps.split_last() else {
+            match (new, function) {
+                (Some(new), Function::JsonSet | Function::JsonReplace) => whole = as_document(new)?,
+                (Some(_), _) => {}
+                (None, _) => {
+                    return Err(SqlError {
+                        code: 3_153,
+                        state: "42000",
+                        message: "The path expression '$' is not allowed in this context.".to_owned(),
+                    });
                 }
-                (true, Some(_), _) => continue,
-                _ => return Err(wrong_path(&path)),
             }
+            continue;
         };
         let mut place = Some(&mut whole);
         for step in before {
@@ -399,18 +615,11 @@ fn changed(function: Function, values: &[Value]) -> Result<Value> {
     printed(&whole)
 }
 
-/// The index of a list that a step means, which may be behind its end.
-fn place_in(list: &[Document], at: usize, from_end: bool) -> Option<usize> {
-    if from_end { list.len().checked_sub(at + 1) } else { Some(at) }
-}
-
 fn inner_mut<'d>(document: &'d mut Document, step: &Step) -> Option<&'d mut Document> {
     match (step, document) {
         (Step::Key(key), Document::Object(map)) => map.get_mut(key),
-        (Step::Index { at, from_end }, Document::Array(list)) => {
-            place_in(list, *at, *from_end).and_then(|at| list.get_mut(at))
-        }
-        (Step::Index { at: 0, .. }, other) => Some(other),
+        (Step::Index(at), Document::Array(list)) => at.of(list.len()).and_then(|at| list.get_mut(at)),
+        (Step::Index(at), other) => Some(other).filter(|_| at.of(1) == Some(0)),
         _ => None,
     }
 }
@@ -427,8 +636,8 @@ fn change_at(place: &mut Document, last: &Step, new: Option<Document>, function:
             }
             Some(_) => {}
         },
-        (Step::Index { at, from_end }, Document::Array(list)) => {
-            let Some(at) = place_in(list, *at, *from_end) else { return };
+        (Step::Index(at), Document::Array(list)) => {
+            let Some(at) = at.of(list.len()) else { return };
             match (new, list.get_mut(at)) {
                 (None, Some(_)) => {
                     list.remove(at);
@@ -438,12 +647,12 @@ fn change_at(place: &mut Document, last: &Step, new: Option<Document>, function:
                 _ => {}
             }
         }
-        (Step::Index { at: 0, .. }, other) => {
+        (Step::Index(at), other) if at.of(1) == Some(0) => {
             if let Some(new) = new.filter(|_| replaces) {
                 *other = new;
             }
         }
-        (Step::Index { .. }, other) => {
+        (Step::Index(_), other) => {
             if let Some(new) = new.filter(|_| inserts) {
                 *other = Document::Array(vec![other.take(), new]);
             }
@@ -469,8 +678,109 @@ mod tests {
         assert_eq!(at("$.a[*]"), "[1, {\"b\": 2}]");
         assert_eq!(at("$**.b"), "[null, 2]");
         assert_eq!(at("$"), r#"{"a": [1, {"b": 2}], "b": null, "c d": "x"}"#);
-        for wrong in ["", "a", "$.", "$[", "$[x]", "$.1", "$**"] {
-            assert!(extract(&[document.clone(), Value::Text(wrong.to_owned())]).is_err(), "{wrong}");
+        assert_eq!(at("$.a[0 to 1]"), "[1, {\"b\": 2}]");
+        assert_eq!(at("$.a[last to last]"), "[{\"b\": 2}]");
+        assert_eq!(at("$.a[last-7 to 0]"), "[1]");
+        assert_eq!(at("$.b[0 to 3]"), "[null]");
+        assert_eq!(at("$.a[last-18446744073709551615]"), "");
+        for wrong in
+            ["", "a", "$.", "$[", "$[x]", "$.1", "$**", "$[1 to 0]", "$[+1]", "$[last+1]", "$[0 to ]"]
+        {
+            assert!(extract(&[document.clone(), written(wrong)]).is_err(), "{wrong}");
         }
+        let deep = "[0]".repeat(MAX_STEPS + 1);
+        assert_eq!(extract(&[document.clone(), written(&format!("${deep}"))]).expect_err("deep").code, 3_143);
+    }
+
+    fn written(content: &str) -> Value {
+        Value::Text(content.to_owned())
+    }
+
+    fn called(function: Function, arguments: &[&str]) -> Result<String> {
+        let values: Vec<Value> = arguments.iter().map(|argument| written(argument)).collect();
+        call(function, &values).map(|value| text(&value.unwrap_or_default()))
+    }
+
+    #[test]
+    fn places_below_are_found_once() {
+        let nested = r#"{"a": {"a": {"b": 1}}, "c": [[5]]}"#;
+        assert_eq!(called(Function::JsonExtract, &[nested, "$**.a**.b"]).expect("a path"), "[1]");
+        assert_eq!(called(Function::JsonExtract, &[nested, "$.c**[0]"]).expect("a path"), "[[5], 5]");
+        let lists = format!("{}{}", "[".repeat(100), "]".repeat(100));
+        let path = format!("${}[0]", "**[0]".repeat(20));
+        called(Function::JsonExtract, &[&lists, &path]).expect("soon");
+    }
+
+    #[test]
+    fn documents_are_changed_where_paths_lead() {
+        for (function, arguments, expected) in [
+            (Function::JsonSet, vec!["[1]", "$[last-18446744073709551615]", "2"], "[1]"),
+            (Function::JsonSet, vec!["[1]", "$[18446744073709551615]", "2"], "[1, \"2\"]"),
+            (Function::JsonRemove, vec!["[1, 2]", "$[last-1]"], "[2]"),
+            (Function::JsonUnquote, vec!["\"abc"], "\"abc"),
+            (Function::JsonUnquote, vec!["\""], "\""),
+            (Function::JsonUnquote, vec![" \"a\""], " \"a\""),
+            (Function::JsonUnquote, vec!["\"a\\tb\""], "a\tb"),
+            (
+                Function::JsonPretty,
+                vec![r#"{"bb": [1, {}], "a": []}"#],
+                "{\n  \"a\": [],\n  \"bb\": [\n    1,\n    {}\n  ]\n}",
+            ),
+            (Function::JsonKeys, vec![r#"{"bb": 1, "a": 2}"#], r#"["a", "bb"]"#),
+        ] {
+            assert_eq!(called(function, &arguments).expect("no error"), expected, "{arguments:?}");
+        }
+        for (function, arguments, code) in [
+            (Function::JsonRemove, ["{\"a\": 1}", "$"].as_slice(), 3_153),
+            (Function::JsonRemove, &["{\"a\": 1}", "$.*"], 3_149),
+            (Function::JsonSet, &["[1]", "$[0 to 1]", "2"], 3_149),
+        ] {
+            assert_eq!(called(function, arguments).expect_err("refused").code, code, "{arguments:?}");
+        }
+        let set = [written("[1]"), Value::Null, Value::Int(1)];
+        assert_eq!(call(Function::JsonSet, &set).expect("no error"), Some(Value::Null));
+        let list = [Value::Decimal { unscaled: 110, scale: 2 }, Value::Bool(true), Value::Null];
+        let list = call_with_nulls(Function::JsonArray, &list).expect("a list");
+        assert_eq!(text(&list.unwrap_or_default()), "[1.10, true, null]");
+    }
+
+    #[test]
+    fn what_gets_too_long_is_refused() {
+        let lists = format!("{}{}{}", "[".repeat(120), "0,".repeat(100_000) + "0", "]".repeat(120));
+        assert_eq!(called(Function::JsonPretty, &[&lists]).expect_err("too long").code, 1_041);
+        let control = "\u{1}".repeat(MAX_TEXT_BYTES / 4);
+        assert_eq!(called(Function::JsonQuote, &[&control]).expect_err("too long").code, 1_041);
+        let whole = format!("\"{}\"", "a".repeat(1 << 20));
+        let paths: Vec<&str> = [whole.as_str()].into_iter().chain(["$"; 20]).collect();
+        assert_eq!(called(Function::JsonExtract, &paths).expect_err("too long").code, 1_041);
+    }
+
+    #[test]
+    fn large_lists_contain_each_other_soon() {
+        let list = |from: usize| {
+            let numbers: Vec<String> = (from..from + 30_000).map(|number| number.to_string()).collect();
+            format!("[{}]", numbers.join(","))
+        };
+        let contains = |whole: &str, part: &str| called(Function::JsonContains, &[whole, part]);
+        assert_eq!(contains(&list(0), &list(0)).expect("soon"), "1");
+        assert_eq!(contains(&list(0), &list(1)).expect("soon"), "0");
+        for (whole, part, expected) in [
+            ("[1, 2, \"a\"]", "[1.0, \"a\"]", "1"),
+            ("[1, [2]]", "2", "1"),
+            ("[{\"a\": 1, \"b\": 2}]", "{\"a\": 1}", "1"),
+            ("{\"a\": [1, 2]}", "{\"a\": 2}", "1"),
+            ("[null]", "[null]", "1"),
+            ("[null]", "[false]", "0"),
+            ("1", "[1]", "0"),
+            ("[]", "[]", "1"),
+            ("{}", "1", "0"),
+        ] {
+            assert_eq!(contains(whole, part).expect("no error"), expected, "{whole} {part}");
+        }
+        let nested = format!("[{}[0]]", "[1],".repeat(30_000));
+        let other = format!("[{}[0]]", "[2],".repeat(30_000));
+        assert_eq!(contains(&nested, &other).expect("soon"), "0");
+        let twos = format!("[{}3]", "0,".repeat(30_000));
+        assert_eq!(contains(&nested, &twos).expect_err("too much").code, 1_235);
     }
 }

@@ -13,15 +13,18 @@ use crate::error::{Result, SqlError};
 use crate::value::arithmetic::{Operator, calculate, negate};
 use crate::value::calendar::parse_moment;
 use crate::value::compare::{compare, moment_of, order};
-use crate::value::format::text;
+use crate::value::format::{text, write};
 use crate::value::number::{power_of_ten, rescale, to_double};
 use crate::wire::handshake::SERVER_VERSION;
 use duet_client::{ColumnType, Value};
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// Longest text that a function makes.
 const MAX_TEXT_BYTES: usize = 16 << 20;
+/// Most bytes of all arguments of a call.
+const MAX_ARGUMENT_BYTES: usize = 64 << 20;
 
 macro_rules! functions {
     ($($(#[doc = $doc:literal])+ $name:ident: $($sql:literal)|+, $least:literal..=$most:literal, $result:expr;)+) => {
@@ -30,9 +33,9 @@ macro_rules! functions {
         pub enum Function { $($(#[doc = $doc])+ $name,)+ }
 
         impl Function {
-            /// The function of this name in upper case, with how many arguments it takes.
+            /// The function of this name in upper case, with how many arguments it takes. Those without a name of their own begin with NUL.
             pub fn named(name: &str) -> Option<(Function, std::ops::RangeInclusive<usize>)> {
-                match name { $($($sql)|+ => Some((Function::$name, $least..=$most)),)+ _ => None }
+                match name { _ if name.contains(char::is_control) => None, $($($sql)|+ => Some((Function::$name, $least..=$most)),)+ _ => None }
             }
 
             /// The type of its result, where that does not depend on its arguments.
@@ -48,6 +51,21 @@ impl Function {
     /// The type of text that functions make.
     pub fn text_type(self) -> ColumnType {
         TEXT
+    }
+
+    /// Whether its result is made of the content of the argument of this index: it is of bytes where one of these is.
+    pub fn is_made_of(self, index: usize) -> bool {
+        use Function::*;
+        match self {
+            Concat | ConcatWith | Replace => true,
+            Left | Right | Substring | Repeat | Reverse | Upper | Lower | Trim | TrimLeft | TrimRight
+            | Quote => index == 0,
+            TrimBoth | TrimStart | TrimEnd | SubstringIndex => index < 2,
+            PadLeft | PadRight => index != 1,
+            Insert => index == 0 || index == 3,
+            Element => index > 0,
+            _ => false,
+        }
     }
 
     /// Whether it takes a moment, or several.
@@ -89,6 +107,12 @@ impl Function {
                 | ToSeconds
                 | ConvertZone
         )
+    }
+
+    /// Whether truths are something else to it than 0 and 1: documents have them.
+    fn takes_truths(self) -> bool {
+        use Function::*;
+        matches!(self, JsonArray | JsonObject | JsonSet | JsonInsert | JsonReplace)
     }
 
     /// Whether it is a logarithm.
@@ -309,20 +333,78 @@ fn count(value: &Value) -> usize {
     if number <= 0.0 { 0 } else { number.round_ties_even().min(1e9) as usize }
 }
 
-fn bounded(text: String) -> Result<Value> {
-    match text.len() <= MAX_TEXT_BYTES {
-        true => Ok(Value::Text(text)),
-        false => {
-            Err(SqlError::out_of_memory("Out of memory; the result of a function is longer than 16 MiB"))
+fn too_long() -> SqlError {
+    SqlError::out_of_memory("Out of memory; the result of a function is longer than 16 MiB")
+}
+
+/// Bytes of content that a value holds.
+fn held_bytes(value: &Value) -> usize {
+    match value {
+        Value::Text(text) | Value::Json(text) => text.len(),
+        Value::Bytes(bytes) => bytes.len(),
+        _ => 0,
+    }
+}
+
+/// What a value says, as characters: those of a text, or where it is about bytes one for each byte, with the byte's number.
+fn characters(value: &Value, of_bytes: bool) -> Cow<'_, str> {
+    match value {
+        Value::Text(text) | Value::Json(text) if !of_bytes || text.is_ascii() => Cow::Borrowed(text),
+        _ if of_bytes => {
+            let mut bytes = Vec::new();
+            write(value, &mut bytes);
+            Cow::Owned(bytes.into_iter().map(char::from).collect())
+        }
+        other => Cow::Owned(text(other)),
+    }
+}
+
+/// The value of such characters.
+fn of_characters(content: Cow<'_, str>, of_bytes: bool) -> Value {
+    match of_bytes {
+        true => Value::Bytes(content.chars().map(|byte| byte as u8).collect()),
+        false => Value::Text(content.into_owned()),
+    }
+}
+
+/// The value of bytes, which are characters unless it is about bytes.
+fn of_content(content: Vec<u8>, of_bytes: bool) -> Value {
+    match of_bytes {
+        true => Value::Bytes(content),
+        false => Value::Text(
+            String::from_utf8(content)
+                .unwrap_or_else(|error| String::from_utf8_lossy(error.as_bytes()).into_owned()),
+        ),
+    }
+}
+
+/// Where the character of this number begins, from 0; the end where there are fewer.
+fn start_of(content: &str, character: usize) -> usize {
+    content.char_indices().nth(character).map_or(content.len(), |(at, _)| at)
+}
+
+/// Values one behind the other, with another one between them.
+fn joined(values: &[Value], separator: Option<&Value>, of_bytes: bool) -> Result<Value> {
+    let mut content = Vec::new();
+    for (index, value) in values.iter().filter(|value| **value != Value::Null).enumerate() {
+        for part in separator.filter(|_| index > 0).into_iter().chain([value]) {
+            if content.len() + held_bytes(part) > MAX_TEXT_BYTES {
+                return Err(too_long());
+            }
+            write(part, &mut content);
         }
     }
+    Ok(of_content(content, of_bytes))
 }
 
 /// The moment that a value stands for; `None` when it is none.
 pub(super) fn moment(value: &Value) -> Option<i64> {
     moment_of(value).or_else(|| match value {
         Value::Text(text) => parse_moment(text).map(|(moment, _)| moment),
-        Value::Int(_) | Value::UInt(_) => parse_moment(&text(value)).map(|(moment, _)| moment),
+        // Zeros that a number cannot begin with.
+        Value::Int(_) | Value::UInt(_) => {
+            parse_moment(&format!("{:0>6}", text(value))).map(|(moment, _)| moment)
+        }
         _ => None,
     })
 }
@@ -342,6 +424,22 @@ fn clock(value: &Value) -> Option<i64> {
         }
         other => moment(other).map(|moment| moment.rem_euclid(MICROSECONDS_PER_DAY)),
     }
+}
+
+/// Whether a value of it is a truth, and no other number.
+fn is_truth(expression: &Expression) -> bool {
+    matches!(
+        expression,
+        Expression::Compare(..)
+            | Expression::And(..)
+            | Expression::Or(..)
+            | Expression::Xor(..)
+            | Expression::Not(_)
+            | Expression::IsNull(_)
+            | Expression::IsTruth(..)
+            | Expression::In(..)
+            | Expression::Like(..)
+    )
 }
 
 /// Calls a function.
@@ -369,14 +467,45 @@ pub(super) fn call(
         }
         _ => {}
     }
-    let values: Vec<Value> =
-        arguments.iter().map(|argument| argument.evaluate(environment)).collect::<Result<_>>()?;
-    let result = call_with(function, &values, facts)?;
+    let mut values = Vec::with_capacity(arguments.len());
+    let mut held = 0;
+    for argument in arguments {
+        let value = argument.evaluate(environment)?;
+        held += held_bytes(&value);
+        if held > MAX_ARGUMENT_BYTES {
+            return Err(SqlError::out_of_memory(
+                "Out of memory; the arguments of a function are longer than 64 MiB",
+            ));
+        }
+        values.push(match (function.takes_truths(), value) {
+            (true, Value::Int(number)) if is_truth(argument) => Value::Bool(number != 0),
+            // Those of columns are numbers.
+            (true, Value::Bool(truth)) => Value::Int(i64::from(truth)),
+            (_, value) => value,
+        });
+    }
+    let mut result = call_with(function, &values, facts)?;
+    if held_bytes(&result) > MAX_TEXT_BYTES {
+        return Err(too_long());
+    }
+    if function == Function::TextToDate
+        && !matches!(arguments.get(1), Some(Expression::Constant(Value::Text(_))))
+    {
+        // Its type does not depend on a format that is not known before.
+        result = match result {
+            Value::Date(days) => Value::DateTime(i64::from(days) * MICROSECONDS_PER_DAY),
+            Value::Time(_) => Value::Null,
+            other => other,
+        };
+    }
     facts.losses.of_call(function, &values, &result)?;
     Ok(result)
 }
 
 fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Value> {
+    let is_bytes = |value: &Value| matches!(value, Value::Bytes(_));
+    let of_bytes =
+        values.iter().enumerate().any(|(index, value)| is_bytes(value) && function.is_made_of(index));
     match function {
         Function::IsNull => return Ok(Value::Int(i64::from(values[0] == Value::Null))),
         Function::NullIf => {
@@ -387,9 +516,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             if values[0] == Value::Null {
                 return Ok(Value::Null);
             }
-            let parts: Vec<String> =
-                values[1..].iter().filter(|part| **part != Value::Null).map(text).collect();
-            return bounded(parts.join(&text(&values[0])));
+            return joined(&values[1..], Some(&values[0]), of_bytes);
         }
         Function::Packed => {
             return Ok(match values[0] {
@@ -402,7 +529,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             return Ok(if function == Function::Field { Value::Int(0) } else { Value::Null });
         }
         Function::Field | Function::Element | Function::Characters => {
-            return Ok(string::call(function, values)?.unwrap_or_default());
+            return Ok(string::call(function, values, of_bytes)?.unwrap_or_default());
         }
         Function::Quote if values[0] == Value::Null => return Ok(Value::Text("NULL".to_owned())),
         Function::JsonSet | Function::JsonInsert | Function::JsonReplace if values[0] != Value::Null => {
@@ -416,8 +543,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
     if values.contains(&Value::Null) {
         return Ok(Value::Null);
     }
-    let characters = |index: usize| text(&values[index]).chars().collect::<Vec<char>>();
-    let joined = |characters: &[char]| Value::Text(characters.iter().collect());
+    let made = |content: &str| of_characters(Cow::Borrowed(content), of_bytes);
     let of_moment =
         |pick: fn(i64) -> i64| moment(&values[0]).map_or(Value::Null, |moment| Value::Int(pick(moment)));
     Ok(match function {
@@ -428,8 +554,9 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
         }
         Function::CurrentDate => Value::Date(facts.now.div_euclid(MICROSECONDS_PER_DAY) as i32),
         Function::CurrentTime => {
+            let digits = values.first().map_or(0, count).min(6) as u32;
             let time = facts.now.rem_euclid(MICROSECONDS_PER_DAY);
-            Value::Time(time - time % 1_000_000)
+            Value::Time(time - time % 10_i64.pow(6 - digits))
         }
         Function::UnixTimestamp => match values.first() {
             None => Value::Int(facts.now.div_euclid(1_000_000)),
@@ -478,7 +605,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             }
             best.clone()
         }
-        Function::Concat => bounded(values.iter().map(text).collect())?,
+        Function::Concat => joined(values, None, of_bytes)?,
         Function::Length => match &values[0] {
             Value::Bytes(bytes) => int(bytes.len()),
             other => int(text(other).len()),
@@ -487,6 +614,8 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             Value::Bytes(bytes) => int(bytes.len()),
             other => int(text(other).chars().count()),
         },
+        // Bytes have no case.
+        Function::Upper | Function::Lower if of_bytes => values[0].clone(),
         Function::Upper => {
             Value::Text(text(&values[0]).chars().map(|c| single(c, c.to_uppercase())).collect())
         }
@@ -494,63 +623,74 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             Value::Text(text(&values[0]).chars().map(|c| single(c, c.to_lowercase())).collect())
         }
         Function::Left => {
-            let all = characters(0);
-            joined(&all[..count(&values[1]).min(all.len())])
+            let whole = characters(&values[0], of_bytes);
+            made(&whole[..start_of(&whole, count(&values[1]))])
         }
         Function::Right => {
-            let all = characters(0);
-            joined(&all[all.len() - count(&values[1]).min(all.len())..])
+            let whole = characters(&values[0], of_bytes);
+            let skipped = whole.chars().count().saturating_sub(count(&values[1]));
+            made(&whole[start_of(&whole, skipped)..])
         }
         Function::Substring => {
-            let all = characters(0);
+            let whole = characters(&values[0], of_bytes);
+            let length = whole.chars().count();
             let from = to_double(&values[1]).unwrap_or(0.0).round_ties_even();
-            let start = match from {
+            let skipped = match from {
                 from if from > 0.0 => from.min(1e9) as usize - 1,
-                from if from < 0.0 && -from <= all.len() as f64 => all.len() - (-from) as usize,
-                _ => return Ok(Value::Text(String::new())),
+                from if from < 0.0 && -from <= length as f64 => length - (-from) as usize,
+                _ => length,
             };
-            let rest = all.get(start..).unwrap_or_default();
-            let length = values.get(2).map_or(rest.len(), count).min(rest.len());
-            joined(&rest[..length])
+            let rest = &whole[start_of(&whole, skipped)..];
+            made(&rest[..values.get(2).map_or(rest.len(), |length| start_of(rest, count(length)))])
         }
-        Function::Trim => Value::Text(text(&values[0]).trim_matches(' ').to_owned()),
-        Function::TrimLeft => Value::Text(text(&values[0]).trim_start_matches(' ').to_owned()),
-        Function::TrimRight => Value::Text(text(&values[0]).trim_end_matches(' ').to_owned()),
+        Function::Trim => made(characters(&values[0], of_bytes).trim_matches(' ')),
+        Function::TrimLeft => made(characters(&values[0], of_bytes).trim_start_matches(' ')),
+        Function::TrimRight => made(characters(&values[0], of_bytes).trim_end_matches(' ')),
         Function::Replace => {
-            let (whole, from, to) = (text(&values[0]), text(&values[1]), text(&values[2]));
+            let [whole, from, to] = [0, 1, 2].map(|index| characters(&values[index], of_bytes));
             if from.is_empty() {
-                return Ok(Value::Text(whole));
+                return Ok(of_characters(whole, of_bytes));
             }
-            let places = whole.matches(&from).count();
-            if places.saturating_mul(to.len()) > MAX_TEXT_BYTES {
-                return bounded(" ".repeat(MAX_TEXT_BYTES + 1));
+            let places = whole.matches(&*from).count();
+            let length = (whole.len() - places * from.len()).saturating_add(places.saturating_mul(to.len()));
+            // A byte may be a character of two.
+            if length > if of_bytes { 2 * MAX_TEXT_BYTES } else { MAX_TEXT_BYTES } {
+                return Err(too_long());
             }
-            bounded(whole.replace(&from, &to))?
+            of_characters(Cow::Owned(whole.replace(&*from, &to)), of_bytes)
         }
         Function::Repeat => {
-            let (part, times) = (text(&values[0]), count(&values[1]));
-            match part.len().saturating_mul(times) <= MAX_TEXT_BYTES {
-                true => Value::Text(part.repeat(times)),
-                false => return Ok(Value::Null),
+            let mut part = Vec::new();
+            write(&values[0], &mut part);
+            match (part.len(), count(&values[1])) {
+                (length, times) if length.saturating_mul(times) > MAX_TEXT_BYTES => Value::Null,
+                (_, times) => of_content(part.repeat(times), of_bytes),
             }
         }
-        Function::Reverse => Value::Text(text(&values[0]).chars().rev().collect()),
+        Function::Reverse => {
+            let whole = characters(&values[0], of_bytes);
+            of_characters(Cow::Owned(whole.chars().rev().collect()), of_bytes)
+        }
         Function::Hex => match &values[0] {
             Value::Int(number) => Value::Text(format!("{number:X}")),
             Value::UInt(number) => Value::Text(format!("{number:X}")),
             Value::Bytes(bytes) => Value::Text(hex(bytes)),
             other => Value::Text(hex(text(other).as_bytes())),
         },
-        Function::Locate => match values.get(2) {
-            None => place(&text(&values[1]), &text(&values[0])),
-            Some(from) => place_from(&text(&values[1]), &text(&values[0]), from),
-        },
+        Function::Locate | Function::InString => {
+            let any_bytes = values.iter().any(is_bytes);
+            let [first, second] = [0, 1].map(|index| characters(&values[index], any_bytes));
+            match (function, values.get(2)) {
+                (Function::InString, _) => place(&first, &second),
+                (_, None) => place(&second, &first),
+                (_, Some(from)) => place_from(&second, &first, from),
+            }
+        }
         Function::Distinct => {
             let mut key = Vec::new();
             values.iter().for_each(|value| super::aggregate::put_distinct(value, &mut key));
             Value::Bytes(key)
         }
-        Function::InString => place(&text(&values[0]), &text(&values[1])),
         Function::Date => moment(&values[0])
             .map_or(Value::Null, |moment| Value::Date(moment.div_euclid(MICROSECONDS_PER_DAY) as i32)),
         Function::Year => of_moment(|moment| civil_from_days(moment.div_euclid(MICROSECONDS_PER_DAY)).0),
@@ -572,8 +712,10 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             _ => Value::Null,
         },
         other => {
-            let calls = [calendar::call, number::call, string::call, json::call];
-            for call in calls {
+            if let Some(value) = string::call(other, values, of_bytes)? {
+                return Ok(value);
+            }
+            for call in [calendar::call, number::call, json::call] {
                 if let Some(value) = call(other, values)? {
                     return Ok(value);
                 }
@@ -592,7 +734,12 @@ fn single(character: char, mut changed: impl Iterator<Item = char>) -> char {
 }
 
 fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02X}")).collect()
+    const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
+    bytes
+        .iter()
+        .flat_map(|byte| [byte >> 4, byte & 15])
+        .map(|digit| char::from(DIGITS[usize::from(digit)]))
+        .collect()
 }
 
 fn place(whole: &str, part: &str) -> Value {
@@ -646,5 +793,101 @@ fn round(value: &Value, digits: Option<&Value>) -> Result<Value> {
             let scaled = number * power;
             Ok(Value::Double(if scaled.is_finite() { scaled.round_ties_even() / power } else { number }))
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn called(function: Function, values: &[Value]) -> Result<Value> {
+        let arguments: Vec<Expression> = values.iter().cloned().map(Expression::Constant).collect();
+        call(function, &arguments, &Environment::new(&[], &Facts::default()))
+    }
+
+    fn written(content: &str) -> Value {
+        Value::Text(content.to_owned())
+    }
+
+    #[test]
+    fn bytes_stay_bytes() {
+        let bytes = |content: &[u8]| Value::Bytes(content.to_vec());
+        let (high, a, int) = (bytes(b"\xFF\xFE\x01"), written("a"), Value::Int);
+        for (function, values, expected) in [
+            (Function::Concat, vec![high.clone(), written("é")], &b"\xFF\xFE\x01\xC3\xA9"[..]),
+            (Function::ConcatWith, vec![high.clone(), a.clone(), Value::Null, a.clone()], b"a\xFF\xFE\x01a"),
+            (Function::Left, vec![high.clone(), int(2)], b"\xFF\xFE"),
+            (Function::Right, vec![high.clone(), int(2)], b"\xFE\x01"),
+            (Function::Substring, vec![high.clone(), int(-2), int(1)], b"\xFE"),
+            (Function::Replace, vec![high.clone(), bytes(b"\xFE"), written("é")], b"\xFF\xC3\xA9\x01"),
+            (Function::Repeat, vec![high.clone(), int(2)], b"\xFF\xFE\x01\xFF\xFE\x01"),
+            (Function::Reverse, vec![high.clone()], b"\x01\xFE\xFF"),
+            (Function::Upper, vec![bytes(b"a\xFF")], b"a\xFF"),
+            (Function::PadLeft, vec![high.clone(), int(5), a.clone()], b"aa\xFF\xFE\x01"),
+            (Function::PadRight, vec![high.clone(), int(5), written("é")], b"\xFF\xFE\x01\xC3\xA9"),
+            (Function::Insert, vec![high.clone(), int(2), int(1), a.clone()], b"\xFFa\x01"),
+            (Function::TrimStart, vec![high.clone(), bytes(b"\xFF")], b"\xFE\x01"),
+            (Function::Trim, vec![bytes(b" \xFF ")], b"\xFF"),
+            (Function::Element, vec![int(1), high.clone(), a.clone()], b"\xFF\xFE\x01"),
+            (Function::SubstringIndex, vec![high.clone(), bytes(b"\xFE"), int(1)], b"\xFF"),
+            (Function::Quote, vec![bytes(b"\xFF'")], b"'\xFF\\''"),
+        ] {
+            let values_shown = format!("{function:?} {values:?}");
+            assert_eq!(called(function, &values).expect("no error"), bytes(expected), "{values_shown}");
+        }
+        assert_eq!(called(Function::Locate, &[a.clone(), bytes(b"\xFF\xFEa")]).expect("no error"), int(3));
+        assert_eq!(called(Function::Hex, &[high]).expect("no error"), written("FFFE01"));
+        assert_eq!(called(Function::Left, &[written("éü"), int(1)]).expect("no error"), written("é"));
+        assert_eq!(called(Function::PadLeft, &[a, int(2), bytes(b"")]).expect("no error"), Value::Null);
+    }
+
+    #[test]
+    fn results_that_are_too_long_are_refused() {
+        let (large, huge) = (written(&"a".repeat(10 << 20)), written(&"a".repeat(16 << 20)));
+        for (function, values) in [
+            (Function::Concat, vec![large.clone(); 2]),
+            (Function::ConcatWith, vec![large.clone(), written("a"), written("b"), written("c")]),
+            (Function::Hex, vec![large.clone()]),
+            (Function::Replace, vec![large.clone(), written("a"), written("aa")]),
+            (Function::Insert, vec![large.clone(), Value::Int(1), Value::Int(0), large.clone()]),
+            (Function::PadLeft, vec![large.clone(), Value::Int(16 << 20), written("é")]),
+            (Function::JsonArray, vec![large.clone(), large.clone()]),
+            (Function::RegexReplace, vec![large.clone(), written("a+"), written("$0$0$0")]),
+            // Arguments alone.
+            (Function::Coalesce, vec![Value::Null, large.clone()]),
+            (Function::Field, vec![huge; 5]),
+        ] {
+            let result = called(function, &values);
+            match function {
+                Function::Coalesce => assert_eq!(result.expect("it is there"), large),
+                _ => assert_eq!(result.expect_err("too long").code, 1_041, "{function:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn a_format_that_is_no_constant_always_reads_a_moment() {
+        let facts = Facts::default();
+        let read = |source: &str, format: &str| {
+            let parameters = [written(format)];
+            let arguments = [Expression::Constant(written(source)), Expression::Parameter(0)];
+            call(Function::TextToDate, &arguments, &Environment::new(&parameters, &facts)).expect("no error")
+        };
+        assert_eq!(read("1970-01-02", "%Y-%m-%d"), Value::DateTime(MICROSECONDS_PER_DAY));
+        assert_eq!(read("10:20:30", "%H:%i:%s"), Value::Null);
+    }
+
+    #[test]
+    fn names_of_functions_without_names_are_not_known() {
+        assert!(Function::named("\0PACKED").is_none());
+        assert!(Function::named("CONCAT").is_some());
+    }
+
+    #[test]
+    fn what_cannot_be_compared_is_not_found() {
+        let date = Value::Date(0);
+        assert_eq!(called(Function::Field, &[date.clone(), written("abc")]).expect("none"), Value::Int(0));
+        let values = [date, written("abc"), written("1970-01-01")];
+        assert_eq!(called(Function::Field, &values).expect("found"), Value::Int(2));
     }
 }

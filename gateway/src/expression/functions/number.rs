@@ -1,13 +1,15 @@
 //! Functions of numbers.
 
-use super::{Function, bounded};
+use super::Function;
 use crate::error::{Result, SqlError};
 use crate::value::arithmetic::bits;
 use crate::value::compare::exact;
 use crate::value::format::text;
-use crate::value::number::{from_double, power_of_ten, rescale, to_double};
+use crate::value::number::{power_of_ten, rescale, to_double};
 use duet_client::Value;
 
+/// From here on doubles are whole numbers.
+const EXACT_DOUBLES: f64 = (1_u64 << 53) as f64;
 /// Digits of the greatest base of `CONV`.
 const DIGITS: &[u8; 36] = b"0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ";
 
@@ -67,11 +69,18 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
         }
         Function::Format => {
             let places = double(1).round_ties_even().clamp(0.0, 30.0) as u8;
-            let unscaled = match exact(&values[0]) {
-                Some((unscaled, scale)) => rescale(unscaled, scale, places),
-                None => from_double(double(0), places),
+            let digits = match exact(&values[0]) {
+                Some((unscaled, scale)) => {
+                    let scale_kept = scale.min(places);
+                    let unscaled = rescale(unscaled, scale, scale_kept).unwrap_or(unscaled);
+                    text(&Value::Decimal { unscaled, scale: scale_kept })
+                }
+                None if !double(0).is_finite() => return Ok(Some(Value::Null)),
+                // Beyond these there are no digits behind the point, and zeros for those before it that a double does not have.
+                None if double(0).abs() >= EXACT_DOUBLES => double(0).to_string(),
+                None => format!("{:.*}", usize::from(places), double(0)),
             };
-            unscaled.map_or(Value::Null, |unscaled| Value::Text(grouped(unscaled, places)))
+            Value::Text(grouped(&digits, usize::from(places)))
         }
         Function::Convert => convert(&text(&values[0]), double(1) as i64, double(2) as i64),
         Function::Binary => radix(bits(&values[0]), 2),
@@ -99,7 +108,7 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
         Function::SpaceText => {
             let count = super::count(&values[0]);
             match count <= super::MAX_TEXT_BYTES {
-                true => bounded(" ".repeat(count))?,
+                true => Value::Text(" ".repeat(count)),
                 false => Value::Null,
             }
         }
@@ -154,23 +163,21 @@ fn truncated(value: &Value, places: i32) -> Value {
     }
 }
 
-/// A decimal with commas between thousands.
-fn grouped(unscaled: i128, scale: u8) -> String {
-    let plain = text(&Value::Decimal { unscaled: unscaled.saturating_abs(), scale });
-    let (whole, fraction) = plain.split_once('.').unwrap_or((&plain, ""));
-    let mut output = String::new();
-    if unscaled < 0 {
-        output.push('-');
-    }
+/// The digits of a number with commas before the point, and zeros up to this many digits behind it.
+fn grouped(digits: &str, places: usize) -> String {
+    let (whole, fraction) = digits.split_once('.').unwrap_or((digits, ""));
+    let (sign, whole) = whole.split_at(usize::from(whole.starts_with('-')));
+    let mut output = sign.to_owned();
     for (index, digit) in whole.chars().enumerate() {
         if index > 0 && (whole.len() - index).is_multiple_of(3) {
             output.push(',');
         }
         output.push(digit);
     }
-    if !fraction.is_empty() {
+    if places > 0 {
         output.push('.');
         output.push_str(fraction);
+        output.extend(std::iter::repeat_n('0', places.saturating_sub(fraction.len())));
     }
     output
 }
@@ -191,7 +198,7 @@ fn radix(mut number: u64, base: u64) -> Value {
 /// `CONV`: a number in another base; negative bases have a sign.
 fn convert(number: &str, from: i64, to: i64) -> Value {
     let is_base = |base: i64| (2..=36).contains(&base.unsigned_abs());
-    if !is_base(from) || !is_base(to) {
+    if !is_base(from) || !is_base(to) || number.is_empty() {
         return Value::Null;
     }
     let number = number.trim();
@@ -210,7 +217,18 @@ fn convert(number: &str, from: i64, to: i64) -> Value {
         };
         sum = next;
     }
-    let sum = if negative { sum.wrapping_neg() } else { sum };
+    // Of what is out of range the nearest in range; that of numbers without sign is the greatest, also of negative ones.
+    let sum = match negative {
+        _ if from < 0 && sum >= 1 << 63 => {
+            if negative {
+                1 << 63
+            } else {
+                i64::MAX as u64
+            }
+        }
+        true if sum < u64::MAX => sum.wrapping_neg(),
+        _ => sum,
+    };
     if to > 0 {
         return radix(sum, to.unsigned_abs());
     }
@@ -227,7 +245,7 @@ fn address(text: &str) -> Value {
     let mut bytes = Vec::new();
     for part in &parts {
         match part.parse::<u8>() {
-            Ok(byte) if bytes.len() < 4 => bytes.push(byte),
+            Ok(byte) if bytes.len() < 4 && !part.starts_with('+') => bytes.push(byte),
             _ => return Value::Null,
         }
     }
@@ -237,4 +255,32 @@ fn address(text: &str) -> Value {
         number |= u64::from(*byte) << (24 - 8 * index);
     }
     Value::UInt(number)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_are_written_in_other_bases() {
+        for (number, from, to, expected) in [
+            ("-99999999999999999999", 10, 16, "FFFFFFFFFFFFFFFF"),
+            ("99999999999999999999", 10, 16, "FFFFFFFFFFFFFFFF"),
+            ("-1", 10, 16, "FFFFFFFFFFFFFFFF"),
+            ("-99999999999999999999", -10, 16, "8000000000000000"),
+            ("99999999999999999999", -10, 16, "7FFFFFFFFFFFFFFF"),
+            ("-17", 10, -18, "-H"),
+            ("", 10, 16, ""),
+        ] {
+            assert_eq!(text(&convert(number, from, to)), expected, "{number} {from} {to}");
+        }
+    }
+
+    #[test]
+    fn addresses_are_digits() {
+        assert_eq!(address("1.2.3.4"), Value::UInt(0x0102_0304));
+        for wrong in ["+1.2.3.4", "", "1.2.3.4.5", "256.1.1.1", "1..2"] {
+            assert_eq!(address(wrong), Value::Null, "{wrong}");
+        }
+    }
 }

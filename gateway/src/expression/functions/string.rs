@@ -1,7 +1,8 @@
 //! Functions of text.
 
-use super::{Function, MAX_TEXT_BYTES, bounded, hex, int};
-use crate::error::{Result, SqlError};
+use super::{Function, MAX_TEXT_BYTES, characters, hex, int, of_characters, start_of, too_long};
+use crate::error::{Result, SqlError, not_supported};
+use crate::value::compare::compare;
 use crate::value::format::{text, write};
 use crate::value::number::to_double;
 use base64::Engine;
@@ -11,10 +12,17 @@ use md5::Md5;
 use regex::Regex;
 use sha1::Sha1;
 use sha2::{Digest, Sha224, Sha256, Sha384, Sha512};
+use std::borrow::Cow;
 use std::cell::RefCell;
+use std::cmp::Ordering;
+use std::time::{Duration, Instant};
 
 /// Most bytes of a compiled regular expression.
 const MAX_REGEX_BYTES: usize = 1 << 20;
+/// Longest regular expression.
+const MAX_PATTERN_BYTES: usize = 64 << 10;
+/// Longest time that a call looks for matches: each may look at all of the text behind it.
+const MAX_MATCHING: Duration = Duration::from_secs(1);
 /// Characters of a line of `TO_BASE64`.
 const BASE64_LINE: usize = 76;
 
@@ -25,7 +33,7 @@ fn bytes(value: &Value) -> Vec<u8> {
 }
 
 fn lower_hex(bytes: &[u8]) -> Value {
-    Value::Text(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
+    Value::Text(hex(bytes).to_ascii_lowercase())
 }
 
 /// A place from 1 as an index; `None` outside.
@@ -34,10 +42,12 @@ fn index(value: &Value, length: usize) -> Option<usize> {
     (place >= 1.0 && place <= length as f64).then(|| place as usize - 1)
 }
 
-/// Calls a function of text whose arguments are not NULL; `None` where it is none of them.
-pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>> {
+/// Calls a function of text, or of bytes, whose arguments are not NULL; `None` where it is none of them.
+pub(super) fn call(function: Function, values: &[Value], of_bytes: bool) -> Result<Option<Value>> {
+    let content = |index: usize| characters(&values[index], of_bytes);
+    let made = |content: &str| of_characters(Cow::Borrowed(content), of_bytes);
     Ok(Some(match function {
-        Function::PadLeft | Function::PadRight => pad(function, values)?,
+        Function::PadLeft | Function::PadRight => pad(function, values, of_bytes)?,
         Function::Ascii => Value::Int(bytes(&values[0]).first().copied().map_or(0, i64::from)),
         Function::Ordinal => {
             let first: Vec<u8> = match &values[0] {
@@ -49,56 +59,59 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             Value::Int(first.iter().fold(0, |number, byte| number << 8 | i64::from(*byte)))
         }
         Function::Unhex => {
-            let digits = text(&values[0]);
-            let digits = if digits.len().is_multiple_of(2) { digits } else { format!("0{digits}") };
-            let nibbles: Option<Vec<u32>> = digits.chars().map(|digit| digit.to_digit(16)).collect();
-            nibbles.map_or(Value::Null, |nibbles| {
-                Value::Bytes(nibbles.chunks(2).map(|pair| (pair[0] << 4 | pair[1]) as u8).collect())
-            })
+            // The first digit of an odd number of them is a byte of its own.
+            let digits = bytes(&values[0]);
+            let digit = |digit: &u8| char::from(*digit).to_digit(16);
+            let byte = |pair: &[u8]| {
+                pair.iter().try_fold(0, |byte, one| digit(one).map(|value| byte << 4 | value as u8))
+            };
+            let pairs: Option<Vec<u8>> = digits.rchunks(2).rev().map(byte).collect();
+            pairs.map_or(Value::Null, Value::Bytes)
         }
-        Function::ToBase64 => bounded(to_base64(&bytes(&values[0])))?,
+        Function::ToBase64 => Value::Text(to_base64(&bytes(&values[0]))),
         Function::FromBase64 => from_base64(&text(&values[0])).map_or(Value::Null, Value::Bytes),
         Function::Field => {
             let wanted = &values[0];
             let found = values[1..].iter().position(|value| {
-                *value != Value::Null
-                    && crate::value::compare::order(wanted, value) == std::cmp::Ordering::Equal
+                // What cannot be compared is not equal.
+                compare(wanted, value).ok().flatten() == Some(Ordering::Equal)
             });
             found.map_or(Value::Int(0), |found| int(found + 1))
         }
         Function::Element => match index(&values[0], values.len() - 1) {
-            Some(at) if values[at + 1] != Value::Null => Value::Text(text(&values[at + 1])),
+            Some(at) if values[at + 1] != Value::Null => of_characters(content(at + 1), of_bytes),
             _ => Value::Null,
         },
         Function::FindInSet => {
-            let (wanted, list) = (text(&values[0]), text(&values[1]));
+            let any_bytes = values.iter().any(|value| matches!(value, Value::Bytes(_)));
+            let [wanted, list] = [0, 1].map(|index| characters(&values[index], any_bytes));
             if list.is_empty() {
                 return Ok(Some(Value::Int(0)));
             }
             list.split(',').position(|part| part == wanted).map_or(Value::Int(0), |at| int(at + 1))
         }
         Function::SubstringIndex => {
-            let (whole, part) = (text(&values[0]), text(&values[1]));
             let wanted = to_double(&values[2]).unwrap_or(0.0).round_ties_even();
-            Value::Text(substring_index(&whole, &part, wanted as i64).to_owned())
+            made(substring_index(&content(0), &content(1), wanted as i64))
         }
         Function::Insert => {
-            let whole: Vec<char> = text(&values[0]).chars().collect();
-            let Some(start) = index(&values[1], whole.len()) else {
-                return Ok(Some(Value::Text(whole.into_iter().collect())));
+            let whole = content(0);
+            let Some(start) = index(&values[1], whole.chars().count()) else {
+                return Ok(Some(made(&whole)));
             };
+            let (before, rest) = whole.split_at(start_of(&whole, start));
             let length = to_double(&values[2]).unwrap_or(0.0).round_ties_even();
-            let rest = whole.len() - start;
-            let length = if (0.0..rest as f64).contains(&length) { length as usize } else { rest };
-            let mut output: String = whole[..start].iter().collect();
-            output.push_str(&text(&values[3]));
-            output.extend(&whole[start + length..]);
-            bounded(output)?
+            let replaced =
+                if (0.0..rest.len() as f64).contains(&length) { length as usize } else { rest.len() };
+            of_characters(
+                Cow::Owned([before, &content(3), &rest[start_of(rest, replaced)..]].concat()),
+                of_bytes,
+            )
         }
-        Function::CompareText => Value::Int(text(&values[0]).cmp(&text(&values[1])) as i64),
+        Function::CompareText => Value::Int(bytes(&values[0]).cmp(&bytes(&values[1])) as i64),
         Function::Quote => {
             let mut output = String::from("'");
-            for character in text(&values[0]).chars() {
+            for character in content(0).chars() {
                 match character {
                     '\'' | '\\' => output.extend(['\\', character]),
                     '\0' => output.push_str("\\0"),
@@ -107,7 +120,7 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
                 }
             }
             output.push('\'');
-            bounded(output)?
+            of_characters(Cow::Owned(output), of_bytes)
         }
         Function::Characters => {
             let mut output = Vec::new();
@@ -133,17 +146,17 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             }
         }
         Function::TrimBoth | Function::TrimStart | Function::TrimEnd => {
-            let (whole, part) = (text(&values[0]), text(&values[1]));
-            let mut rest = whole.as_str();
+            let (whole, part) = (content(0), content(1));
+            let mut rest = &*whole;
             while function != Function::TrimEnd && !part.is_empty() {
-                let Some(shorter) = rest.strip_prefix(part.as_str()) else { break };
+                let Some(shorter) = rest.strip_prefix(&*part) else { break };
                 rest = shorter;
             }
             while function != Function::TrimStart && !part.is_empty() {
-                let Some(shorter) = rest.strip_suffix(part.as_str()) else { break };
+                let Some(shorter) = rest.strip_suffix(&*part) else { break };
                 rest = shorter;
             }
-            Value::Text(rest.to_owned())
+            made(rest)
         }
         Function::Matches => {
             let flags = values.get(2).map(text).unwrap_or_default();
@@ -171,8 +184,9 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
         }
         Function::UuidToBytes => {
             let digits = text(&values[0]).replace('-', "");
+            let is_number = digits.bytes().all(|digit| digit.is_ascii_hexdigit());
             match (digits.len(), u128::from_str_radix(&digits, 16)) {
-                (32, Ok(number)) => {
+                (32, Ok(number)) if is_number => {
                     Value::Bytes((0..16).rev().map(|byte| (number >> (8 * byte)) as u8).collect())
                 }
                 _ => {
@@ -205,22 +219,26 @@ fn protocol_order(number: u32) -> [u8; 4] {
     [(number >> 24) as u8, (number >> 16) as u8, (number >> 8) as u8, number as u8]
 }
 
-fn pad(function: Function, values: &[Value]) -> Result<Value> {
+fn pad(function: Function, values: &[Value], of_bytes: bool) -> Result<Value> {
     let wanted = to_double(&values[1]).unwrap_or(0.0).round_ties_even();
-    let (mut whole, with) = (text(&values[0]), values.get(2).map_or_else(|| " ".to_owned(), text));
+    let whole = characters(&values[0], of_bytes);
+    let with = values.get(2).map_or(Cow::Borrowed(" "), |with| characters(with, of_bytes));
     if wanted < 0.0 || wanted > MAX_TEXT_BYTES as f64 {
         return Ok(Value::Null);
     }
     let (wanted, has) = (wanted as usize, whole.chars().count());
     if has >= wanted {
-        return Ok(Value::Text(whole.chars().take(wanted).collect()));
+        return Ok(of_characters(Cow::Borrowed(&whole[..start_of(&whole, wanted)]), of_bytes));
+    }
+    if with.is_empty() {
+        return Ok(Value::Null);
     }
     let filling: String = with.chars().cycle().take(wanted - has).collect();
-    match function {
-        Function::PadLeft => whole.insert_str(0, &filling),
-        _ => whole.push_str(&filling),
-    }
-    bounded(whole)
+    let padded = match function {
+        Function::PadLeft => filling + &whole,
+        _ => whole.into_owned() + &filling,
+    };
+    Ok(of_characters(Cow::Owned(padded), of_bytes))
 }
 
 fn substring_index<'t>(whole: &'t str, part: &str, wanted: i64) -> &'t str {
@@ -228,10 +246,13 @@ fn substring_index<'t>(whole: &'t str, part: &str, wanted: i64) -> &'t str {
         return "";
     }
     let skipped = usize::try_from(wanted.unsigned_abs() - 1).unwrap_or(usize::MAX);
-    match wanted > 0 {
-        true => whole.match_indices(part).nth(skipped).map_or(whole, |(at, _)| &whole[..at]),
-        false => whole.rmatch_indices(part).nth(skipped).map_or(whole, |(at, _)| &whole[at + part.len()..]),
+    if wanted > 0 {
+        return whole.match_indices(part).nth(skipped).map_or(whole, |(at, _)| &whole[..at]);
     }
+    // Occurrences are counted from the left also where they overlap.
+    let before = whole.matches(part).count().checked_sub(skipped.saturating_add(1));
+    let found = before.and_then(|before| whole.match_indices(part).nth(before));
+    found.map_or(whole, |(at, _)| &whole[at + part.len()..])
 }
 
 /// With a new line after 76 characters each.
@@ -256,6 +277,16 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 fn with_regex<T>(pattern: &str, flags: &str, with: impl FnOnce(&Regex) -> Result<T>) -> Result<T> {
     thread_local! {
         static LAST: RefCell<Option<(String, Regex)>> = const { RefCell::new(None) };
+    }
+    if pattern.is_empty() {
+        return Err(SqlError {
+            code: 3_685,
+            state: "HY000",
+            message: "Illegal argument to a regular expression.".to_owned(),
+        });
+    }
+    if pattern.len() > MAX_PATTERN_BYTES || flags.len() > MAX_PATTERN_BYTES {
+        return not_supported("regular expressions of more than 64 KiB");
     }
     let mut whole = String::new();
     for flag in flags.chars() {
@@ -291,30 +322,108 @@ fn with_regex<T>(pattern: &str, flags: &str, with: impl FnOnce(&Regex) -> Result
 
 /// All matches replaced; `$1` is the first group, `\` makes the next character itself.
 fn replaced(regex: &Regex, whole: &str, with: &str) -> Result<Value> {
+    let begin = Instant::now();
     let mut output = String::new();
     let mut end = 0;
     for found in regex.captures_iter(whole) {
+        if begin.elapsed() > MAX_MATCHING {
+            return Err(SqlError {
+                code: 3_699,
+                state: "HY000",
+                message: "Timeout exceeded in regular expression match.".to_owned(),
+            });
+        }
         let Some(all) = found.get(0) else { continue };
-        output.push_str(&whole[end..all.start()]);
+        push(&mut output, &whole[end..all.start()])?;
         end = all.end();
-        let mut characters = with.chars().peekable();
-        while let Some(character) = characters.next() {
-            match character {
-                '\\' => output.extend(characters.next()),
-                '$' => match characters.peek().and_then(|digit| digit.to_digit(10)) {
+        let mut rest = with;
+        while let Some(at) = rest.find(['\\', '$']) {
+            push(&mut output, &rest[..at])?;
+            let (sign, behind) = rest[at..].split_at(1);
+            let next = behind.chars().next();
+            rest = &behind[next.map_or(0, char::len_utf8)..];
+            match next {
+                Some(digit) if sign == "$" => match digit.to_digit(10) {
                     Some(group) => {
-                        characters.next();
-                        output.push_str(found.get(group as usize).map_or("", |group| group.as_str()));
+                        push(&mut output, found.get(group as usize).map_or("", |group| group.as_str()))?;
                     }
-                    None => output.push('$'),
+                    None => {
+                        output.push('$');
+                        rest = behind;
+                    }
                 },
-                other => output.push(other),
+                Some(next) => output.push(next),
+                None if sign == "$" => output.push('$'),
+                None => {}
             }
         }
-        if output.len() > MAX_TEXT_BYTES {
-            break;
+        push(&mut output, rest)?;
+    }
+    push(&mut output, &whole[end..])?;
+    Ok(Value::Text(output))
+}
+
+/// Appends to a text, up to the greatest length of a result.
+fn push(output: &mut String, more: &str) -> Result<()> {
+    if output.len() + more.len() > MAX_TEXT_BYTES {
+        return Err(too_long());
+    }
+    output.push_str(more);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn occurrences_are_counted_from_the_left() {
+        for (whole, part, wanted, expected) in [
+            ("aaa", "aa", -1, "a"),
+            ("aaaaa", "aa", -2, "aaa"),
+            ("aaaaa", "aa", -3, "aaaaa"),
+            ("a,b,c", ",", -2, "b,c"),
+            ("a,b,c", ",", 2, "a,b"),
+            ("a,b,c", ",", i64::MIN, "a,b,c"),
+        ] {
+            assert_eq!(substring_index(whole, part, wanted), expected, "{whole} {wanted}");
         }
     }
-    output.push_str(&whole[end..]);
-    bounded(output)
+
+    #[test]
+    fn matches_are_replaced() {
+        let replace = |whole: &str, pattern: &str, with: &str| {
+            let values = [whole, pattern, with].map(|part| Value::Text(part.to_owned()));
+            call(Function::RegexReplace, &values, false).map(|value| text(&value.unwrap_or_default()))
+        };
+        for (whole, pattern, with, expected) in [
+            ("a1b2", "([a-z])([0-9])", "$2$1", "1a2b"),
+            ("abc", "b", "\\$1", "a$1c"),
+            ("abc", "b", "$x$", "a$x$c"),
+            ("abc", "b", "é\\", "aéc"),
+            ("abc", "(b)", "[$1$7]", "a[b]c"),
+        ] {
+            assert_eq!(replace(whole, pattern, with).expect("replaced"), expected, "{whole} {with}");
+        }
+        assert_eq!(replace("abc", "", "x").expect_err("no pattern").code, 3_685);
+        assert_eq!(
+            replace("abc", &"a".repeat(MAX_PATTERN_BYTES + 1), "x").expect_err("too long").code,
+            1_235
+        );
+        // Each match looks at all of the rest.
+        let begin = Instant::now();
+        assert_eq!(replace(&"a".repeat(1 << 20), "a[^b]*b|a", "x").expect_err("too slow").code, 3_699);
+        assert!(begin.elapsed() < 10 * MAX_MATCHING, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn digits_are_bytes() {
+        let unhex = |digits: &str| call(Function::Unhex, &[Value::Text(digits.to_owned())], false);
+        assert_eq!(unhex("F41").expect("bytes"), Some(Value::Bytes(vec![0x0F, 0x41])));
+        assert_eq!(unhex("+1").expect("no bytes"), Some(Value::Null));
+        assert_eq!(unhex("").expect("no bytes"), Some(Value::Bytes(Vec::new())));
+        let uuid = |digits: &str| call(Function::UuidToBytes, &[Value::Text(digits.to_owned())], false);
+        assert!(uuid("01234567-89ab-cdef-0123-456789abcdef").is_ok());
+        assert_eq!(uuid("+1234567-89ab-cdef-0123-456789abcdef").expect_err("a sign").code, 1_411);
+    }
 }

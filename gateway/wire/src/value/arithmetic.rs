@@ -185,9 +185,11 @@ fn with_doubles(operator: Operator, a: &Value, b: &Value) -> Result<Value> {
 
 /// The 64 bits of a number: of one with a fraction those of the nearest whole number, of one out of range those of the nearest in range.
 pub fn bits(value: &Value) -> u64 {
-    let whole = match exact(value) {
-        Some((unscaled, scale)) => rescale(unscaled, scale, 0).unwrap_or(i128::MAX),
-        None => to_double(value).unwrap_or(0.0).round_ties_even() as i128,
+    let of_text = if let Value::Text(text) = value { super::number::integer(text) } else { None };
+    let whole = match (of_text, exact(value)) {
+        (Some(whole), _) => whole,
+        (None, Some((unscaled, scale))) => rescale(unscaled, scale, 0).unwrap_or(i128::MAX),
+        (None, None) => to_double(value).unwrap_or(0.0).round_ties_even() as i128,
     };
     match u64::try_from(whole) {
         Ok(number) => number,
@@ -253,5 +255,16 @@ mod tests {
         ] {
             assert_eq!(calculate(operator, &a, &b).expect_err("overflows").code, 1690);
         }
+    }
+
+    #[test]
+    fn bits_of_text_are_those_of_its_digits() {
+        let text = |content: &str| Value::Text(content.to_owned());
+        assert_eq!(bits(&text("9007199254740993")), 9_007_199_254_740_993);
+        assert_eq!(bits(&text("18446744073709551615")), u64::MAX);
+        assert_eq!(bits(&text("99999999999999999999")), u64::MAX);
+        assert_eq!(bits(&text("-1")), u64::MAX);
+        assert_eq!(bits(&text("1.7")), 2);
+        assert_eq!(bits(&text("7x")), 7);
     }
 }

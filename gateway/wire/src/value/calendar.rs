@@ -2,8 +2,8 @@
 
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days, days_from_civil};
 
-/// Greatest size of a time: 838:59:59.
-const MAX_TIME: i64 = (838 * 3_600 + 59 * 60 + 59) * 1_000_000;
+/// Greatest size of a time, in microseconds: 838:59:59.
+pub const MAX_TIME: i64 = (838 * 3_600 + 59 * 60 + 59) * 1_000_000;
 
 /// Microseconds since 1970 of a date and a time of day; `None` when there is no such moment. Year 0 is none.
 pub fn moment(
@@ -29,8 +29,8 @@ pub fn time_of(negative: bool, hours: u32, minutes: u32, seconds: u32, microseco
     (size <= MAX_TIME).then_some(if negative { -size } else { size })
 }
 
-/// A number of one to `most` digits at the beginning of the text.
-fn digits(text: &mut &str, most: usize) -> Option<u32> {
+/// A number of one to `most` digits at the beginning of the text, which is cut behind it.
+pub fn digits(text: &mut &str, most: usize) -> Option<u32> {
     let end = text.bytes().take(most).take_while(u8::is_ascii_digit).count();
     let (number, rest) = text.split_at(end);
     *text = rest;
@@ -54,25 +54,40 @@ fn fraction(text: &mut &str) -> Option<u32> {
     Some(micros + u32::from(number.as_bytes().get(6).is_some_and(|digit| *digit >= b'5')))
 }
 
-/// A date with or without time of day: `2024-01-31`, `2024-01-31 10:20:30.5`, `20240131`, `20240131102030`. Microseconds since
-/// 1970, and whether there was a time of day.
+/// Years of two digits are those from 1970 to 2069.
+pub fn four_digits(year: i64) -> i64 {
+    match year {
+        0..=69 => year + 2_000,
+        70..=99 => year + 1_900,
+        year => year,
+    }
+}
+
+/// A date with or without time of day: `2024-01-31`, `2024-01-31 10:20:30.5`, `20240131`, `20240131102030`, each also with two digits of
+/// its year. Microseconds since 1970, and whether there was a time of day.
 pub fn parse_moment(text: &str) -> Option<(i64, bool)> {
     let mut rest = text.trim();
     let run = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (date, time, has_time);
-    if run == 8 || run == 14 {
-        date = (digits(&mut rest, 4)? as i32, digits(&mut rest, 2)?, digits(&mut rest, 2)?);
-        has_time = run == 14;
+    let year = |rest: &mut &str, length: usize| {
+        let year = digits(rest, length)?;
+        i32::try_from(if length == 2 { four_digits(i64::from(year)) } else { i64::from(year) }).ok()
+    };
+    if let 6 | 8 | 12 | 14 = run {
+        has_time = run > 8;
+        // What is behind the year has four digits, with a time of day ten.
+        let length = if has_time { run - 10 } else { run - 4 };
+        date = (year(&mut rest, length)?, digits(&mut rest, 2)?, digits(&mut rest, 2)?);
         time = match has_time {
             true => (digits(&mut rest, 2)?, digits(&mut rest, 2)?, digits(&mut rest, 2)?),
             false => (0, 0, 0),
         };
     } else {
-        if run != 4 {
+        if !(1..=4).contains(&run) {
             return None;
         }
         let marks = &['-', '/', '.', ':'];
-        let year = digits(&mut rest, 4)? as i32;
+        let year = year(&mut rest, run)?;
         separator(&mut rest, marks)?;
         let month = digits(&mut rest, 2)?;
         separator(&mut rest, marks)?;
@@ -165,6 +180,11 @@ mod tests {
         assert_eq!(parse_moment("1970-01-02 00:00:01.5"), Some((MICROSECONDS_PER_DAY + 1_500_000, true)));
         assert_eq!(parse_moment("19700101000001"), Some((1_000_000, true)));
         assert_eq!(parse_moment("1970-1-1T01:00"), Some((3_600_000_000, true)));
+        assert_eq!(parse_moment("70-01-02"), Some((MICROSECONDS_PER_DAY, false)));
+        assert_eq!(parse_moment("700102"), Some((MICROSECONDS_PER_DAY, false)));
+        assert_eq!(parse_moment("700101000001"), Some((1_000_000, true)));
+        assert_eq!(parse_moment("69-01-01"), parse_moment("2069-01-01"));
+        assert_eq!(parse_moment("1-1-1"), parse_moment("0001-01-01"));
         for bad in
             ["", "1970", "1970-13-01", "1970-02-30", "1970-01-01x", "0000-00-00", "x", "1970-01-01 24:00:00"]
         {
