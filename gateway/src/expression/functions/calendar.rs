@@ -644,6 +644,8 @@ mod tests {
         );
         let zones = [Value::DateTime(0), written("+9223372036854775807:00"), written("+00:00")];
         assert_eq!(called(Function::ConvertZone, &zones).expect("no error"), Value::Null);
+        let last = [written("9999-12-31 23:59:59"), written("+00:00"), written("+14:00")];
+        assert_eq!(called(Function::ConvertZone, &last).expect("no error"), Value::Null);
     }
 
     #[test]
