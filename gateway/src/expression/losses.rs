@@ -195,14 +195,17 @@ impl Losses {
                 });
             }
             if function.is_of_time() {
-                for value in values {
+                let moves = matches!(function, Function::AddInterval | Function::SubtractInterval);
+                // Behind the moment there are zones.
+                let looked_at = if function == Function::ConvertZone { &values[..1] } else { values };
+                for value in looked_at {
                     let Value::Text(given) = value else { continue };
-                    if Unit::named(given).is_none() && moment(value).is_none() && parse_time(given).is_none()
-                    {
+                    let is_time = !moves && parse_time(given).is_some();
+                    if Unit::named(given).is_none() && moment(value).is_none() && !is_time {
                         return self.tell(|| incorrect("datetime", given));
                     }
                 }
-                if matches!(function, Function::AddInterval | Function::SubtractInterval) {
+                if moves {
                     return self.tell(|| SqlError {
                         code: 1_441,
                         state: "22008",
