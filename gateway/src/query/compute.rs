@@ -124,9 +124,8 @@ impl Compute {
                 true => found.push(self.expression.truth(&environment)?),
                 false => {
                     let value = self.expression.evaluate(&environment)?;
-                    match (content_bytes(&value), &mut held) {
-                        (bytes @ 1.., Some(held)) => held.grow(bytes)?,
-                        _ => {}
+                    if let (bytes @ 1.., Some(held)) = (content_bytes(&value), &mut held) {
+                        held.grow(bytes)?;
                     }
                     builder.add(&value)?;
                 }
