@@ -232,7 +232,7 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             let months = |value: &Value| {
                 let period = whole(value);
                 let (year, month) = (period / 100, period % 100);
-                let is_period = period > 0 && (1..=12).contains(&month);
+                let is_period = (1..=999_912).contains(&period) && (1..=12).contains(&month);
                 is_period.then(|| four_digits(year) * 12 + month - 1).ok_or_else(wrong)
             };
             let first = months(&values[0])?;
