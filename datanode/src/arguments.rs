@@ -60,6 +60,11 @@ pub struct Arguments {
     /// `off` for networks in which others may close connections; then its leases must run out first.
     #[arg(long, value_enum, default_value_t = Switch::On)]
     pub link_close_is_proof: Switch,
+    /// Milliseconds without an answer after which this node has another one of its group removed and takes over what that led.
+    /// A longer time lets short pauses of machines pass; it does not delay what is taken over because a connection was closed.
+    #[arg(long, env = "DUET_SUSPECT_AFTER_MS", value_name = "N", default_value_t = 500,
+        value_parser = clap::value_parser!(u32).range(500..=60_000))]
+    pub suspect_after_ms: u32,
     /// File with the secret that all members of the cluster and its clients share.
     #[arg(long, value_name = "FILE")]
     pub cluster_secret_file: Option<PathBuf>,

@@ -59,6 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
         arena_bytes: memory_bytes.saturating_add(memory_bytes / 8),
         max_links: arguments.max_links,
         link_close_is_proof: arguments.link_close_is_proof == Switch::On,
+        suspect_after: u64::from(arguments.suspect_after_ms) * 1_000_000,
         seed,
         lane_frame_signals: u16::MAX,
         planted_bug: 0,

@@ -111,6 +111,7 @@ impl World {
             max_links: MAX_LINKS,
             seed: self.identity_random.bits(),
             link_close_is_proof: self.plan.link_close_is_proof,
+            suspect_after: self.plan.suspect_after[node as usize - 1],
             lane_frame_signals: self.plan.lane_frame_signals,
             planted_bug: self.plan.planted_bug,
         };

@@ -4,6 +4,7 @@ use crate::clock::BootClock;
 use crate::crash::CrashPlan;
 use crate::queue::{MICROSECOND, MILLISECOND, SECOND, Time};
 use crate::random::{Purpose, Random};
+use duet_datanode_core::SUSPECT_AFTER;
 
 /// Chances are given per million.
 pub const ALWAYS: u32 = 1_000_000;
@@ -285,6 +286,8 @@ pub struct Plan {
     pub leave_every: Time,
     /// Whether data nodes may take a closed link for a proof; then nobody but its ends closes one between them.
     pub link_close_is_proof: bool,
+    /// Time without an answer after which each data node asks for the removal of another one.
+    pub suspect_after: Vec<Time>,
     /// How it ends.
     pub ending: Ending,
     /// Whether the run looks at what every burst hears and sends, for the points below and to know what was proposed.
@@ -344,6 +347,7 @@ impl Plan {
             cut_at_promotion: 0,
             leave_every: 0,
             link_close_is_proof: true,
+            suspect_after: vec![SUSPECT_AFTER; data_nodes as usize],
             watched: false,
             crash_points: Vec::new(),
             clocks: Vec::new(),
@@ -386,6 +390,9 @@ impl Plan {
         }
         if random.chance(300_000) {
             plan.lane_frame_signals = *random.pick(&[1, 1, 2, 5]);
+        }
+        if random.chance(250_000) {
+            plan.suspect_after.fill_with(|| *random.pick(&[1, 1, 2, 6]) * SUSPECT_AFTER);
         }
         plan
     }

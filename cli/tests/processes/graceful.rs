@@ -11,6 +11,8 @@ use tokio::task::JoinHandle;
 
 const KEYS: i32 = 24;
 const TASKS: i32 = 4;
+/// What is said of transactions that may not be tried again.
+const ONCE: &str = "transaction without another try";
 
 fn counters() -> TableDefinition {
     TableDefinition::builder("test", "graceful")
@@ -105,7 +107,7 @@ impl Load {
                             _ if key == other => {}
                             2 => {
                                 let done = add_once(&client, &table, key.min(other), key.max(other)).await;
-                                shared.count("transaction without another try", 2, done);
+                                shared.count(ONCE, 2, done);
                             }
                             _ => {
                                 let done = add_to_both(&client, &table, key.min(other), key.max(other)).await;
@@ -133,8 +135,9 @@ impl Load {
         });
     }
 
-    /// Nothing has failed, and everything that was acknowledged has happened once.
-    fn end(self) {
+    /// Nothing has failed, and everything that was acknowledged has happened once. Transactions that may not be tried again may have
+    /// been refused if the machine let a node stand still.
+    fn end(self, cluster: &Cluster) {
         self.go_on();
         self.shared.stop.store(true, Ordering::Release);
         let total = self.runtime.block_on(async {
@@ -146,7 +149,10 @@ impl Load {
                 rows.iter().map(|row| row.as_ref().expect("there").get::<i64>("value").expect("a number"));
             values.sum::<i64>()
         });
-        let failures = self.shared.failures.lock().expect("no panic");
+        let mut failures = self.shared.failures.lock().expect("no panic");
+        if cluster.has_paused() {
+            failures.retain(|failure| !failure.starts_with(ONCE) || !failure.contains("NotServing"));
+        }
         assert!(
             failures.is_empty(),
             "{} failed, first {:?}",
@@ -196,7 +202,7 @@ fn a_node_that_is_told_to_end_hands_over_first() {
         cluster.wait_for_full_members();
         wait_for_even_share(&cluster);
     }
-    load.end();
+    load.end(&cluster);
 }
 
 fn rolling_restart(management: usize) {
@@ -205,7 +211,7 @@ fn rolling_restart(management: usize) {
     let load = Load::start(&cluster);
     let (done, said) = admin(&cluster, &["rolling-restart", "--timeout", "60"]);
     assert!(done, "{said}");
-    load.end();
+    load.end(&cluster);
     let after = incarnations(&cluster.state());
     assert!(before.iter().zip(&after).all(|(before, after)| after > before), "{before:?} {after:?}");
     wait_for_even_share(&cluster);

@@ -343,7 +343,7 @@ fn a_group_that_is_lost_says_so_and_the_other_one_serves() {
     let mut cluster = Cluster::start_groups(1, 2);
     let runtime = runtime();
     let (client, table) = runtime.block_on(async {
-        let builder = Client::builder(&cluster.management_addresses).timeout(Duration::from_millis(700));
+        let builder = Client::builder(&cluster.management_addresses).timeout(Duration::from_secs(2));
         let client = builder.connect().await.expect("connected");
         let table = client.create_table(numbers("counters")).await.expect("created");
         for id in 0..COUNTERS {

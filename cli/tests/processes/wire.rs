@@ -1,11 +1,13 @@
 //! A bare client: one blocking connection that speaks frames.
 
+use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::layout::TableLayout;
 use duet_protocol::record::ClusterState;
 use duet_protocol::schema::{ColumnType, TableDefinition};
 use duet_protocol::signal::change_dictionary::{ChangeDictionary, KIND_CREATE_TABLE, KIND_DROP_TABLE};
 use duet_protocol::signal::dictionary_changed::DictionaryChanged;
+use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::fetch_state::FetchState;
 use duet_protocol::signal::hello::{Hello, ROLE_CLIENT};
 use duet_protocol::signal::open_session::OpenSession;
@@ -16,7 +18,7 @@ use duet_protocol::signal::{Sections, Signal, SignalType, SignalView};
 use duet_protocol::value::Value;
 use std::io::{self, Read as _, Write as _};
 use std::net::TcpStream;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 /// Longest wait for one answer.
 const PATIENCE: Duration = Duration::from_secs(20);
@@ -102,12 +104,22 @@ impl Wire {
         }
     }
 
-    /// Sends one request and waits for its answer.
+    /// Sends one request and waits for its answer. As every client does it asks again while the node has no lease: the machine may
+    /// have given it no processor for a moment.
     pub fn ask<S: Signal>(&mut self, body: &S, sections: Sections<'_>) -> Received {
-        self.send(42, body, sections);
-        let received = self.receive().expect("an answer");
-        assert_eq!(received.request_id, 42, "{received:?}");
-        received
+        let until = Instant::now() + PATIENCE;
+        loop {
+            self.send(42, body, sections);
+            let received = self.receive().expect("an answer");
+            assert_eq!(received.request_id, 42, "{received:?}");
+            let not_serving = received.signal_type == SignalType::ErrorReply
+                && received.body::<ErrorReply>().code.get() == ErrorCode::NotServing as u16;
+            if !not_serving {
+                return received;
+            }
+            assert!(Instant::now() < until, "the node serves nothing");
+            std::thread::park_timeout(Duration::from_millis(20));
+        }
     }
 
     /// Opens a session.

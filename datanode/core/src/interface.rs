@@ -105,6 +105,8 @@ pub struct NodeConfiguration {
     /// Whether a link that another data node closes proves that it has given its leases up or died; not in networks whose
     /// machines close connections of others.
     pub link_close_is_proof: bool,
+    /// Time without an answer after which this node asks for the removal of another member of its group.
+    pub suspect_after: Nanoseconds,
     /// Most signals of a frame in a lane; as many as fit in every real node.
     pub lane_frame_signals: u16,
     /// Planted bug of the simulator's own tests; 0 in every real node.

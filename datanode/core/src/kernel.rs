@@ -231,6 +231,7 @@ impl Kernel {
             leases: Leases::new(
                 Arc::clone(&lease_board),
                 configuration.link_close_is_proof,
+                configuration.suspect_after,
                 configuration.planted_bug,
             ),
             lease_board,

@@ -21,7 +21,8 @@ const MILLISECOND: Nanoseconds = 1_000_000;
 pub const PING: Nanoseconds = 100 * MILLISECOND;
 /// R: age up to which the heartbeat that the other side has seen last proves that it hears.
 pub const RECENT: Nanoseconds = 250 * MILLISECOND;
-/// S: age of that heartbeat above which the other side is suspect.
+/// S: age of that heartbeat above which the other side is suspect, unless the node is told another one. It is each node's own choice:
+/// a longer one delays a take-over and nothing else, for the leases stay as long as they are.
 pub const SUSPECT_AFTER: Nanoseconds = 500 * MILLISECOND;
 /// L: length of a lease.
 pub const LEASE: Nanoseconds = 500 * MILLISECOND;
@@ -29,8 +30,6 @@ pub const LEASE: Nanoseconds = 500 * MILLISECOND;
 pub const PROMISE: Nanoseconds = 505 * MILLISECOND;
 /// Time that a link which the other side has closed has to come back before that counts as its end.
 const RECONNECT_WITHIN: Nanoseconds = 30 * MILLISECOND;
-/// Time for the first heartbeat of a new member: it may install its first view only a promise after its start.
-const FIRST_CONTACT: Nanoseconds = PROMISE + 2 * SUSPECT_AFTER;
 /// A gap between two ticks after which others are not blamed for the silence.
 const PAUSED: Nanoseconds = 150 * MILLISECOND;
 /// Length of a frame with a heartbeat and nothing else.
@@ -164,9 +163,9 @@ impl Peer {
         self.sent_at.iter().rev().nth(back).copied()
     }
 
-    fn is_suspect(&self, now: Nanoseconds) -> bool {
+    fn is_suspect(&self, now: Nanoseconds, suspect_after: Nanoseconds) -> bool {
         let gone = self.closed_at.is_some_and(|at| now.saturating_sub(at) > RECONNECT_WITHIN);
-        gone || now.saturating_sub(self.named_sent_at) > SUSPECT_AFTER
+        gone || now.saturating_sub(self.named_sent_at) > suspect_after
     }
 }
 
@@ -177,6 +176,8 @@ pub struct Leases {
     pub board: Arc<LeaseBoard>,
     /// Whether a closed link proves that the other side has surrendered or died.
     close_is_proof: bool,
+    /// S of this node.
+    suspect_after: Nanoseconds,
     peers: Vec<Peer>,
     /// Buffer of [`Leases::due`].
     spare: Vec<(Instance, Heartbeat)>,
@@ -184,16 +185,25 @@ pub struct Leases {
     promise_due: bool,
     in_view: bool,
     last_tick: Nanoseconds,
+    /// Longest pause of this node that was not told yet.
+    paused: Nanoseconds,
     /// Planted bug of the simulator's tests.
     planted_bug: u32,
 }
 
 impl Leases {
-    /// No leases, shown on this board.
-    pub fn new(board: Arc<LeaseBoard>, close_is_proof: bool, planted_bug: u32) -> Leases {
+    /// No leases, shown on this board. Members are suspect after `suspect_after` without an answer.
+    pub fn new(
+        board: Arc<LeaseBoard>,
+        close_is_proof: bool,
+        suspect_after: Nanoseconds,
+        planted_bug: u32,
+    ) -> Leases {
         Leases {
             board,
             close_is_proof,
+            suspect_after,
+            paused: 0,
             peers: Vec::new(),
             spare: Vec::with_capacity(4),
             promise_due: false,
@@ -226,7 +236,8 @@ impl Leases {
                     sent_at: VecDeque::with_capacity(REMEMBERED + 1),
                     seen: 0,
                     named: 0,
-                    named_sent_at: now + FIRST_CONTACT - SUSPECT_AFTER,
+                    // A new member may install its first view only a promise after its start.
+                    named_sent_at: now + PROMISE + self.suspect_after,
                     heard_from: false,
                     floor: 0,
                     lease_until: 0,
@@ -249,8 +260,9 @@ impl Leases {
     ) -> Vec<(Instance, Heartbeat)> {
         if now.saturating_sub(self.last_tick) > PAUSED && self.last_tick > 0 {
             // This node was away itself; what the others said meanwhile is still to be read.
+            self.paused = self.paused.max(now - self.last_tick);
             for peer in &mut self.peers {
-                peer.named_sent_at = peer.named_sent_at.max(now.saturating_sub(SUSPECT_AFTER / 2));
+                peer.named_sent_at = peer.named_sent_at.max(now.saturating_sub(self.suspect_after / 2));
                 peer.closed_at = peer.closed_at.map(|at| at.max(now));
             }
         }
@@ -269,7 +281,7 @@ impl Leases {
                 peer.sent_at.pop_front();
             }
             let hears = peer.named > 0 && now.saturating_sub(peer.named_sent_at) < RECENT;
-            let grants = peer.heard_from && hears && !peer.is_suspect(now);
+            let grants = peer.heard_from && hears && !peer.is_suspect(now, self.suspect_after);
             peer.promise_due |= grants;
             let grant = if grants { peer.seen } else { 0 };
             let body = Heartbeat { number: peer.number.into(), seen: peer.seen.into(), grant: grant.into() };
@@ -373,8 +385,14 @@ impl Leases {
             until = u64::MAX;
         }
         self.board.until.store(until, Ordering::Release);
-        let suspect = self.peers.iter().find(|peer| peer.is_suspect(now)).map(|peer| peer.instance);
+        let suspect =
+            self.peers.iter().find(|peer| peer.is_suspect(now, self.suspect_after)).map(|peer| peer.instance);
         self.board.suspect.store(suspect.map_or(0, packed), Ordering::Release);
+    }
+
+    /// The longest time that this node itself has not run since this was asked last, if it was long enough to end a lease.
+    pub fn take_pause(&mut self) -> Option<Nanoseconds> {
+        Some(std::mem::take(&mut self.paused)).filter(|paused| *paused > RECENT)
     }
 
     /// Lease and promise for a member, for the simulator's checks in true time.
@@ -413,7 +431,7 @@ mod tests {
 
     impl Pair {
         fn new() -> Pair {
-            let mut sides = [1, 2].map(|_| Leases::new(Arc::default(), true, 0));
+            let mut sides = [1, 2].map(|_| Leases::new(Arc::default(), true, SUSPECT_AFTER, 0));
             for (index, side) in sides.iter_mut().enumerate() {
                 side.install(0, instance(index as u32 + 1), &group(&[1, 2]));
             }

@@ -39,7 +39,7 @@ pub use kernel::{Kernel, Message};
 pub use ldm::ReplicaDigest;
 pub use ldm::journal::CommittedChange;
 pub use ldm::unique::UniqueEntry;
-pub use lease::{HEARTBEAT_FRAME_BYTES, LeaseBoard};
+pub use lease::{HEARTBEAT_FRAME_BYTES, LeaseBoard, SUSPECT_AFTER};
 pub use split::{
     Destination, Installation, LinkBoard, NodeKernel, RequestPlace, RequestPlaces, Shared, SharedEpoch,
     SplitKernel, ToCoordinator, ToData,

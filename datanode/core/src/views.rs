@@ -266,7 +266,16 @@ impl Kernel {
             return;
         }
         let (changed, highest) = (view.changed_in_view, self.map.state.view.number);
+        let proposals = self.views.proposals;
         self.propose(now, KIND_REMOVE, (group, changed, highest), suspect);
+        if self.views.proposals > proposals {
+            let milliseconds = self.configuration.suspect_after / 1_000_000;
+            let text = format!(
+                "data node {} has closed its connection or has not answered for {milliseconds} ms: its removal is proposed",
+                suspect.node
+            );
+            self.commands.push_back(Command::Warn { text });
+        }
     }
 
     /// Proposes a change of a group that last changed in view `changed`, every 50 ms for as long as this is called. `highest` is the
@@ -339,6 +348,13 @@ impl Kernel {
             }
         }
         self.leases.recycle(due);
+        if let Some(pause) = self.leases.take_pause() {
+            let milliseconds = pause / 1_000_000;
+            let text = format!(
+                "this node has not run for {milliseconds} ms: its processors were stopped or busy with something else"
+            );
+            self.commands.push_back(Command::Warn { text });
+        }
     }
 
     /// A frame of another node that is as long as one with a heartbeat and nothing else, ahead of what waits between the

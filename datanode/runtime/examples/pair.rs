@@ -3,7 +3,7 @@
 //!
 //! `cargo run --release -p duet-runtime --example pair -- [rows] [batch]`
 
-use duet_datanode_core::{Kernel, NodeConfiguration};
+use duet_datanode_core::{Kernel, NodeConfiguration, SUSPECT_AFTER};
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::layout::TableLayout;
@@ -186,6 +186,7 @@ fn main() {
                 max_links: 100,
                 seed: 1,
                 link_close_is_proof: true,
+                suspect_after: SUSPECT_AFTER,
                 lane_frame_signals: u16::MAX,
                 planted_bug: 0,
             };

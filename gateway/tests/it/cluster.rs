@@ -95,7 +95,7 @@ impl Cluster {
         let node = |id: usize| {
             let address = &management.listen;
             Part::start(&format!(
-                "datanode --node-id {id} --listen 127.0.0.1:0 --management {address} --memory 128MiB --metrics 127.0.0.1:0"
+                "datanode --node-id {id} --listen 127.0.0.1:0 --management {address} --memory 128MiB --metrics 127.0.0.1:0 --suspect-after-ms 3000"
             ))
         };
         let nodes = vec![node(1), node(2)];

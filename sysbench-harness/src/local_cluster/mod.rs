@@ -104,6 +104,8 @@ pub struct LocalClusterOptions {
     pub threads: Option<String>,
     /// How each data node talks to its links, as `--io` takes it; `None` leaves it to the data node.
     pub io: Option<String>,
+    /// Silence after which a data node has another one removed, as `--suspect-after-ms` takes it; `None` leaves it to the data node.
+    pub suspect_after: Option<Duration>,
     /// CPUs that the management nodes are confined to.
     pub management_cpus: Option<CpuList>,
     /// CPUs that the data nodes are confined to.
@@ -123,7 +125,8 @@ pub struct LocalClusterOptions {
 }
 
 impl LocalClusterOptions {
-    /// One management node and two data nodes of `executable`, nothing pinned, no metrics, a scratch directory.
+    /// One management node and two data nodes of `executable`, nothing pinned, no metrics, a scratch directory. The data nodes
+    /// bear two seconds of silence: on one machine, which they may share with much else, a pause says little.
     #[must_use]
     pub fn new(executable: impl Into<PathBuf>) -> Self {
         Self {
@@ -137,6 +140,7 @@ impl LocalClusterOptions {
             memory_bytes: None,
             threads: None,
             io: None,
+            suspect_after: Some(Duration::from_secs(2)),
             management_cpus: None,
             data_cpus: None,
             metrics: false,
@@ -401,6 +405,9 @@ impl LocalCluster {
         }
         if let Some(io) = &options.io {
             arguments.extend(["--io".into(), io.into()]);
+        }
+        if let Some(silence) = options.suspect_after {
+            arguments.extend(["--suspect-after-ms".into(), silence.as_millis().to_string().into()]);
         }
         if let Some(address) = options.place(Role::Data, id).and_then(|place| place.advertise) {
             arguments.extend(["--advertise".into(), address.to_string().into()]);

@@ -56,6 +56,7 @@ impl Stage {
         options.management_nodes =
             if fault == Fault::KillWithLeader { 3 } else { arguments.management_nodes };
         options.memory_bytes = Some(MEMORY_BYTES);
+        options.suspect_after = None;
         if let Some(logs) = &arguments.logs {
             let directory = logs.join(fault.name());
             // The state of an earlier cluster must not come back to life.

@@ -1,6 +1,8 @@
 //! A network of kernels in memory: first-in-first-out links that a test can cut, hold and inspect.
 
-use duet_datanode_core::{CloseReason, Command, LinkId, NodeConfiguration, NodeKernel, Target};
+use duet_datanode_core::{
+    CloseReason, Command, LinkId, NodeConfiguration, NodeKernel, SUSPECT_AFTER, Target,
+};
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::ids::{Instance, TransactionId};
 use duet_protocol::layout::TableLayout;
@@ -185,6 +187,7 @@ impl Network {
                 max_links: 100,
                 seed: u64::from(node),
                 link_close_is_proof: true,
+                suspect_after: SUSPECT_AFTER,
                 lane_frame_signals: u16::MAX,
                 planted_bug,
             };

@@ -33,6 +33,7 @@ fn configuration() -> NodeConfiguration {
         max_links: 100,
         seed: 1,
         link_close_is_proof: true,
+        suspect_after: duet_datanode_core::SUSPECT_AFTER,
         lane_frame_signals: u16::MAX,
         planted_bug: 0,
     }

@@ -2,7 +2,7 @@
 
 use crate::network::CLUSTER;
 use crate::node::{Arrived, Node, Output, counted_turn, turn};
-use duet_datanode_core::{Command, LinkId, NodeConfiguration, Target};
+use duet_datanode_core::{Command, LinkId, NodeConfiguration, SUSPECT_AFTER, Target};
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, announced_length};
 use duet_protocol::record::ClusterState;
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
@@ -58,6 +58,7 @@ impl Cluster {
                 max_links: 100,
                 seed: u64::from(node),
                 link_close_is_proof: true,
+                suspect_after: SUSPECT_AFTER,
                 lane_frame_signals: u16::MAX,
                 planted_bug: 0,
             };

@@ -1,7 +1,7 @@
 //! What somebody may cost a node before the handshake, with the kernel of a real node.
 
 use super::echo::{DEADLINE, frame, wait};
-use duet_datanode_core::{Kernel, NodeConfiguration};
+use duet_datanode_core::{Kernel, NodeConfiguration, SUSPECT_AFTER};
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder, FrameView, MAX_HANDSHAKE_BYTES, announced_length};
 use duet_protocol::signal::fetch_state::FetchState;
@@ -35,6 +35,7 @@ impl Node {
             max_links: limits.max_links as u32,
             seed: 1,
             link_close_is_proof: true,
+            suspect_after: SUSPECT_AFTER,
             lane_frame_signals: u16::MAX,
             planted_bug: 0,
         };
