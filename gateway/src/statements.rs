@@ -411,9 +411,13 @@ async fn set_variables(session: &mut Session, set: &Set) -> Result<Outcome> {
                 assign(session, assignment.scope, &assignment.name, &assignment.value).await?;
             }
         }
-        Set::SetNames { charset_name, .. } => {
+        Set::SetNames { charset_name, collation_name } => {
             let name = charset_name.value.to_ascii_lowercase();
+            if let Some(collation) = collation_name {
+                check_collation(collation, &mut Vec::new())?;
+            }
             if !matches!(name.as_str(), "utf8mb4" | "utf8" | "utf8mb3" | "ascii" | "default" | "binary") {
+                check_character_set(&name, &mut Vec::new())?;
                 return not_supported(&format!("the character set {name}; use utf8mb4"));
             }
         }
