@@ -576,7 +576,7 @@ impl Session {
             Plan::Insert(insert) => {
                 let catalog = Arc::clone(&self.catalog);
                 let environment = Environment::new(&parameters, &self.facts);
-                let new = new_rows(&catalog, insert, &environment).await?;
+                let new = new_rows(&catalog, insert, &environment, &self.memory).await?;
                 let (rows, ids) = (new.rows.len(), new.ids());
                 let client = &self.client;
                 let inserted = match (&mut self.transaction, &insert.mode) {

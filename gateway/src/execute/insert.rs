@@ -9,6 +9,7 @@ use crate::error::{Result, SqlError};
 use crate::execute::read::{Values, find_unique, read_each};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
+use crate::memory::{Held, Memory};
 use crate::plan::{InsertMode, InsertPlan, default_of, times_of_change, unique_indexes};
 use crate::value::compare::exact;
 use crate::value::format::text;
@@ -30,6 +31,8 @@ pub struct NewRows {
     pub rows: Vec<Values>,
     /// Their AUTO_INCREMENT column.
     pub numbered: Numbered,
+    /// What they take, until they are dropped.
+    pub held: Held,
 }
 
 /// The AUTO_INCREMENT column of new rows.
@@ -101,11 +104,12 @@ pub fn duplicate(table: &Table, index: &str, values: &[Value]) -> SqlError {
 /// The values of all rows, with defaults and numbers of AUTO_INCREMENT.
 ///
 /// # Errors
-/// Those of values that do not fit, and of the sequence.
+/// Those of values that do not fit, and of the sequence; 1038 when they take too much memory.
 pub async fn new_rows(
     catalog: &Catalog,
     plan: &InsertPlan,
     environment: &Environment<'_>,
+    memory: &Memory,
 ) -> Result<NewRows> {
     let table = &plan.table;
     let columns = &table.definition().columns;
@@ -132,6 +136,7 @@ pub async fn new_rows(
     }
     let own = sequence.as_ref().map(|sequence| usize::from(sequence.column));
     let mut rows = Vec::with_capacity(plan.rows.len());
+    let mut held = memory.hold();
     let mut missing = 0;
     let mut greatest = None;
     for (number, given) in plan.rows.iter().enumerate() {
@@ -164,6 +169,7 @@ pub async fn new_rows(
                 }
             }
         }
+        held.add(&whole)?;
         rows.push(whole);
     }
     let mut generated = 0..0;
@@ -184,7 +190,7 @@ pub async fn new_rows(
             generated = first..next;
         }
     }
-    Ok(NewRows { rows, numbered: Numbered { column: own, generated } })
+    Ok(NewRows { rows, numbered: Numbered { column: own, generated }, held })
 }
 
 fn evaluated(expression: &Expression, environment: &Environment<'_>) -> Result<Value> {

@@ -3,7 +3,7 @@
 use crate::error::Result;
 use crate::execute::select::first_difference;
 use crate::memory::{Held, content_bytes};
-use crate::value::compare::order;
+use crate::value::compare::sort_order;
 use duet_client::{RowView, Value, ValueRef};
 use std::borrow::Cow;
 use std::cmp::Ordering;
@@ -137,7 +137,7 @@ impl Packed {
             (Cell::Bytes { start, end }, Cell::Bytes { start: from, end: to }) => {
                 self.bytes[*start as usize..*end as usize].cmp(&self.bytes[*from as usize..*to as usize])
             }
-            (Cell::Other(one), Cell::Other(other)) => order(one, other),
+            (Cell::Other(one), Cell::Other(other)) => sort_order(one, other),
             // NULL, which comes first.
             (Cell::Other(_), _) => Ordering::Less,
             (_, Cell::Other(_)) => Ordering::Greater,

@@ -11,7 +11,7 @@ use crate::memory::{Held, Memory, content_bytes};
 use crate::plan::pushdown::{PushedAggregates, aggregates, conditions};
 use crate::plan::{Access, AccessKind, BoundAccess, Plan, SelectPlan, order_matches};
 use crate::query::scan::{Grouping, read_groups};
-use crate::value::compare::{exact, order};
+use crate::value::compare::{exact, sort_order, unify};
 use crate::value::number::rescale;
 use duet_client::{Client, ColumnType, Value, ValueRef};
 use rustc_hash::{FxHashMap, FxHashSet};
@@ -213,7 +213,7 @@ impl Cursor {
             let mut rows = rows;
             rows.sort_by(|a, b| {
                 first_difference(
-                    columns.iter().map(|(column, down)| (order(&a[*column], &b[*column]), *down)),
+                    columns.iter().map(|(column, down)| (sort_order(&a[*column], &b[*column]), *down)),
                 )
             });
             return Ok(rows);
@@ -227,7 +227,7 @@ impl Cursor {
             held.add(&key)?;
             keyed.push((key, row));
         }
-        keyed.sort_by(|(a, _), (b, _)| in_order(select, a, b));
+        sort(&mut keyed, &select.order);
         Ok(keyed.into_iter().map(|(_, row)| row).collect())
     }
 
@@ -322,9 +322,7 @@ impl Cursor {
             self.held.add(&row)?;
             keyed.push((key, row));
         }
-        if !select.order.is_empty() {
-            keyed.sort_by(|(a, _), (b, _)| in_order(select, a, b));
-        }
+        sort(&mut keyed, &select.order);
         let mut result = Vec::with_capacity(keyed.len());
         for (_, row) in keyed {
             if self.limit == 0 {
@@ -571,8 +569,14 @@ fn items(select: &SelectPlan, scales: &[Option<u8>], at: &Environment<'_>) -> Re
     select.items.iter().zip(scales).map(item).collect()
 }
 
-fn in_order(select: &SelectPlan, a: &[Value], b: &[Value]) -> Ordering {
-    first_difference(a.iter().zip(b).zip(&select.order).map(|((a, b), (_, down))| (order(a, b), *down)))
+/// Sorts what has keys by these, whose parts belong to the parts of ORDER BY; with equal keys it stays as it was.
+pub(super) fn sort<T>(keyed: &mut [(Values, T)], by: &[(Expression, bool)]) {
+    for part in 0..by.len() {
+        unify(keyed.iter_mut().filter_map(|(key, _)| key.get_mut(part)));
+    }
+    keyed.sort_by(|(a, _), (b, _)| {
+        first_difference(a.iter().zip(b).zip(by).map(|((a, b), (_, down))| (sort_order(a, b), *down)))
+    });
 }
 
 /// How two rows compare by these comparisons of their parts, of which some go down.
@@ -758,6 +762,7 @@ impl<'a> Groups<'a> {
             Some(index) => *index,
             None => {
                 self.held.add(&row)?;
+                self.held.grow(key.len() + SEEN_BYTES)?;
                 self.groups.insert(key, self.states.len());
                 self.states.push((row, self.new_state()));
                 self.states.len() - 1

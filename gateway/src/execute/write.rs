@@ -6,11 +6,12 @@
 
 use crate::error::{Result, SqlError, not_supported};
 use crate::execute::read::{Values, find_unique};
-use crate::execute::select::{find_locked, first_difference};
+use crate::execute::select::{find_locked, sort};
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
+use crate::memory::{Memory, content_bytes};
 use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, times_of_change, unique_indexes};
-use crate::value::compare::{exact, order};
+use crate::value::compare::exact;
 use duet_client::{
     Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
 };
@@ -252,18 +253,18 @@ fn chosen(
     order_by: &[(Expression, bool)],
     limit: Option<&Expression>,
     environment: &Environment<'_>,
+    memory: &Memory,
 ) -> Result<Vec<Values>> {
     if !order_by.is_empty() {
         let mut keyed = Vec::with_capacity(rows.len());
+        let mut held = memory.hold();
         for row in rows {
             let at = environment.with_row(&row);
             let key = order_by.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
+            held.add(&key)?;
             keyed.push((key, row));
         }
-        keyed.sort_by(|(a, _), (b, _)| {
-            let parts = a.iter().zip(b).zip(order_by);
-            first_difference(parts.map(|((a, b), (_, down))| (order(a, b), *down)))
-        });
+        sort(&mut keyed, order_by);
         rows = keyed.into_iter().map(|(_, row)| row).collect();
     }
     if let Some(limit) = limit {
@@ -325,14 +326,16 @@ pub async fn update_within(
     let rows =
         find_locked(client, table, access, plan.filter.as_ref(), environment, Lock::Exclusive, transaction)
             .await?;
-    let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment)?;
+    let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment, transaction.memory())?;
     let times = times_of_change(table, &plan.assignments, environment.facts.now);
     let mut counts = Counts { matched: rows.len() as u64, changed: 0 };
     // All new values first: a row that does not fit leaves the transaction as it was.
     let mut writes = Vec::with_capacity(rows.len());
+    let mut held = transaction.memory().hold();
     for (number, row) in rows.iter().enumerate() {
         let changed = changes(table, &plan.assignments, &times, row, environment, number + 1)?;
         if !changed.is_empty() {
+            held.grow(changed.iter().map(|(_, value)| size_of::<Value>() + content_bytes(value)).sum())?;
             writes.push((key_of(table, row), changed, row));
         }
     }
@@ -442,7 +445,7 @@ pub async fn delete_within(
             let filter = plan.filter.as_ref();
             let rows =
                 find_locked(client, table, access, filter, environment, Lock::Exclusive, transaction).await?;
-            let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment)?;
+            let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment, transaction.memory())?;
             rows.iter().map(|row| key_of(table, row)).collect()
         }
     };

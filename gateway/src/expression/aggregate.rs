@@ -3,7 +3,7 @@
 use super::Expression;
 use crate::error::{Result, SqlError};
 use crate::value::arithmetic::{Operator, QUOTIENT_DIGITS, bits, calculate};
-use crate::value::compare::{exact, order};
+use crate::value::compare::{exact, order, sort_order, unify};
 use crate::value::format::text;
 use crate::value::number::{MAX_SCALE, to_double};
 use duet_client::Value;
@@ -323,10 +323,14 @@ impl Accumulator {
         let Some(listing) = self.listing.as_ref().filter(|_| !self.listed.is_empty()) else {
             return Value::Null;
         };
-        let mut parts: Vec<&(String, Vec<Value>)> = self.listed.iter().collect();
+        let mut parts: Vec<(&str, Vec<Value>)> =
+            self.listed.iter().map(|(content, keys)| (content.as_str(), keys.clone())).collect();
+        for part in 0..listing.down.len() {
+            unify(parts.iter_mut().filter_map(|(_, keys)| keys.get_mut(part)));
+        }
         parts.sort_by(|(_, a), (_, b)| {
             let keys = a.iter().zip(b).zip(&listing.down);
-            keys.map(|((a, b), down)| if *down { order(b, a) } else { order(a, b) })
+            keys.map(|((a, b), down)| if *down { sort_order(b, a) } else { sort_order(a, b) })
                 .find(|order| *order != Ordering::Equal)
                 .unwrap_or(Ordering::Equal)
         });

@@ -4,6 +4,7 @@ use super::functions::Unit;
 use super::window::{WindowCall, WindowFunction, compile_window};
 use super::{AggregateCall, AggregateFunction, Comparison, Expression, Function, Listing};
 use crate::error::{Result, SqlError, not_supported};
+use crate::memory::content_bytes;
 use crate::value::arithmetic::Operator;
 use crate::value::calendar::{parse_moment, parse_time};
 use crate::value::literal::literal;
@@ -194,6 +195,7 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
             if value.has_random() {
                 return not_supported("BETWEEN of a random value");
             }
+            may_be_copied(&value, 1)?;
             let low =
                 Expression::Compare(Comparison::GreaterOrEqual, Box::new(value.clone()), boxed(low, scope)?);
             let high = Expression::Compare(Comparison::LessOrEqual, Box::new(value), boxed(high, scope)?);
@@ -233,6 +235,9 @@ pub fn compile(expression: &Expr, scope: &mut Scope<'_>) -> Result<Expression> {
             let operand = operand.as_deref().map(|operand| compile(operand, scope)).transpose()?;
             if operand.as_ref().is_some_and(Expression::has_random) {
                 return not_supported("CASE of a random value");
+            }
+            if let Some(operand) = &operand {
+                may_be_copied(operand, conditions.len())?;
             }
             let mut cases = Vec::with_capacity(conditions.len());
             for case in conditions {
@@ -407,6 +412,29 @@ fn moved_by(function: Function, moment: Expression, amount: Expression, unit: &s
     }
     let unit = Expression::Constant(Value::Text(unit.to_ascii_uppercase()));
     Ok(Expression::Call(function, vec![moment, amount, unit]))
+}
+
+/// What is compared several times may be long, or be copied often, but not both: whoever nests such expressions would get one that has twice
+/// the size with each level.
+fn may_be_copied(expression: &Expression, copies: usize) -> Result<()> {
+    /// Parts that may be copied once.
+    const MOST: usize = 256;
+    /// Parts that may be copied any number of times.
+    const FEW: usize = 4;
+    /// Parts that may be copied of what has more.
+    const MOST_COPIES: usize = 10_000;
+    let mut parts: usize = 0;
+    expression.walk(&mut |part| {
+        parts += 1;
+        if let Expression::Constant(value) = part {
+            parts += content_bytes(value) / 64;
+        }
+    });
+    if parts > MOST || (parts > FEW && parts.saturating_mul(copies) > MOST_COPIES) {
+        let message = "what BETWEEN or CASE compares is too long an expression: put it into a derived table";
+        return Err(SqlError::nested_too_deeply(message));
+    }
+    Ok(())
 }
 
 /// An operand of arithmetic: literals of bits and bytes are numbers there.

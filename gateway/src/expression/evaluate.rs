@@ -7,8 +7,12 @@ use crate::value::arithmetic::{calculate, negate};
 use crate::value::compare::{compare, truth};
 use crate::value::{format, store};
 use duet_client::{Column, Value};
+use std::borrow::Cow;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
+
+/// Characters that one LIKE compares at most while it looks for a part with `_`.
+const MOST_LOOKS: usize = 100_000_000;
 
 /// What expressions see of their session.
 #[derive(Clone, Debug, Default)]
@@ -134,6 +138,15 @@ impl Expression {
         })
     }
 
+    /// The value, which is not copied where it lies somewhere.
+    fn borrowed<'a>(&'a self, environment: &Environment<'a>) -> Result<Cow<'a, Value>> {
+        match self {
+            Expression::Constant(constant) => Ok(Cow::Borrowed(constant)),
+            Expression::Column(index) => environment.row.get(*index).map(Cow::Borrowed).ok_or_else(missing),
+            other => other.evaluate(environment).map(Cow::Owned),
+        }
+    }
+
     /// Whether it is true; `None` for NULL.
     ///
     /// # Errors
@@ -166,8 +179,17 @@ impl Expression {
             Expression::Compare(comparison, a, b) => compared(*comparison, a, b, environment)?,
             Expression::In(a, list) => {
                 let mut result = Some(false);
+                // Once for all items: it may be long, or random.
+                let a = match a.as_ref() {
+                    Expression::Tuple(parts) => {
+                        let constant =
+                            |part: &Expression| part.evaluate(environment).map(Expression::Constant);
+                        Expression::Tuple(parts.iter().map(constant).collect::<Result<_>>()?)
+                    }
+                    single => Expression::Constant(single.evaluate(environment)?),
+                };
                 for item in list {
-                    match compared(Comparison::Equal, a, item, environment)? {
+                    match compared(Comparison::Equal, &a, item, environment)? {
                         Some(true) => return Ok(Some(true)),
                         Some(false) => {}
                         None => result = None,
@@ -178,7 +200,7 @@ impl Expression {
             Expression::Like(a, pattern, escape) => {
                 match (a.evaluate(environment)?, pattern.evaluate(environment)?) {
                     (Value::Null, _) | (_, Value::Null) => None,
-                    (a, pattern) => Some(like(&format::text(&a), &format::text(&pattern), *escape)),
+                    (a, pattern) => Some(like(&format::text(&a), &format::text(&pattern), *escape)?),
                 }
             }
             other => {
@@ -199,8 +221,8 @@ fn compared(
     match (a, b) {
         (Expression::Tuple(a), Expression::Tuple(b)) => compared_tuples(comparison, a, b, environment),
         _ => {
-            let (a, b) = (a.evaluate(environment)?, b.evaluate(environment)?);
-            if comparison == Comparison::NullSafeEqual && (a == Value::Null || b == Value::Null) {
+            let (a, b) = (a.borrowed(environment)?, b.borrowed(environment)?);
+            if comparison == Comparison::NullSafeEqual && (*a == Value::Null || *b == Value::Null) {
                 return Ok(Some(a == b));
             }
             environment.facts.losses.of_comparison(&a, &b)?;
@@ -239,7 +261,7 @@ fn compared_tuples(
         }
         _ => {
             for (a, b) in a.iter().zip(b) {
-                match compare(&a.evaluate(environment)?, &b.evaluate(environment)?)? {
+                match compare(&*a.borrowed(environment)?, &*b.borrowed(environment)?)? {
                     None => return Ok(None),
                     Some(Ordering::Equal) => {}
                     Some(order) => return Ok(Some(comparison.holds(order))),
@@ -250,52 +272,76 @@ fn compared_tuples(
     }
 }
 
-/// Whether a text matches a pattern of `%` and `_`, without recursion: at most one place to go back to.
-fn like(text: &str, pattern: &str, escape: char) -> bool {
-    #[derive(Clone, Copy, PartialEq)]
-    enum Mark {
-        Any,
-        One,
-        Is(char),
-    }
-    let mut marks = Vec::new();
-    let mut characters = pattern.chars().peekable();
+/// Whether a text matches a pattern of `%` and `_`. What lies between two `%` is looked for from where the one before was found, and never
+/// again before that: in time that grows with the text, times the length of the part for parts with `_`.
+fn like(text: &str, pattern: &str, escape: char) -> Result<bool> {
+    let mut parts = vec![Vec::new()];
+    let mut characters = pattern.chars();
     while let Some(character) = characters.next() {
-        marks.push(match character {
-            '%' => Mark::Any,
-            '_' => Mark::One,
-            character if character == escape => Mark::Is(characters.next().unwrap_or(escape)),
-            character => Mark::Is(character),
-        });
-    }
-    let text: Vec<char> = text.chars().collect();
-    let (mut at, mut mark) = (0, 0);
-    let mut back: Option<(usize, usize)> = None;
-    while at < text.len() {
-        match marks.get(mark) {
-            Some(Mark::Any) => {
-                back = Some((mark, at));
-                mark += 1;
+        let mark = match character {
+            '%' => {
+                parts.push(Vec::new());
                 continue;
             }
-            Some(Mark::One) => {
-                at += 1;
-                mark += 1;
-                continue;
-            }
-            Some(Mark::Is(character)) if *character == text[at] => {
-                at += 1;
-                mark += 1;
-                continue;
-            }
-            _ => {}
+            '_' => None,
+            character if character == escape => Some(characters.next().unwrap_or(escape)),
+            character => Some(character),
+        };
+        if let Some(part) = parts.last_mut() {
+            part.push(mark);
         }
-        let Some((any, from)) = back else { return false };
-        back = Some((any, from + 1));
-        at = from + 1;
-        mark = any + 1;
     }
-    marks[mark..].iter().all(|mark| *mark == Mark::Any)
+    let Some((first, others)) = parts.split_first() else { return Ok(text.is_empty()) };
+    let Some(mut rest) = behind(text, first) else { return Ok(false) };
+    let Some((last, between)) = others.split_last() else { return Ok(rest.is_empty()) };
+    let mut looks = MOST_LOOKS;
+    for part in between.iter().filter(|part| !part.is_empty()) {
+        match found(rest, part, &mut looks)? {
+            Some(further) => rest = further,
+            None => return Ok(false),
+        }
+    }
+    let start = match last.len() {
+        0 => return Ok(true),
+        length => rest.char_indices().rev().nth(length - 1).map(|(at, _)| at),
+    };
+    Ok(start.is_some_and(|start| behind(&rest[start..], last).is_some_and(str::is_empty)))
+}
+
+/// What is behind a part of a pattern without `%` that a text begins with; a mark that is `None` is any character.
+fn behind<'t>(text: &'t str, part: &[Option<char>]) -> Option<&'t str> {
+    let mut characters = text.chars();
+    for mark in part {
+        let character = characters.next()?;
+        if mark.is_some_and(|wanted| wanted != character) {
+            return None;
+        }
+    }
+    Some(characters.as_str())
+}
+
+/// What is behind the first place where a part of a pattern is.
+fn found<'t>(text: &'t str, part: &[Option<char>], looks: &mut usize) -> Result<Option<&'t str>> {
+    if let Some(fixed) = part.iter().copied().collect::<Option<String>>() {
+        return Ok(text.find(&fixed).map(|at| &text[at + fixed.len()..]));
+    }
+    let mut rest = text;
+    loop {
+        if let Some(behind) = behind(rest, part) {
+            return Ok(Some(behind));
+        }
+        let mut characters = rest.chars();
+        if characters.next().is_none() {
+            return Ok(None);
+        }
+        rest = characters.as_str();
+        let Some(left) = looks.checked_sub(part.len()) else {
+            let message =
+                "Timeout exceeded in pattern match: many characters are compared with many places of '_'";
+            return Err(SqlError { code: 3_699, state: "HY000", message: message.to_owned() });
+        };
+        *looks = left;
+    }
 }
 
 /// A value as another type, as CAST does: what does not fit is cut.
@@ -377,8 +423,23 @@ mod tests {
             ("mississippi", "%iss%ip%", true),
             ("aaaaaaaaaaaaaaaaaaaaaaaaaaab", "%a%a%a%a%a%c", false),
             ("é", "_", true),
+            ("", "", true),
+            ("a", "", false),
+            ("", "%%", true),
+            ("ab", "ab%ab", false),
+            ("abab", "ab%ab", true),
+            ("xabyabz", "%a_y%_z", true),
+            ("xabyabz", "%a_y%__b_", false),
+            ("éaé", "%_é", true),
+            ("é", "%__%", false),
+            ("a_b", "%\\_%", true),
+            ("a\\", "a\\", true),
         ] {
-            assert_eq!(like(text, pattern, '\\'), expected, "{text} {pattern}");
+            assert_eq!(like(text, pattern, '\\').expect("short"), expected, "{text} {pattern}");
         }
+        let long = "a".repeat(1_000_000);
+        assert!(!like(&long, &format!("%{}b", "a".repeat(500_000)), '|').expect("in linear time"));
+        assert!(!like(&long, &format!("%{}b%", "a".repeat(500_000)), '|').expect("in linear time"));
+        assert_eq!(like(&long, &format!("%{}_b%", "a".repeat(500_000)), '|').expect_err("never").code, 3_699);
     }
 }

@@ -18,7 +18,11 @@ use std::cmp::Ordering;
 use std::time::{Duration, Instant};
 
 /// Most bytes of a compiled regular expression.
-const MAX_REGEX_BYTES: usize = 1 << 20;
+const MAX_REGEX_BYTES: usize = 256 << 10;
+/// The same for the longest texts.
+const MIN_REGEX_BYTES: usize = 4 << 10;
+/// Length of a text from which on regular expressions may only be smaller.
+const LONG_TEXT_BYTES: usize = 64 << 10;
 /// Longest regular expression.
 const MAX_PATTERN_BYTES: usize = 64 << 10;
 /// Longest time that a call looks for matches: each may look at all of the text behind it.
@@ -160,24 +164,25 @@ pub(super) fn call(function: Function, values: &[Value], of_bytes: bool) -> Resu
         }
         Function::Matches => {
             let flags = values.get(2).map(text).unwrap_or_default();
-            with_regex(&text(&values[1]), &flags, |regex| {
-                Ok(Value::Int(i64::from(regex.is_match(&text(&values[0])))))
+            let whole = text(&values[0]);
+            with_regex(&text(&values[1]), &flags, whole.len(), |regex| {
+                Ok(Value::Int(i64::from(regex.is_match(&whole))))
             })?
         }
         Function::RegexReplace => {
             let (whole, with) = (text(&values[0]), text(&values[2]));
-            with_regex(&text(&values[1]), "", |regex| replaced(regex, &whole, &with))?
+            with_regex(&text(&values[1]), "", whole.len(), |regex| replaced(regex, &whole, &with))?
         }
         Function::RegexSubstring => {
             let whole = text(&values[0]);
-            with_regex(&text(&values[1]), "", |regex| {
+            with_regex(&text(&values[1]), "", whole.len(), |regex| {
                 let found = regex.find(&whole);
                 Ok(found.map_or(Value::Null, |found| Value::Text(found.as_str().to_owned())))
             })?
         }
         Function::RegexPlace => {
             let whole = text(&values[0]);
-            with_regex(&text(&values[1]), "", |regex| {
+            with_regex(&text(&values[1]), "", whole.len(), |regex| {
                 let found = regex.find(&whole);
                 Ok(found.map_or(Value::Int(0), |found| int(whole[..found.start()].chars().count() + 1)))
             })?
@@ -274,7 +279,15 @@ fn from_base64(text: &str) -> Option<Vec<u8>> {
 }
 
 /// Calls `with` with a compiled regular expression. The last one of a thread is kept: it is that of all rows of a statement.
-fn with_regex<T>(pattern: &str, flags: &str, with: impl FnOnce(&Regex) -> Result<T>) -> Result<T> {
+///
+/// `length` is that of the text that is matched. Matching takes time in proportion to it and to the size of the expression, so that a long text
+/// may only be matched with a small one.
+fn with_regex<T>(
+    pattern: &str,
+    flags: &str,
+    length: usize,
+    with: impl FnOnce(&Regex) -> Result<T>,
+) -> Result<T> {
     thread_local! {
         static LAST: RefCell<Option<(String, Regex)>> = const { RefCell::new(None) };
     }
@@ -299,6 +312,15 @@ fn with_regex<T>(pattern: &str, flags: &str, with: impl FnOnce(&Regex) -> Result
         }
     }
     whole.push_str(pattern);
+    if length > LONG_TEXT_BYTES {
+        let most = MAX_REGEX_BYTES.saturating_mul(LONG_TEXT_BYTES) / length;
+        let built = regex::RegexBuilder::new(&whole).size_limit(most.max(MIN_REGEX_BYTES)).build();
+        match built {
+            Err(regex::Error::CompiledTooBig(_)) => return Err(timeout()),
+            Err(_) => {}
+            Ok(regex) => return with(&regex),
+        }
+    }
     LAST.with(|last| {
         let mut last = last.borrow_mut();
         if !matches!(&*last, Some((known, _)) if *known == whole) {
@@ -320,6 +342,11 @@ fn with_regex<T>(pattern: &str, flags: &str, with: impl FnOnce(&Regex) -> Result
     })
 }
 
+fn timeout() -> SqlError {
+    let message = "Timeout exceeded in regular expression match.".to_owned();
+    SqlError { code: 3_699, state: "HY000", message }
+}
+
 /// All matches replaced; `$1` is the first group, `\` makes the next character itself.
 fn replaced(regex: &Regex, whole: &str, with: &str) -> Result<Value> {
     let begin = Instant::now();
@@ -327,11 +354,7 @@ fn replaced(regex: &Regex, whole: &str, with: &str) -> Result<Value> {
     let mut end = 0;
     for found in regex.captures_iter(whole) {
         if begin.elapsed() > MAX_MATCHING {
-            return Err(SqlError {
-                code: 3_699,
-                state: "HY000",
-                message: "Timeout exceeded in regular expression match.".to_owned(),
-            });
+            return Err(timeout());
         }
         let Some(all) = found.get(0) else { continue };
         push(&mut output, &whole[end..all.start()])?;

@@ -117,6 +117,62 @@ pub fn order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
+/// Kinds of values that sort among themselves; NULL is below all.
+fn sort_class(value: &Value) -> u8 {
+    match value {
+        Value::Null => 0,
+        Value::Bool(_)
+        | Value::Int(_)
+        | Value::UInt(_)
+        | Value::Decimal { .. }
+        | Value::Float(_)
+        | Value::Double(_) => 1,
+        Value::Text(_) | Value::Bytes(_) => 2,
+        Value::Date(_) | Value::DateTime(_) | Value::Timestamp(_) => 3,
+        Value::Time(_) => 4,
+        Value::Json(_) => 5,
+        Value::Vector(_) => 6,
+    }
+}
+
+/// A total order of all values, for sorting: NULL first, then as [`compare`] has it for values of one kind; values of different kinds, which
+/// it compares now one way and now another, by their kinds. See [`unify`].
+pub fn sort_order(a: &Value, b: &Value) -> Ordering {
+    let (class, other) = (sort_class(a), sort_class(b));
+    if class != other {
+        return class.cmp(&other);
+    }
+    match class {
+        1 => match (exact(a), exact(b)) {
+            (Some(a), Some(b)) => compare_exact(a, b),
+            // What is exact is below the double that is as large, so that the order stays one among several exact numbers that round to it.
+            (one, another) => {
+                let double = |value| to_double(value).unwrap_or_default() + 0.0;
+                double(a).total_cmp(&double(b)).then(another.is_some().cmp(&one.is_some()))
+            }
+        },
+        2 | 5 => bytes_of(a).cmp(&bytes_of(b)),
+        3 => moment_of(a).cmp(&moment_of(b)),
+        4 => match (a, b) {
+            (Value::Time(a), Value::Time(b)) => a.cmp(b),
+            _ => Ordering::Equal,
+        },
+        6 => super::format::text(a).cmp(&super::format::text(b)),
+        _ => Ordering::Equal,
+    }
+}
+
+/// Makes texts of the values of a part of sort keys if they are of several kinds, as MySQL sorts an expression like `IF(id % 2, text, number)`.
+pub fn unify<'a>(part: impl Iterator<Item = &'a mut Value>) {
+    let mut values: Vec<&mut Value> = part.filter(|value| **value != Value::Null).collect();
+    let Some(first) = values.first().map(|value| sort_class(value)) else { return };
+    if values.iter().any(|value| sort_class(value) != first) {
+        for value in values.iter_mut().filter(|value| sort_class(value) != 2) {
+            **value = Value::Text(super::format::text(value));
+        }
+    }
+}
+
 /// Whether a value is true, as WHERE sees it; `None` for NULL.
 pub fn truth(value: &Value) -> Option<bool> {
     match exact(value) {
@@ -131,6 +187,43 @@ mod tests {
 
     fn decimal(unscaled: i128, scale: u8) -> Value {
         Value::Decimal { unscaled, scale }
+    }
+
+    #[test]
+    fn sorting_has_one_order() {
+        let text = |text: &str| Value::Text(text.to_owned());
+        let all = [
+            Value::Null,
+            Value::Int(9),
+            Value::Int(10),
+            text("10"),
+            text("9"),
+            text("x"),
+            Value::Double(f64::NAN),
+            Value::Double(9_007_199_254_740_992.0),
+            Value::Int(9_007_199_254_740_992),
+            Value::Int(9_007_199_254_740_993),
+            decimal(95, 1),
+            Value::Date(3),
+            Value::DateTime(5),
+            Value::Time(7),
+            Value::Json("{}".to_owned()),
+        ];
+        for a in &all {
+            for b in &all {
+                assert_eq!(sort_order(a, b), sort_order(b, a).reverse(), "{a:?} {b:?}");
+                for c in &all {
+                    let less = |a, b| sort_order(a, b) != Ordering::Greater;
+                    assert!(!less(a, b) || !less(b, c) || less(a, c), "{a:?} {b:?} {c:?}");
+                }
+            }
+        }
+        let mut mixed = [Value::Int(10), text("9"), Value::Null];
+        unify(mixed.iter_mut());
+        assert_eq!(mixed, [text("10"), text("9"), Value::Null]);
+        let mut numbers = [Value::Int(10), Value::Double(1.5)];
+        unify(numbers.iter_mut());
+        assert_eq!(numbers, [Value::Int(10), Value::Double(1.5)]);
     }
 
     #[test]
