@@ -32,7 +32,7 @@ pub struct NewRows {
     /// Their AUTO_INCREMENT column.
     pub numbered: Numbered,
     /// What they take, until they are dropped.
-    pub held: Held,
+    pub _held: Held,
 }
 
 /// The AUTO_INCREMENT column of new rows.
@@ -190,7 +190,7 @@ pub async fn new_rows(
             generated = first..next;
         }
     }
-    Ok(NewRows { rows, numbered: Numbered { column: own, generated }, held })
+    Ok(NewRows { rows, numbered: Numbered { column: own, generated }, _held: held })
 }
 
 fn evaluated(expression: &Expression, environment: &Environment<'_>) -> Result<Value> {

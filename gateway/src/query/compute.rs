@@ -1,5 +1,6 @@
 //! Expressions of MySQL as functions of DataFusion: the evaluator of the fast path gives their values, so that they mean the same on both.
 
+use crate::error::SqlError;
 use crate::expression::{Environment, Expression, Facts};
 use crate::memory::{Memory, content_bytes};
 use crate::query::run::engine_error;
@@ -13,6 +14,10 @@ use datafusion::logical_expr::{
 use duet_client::{ColumnType, Value};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// Rows that are computed before it is looked whether anybody waits for them.
+const ROWS_WITHOUT_A_LOOK: usize = 256;
 
 /// What expressions see besides their row.
 #[derive(Debug, Default)]
@@ -23,6 +28,18 @@ pub struct Surroundings {
     pub parameters: Vec<Value>,
     /// Where values that are computed get their memory, until the engine counts them.
     pub memory: Option<Memory>,
+    /// Set when nobody waits for the statement any more.
+    pub ended: Arc<AtomicBool>,
+}
+
+/// Sets its sign when it is dropped: what is computed without a pause looks at that, for the end of its task comes only in a pause.
+#[derive(Debug)]
+pub struct EndsWith(pub Arc<AtomicBool>);
+
+impl Drop for EndsWith {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
 }
 
 impl Surroundings {
@@ -117,6 +134,9 @@ impl Compute {
         let mut builder = Builder::new(self.result)?;
         let mut held = self.surroundings.memory.as_ref().map(Memory::hold);
         for index in 0..rows {
+            if index % ROWS_WITHOUT_A_LOOK == 0 && self.surroundings.ended.load(Ordering::Relaxed) {
+                return Err(SqlError::interrupted("Query execution was interrupted"));
+            }
             row.clear();
             row.extend(readers.iter().map(|reader| reader.value(index)));
             let environment = environment.with_row(&row);

@@ -91,7 +91,7 @@ fn plain(tree: &str) -> String {
 pub async fn explain(session: &mut Session, statement: &Statement, parameters: &[Value]) -> Result<Outcome> {
     let text = match session.prepare_statement(statement.clone()).await? {
         Prepared::Query(query) => {
-            let relation = super::planned(session, &query, parameters.to_vec(), true).await?;
+            let (relation, _end) = super::planned(session, &query, parameters.to_vec(), true).await?;
             let (plan, _) = session.catalog.engine().physical(&relation).await?;
             let tree = displayable(plan.as_ref()).indent(false).to_string();
             plain(&tree)

@@ -26,7 +26,7 @@ mod types;
 
 use crate::error::{Result, SqlError};
 use crate::query::bind::{Binder, Missing, Told};
-use crate::query::compute::Surroundings;
+use crate::query::compute::{EndsWith, Surroundings};
 use crate::query::relation::Relation;
 use crate::session::{Outcome, Rows, Session};
 use crate::wire::results::{ResultColumn, ResultHead};
@@ -37,7 +37,7 @@ use std::sync::Arc;
 /// Most times that binding ends because something is missing: tables and subqueries of a statement.
 const MAX_ROUNDS: usize = 1_024;
 
-/// The plan of a query. Subqueries that depend on nothing are executed for it, unless it is only shown.
+/// The plan of a query, and what ends its computing. Subqueries that depend on nothing are executed for it, unless it is only shown.
 ///
 /// # Errors
 /// Those of the statement.
@@ -46,11 +46,13 @@ async fn planned(
     query: &Query,
     parameters: Vec<Value>,
     only_shown: bool,
-) -> Result<Relation> {
+) -> Result<(Relation, EndsWith)> {
+    let end = EndsWith(Arc::default());
     let surroundings = Arc::new(Surroundings {
         facts: session.facts.clone(),
         parameters,
         memory: Some(session.memory.clone()),
+        ended: Arc::clone(&end.0),
     });
     let database = session.facts.database.clone();
     let mut told = Told { unasked: only_shown, ..Told::default() };
@@ -66,7 +68,7 @@ async fn planned(
                 let value = session.catalog.engine().value(&relation).await?;
                 told.values.insert(place, value);
             }
-            (bound, None) => return bound,
+            (bound, None) => return Ok((bound?, end)),
         }
     }
     Err(SqlError::not_supported(
@@ -89,8 +91,8 @@ fn columns(relation: &Relation) -> Vec<ResultColumn> {
 /// # Errors
 /// Those of the statement.
 pub async fn execute(session: &mut Session, query: &Query, parameters: Vec<Value>) -> Result<Outcome> {
-    let relation = planned(session, query, parameters, false).await?;
-    let rows = session.catalog.engine().open(&relation).await?;
+    let (relation, end) = planned(session, query, parameters, false).await?;
+    let rows = session.catalog.engine().open(&relation).await?.that_end_with(end);
     let head = Arc::new(ResultHead::new(columns(&relation)));
     Ok(Outcome::Rows { head, rows: Rows::Query(Box::new(rows)) })
 }
@@ -100,5 +102,5 @@ pub async fn execute(session: &mut Session, query: &Query, parameters: Vec<Value
 /// # Errors
 /// Those of the statement.
 pub async fn describe(session: &mut Session, query: &Query, parameters: usize) -> Result<Vec<ResultColumn>> {
-    Ok(columns(&planned(session, query, vec![Value::Null; parameters], true).await?))
+    Ok(columns(&planned(session, query, vec![Value::Null; parameters], true).await?.0))
 }

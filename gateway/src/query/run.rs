@@ -3,15 +3,18 @@
 use crate::error::SqlError;
 use crate::execute::read::Values;
 use crate::memory::{Memory, Total};
+use crate::query::compute::EndsWith;
 use crate::query::memory::QueryMemory;
 use crate::query::relation::Relation;
 use crate::query::types::Reader;
 use datafusion::arrow::array::RecordBatch;
 use datafusion::arrow::error::ArrowError;
 use datafusion::common::DataFusionError;
+use datafusion::common::tree_node::{Transformed, TreeNode as _};
 use datafusion::execution::disk_manager::{DiskManagerBuilder, DiskManagerMode};
 use datafusion::execution::runtime_env::RuntimeEnvBuilder;
 use datafusion::execution::session_state::{SessionState, SessionStateBuilder};
+use datafusion::physical_plan::coop::CooperativeExec;
 use datafusion::physical_plan::{ExecutionPlan, execute_stream};
 use datafusion::prelude::SessionConfig;
 use duet_client::{ColumnType, Value};
@@ -62,6 +65,15 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
             SqlError::not_supported(format!("This version of Duet doesn't yet support this query: {text}"))
         }
         other => SqlError::other(format!("the query engine failed: {other}")),
+    }
+}
+
+/// A plan in which joins, whose results may have many more batches than what they read, pause after some of them: only then a query that
+/// nobody waits for any more can end.
+fn pausing(plan: Arc<dyn ExecutionPlan>) -> Result<Transformed<Arc<dyn ExecutionPlan>>, DataFusionError> {
+    match plan.name().ends_with("JoinExec") {
+        true => Ok(Transformed::yes(Arc::new(CooperativeExec::new(plan)))),
+        false => Ok(Transformed::no(plan)),
     }
 }
 
@@ -126,7 +138,7 @@ impl Engine {
         let state = self.state()?;
         let optimised = state.optimize(&relation.plan).map_err(sql_error)?;
         let planned = state.query_planner().create_physical_plan(&optimised, &state).await;
-        Ok((planned.map_err(sql_error)?, state))
+        Ok((planned.map_err(sql_error)?.transform_up(pausing).map_err(sql_error)?.data, state))
     }
 
     /// Begins to compute a relation.
@@ -163,7 +175,7 @@ impl Engine {
         task.spawn_on(compute, &self.runtime);
         let lost = |_| SqlError::other("the query engine has ended");
         is_planned.await.map_err(lost)??;
-        Ok(QueryRows { batches, types, task })
+        Ok(QueryRows { batches, types, task, _end: None })
     }
 
     /// The only value of a relation; `None` without rows.
@@ -194,9 +206,17 @@ pub struct QueryRows {
     batches: mpsc::Receiver<crate::error::Result<RecordBatch>>,
     types: Vec<Option<ColumnType>>,
     task: JoinSet<()>,
+    /// Ends what computes without a pause.
+    _end: Option<EndsWith>,
 }
 
 impl QueryRows {
+    /// The same, which end what this ends as well when they are dropped.
+    #[must_use]
+    pub fn that_end_with(self, end: EndsWith) -> QueryRows {
+        QueryRows { _end: Some(end), ..self }
+    }
+
     /// The next rows, maybe none; `None` at the end.
     ///
     /// # Errors

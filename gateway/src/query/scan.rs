@@ -508,6 +508,8 @@ impl ExecutionPlan for Scan {
         let scan = self.clone();
         let schema = Arc::clone(&self.schema);
         let stream = futures::stream::try_unfold((scan, None, 0_usize), |(scan, open, done)| async move {
+            // Whoever reads it may do much with each batch, and can be ended only in a pause.
+            tokio::task::yield_now().await;
             let step = scan.step(open, done).await.map_err(engine_error)?;
             Ok::<_, datafusion::error::DataFusionError>(
                 step.map(|(batch, open, done)| (batch, (scan, open, done))),

@@ -263,3 +263,49 @@ fn long_parameters_come_in_pieces_and_long_rows_leave_in_parts() {
     assert!(second.iter().all(|byte| *byte == b'y'));
     read(&mut stream).expect("an end");
 }
+
+/// Processor time of a process, in ticks of 10 ms.
+fn processor_ticks(process: u32) -> u64 {
+    let stat = std::fs::read_to_string(format!("/proc/{process}/stat")).expect("it runs");
+    // "id (name) state …": the name may hold anything. User and system time are the 14th and 15th words.
+    let words = stat.rsplit(") ").next().expect("words").split(' ');
+    words.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+}
+
+#[test]
+fn a_killed_join_computes_no_more() {
+    let cluster = Cluster::start();
+    let mut watcher = cluster.connect();
+    watcher.query_drop("CREATE DATABASE k").expect("created");
+    watcher.query_drop("CREATE TABLE k.t (id INT PRIMARY KEY, n INT)").expect("created");
+    for chunk in 0..20 {
+        let rows: Vec<String> =
+            (0..4_000).map(|row| chunk * 4_000 + row).map(|id| format!("({id},{id})")).collect();
+        watcher.query_drop(format!("INSERT INTO k.t VALUES {}", rows.join(","))).expect("inserted");
+    }
+    // An expression that the gateway computes itself, and one of the engine's.
+    for condition in ["MOD(a.n * b.n, 7919) = -1", "a.n > b.n + 1000000000"] {
+        let mut busy = cluster.connect();
+        let number = busy.connection_id();
+        let query = format!("SELECT COUNT(*) FROM k.t a JOIN k.t b ON {condition}");
+        let asking = std::thread::spawn(move || code(busy.query_drop(query)));
+        wait_for("the join to begin", || {
+            let all = processes(&mut watcher);
+            all.into_iter()
+                .any(|process| process.0 == number && process.2.is_some_and(|info| info.contains("JOIN")))
+                .then_some(())
+        });
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        watcher.query_drop(format!("KILL QUERY {number}")).expect("told");
+        assert_eq!(asking.join().expect("no panic"), 1317);
+        let until = std::time::Instant::now() + std::time::Duration::from_secs(60);
+        loop {
+            let before = processor_ticks(cluster.gateway_process(0));
+            std::thread::sleep(std::time::Duration::from_millis(500));
+            if processor_ticks(cluster.gateway_process(0)) - before < 10 {
+                break;
+            }
+            assert!(std::time::Instant::now() < until, "{condition} is computed for nobody");
+        }
+    }
+}

@@ -125,6 +125,11 @@ impl Cluster {
         path.display().to_string()
     }
 
+    /// Process id of a gateway.
+    pub fn gateway_process(&self, gateway: usize) -> u32 {
+        self.gateways[gateway].child.id()
+    }
+
     /// Port of a gateway.
     pub fn port(&self, gateway: usize) -> u16 {
         self.gateways[gateway].listen.rsplit(':').next().and_then(|port| port.parse().ok()).expect("a port")
