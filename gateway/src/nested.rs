@@ -199,44 +199,56 @@ async fn collect(session: &Session, mut rows: Rows, most: usize) -> Result<Vec<V
     Ok(all)
 }
 
-/// The parts of an expression that is no query itself, as far as subqueries are looked for in it.
-fn parts(expression: &mut Expr) -> Vec<&mut Expr> {
-    match expression {
-        Expr::BinaryOp { left, right, .. } => vec![left, right],
-        Expr::UnaryOp { expr, .. }
-        | Expr::Nested(expr)
-        | Expr::IsNull(expr)
-        | Expr::IsNotNull(expr)
-        | Expr::IsTrue(expr)
-        | Expr::IsNotTrue(expr)
-        | Expr::IsFalse(expr)
-        | Expr::IsNotFalse(expr)
-        | Expr::InSubquery { expr, .. } => vec![expr],
-        Expr::Between { expr, low, high, .. } => vec![expr, low, high],
-        Expr::InList { expr, list, .. } => std::iter::once(expr.as_mut()).chain(list).collect(),
-        Expr::Tuple(list) => list.iter_mut().collect(),
-        Expr::Function(function) => match &mut function.args {
-            ast::FunctionArguments::List(list) => list
-                .args
-                .iter_mut()
-                .filter_map(|argument| match argument {
-                    ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) => Some(expr),
-                    _ => None,
-                })
-                .collect(),
-            _ => Vec::new(),
-        },
-        _ => Vec::new(),
-    }
+macro_rules! parts {
+    ($name:ident $(, $change:tt)?) => {
+        /// The parts of an expression that is no query itself, as far as subqueries are looked for in it.
+        fn $name(expression: &$($change)? Expr) -> Vec<&$($change)? Expr> {
+            match expression {
+                Expr::BinaryOp { left, right, .. } => vec![left, right],
+                Expr::UnaryOp { expr, .. }
+                | Expr::Nested(expr)
+                | Expr::IsNull(expr)
+                | Expr::IsNotNull(expr)
+                | Expr::IsTrue(expr)
+                | Expr::IsNotTrue(expr)
+                | Expr::IsFalse(expr)
+                | Expr::IsNotFalse(expr)
+                | Expr::InSubquery { expr, .. } => vec![expr],
+                Expr::Between { expr, low, high, .. } => vec![expr, low, high],
+                Expr::InList { expr, list, .. } => {
+                    let mut all: Vec<&$($change)? Expr> = vec![expr];
+                    all.extend(list);
+                    all
+                }
+                Expr::Tuple(list) => Vec::from_iter(list),
+                Expr::Function(function) => match &$($change)? function.args {
+                    ast::FunctionArguments::List(list) => {
+                        let mut all = Vec::with_capacity(list.args.len());
+                        for argument in &$($change)? list.args {
+                            if let ast::FunctionArg::Unnamed(ast::FunctionArgExpr::Expr(expr)) = argument {
+                                all.push(expr);
+                            }
+                        }
+                        all
+                    }
+                    _ => Vec::new(),
+                },
+                _ => Vec::new(),
+            }
+        }
+    };
 }
 
+parts!(parts);
+parts!(parts_to_change, mut);
+
 fn has_query(expression: &Expr) -> bool {
-    let mut pending = vec![expression.clone()];
-    while let Some(mut part) = pending.pop() {
+    let mut pending = vec![expression];
+    while let Some(part) = pending.pop() {
         if matches!(part, Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. }) {
             return true;
         }
-        pending.extend(parts(&mut part).into_iter().map(|part| part.clone()));
+        pending.extend(parts(part));
     }
     false
 }
@@ -265,7 +277,7 @@ async fn replace(session: &mut Session, expression: &mut Expr, parameters: &mut 
         if let Some(value) = value {
             *part = value;
         }
-        pending.extend(parts(part));
+        pending.extend(parts_to_change(part));
     }
     Ok(())
 }

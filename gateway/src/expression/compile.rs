@@ -610,7 +610,15 @@ fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
             if !counts.contains(&given.arguments.len()) {
                 return Err(wrong_count(&name));
             }
-            Ok(Expression::Call(known, compiled(&given.arguments, scope)?))
+            let mut arguments = compiled(&given.arguments, scope)?;
+            if known.takes_truths() {
+                for (argument, written) in arguments.iter_mut().zip(&given.arguments) {
+                    if let Some(truth) = truth_literal(written) {
+                        *argument = Expression::Constant(Value::Bool(truth));
+                    }
+                }
+            }
+            Ok(Expression::Call(known, arguments))
         },
         Ok,
     )
@@ -618,6 +626,20 @@ fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
 
 fn compiled(arguments: &[&Expr], scope: &mut Scope<'_>) -> Result<Vec<Expression>> {
     arguments.iter().map(|argument| compile(argument, scope)).collect()
+}
+
+/// What the literals TRUE and FALSE are, which are numbers to most functions.
+fn truth_literal(mut expression: &Expr) -> Option<bool> {
+    while let Expr::Nested(inner) = expression {
+        expression = inner;
+    }
+    match expression {
+        Expr::Value(value) => match value.value {
+            ast::Value::Boolean(truth) => Some(truth),
+            _ => None,
+        },
+        _ => None,
+    }
 }
 
 fn unknown_function(name: &str) -> SqlError {

@@ -191,7 +191,10 @@ impl Losses {
                 return self.tell(|| SqlError {
                     code: 1_411,
                     state: "HY000",
-                    message: format!("Incorrect datetime value: '{given}' for function str_to_date"),
+                    message: format!(
+                        "Incorrect datetime value: '{}' for function str_to_date",
+                        quoted(&given)
+                    ),
                 });
             }
             if function.is_of_time() {
@@ -224,7 +227,7 @@ impl Losses {
 }
 
 /// A text as errors quote it.
-fn quoted(text: &str) -> String {
+pub(super) fn quoted(text: &str) -> String {
     text.chars().take(128).collect()
 }
 
@@ -234,4 +237,21 @@ fn truncated(kind: &str, text: &str) -> SqlError {
 
 fn incorrect(kind: &str, text: &str) -> SqlError {
     SqlError::wrong_value(format!("Incorrect {kind} value: '{}'", quoted(text)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn long_texts_are_quoted_in_part() {
+        let losses = Losses::default();
+        let long = Value::Text("x".repeat(1 << 20));
+        let format = Value::Text("%Y".to_owned());
+        losses.of_call(Function::TextToDate, &[long, format], &Value::Null).expect("a warning");
+        let told = losses.take();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].error.code, 1_411);
+        assert!(told[0].error.message.len() < 1_000);
+    }
 }

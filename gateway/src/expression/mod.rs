@@ -212,6 +212,23 @@ impl Expression {
         constant
     }
 
+    /// Whether a value of it is a truth, and no other number.
+    pub fn is_truth(&self) -> bool {
+        matches!(
+            self,
+            Expression::Compare(..)
+                | Expression::And(..)
+                | Expression::Or(..)
+                | Expression::Xor(..)
+                | Expression::Not(_)
+                | Expression::IsNull(_)
+                | Expression::IsTruth(..)
+                | Expression::In(..)
+                | Expression::Like(..)
+                | Expression::Constant(Value::Bool(_))
+        )
+    }
+
     /// Whether it is a function that has another value each time.
     fn is_random(&self) -> bool {
         matches!(self, Expression::Call(Function::Random | Function::Uuid, _))

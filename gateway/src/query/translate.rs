@@ -56,7 +56,14 @@ pub fn folded(expression: &Expression, surroundings: &Surroundings) -> Expressio
             return Expression::Constant(value);
         }
     }
-    expression.mapped(&mut |part| folded(part, surroundings))
+    let takes_truths = matches!(expression, Expression::Call(function, _) if function.takes_truths());
+    expression.mapped(&mut |part| match folded(part, surroundings) {
+        // Else it would be a number to its function.
+        Expression::Constant(Value::Int(number)) if takes_truths && part.is_truth() => {
+            Expression::Constant(Value::Bool(number != 0))
+        }
+        other => other,
+    })
 }
 
 impl Translator<'_> {

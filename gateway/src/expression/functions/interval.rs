@@ -121,7 +121,8 @@ pub(super) fn microseconds(seconds: &Value) -> Option<i128> {
 fn numbers(text: &str) -> (bool, Vec<&str>) {
     let text = text.trim();
     let runs = text.split(|character: char| !character.is_ascii_digit()).filter(|run| !run.is_empty());
-    (text.starts_with('-'), runs.collect())
+    // No unit has more than five.
+    (text.starts_with('-'), runs.take(6).collect())
 }
 
 fn way(amount: &Value, unit: Unit) -> Option<Way> {
@@ -273,6 +274,11 @@ mod tests {
                     add(&time, &amount, unit.expect("a unit"), negative);
                 }
             }
+        }
+        let many = Value::Text("1 ".repeat(1 << 20));
+        assert_eq!(numbers(&text(&many)).1.len(), 6);
+        for unit in ["DAY_MICROSECOND", "YEAR_MONTH"].map(Unit::named) {
+            assert_eq!(add(&moment, &many, unit.expect("a unit"), false), Value::Null);
         }
         let digits = Value::Text("9".repeat(50));
         assert_eq!(add(&moment, &digits, Unit::Fixed(HOUR), true), Value::Null);

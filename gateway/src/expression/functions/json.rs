@@ -2,6 +2,7 @@
 
 use super::{Function, MAX_TEXT_BYTES, int, too_long};
 use crate::error::{Result, SqlError, not_supported};
+use crate::expression::losses::quoted;
 use crate::value::format::text;
 use duet_client::Value;
 use rustc_hash::FxHashSet;
@@ -12,8 +13,16 @@ use std::io::Write;
 
 /// Most steps of a path.
 const MAX_STEPS: usize = 100;
-/// Most elements that a call of `JSON_CONTAINS` looks at.
+/// Most elements that a call looks at.
 const MAX_LOOKS: usize = 1 << 24;
+/// Most parts of the documents that a call reads, each of which takes about a hundred bytes.
+const MAX_PARTS: usize = 1_000_000;
+/// An object takes as much room as so many parts, also with a single key.
+const PARTS_OF_OBJECT: usize = 8;
+/// A list takes room for some elements, also with a single one.
+const PARTS_OF_LIST: usize = 2;
+/// How deeply documents nest at most that are made.
+const MAX_DEPTH: usize = 100;
 
 /// A place of a list.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -51,7 +60,11 @@ enum Step {
 }
 
 fn wrong_path(path: &str) -> SqlError {
-    SqlError { code: 3_143, state: "42000", message: format!("Invalid JSON path expression '{path}'") }
+    SqlError {
+        code: 3_143,
+        state: "42000",
+        message: format!("Invalid JSON path expression '{}'", quoted(path)),
+    }
 }
 
 /// The steps of `$.a."b c"[0][*].*`.
@@ -63,6 +76,9 @@ fn steps(path: &str) -> Result<Vec<Step>> {
         rest = rest.trim_start();
         if rest.is_empty() {
             break;
+        }
+        if steps.len() == MAX_STEPS {
+            return Err(wrong());
         }
         if let Some(behind) = rest.strip_prefix("**") {
             steps.push(Step::Below);
@@ -106,7 +122,7 @@ fn steps(path: &str) -> Result<Vec<Step>> {
             return Err(wrong());
         }
     }
-    if steps.last() == Some(&Step::Below) || steps.len() > MAX_STEPS {
+    if steps.last() == Some(&Step::Below) {
         return Err(wrong());
     }
     Ok(steps)
@@ -128,14 +144,23 @@ fn leads_to_several(step: &Step) -> bool {
     matches!(step, Step::AnyKey | Step::AnyIndex | Step::Range(..) | Step::Below)
 }
 
-/// The places of a document that steps lead to, each of them once.
-fn found<'d>(document: &'d Document, steps: &[Step]) -> Vec<&'d Document> {
+/// Takes what is looked at from how much may be looked at.
+fn spend(looks: &mut usize, size: usize) -> Result<()> {
+    let Some(rest) = looks.checked_sub(size) else {
+        return not_supported("paths to so many places of documents");
+    };
+    *looks = rest;
+    Ok(())
+}
+
+/// The places of a document that steps lead to, each of them once. `looks` is how many more places may be looked at.
+fn found<'d>(document: &'d Document, steps: &[Step], looks: &mut usize) -> Result<Vec<&'d Document>> {
     let mut places = vec![document];
     for (index, step) in steps.iter().enumerate() {
         let mut next = Vec::new();
         let mut seen = FxHashSet::default();
         for place in places {
-            step_from(place, step, &mut next, &mut seen);
+            step_from(place, step, &mut next, &mut seen, looks)?;
         }
         if steps[..index].contains(&Step::Below) {
             seen.clear();
@@ -143,7 +168,7 @@ fn found<'d>(document: &'d Document, steps: &[Step]) -> Vec<&'d Document> {
         }
         places = next;
     }
-    places
+    Ok(places)
 }
 
 /// The places that a step leads to from one; of `**` those that were not seen.
@@ -152,11 +177,19 @@ fn step_from<'d>(
     step: &Step,
     next: &mut Vec<&'d Document>,
     seen: &mut FxHashSet<*const Document>,
-) {
+    looks: &mut usize,
+) -> Result<()> {
+    spend(looks, 1)?;
     match (step, place) {
         (Step::Key(key), Document::Object(map)) => next.extend(map.get(key)),
-        (Step::AnyKey, Document::Object(map)) => next.extend(sorted(map).into_iter().map(|(_, inner)| inner)),
-        (Step::AnyIndex, Document::Array(list)) => next.extend(list),
+        (Step::AnyKey, Document::Object(map)) => {
+            spend(looks, map.len())?;
+            next.extend(sorted(map).into_iter().map(|(_, inner)| inner));
+        }
+        (Step::AnyIndex, Document::Array(list)) => {
+            spend(looks, list.len())?;
+            next.extend(list);
+        }
         (Step::Index(at), Document::Array(list)) => {
             next.extend(at.of(list.len()).and_then(|at| list.get(at)));
         }
@@ -164,7 +197,9 @@ fn step_from<'d>(
             let behind = to.of(list.len()).map_or(0, |to| to.saturating_add(1).min(list.len()));
             // A place before the beginning is the beginning.
             let from = from.of(list.len()).unwrap_or(0);
-            next.extend(list.get(from..behind).unwrap_or_default());
+            let within = list.get(from..behind).unwrap_or_default();
+            spend(looks, within.len())?;
+            next.extend(within);
         }
         // A value that is no list is the only element of one.
         (Step::Index(at), other) => next.extend((at.of(1) == Some(0)).then_some(other)),
@@ -177,14 +212,21 @@ fn step_from<'d>(
             next.push(inner);
             match inner {
                 Document::Object(map) => {
-                    sorted(map).into_iter().for_each(|(_, inner)| step_from(inner, step, next, seen));
+                    for (_, inner) in sorted(map) {
+                        step_from(inner, step, next, seen, looks)?;
+                    }
                 }
-                Document::Array(list) => list.iter().for_each(|inner| step_from(inner, step, next, seen)),
+                Document::Array(list) => {
+                    for inner in list {
+                        step_from(inner, step, next, seen, looks)?;
+                    }
+                }
                 _ => {}
             }
         }
         _ => {}
     }
+    Ok(())
 }
 
 /// Keys with their values, short keys first.
@@ -278,6 +320,22 @@ impl Output {
     fn into_json(self) -> Value {
         Value::Json(self.into_text())
     }
+
+    /// A document that was put together.
+    ///
+    /// # Errors
+    /// 3157 where it nests too deeply.
+    fn into_made(self) -> Result<Value> {
+        let text = self.into_text();
+        match extent(&text).1 <= MAX_DEPTH {
+            true => Ok(Value::Json(text)),
+            false => Err(SqlError {
+                code: 3_157,
+                state: "22032",
+                message: "The JSON document exceeds the maximum depth.".to_owned(),
+            }),
+        }
+    }
 }
 
 fn printed(document: &Document) -> Result<Value> {
@@ -298,31 +356,68 @@ fn printed_list<T>(
         put(&mut output, part)?;
     }
     output.push("]")?;
-    Ok(output.into_json())
+    output.into_made()
 }
 
 /// A value of SQL as a document prints it: decimals with all of their digits.
 fn print_value(output: &mut Output, value: &Value) -> Result<()> {
     match value {
         Value::Decimal { .. } => output.push(&text(value)),
-        other => output.print(&as_document(other)?, None),
+        other => output.print(&as_document(other, &mut { MAX_PARTS })?, None),
     }
+}
+
+/// How many parts the document of a text has, and how deeply they nest.
+fn extent(text: &str) -> (usize, usize) {
+    let (mut parts, mut depth, mut deepest) = (1, 0_usize, 0);
+    let mut within_string = false;
+    let mut bytes = text.bytes();
+    while let Some(byte) = bytes.next() {
+        match byte {
+            b'"' => within_string = !within_string,
+            b'\\' if within_string => {
+                bytes.next();
+            }
+            _ if within_string => {}
+            b'{' | b'[' => {
+                parts += if byte == b'{' { PARTS_OF_OBJECT } else { PARTS_OF_LIST };
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' => depth = depth.saturating_sub(1),
+            b',' | b':' => parts += 1,
+            _ => {}
+        }
+    }
+    (parts, deepest)
 }
 
 /// The document that a value of JSON is, or text that is one.
 fn document(value: &Value, place: usize, function: &str) -> Result<Document> {
-    serde_json::from_str(&text(value)).map_err(|error| SqlError {
+    document_within(value, place, function, &mut { MAX_PARTS })
+}
+
+/// The same, of which `left` is how many more parts may be read.
+fn document_within(value: &Value, place: usize, function: &str, left: &mut usize) -> Result<Document> {
+    let text = text(value);
+    let Some(rest) = left.checked_sub(extent(&text).0) else {
+        return Err(SqlError::out_of_memory(
+            "Out of memory; the documents of a function have more than 1,000,000 parts",
+        ));
+    };
+    *left = rest;
+    serde_json::from_str(&text).map_err(|error| SqlError {
         code: 3_141,
         state: "22032",
         message: format!("Invalid JSON text in argument {place} to function {function}: \"{error}\""),
     })
 }
 
-/// A value of SQL as a document; text is a string.
-fn as_document(value: &Value) -> Result<Document> {
+/// A value of SQL as a document; text is a string. `left` is how many more parts may be read.
+fn as_document(value: &Value, left: &mut usize) -> Result<Document> {
     Ok(match value {
         Value::Null => Document::Null,
-        Value::Json(_) => document(value, 1, "json")?,
+        Value::Json(_) => document_within(value, 1, "json", left)?,
         Value::Int(number) => Document::from(*number),
         Value::UInt(number) => Document::from(*number),
         Value::Bool(truth) => Document::Bool(*truth),
@@ -352,10 +447,15 @@ fn extract(values: &[Value]) -> Result<Value> {
     let whole = document(&values[0], 1, "json_extract")?;
     let mut all = Vec::new();
     let mut several = values.len() > 2;
+    let mut looks = MAX_LOOKS;
     for path in &values[1..] {
         let steps = steps(&text(path))?;
         several |= steps.iter().any(leads_to_several);
-        all.extend(found(&whole, &steps));
+        all.extend(found(&whole, &steps, &mut looks)?);
+        // Each is a sign at least, with two behind it.
+        if all.len() > MAX_TEXT_BYTES / 3 {
+            return Err(too_long());
+        }
     }
     match (all.as_slice(), several) {
         ([], _) => Ok(Value::Null),
@@ -433,7 +533,7 @@ fn contains(whole: &Document, part: &Document, looks: &mut usize) -> Result<bool
 fn at_path<'d>(whole: &'d Document, path: Option<&Value>) -> Result<Option<&'d Document>> {
     match path {
         None => Ok(Some(whole)),
-        Some(path) => Ok(found(whole, &steps(&text(path))?).first().copied()),
+        Some(path) => Ok(found(whole, &steps(&text(path))?, &mut { MAX_LOOKS })?.first().copied()),
     }
 }
 
@@ -467,7 +567,7 @@ pub(super) fn call_with_nulls(function: Function, values: &[Value]) -> Result<Op
                 print_value(&mut output, value)?;
             }
             output.push("}")?;
-            output.into_json()
+            output.into_made()?
         }
         _ => return Ok(None),
     }))
@@ -541,9 +641,10 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
                     });
                 }
             };
-            let mut count = 0;
+            let (mut count, mut looks) = (0, MAX_LOOKS);
             for path in &values[2..] {
-                count += usize::from(!found(&whole, &steps(&text(path))?).is_empty());
+                let places = found(&whole, &steps(&text(path))?, &mut looks)?;
+                count += usize::from(!places.is_empty());
             }
             let has = if wanted_all { count == values.len() - 2 } else { count > 0 };
             Value::Int(i64::from(has))
@@ -568,7 +669,8 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
 
 /// `JSON_SET` and its kin, whose paths lead to one place each.
 fn changed(function: Function, values: &[Value]) -> Result<Value> {
-    let mut whole = document(&values[0], 1, "json_set")?;
+    let mut left = MAX_PARTS;
+    let mut whole = document_within(&values[0], 1, "json_set", &mut left)?;
     let pairs: Vec<(&Value, Option<&Value>)> = match function {
         Function::JsonRemove => values[1..].iter().map(|path| (path, None)).collect(),
         _ if values.len().is_multiple_of(2) => {
@@ -592,7 +694,9 @@ fn changed(function: Function, values: &[Value]) -> Result<Value> {
         }
         let Some((last, before)) = steps.split_last() else {
             match (new, function) {
-                (Some(new), Function::JsonSet | Function::JsonReplace) => whole = as_document(new)?,
+                (Some(new), Function::JsonSet | Function::JsonReplace) => {
+                    whole = as_document(new, &mut left)?;
+                }
                 (Some(_), _) => {}
                 (None, _) => {
                     return Err(SqlError {
@@ -609,10 +713,12 @@ fn changed(function: Function, values: &[Value]) -> Result<Value> {
             place = place.and_then(|place| inner_mut(place, step));
         }
         let Some(place) = place else { continue };
-        let new = new.map(as_document).transpose()?;
+        let new = new.map(|new| as_document(new, &mut left)).transpose()?;
         change_at(place, last, new, function);
     }
-    printed(&whole)
+    let mut output = Output::default();
+    output.print(&whole, None)?;
+    output.into_made()
 }
 
 fn inner_mut<'d>(document: &'d mut Document, step: &Step) -> Option<&'d mut Document> {
@@ -753,6 +859,56 @@ mod tests {
         let whole = format!("\"{}\"", "a".repeat(1 << 20));
         let paths: Vec<&str> = [whole.as_str()].into_iter().chain(["$"; 20]).collect();
         assert_eq!(called(Function::JsonExtract, &paths).expect_err("too long").code, 1_041);
+    }
+
+    #[test]
+    fn documents_of_too_many_parts_are_refused() {
+        let objects = |count: usize| format!("[{}0]", "{\"\":0},".repeat(count));
+        assert_eq!(called(Function::JsonLength, &[&objects(1_000)]).expect("few"), "1001");
+        assert_eq!(called(Function::JsonLength, &[&objects(400_000)]).expect_err("many").code, 1_041);
+        // Signs within strings are no parts.
+        let string = format!("[\"{}\", \"\\\"{}\"]", ",".repeat(MAX_PARTS), "[".repeat(MAX_PARTS));
+        assert_eq!(called(Function::JsonLength, &[&string]).expect("two"), "2");
+        assert_eq!(extent("{\"a]\": [[0], {}]}"), (3 + 2 * PARTS_OF_OBJECT + 2 * PARTS_OF_LIST, 3));
+        // Those of a call count together.
+        let half = Value::Json(objects(60_000));
+        let set = |count: usize| {
+            let pair = [written("$[0]"), half.clone()];
+            let pairs = std::iter::repeat_n(pair, count).flatten();
+            let values: Vec<Value> = std::iter::once(written("[]")).chain(pairs).collect();
+            call(Function::JsonSet, &values)
+        };
+        assert!(set(1).is_ok());
+        assert_eq!(set(2).expect_err("many").code, 1_041);
+    }
+
+    #[test]
+    fn paths_to_too_many_places_are_refused() {
+        let list = format!("[{}0]", "0,".repeat(900_000));
+        let paths = |path: &str, count: usize| {
+            let arguments: Vec<&str> =
+                std::iter::once(list.as_str()).chain([path; 254]).take(count + 1).collect();
+            called(Function::JsonExtract, &arguments)
+        };
+        assert!(paths("$[*]", 2).is_ok());
+        assert_eq!(paths("$[*]", 254).expect_err("too long").code, 1_041);
+        let deep = format!("${}[0]", "**[0]".repeat(20));
+        assert_eq!(paths(&deep, 1).expect_err("too many").code, 1_235);
+        let endless = format!("${}", ".a".repeat(1 << 20));
+        let error = called(Function::JsonExtract, &["{}", &endless]).expect_err("too long");
+        assert!(error.code == 3_143 && error.message.len() < 1_000, "{error}");
+    }
+
+    #[test]
+    fn documents_that_nest_too_deeply_are_not_made() {
+        let lists = |depth: usize| Value::Json(format!("{}{}", "[".repeat(depth), "]".repeat(depth)));
+        let array = |depth: usize| call_with_nulls(Function::JsonArray, &[lists(depth)]);
+        let object = |depth: usize| call_with_nulls(Function::JsonObject, &[written("a"), lists(depth)]);
+        let set = |depth: usize| call(Function::JsonSet, &[written("{}"), written("$.a"), lists(depth)]);
+        assert!(array(MAX_DEPTH - 1).is_ok() && object(MAX_DEPTH - 1).is_ok() && set(MAX_DEPTH - 1).is_ok());
+        for made in [array(MAX_DEPTH), object(MAX_DEPTH), set(MAX_DEPTH)] {
+            assert_eq!(made.expect_err("too deep").code, 3_157);
+        }
     }
 
     #[test]

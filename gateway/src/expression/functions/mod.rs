@@ -19,11 +19,12 @@ use crate::wire::handshake::SERVER_VERSION;
 use duet_client::{ColumnType, Value};
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days};
 use std::borrow::Cow;
+use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// Longest text that a function makes.
 const MAX_TEXT_BYTES: usize = 16 << 20;
-/// Most bytes of all arguments of a call.
+/// Most bytes of all arguments of a call, with those of the calls that it is an argument of.
 const MAX_ARGUMENT_BYTES: usize = 64 << 20;
 
 macro_rules! functions {
@@ -110,7 +111,7 @@ impl Function {
     }
 
     /// Whether truths are something else to it than 0 and 1: documents have them.
-    fn takes_truths(self) -> bool {
+    pub fn takes_truths(self) -> bool {
         use Function::*;
         matches!(self, JsonArray | JsonObject | JsonSet | JsonInsert | JsonReplace)
     }
@@ -346,6 +347,36 @@ fn held_bytes(value: &Value) -> usize {
     }
 }
 
+thread_local! {
+    /// Bytes of arguments that the calls of this thread hold: those of a call stay while those of calls within it are evaluated.
+    static HELD: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Bytes of arguments that a call holds.
+#[derive(Default)]
+struct Held(usize);
+
+impl Held {
+    /// Holds more of them.
+    fn add(&mut self, bytes: usize) -> Result<()> {
+        let all = HELD.get() + bytes;
+        if all > MAX_ARGUMENT_BYTES {
+            return Err(SqlError::out_of_memory(
+                "Out of memory; the arguments of functions are longer than 64 MiB",
+            ));
+        }
+        HELD.set(all);
+        self.0 += bytes;
+        Ok(())
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        HELD.set(HELD.get().saturating_sub(self.0));
+    }
+}
+
 /// What a value says, as characters: those of a text, or where it is about bytes one for each byte, with the byte's number.
 fn characters(value: &Value, of_bytes: bool) -> Cow<'_, str> {
     match value {
@@ -426,22 +457,6 @@ fn clock(value: &Value) -> Option<i64> {
     }
 }
 
-/// Whether a value of it is a truth, and no other number.
-fn is_truth(expression: &Expression) -> bool {
-    matches!(
-        expression,
-        Expression::Compare(..)
-            | Expression::And(..)
-            | Expression::Or(..)
-            | Expression::Xor(..)
-            | Expression::Not(_)
-            | Expression::IsNull(_)
-            | Expression::IsTruth(..)
-            | Expression::In(..)
-            | Expression::Like(..)
-    )
-}
-
 /// Calls a function.
 pub(super) fn call(
     function: Function,
@@ -468,19 +483,14 @@ pub(super) fn call(
         _ => {}
     }
     let mut values = Vec::with_capacity(arguments.len());
-    let mut held = 0;
+    let mut held = Held::default();
     for argument in arguments {
         let value = argument.evaluate(environment)?;
-        held += held_bytes(&value);
-        if held > MAX_ARGUMENT_BYTES {
-            return Err(SqlError::out_of_memory(
-                "Out of memory; the arguments of a function are longer than 64 MiB",
-            ));
-        }
+        held.add(held_bytes(&value))?;
         values.push(match (function.takes_truths(), value) {
-            (true, Value::Int(number)) if is_truth(argument) => Value::Bool(number != 0),
+            (true, Value::Int(number)) if argument.is_truth() => Value::Bool(number != 0),
             // Those of columns are numbers.
-            (true, Value::Bool(truth)) => Value::Int(i64::from(truth)),
+            (true, Value::Bool(truth)) if !argument.is_truth() => Value::Int(i64::from(truth)),
             (_, value) => value,
         });
     }
@@ -863,6 +873,44 @@ mod tests {
                 _ => assert_eq!(result.expect_err("too long").code, 1_041, "{function:?}"),
             }
         }
+    }
+
+    #[test]
+    fn arguments_of_nested_calls_are_held_together() {
+        let huge = Expression::Constant(written(&"a".repeat(16 << 20)));
+        let nested = |inner: Expression, texts: usize| {
+            let mut arguments = vec![huge.clone(); texts];
+            arguments.push(inner);
+            Expression::Call(Function::Field, arguments)
+        };
+        let facts = Facts::default();
+        let evaluate = |call: &Expression| call.evaluate(&Environment::new(&[], &facts));
+        let number = Expression::Constant(Value::Int(0));
+        let small = nested(nested(number.clone(), 2), 2);
+        assert!(evaluate(&small).is_ok());
+        let large = nested(nested(number, 3), 3);
+        assert_eq!(evaluate(&large).expect_err("too long").code, 1_041);
+        // Nothing is held behind it.
+        assert_eq!(HELD.get(), 0);
+        assert!(evaluate(&small).is_ok());
+    }
+
+    #[test]
+    fn truths_are_truths_of_documents_alone() {
+        let truth = || Expression::Constant(Value::Bool(true));
+        let facts = Facts::default();
+        let evaluate = |function: Function, arguments: Vec<Expression>| {
+            Expression::Call(function, arguments).evaluate(&Environment::new(&[], &facts)).expect("no error")
+        };
+        let compared = Expression::IsNull(Box::new(truth()));
+        let list =
+            evaluate(Function::JsonArray, vec![truth(), compared, Expression::Constant(Value::Int(1))]);
+        assert_eq!(text(&list), "[true, false, 1]");
+        // A column of truths has numbers.
+        let row = [Value::Bool(true)];
+        let environment = Environment::new(&[], &facts).with_row(&row);
+        let list = call(Function::JsonArray, &[Expression::Column(0)], &environment).expect("no error");
+        assert_eq!(text(&list), "[1]");
     }
 
     #[test]

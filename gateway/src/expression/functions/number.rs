@@ -2,6 +2,7 @@
 
 use super::Function;
 use crate::error::{Result, SqlError};
+use crate::expression::losses::quoted;
 use crate::value::arithmetic::bits;
 use crate::value::compare::exact;
 use crate::value::format::text;
@@ -18,7 +19,7 @@ fn finite(number: f64, name: &str, values: &[Value]) -> Result<Value> {
     if number.is_finite() {
         return Ok(Value::Double(number));
     }
-    let arguments: Vec<String> = values.iter().map(text).collect();
+    let arguments: Vec<String> = values.iter().map(|value| quoted(&text(value))).collect();
     let shown = arguments.join(",");
     Err(SqlError::arithmetic_overflow(format!("DOUBLE value is out of range in '{name}({shown})'")))
 }
@@ -143,8 +144,8 @@ fn truncated(value: &Value, places: i32) -> Value {
     let Some((unscaled, scale)) = exact(value) else {
         let number = to_double(value).unwrap_or(0.0);
         let power = 10_f64.powi(places);
-        let scaled = number * power;
-        return Value::Double(if scaled.is_finite() { scaled.trunc() / power } else { number });
+        let cut = (number * power).trunc() / power;
+        return Value::Double(if cut.is_finite() { cut } else { number });
     };
     if places >= i32::from(scale) {
         return value.clone();
@@ -241,9 +242,9 @@ fn convert(number: &str, from: i64, to: i64) -> Value {
 
 /// `INET_ATON`: also of addresses with fewer than four parts.
 fn address(text: &str) -> Value {
-    let parts: Vec<&str> = text.split('.').collect();
     let mut bytes = Vec::new();
-    for part in &parts {
+    // A fifth part is one too many.
+    for part in text.splitn(5, '.') {
         match part.parse::<u8>() {
             Ok(byte) if bytes.len() < 4 && !part.starts_with('+') => bytes.push(byte),
             _ => return Value::Null,
@@ -277,9 +278,17 @@ mod tests {
     }
 
     #[test]
+    fn the_greatest_double_is_cut_to_itself() {
+        for places in [-38, -1, 0, 1, 38] {
+            let cut = truncated(&Value::Double(f64::MAX), places);
+            assert!(matches!(cut, Value::Double(number) if number.is_finite()), "{places} {cut:?}");
+        }
+    }
+
+    #[test]
     fn addresses_are_digits() {
         assert_eq!(address("1.2.3.4"), Value::UInt(0x0102_0304));
-        for wrong in ["+1.2.3.4", "", "1.2.3.4.5", "256.1.1.1", "1..2"] {
+        for wrong in ["+1.2.3.4", "", "1.2.3.4.5", "1.2.3.4.5.6", "256.1.1.1", "1..2"] {
             assert_eq!(address(wrong), Value::Null, "{wrong}");
         }
     }

@@ -2,6 +2,7 @@
 
 use super::{Function, MAX_TEXT_BYTES, characters, hex, int, of_characters, start_of, too_long};
 use crate::error::{Result, SqlError, not_supported};
+use crate::expression::losses::quoted;
 use crate::value::compare::compare;
 use crate::value::format::{text, write};
 use crate::value::number::to_double;
@@ -200,7 +201,7 @@ pub(super) fn call(function: Function, values: &[Value], of_bytes: bool) -> Resu
                         state: "HY000",
                         message: format!(
                             "Incorrect string value: '{}' for function uuid_to_bin",
-                            text(&values[0])
+                            quoted(&text(&values[0]))
                         ),
                     });
                 }
@@ -304,7 +305,8 @@ fn with_regex<T>(
     let mut whole = String::new();
     for flag in flags.chars() {
         match flag {
-            'c' => {}
+            // The last one of both counts.
+            'c' => whole.push_str("(?-i)"),
             'i' => whole.push_str("(?i)"),
             'm' => whole.push_str("(?m)"),
             'n' => whole.push_str("(?s)"),
@@ -437,6 +439,17 @@ mod tests {
         let begin = Instant::now();
         assert_eq!(replace(&"a".repeat(1 << 20), "a[^b]*b|a", "x").expect_err("too slow").code, 3_699);
         assert!(begin.elapsed() < 10 * MAX_MATCHING, "{:?}", begin.elapsed());
+    }
+
+    #[test]
+    fn the_last_flag_of_case_counts() {
+        let matches = |flags: &str| {
+            let values = ["A", "a", flags].map(|part| Value::Text(part.to_owned()));
+            call(Function::Matches, &values, false).expect("no error")
+        };
+        for (flags, expected) in [("", 0), ("c", 0), ("i", 1), ("ic", 0), ("ci", 1), ("icn", 0), ("cim", 1)] {
+            assert_eq!(matches(flags), Some(Value::Int(expected)), "{flags}");
+        }
     }
 
     #[test]

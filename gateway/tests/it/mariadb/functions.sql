@@ -480,3 +480,28 @@ FORMAT(-0.001, 2)
 FORMAT(-0.001e0, 2)
 INET_ATON('+1.2.3.4')
 INET_ATON('1.2')
+-- Truths of documents.
+TRUE
+TRUE + 1
+CONCAT(TRUE, FALSE)
+JSON_OBJECT('a', TRUE, 'b', 1 = 1)
+JSON_OBJECT('a', (FALSE), 'b', 1)
+JSON_OBJECT('a', TRUE + 1)
+JSON_OBJECT(TRUE, 1)
+JSON_ARRAY(TRUE, FALSE, NULL, 1)
+JSON_SET('{}', '$.a', FALSE)
+JSON_SET('{}', '$.a', 1 = 2)
+JSON_INSERT('{}', '$.a', TRUE)
+JSON_REPLACE('{"a": 1}', '$.a', TRUE)
+-- Numbers beyond all doubles.
+CAST('1e999' AS DOUBLE)
+CAST('-1e999' AS DOUBLE)
+'1e999' + 0
+'1e999' = 1e308
+SIN('1e999')
+SQRT('1e999')
+SIGN('-1e999')
+ABS('-1e999')
+LN('1e999')
+INET_ATON(REPEAT('.', 100))
+DATE '2024-01-01' + INTERVAL '1 2 3' YEAR_MONTH

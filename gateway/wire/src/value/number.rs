@@ -46,8 +46,15 @@ fn number_bytes(text: &str) -> usize {
     end
 }
 
-/// The number at the beginning of a text, and whether that is all of it but spaces.
+/// The number at the beginning of a text, and whether that is all of it but spaces. One out of range is the nearest in range, of which not
+/// all of the text was used.
 pub fn prefix_double(text: &str) -> (f64, bool) {
+    let (number, whole) = unbounded_double(text);
+    (number.clamp(f64::MIN, f64::MAX), whole && number.is_finite())
+}
+
+/// The same, with one out of range being infinite.
+pub(super) fn unbounded_double(text: &str) -> (f64, bool) {
     let text = text.trim();
     let (number, rest) = text.split_at(number_bytes(text));
     (number.parse().unwrap_or(0.0), rest.is_empty() && !number.is_empty())
@@ -148,6 +155,11 @@ mod tests {
         assert_eq!(prefix_double("1e"), (1.0, false));
         assert_eq!(prefix_double("abc"), (0.0, false));
         assert_eq!(prefix_double("."), (0.0, false));
+        assert_eq!(prefix_double("1e999"), (f64::MAX, false));
+        assert_eq!(prefix_double("-1e999x"), (f64::MIN, false));
+        assert_eq!(prefix_double("1.7976931348623157e308"), (f64::MAX, true));
+        assert_eq!(prefix_double("inf"), (0.0, false));
+        assert_eq!(to_double(&Value::Bytes(b"1e999".to_vec())), Some(f64::MAX));
         assert_eq!(literal("18446744073709551615"), Some(Value::UInt(u64::MAX)));
         assert_eq!(literal("1.50"), Some(Value::Decimal { unscaled: 150, scale: 2 }));
         assert_eq!(literal("1e3"), Some(Value::Double(1_000.0)));

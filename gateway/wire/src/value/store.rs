@@ -3,8 +3,9 @@
 use super::calendar::{parse_moment, parse_time};
 use super::compare::{exact, moment_of};
 use super::format::text;
-use super::number::{from_double, integer, prefix_double, rescale};
+use super::number::{from_double, integer, rescale, unbounded_double};
 use crate::error::{Result, SqlError, not_supported};
+use crate::wire::packet::MAX_PACKET_BYTES;
 use duet_client::{Column, ColumnType, Value};
 use duet_protocol::value::MICROSECONDS_PER_DAY;
 
@@ -101,6 +102,15 @@ pub fn fit(value: Value, column: &Column, row: usize) -> Result<Value> {
             if content.len() > bytes as usize {
                 return Err(too_long(column, row));
             }
+            if bytes as usize > MAX_PACKET_BYTES {
+                return Err(SqlError {
+                    code: 1_301,
+                    state: "HY000",
+                    message: format!(
+                        "Result of cast_as_binary() was larger than max_allowed_packet ({MAX_PACKET_BYTES})"
+                    ),
+                });
+            }
             content.resize(bytes as usize, 0);
             Ok(Value::Bytes(content))
         }
@@ -160,7 +170,7 @@ fn whole_number(value: &Value, column: &Column, row: usize) -> Result<i128> {
             if let Some(number) = integer(content) {
                 return Ok(number);
             }
-            let (number, whole) = prefix_double(content);
+            let (number, whole) = unbounded_double(content);
             if number == 0.0 && !whole && !content.trim_start().starts_with(|c: char| c.is_ascii_digit()) {
                 return Err(incorrect("integer", value, column, row));
             }
@@ -185,7 +195,7 @@ fn rounded(number: f64) -> Option<i128> {
 
 fn double(value: &Value, column: &Column, row: usize) -> Result<f64> {
     if let Value::Text(content) = value {
-        return match prefix_double(content) {
+        return match unbounded_double(content) {
             (number, true) if number.is_finite() => Ok(number),
             (_, true) => Err(out_of_range(column, row)),
             (0.0, false) => Err(incorrect("double", value, column, row)),
@@ -208,7 +218,7 @@ fn decimal_digits(value: &Value, scale: u8, column: &Column, row: usize) -> Resu
         return Ok(rescale(unscaled, has, scale));
     }
     if let Value::Text(content) = value
-        && !prefix_double(content).1
+        && !unbounded_double(content).1
     {
         return Err(incorrect("decimal", value, column, row));
     }
@@ -405,6 +415,11 @@ mod tests {
             (ColumnType::Date, text_value("2024-02-30"), 1292),
             (ColumnType::Json, text_value("{"), 3140),
             (ColumnType::Float, Value::Double(1e300), 1264),
+            (ColumnType::Double, text_value("1e999"), 1264),
+            (ColumnType::Double, text_value("1e999x"), 1265),
+            (ColumnType::BigInt, text_value("1e999"), 1264),
+            (decimal, text_value("1e999"), 1264),
+            (ColumnType::Binary { bytes: u32::MAX }, text_value("a"), 1301),
         ] {
             let error = fit(value.clone(), &column(column_type), 1).expect_err("does not fit");
             assert_eq!(error.code, code, "{value:?} {error}");
