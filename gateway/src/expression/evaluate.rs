@@ -130,7 +130,7 @@ impl Expression {
             Expression::Cast(inner, column_type) => match value(inner)? {
                 Value::Null => Value::Null,
                 inner => {
-                    let result = cast(&inner, *column_type)?;
+                    let result = cast(&inner, *column_type, &environment.facts.losses)?;
                     environment.facts.losses.of_cast(&inner, *column_type, &result)?;
                     result
                 }
@@ -344,9 +344,10 @@ fn found<'t>(text: &'t str, part: &[Option<char>], looks: &mut usize) -> Result<
     }
 }
 
-/// A value as another type, as CAST does: what does not fit is cut.
-fn cast(value: &Value, column_type: duet_client::ColumnType) -> Result<Value> {
-    use crate::value::number::{prefix_double, to_double};
+/// A value as another type, as CAST does: what does not fit is cut, which is told where the nearest value that does is another one.
+fn cast(value: &Value, column_type: duet_client::ColumnType, losses: &Losses) -> Result<Value> {
+    use crate::value::calendar::{MAX_TIME, parse_long_time};
+    use crate::value::number::prefix_double;
     use duet_client::ColumnType;
     let column = Column::new("CAST", column_type).nullable();
     let fitted = match (column_type, value) {
@@ -373,28 +374,60 @@ fn cast(value: &Value, column_type: duet_client::ColumnType) -> Result<Value> {
         (ColumnType::Double | ColumnType::Float, Value::Text(text)) => {
             Ok(Value::Double(prefix_double(text).0))
         }
-        (ColumnType::Decimal { scale, .. }, Value::Text(text)) => match crate::value::number::decimal(text) {
-            Some(decimal) => store::fit(decimal, &column, 1),
-            None => Ok(crate::value::number::from_double(prefix_double(text).0, scale)
-                .map_or(Value::Null, |unscaled| Value::Decimal { unscaled, scale })),
-        },
+        (ColumnType::Decimal { .. }, Value::Text(text)) => {
+            let number = crate::value::number::decimal(text);
+            store::fit(number.unwrap_or_else(|| Value::Double(prefix_double(text).0)), &column, 1)
+        }
         (ColumnType::Char { characters } | ColumnType::Varchar { characters }, _) => {
             let text: String = format::text(value).chars().take(characters as usize).collect();
             return Ok(Value::Text(text));
         }
-        (ColumnType::Varbinary { bytes }, _) => {
+        (ColumnType::Varbinary { bytes } | ColumnType::Binary { bytes }, _) => {
             let mut content = Vec::new();
             format::write(value, &mut content);
             content.truncate(bytes as usize);
+            if let ColumnType::Binary { .. } = column_type {
+                content.resize(bytes as usize, 0);
+            }
             return Ok(Value::Bytes(content));
         }
         _ => store::fit(value.clone(), &column, 1),
     };
     // Text that is no date is NULL, with a warning in MySQL.
     match fitted {
-        Err(error) if error.code == 1292 => Ok(Value::Null),
-        Err(error) if to_double(value).is_none() => Err(error),
+        Err(error) if error.code == 1292 => {
+            let given = format::text(value);
+            match parse_long_time(&given).filter(|_| column_type == ColumnType::Time) {
+                Some(time) => {
+                    losses.tell(|| super::losses::truncated("time", &given))?;
+                    Ok(Value::Time(time.clamp(-MAX_TIME, MAX_TIME)))
+                }
+                None => Ok(Value::Null),
+            }
+        }
+        Err(error) if error.code == 1264 => match nearest(value, column_type) {
+            Some(nearest) => {
+                losses.tell(|| error)?;
+                Ok(nearest)
+            }
+            None => Err(error),
+        },
         other => other,
+    }
+}
+
+/// The value of a type of exact numbers that is nearest to one beyond all of them.
+fn nearest(value: &Value, column_type: duet_client::ColumnType) -> Option<Value> {
+    let is_negative = crate::value::number::to_double(value)? < 0.0;
+    match column_type {
+        duet_client::ColumnType::Decimal { precision, scale } => {
+            let most = crate::value::number::power_of_ten(precision)? - 1;
+            Some(Value::Decimal { unscaled: if is_negative { -most } else { most }, scale })
+        }
+        _ => {
+            let (least, greatest) = store::integer_range(column_type)?;
+            Some(store::integer_value(column_type, if is_negative { least } else { greatest }))
+        }
     }
 }
 
@@ -407,7 +440,35 @@ fn wrapped(number: i128, column_type: duet_client::ColumnType) -> i128 {
 
 #[cfg(test)]
 mod tests {
-    use super::like;
+    use super::*;
+    use duet_client::ColumnType;
+
+    #[test]
+    fn what_does_not_fit_is_cut() {
+        let decimal = |precision, scale| ColumnType::Decimal { precision, scale };
+        let text = |content: &str| Value::Text(content.to_owned());
+        for (value, column_type, expected, code) in [
+            (text("abc"), ColumnType::Binary { bytes: 2 }, Value::Bytes(b"ab".to_vec()), 1_292),
+            (Value::Int(1_000), decimal(3, 1), Value::Decimal { unscaled: 999, scale: 1 }, 1_264),
+            (Value::Double(-1e30), decimal(3, 1), Value::Decimal { unscaled: -999, scale: 1 }, 1_264),
+            (text("1e400"), decimal(10, 2), Value::Decimal { unscaled: 9_999_999_999, scale: 2 }, 1_264),
+            (Value::Double(1e20), ColumnType::BigInt, Value::Int(i64::MAX), 1_264),
+            (Value::Decimal { unscaled: -15, scale: 1 }, ColumnType::BigIntUnsigned, Value::UInt(0), 1_264),
+            (text("900:00:00"), ColumnType::Time, Value::Time(3_020_399_000_000), 1_292),
+            (text("9999-12-31 23:59:59.9999999"), ColumnType::DateTime, Value::Null, 1_292),
+        ] {
+            let cast = Expression::Cast(Box::new(Expression::Constant(value.clone())), column_type);
+            let mut facts = Facts::default();
+            facts.losses.begin(false);
+            let result = cast.evaluate(&Environment::new(&[], &facts)).expect("cut");
+            assert_eq!(result, expected, "{value:?} {column_type:?}");
+            let told: Vec<u16> = facts.losses.take().iter().map(|told| told.error.code).collect();
+            assert_eq!(told, [code], "{value:?} {column_type:?}");
+            facts.losses.begin(true);
+            let refused = cast.evaluate(&Environment::new(&[], &facts));
+            assert_eq!(refused.expect_err("strict").code, code, "{value:?} {column_type:?}");
+        }
+    }
 
     #[test]
     fn patterns_match() {

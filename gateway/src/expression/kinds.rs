@@ -115,6 +115,17 @@ fn rounded(of: Option<ColumnType>, digits: Option<&Expression>) -> ColumnType {
     }
 }
 
+/// Whether a whole number that is rounded before the point may be beyond those of 64 bits.
+fn may_grow(arguments: &[Expression], of: Option<ColumnType>) -> bool {
+    let is_long = matches!(of, Some(ColumnType::BigInt | ColumnType::BigIntUnsigned));
+    match arguments {
+        [_, Expression::Constant(Value::Int(0..))] => false,
+        [Expression::Constant(Value::Int(number)), _] => number.unsigned_abs() >= 10_u64.pow(17),
+        [_, _] => is_long,
+        _ => false,
+    }
+}
+
 /// A type that holds values of both.
 pub fn unified(a: Option<ColumnType>, b: Option<ColumnType>) -> Option<ColumnType> {
     let (Some(one), Some(other)) = (a, b) else { return a.or(b) };
@@ -191,6 +202,9 @@ impl Expression {
                     Function::Absolute => {
                         first.filter(|_| class(first) != Class::Double).map_or(ColumnType::Double, widened)
                     }
+                    Function::Round if may_grow(arguments, first) => {
+                        ColumnType::Decimal { precision: 38, scale: 0 }
+                    }
                     Function::Round | Function::Truncate => rounded(first, arguments.get(1)),
                     Function::Floor | Function::Ceiling => rounded(first, None),
                     Function::AddInterval | Function::SubtractInterval => match arguments.get(2) {
@@ -210,6 +224,26 @@ impl Expression {
                         _ => ColumnType::DateTime,
                     },
                     Function::FromUnixTime if arguments.len() == 2 => function.text_type(),
+                    Function::UnixTimestamp => {
+                        let value = match arguments.first() {
+                            Some(Expression::Constant(value)) => Some(value),
+                            Some(Expression::Parameter(index)) => known.parameters.get(*index),
+                            _ => None,
+                        };
+                        // Of texts that are not known before all digits are kept.
+                        let digits = match (value, first) {
+                            (Some(value), _) => super::functions::fraction_digits(value),
+                            (
+                                None,
+                                Some(ColumnType::Char { .. } | ColumnType::Varchar { .. } | ColumnType::Text),
+                            ) => 6,
+                            _ => 0,
+                        };
+                        match digits {
+                            0 => ColumnType::BigInt,
+                            scale => ColumnType::Decimal { precision: 38, scale },
+                        }
+                    }
                     made if arguments.iter().enumerate().any(|(index, argument)| {
                         made.is_made_of(index) && of(argument).is_some_and(is_binary)
                     }) =>

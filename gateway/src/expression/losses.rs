@@ -2,7 +2,7 @@
 //! have it.
 
 use super::Function;
-use super::functions::{Unit, moment};
+use super::functions::{self, Unit, calendar, moment};
 use crate::error::{Result, SqlError};
 use crate::session::{Level, MAX_WARNINGS, Warning};
 use crate::value::arithmetic::Operator;
@@ -70,6 +70,16 @@ impl Losses {
         match value {
             Value::Text(text) if !prefix_double(text).1 => self.tell(|| truncated(kind, text)),
             _ => Ok(()),
+        }
+    }
+
+    /// Of an argument that is taken for a number: of a whole one the digits alone count.
+    fn of_argument(&self, value: &Value, kind: &str) -> Result<()> {
+        match value {
+            Value::Text(text) if kind == "INTEGER" && text.trim().parse::<i128>().is_err() => {
+                self.tell(|| truncated(kind, text))
+            }
+            _ => self.of_number(value, kind),
         }
     }
 
@@ -145,6 +155,14 @@ impl Losses {
                     false => Ok(()),
                 }
             }
+            ColumnType::Binary { bytes } | ColumnType::Varbinary { bytes } => {
+                let given = text(value);
+                let length = if let Value::Bytes(content) = value { content.len() } else { given.len() };
+                match length > bytes as usize {
+                    true => self.tell(|| truncated(&format!("BINARY({bytes})"), &given)),
+                    false => Ok(()),
+                }
+            }
             ColumnType::Date | ColumnType::DateTime | ColumnType::Timestamp | ColumnType::Time
                 if *result == Value::Null =>
             {
@@ -199,8 +217,9 @@ impl Losses {
             }
             if function.is_of_time() {
                 let moves = matches!(function, Function::AddInterval | Function::SubtractInterval);
-                // Behind the moment there are zones.
-                let looked_at = if function == Function::ConvertZone { &values[..1] } else { values };
+                // Behind the moment there are zones, or an amount.
+                let looked_at =
+                    if function == Function::ConvertZone || moves { &values[..1] } else { values };
                 for value in looked_at {
                     let Value::Text(given) = value else { continue };
                     let is_time = !moves && parse_time(given).is_some();
@@ -217,13 +236,60 @@ impl Losses {
                 }
             }
         }
-        if function.is_of_numbers() {
-            for value in values {
-                self.of_number(value, "DOUBLE")?;
+        for (index, value) in values.iter().enumerate() {
+            if let Some(kind) = function.number_kind(index) {
+                self.of_argument(value, kind)?;
             }
         }
-        Ok(())
+        self.of_other_calls(function, values, result)
     }
+
+    /// Of functions that have losses of their own.
+    fn of_other_calls(&self, function: Function, values: &[Value], result: &Value) -> Result<()> {
+        let too_long = |name: &str| SqlError {
+            code: 1_301,
+            state: "HY000",
+            message: format!("Result of {name}() was larger than max_allowed_packet (16777216) - truncated"),
+        };
+        match (function, values) {
+            (Function::NullIf, [a, b]) => self.of_comparison(a, b),
+            (Function::UnixTimestamp, [value]) if *value != Value::Null && moment(value).is_none() => {
+                self.tell(|| incorrect("datetime", &text(value)))
+            }
+            (Function::TextToDate, [source, format]) if *result != Value::Null => {
+                let source = text(source);
+                let kind = match result {
+                    Value::Date(_) => "date",
+                    Value::Time(_) => "time",
+                    _ => "datetime",
+                };
+                match calendar::has_rest(&source, &text(format)) {
+                    true => self.tell(|| truncated(kind, &source)),
+                    false => Ok(()),
+                }
+            }
+            (Function::AddInterval | Function::SubtractInterval, [_, amount, unit]) => {
+                match Unit::named(&text(unit)).and_then(Unit::number_kind) {
+                    Some(kind) => self.of_argument(amount, kind),
+                    None => Ok(()),
+                }
+            }
+            _ if *result != Value::Null || values.contains(&Value::Null) => Ok(()),
+            (Function::Repeat, _) => self.tell(|| too_long("repeat")),
+            (Function::SpaceText, _) => self.tell(|| too_long("space")),
+            // Others have no length, or nothing to fill it with.
+            (Function::PadLeft | Function::PadRight, [_, length, ..]) if is_too_long(length) => {
+                let name = if function == Function::PadLeft { "lpad" } else { "rpad" };
+                self.tell(|| too_long(name))
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// Whether a text of so many characters is longer than functions make.
+fn is_too_long(length: &Value) -> bool {
+    functions::whole_double(length) > functions::MAX_TEXT_BYTES as f64
 }
 
 /// A text as errors quote it.
@@ -231,7 +297,7 @@ pub(super) fn quoted(text: &str) -> String {
     text.chars().take(128).collect()
 }
 
-fn truncated(kind: &str, text: &str) -> SqlError {
+pub(super) fn truncated(kind: &str, text: &str) -> SqlError {
     SqlError::wrong_value(format!("Truncated incorrect {kind} value: '{}'", quoted(text)))
 }
 

@@ -313,8 +313,11 @@ impl Tokens {
             first,
             Keyword::SELECT | Keyword::INSERT | Keyword::UPDATE | Keyword::DELETE | Keyword::REPLACE
         );
+        // What a call of STR_TO_DATE gives, a date or a time or both, its format says.
+        let is_of_format = |token: &Token| matches!(token, Token::Word(word) if word.value.eq_ignore_ascii_case("STR_TO_DATE"));
         let odd = |token: &TokenWithSpan| {
             matches!(keyword(&token.token), Keyword::CAST | Keyword::CONVERT | Keyword::INTERVAL)
+                || is_of_format(&token.token)
         };
         if !is_data || self.parameters > 0 || self.tokens.iter().any(odd) {
             return;
@@ -411,6 +414,18 @@ mod tests {
         assert_eq!(first.shape, second.shape);
         assert_eq!(first.literals, [Value::Int(5), Value::Text("A'PL".to_owned())]);
         first.parse().expect("a statement");
+    }
+
+    #[test]
+    fn formats_of_dates_stay() {
+        for sql in [
+            "SELECT a FROM t WHERE a = STR_TO_DATE('10:20:30', '%H:%i:%s')",
+            "INSERT INTO t VALUES (1, str_to_date('2024-01-02', '%Y-%m-%d'))",
+        ] {
+            let mut tokens = one(sql);
+            tokens.share();
+            assert_eq!((tokens.shape.as_str(), tokens.parameters), ("", 0), "{sql}");
+        }
     }
 
     #[test]

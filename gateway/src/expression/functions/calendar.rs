@@ -6,7 +6,6 @@ use crate::error::{Result, SqlError, not_supported};
 use crate::value::calendar::{MAX_TIME, digits, four_digits, parse_moment, parse_time, time_of};
 use crate::value::compare::moment_of;
 use crate::value::format::text;
-use crate::value::number::to_double;
 use duet_client::Value;
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days, days_from_civil};
 
@@ -122,7 +121,7 @@ fn week(days: i64, mode: u32) -> (i64, i64) {
 
 /// The mode of `WEEK()`, of which the third bit means something else where weeks begin on Sunday.
 fn mode(value: Option<&Value>) -> u32 {
-    let number = value.map_or(0, |value| to_double(value).unwrap_or(0.0) as i64);
+    let number = value.map_or(0, whole);
     number.rem_euclid(8) as u32
 }
 
@@ -186,7 +185,7 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             let format = text(&values[1]);
             time(&values[0]).map_or(Ok(Value::Null), |time| formatted(0, Some(time), &format))?
         }
-        Function::TextToDate => read(&text(&values[0]), &text(&values[1])),
+        Function::TextToDate => read(&text(&values[0]), &text(&values[1]))?,
         Function::Time => time(&values[0]).map_or(Value::Null, Value::Time),
         Function::Moment => match (moment(&values[0]), values.get(1)) {
             (Some(moment), None) => Value::DateTime(moment),
@@ -479,7 +478,7 @@ pub fn content(format: &str) -> Content {
                 Some('f' | 'H' | 'h' | 'I' | 'i' | 'k' | 'l' | 'p' | 'r' | 'S' | 's' | 'T') => {
                     content.clock = true;
                 }
-                Some('%') | None => {}
+                Some('%' | '#' | '.' | '@') | None => {}
                 Some(_) => content.date = true,
             }
         }
@@ -499,12 +498,29 @@ fn name(rest: &mut &str, names: &[&str], short: bool) -> Option<u32> {
     None
 }
 
-/// `STR_TO_DATE`: NULL where the text is not as the format says.
-fn read(source: &str, format: &str) -> Value {
-    read_parts(source, format).unwrap_or(Value::Null)
+/// Whether something other than blanks is left of a text behind what a format of `STR_TO_DATE` reads.
+pub(in super::super) fn has_rest(source: &str, format: &str) -> bool {
+    read_parts(source, format).is_some_and(|(_, rest)| !rest.trim().is_empty())
 }
 
-fn read_parts(source: &str, format: &str) -> Option<Value> {
+/// `STR_TO_DATE`: NULL where the text is not as the format says.
+///
+/// # Errors
+/// 1235 where the format has weeks.
+fn read(source: &str, format: &str) -> Result<Value> {
+    let mut characters = format.chars();
+    while let Some(character) = characters.next() {
+        if character == '%'
+            && let Some(sign @ ('U' | 'u' | 'V' | 'v' | 'X' | 'x')) = characters.next()
+        {
+            return not_supported(&format!("%{sign} in a format of STR_TO_DATE"));
+        }
+    }
+    Ok(read_parts(source, format).map_or(Value::Null, |(value, _)| value))
+}
+
+/// The value, and what is left of the text.
+fn read_parts<'t>(source: &'t str, format: &str) -> Option<(Value, &'t str)> {
     let (mut year, mut month, mut day, mut of_year) = (0_u32, 0_u32, 0_u32, None);
     let (mut hour, mut minute, mut second, mut micros) = (0_u32, 0_u32, 0_u32, 0_u32);
     let mut half = None;
@@ -563,6 +579,9 @@ fn read_parts(source: &str, format: &str) -> Option<Value> {
             'w' => {
                 digits(&mut rest, 1)?;
             }
+            '#' => rest = rest.trim_start_matches(|character: char| character.is_ascii_digit()),
+            '.' => rest = rest.trim_start_matches(|character: char| character.is_ascii_punctuation()),
+            '@' => rest = rest.trim_start_matches(|character: char| character.is_ascii_alphabetic()),
             other => rest = rest.strip_prefix(other)?,
         }
     }
@@ -575,7 +594,7 @@ fn read_parts(source: &str, format: &str) -> Option<Value> {
     }
     if content.clock && !content.date {
         let whole = time_of(false, hour, minute, second, 0)?;
-        return Some(Value::Time(whole + i64::from(micros)));
+        return Some((Value::Time(whole + i64::from(micros)), rest));
     }
     let date = match of_year {
         Some(day) => {
@@ -588,10 +607,10 @@ fn read_parts(source: &str, format: &str) -> Option<Value> {
         return None;
     }
     if !content.clock {
-        return Some(Value::Date(date as i32));
+        return Some((Value::Date(date as i32), rest));
     }
     let clock = i64::from((hour * 60 + minute) * 60 + second) * 1_000_000 + i64::from(micros);
-    Some(Value::DateTime(date * MICROSECONDS_PER_DAY + clock))
+    Some((Value::DateTime(date * MICROSECONDS_PER_DAY + clock), rest))
 }
 
 #[cfg(test)]
@@ -659,8 +678,16 @@ mod tests {
             ("2024\0-02-04", "%Y\0-%m-%d", date(4)),
             ("2024H-02-04", "%Y\0H-%m-%d", Value::Null),
             ("2024-02-04", "%Y-%m-%d%", Value::Null),
+            ("2024xy-02.;04", "%Y%@-%m%.%d", date(4)),
+            ("17:10:20:30", "%#:%T", Value::Time(37_230_000_000)),
+            ("2024-02-03xyz", "%Y-%m-%d", date(3)),
         ] {
-            assert_eq!(read(source, format), expected, "{source} {format}");
+            assert_eq!(read(source, format).expect("read"), expected, "{source} {format}");
+        }
+        assert!(has_rest("2024-02-03xyz", "%Y-%m-%d"));
+        assert!(!has_rest("2024-02-03  ", "%Y-%m-%d"));
+        for format in ["%X%V %W", "%Y%u", "%x", "%v"] {
+            assert_eq!(read("200442 Monday", format).expect_err("weeks").code, 1_235, "{format}");
         }
     }
 

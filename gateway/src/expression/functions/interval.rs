@@ -57,6 +57,16 @@ impl Unit {
         })
     }
 
+    /// What kind of number an amount of it is, as errors name it; `None` where it is several of them.
+    pub fn number_kind(self) -> Option<&'static str> {
+        match self {
+            // Seconds alone have a fraction.
+            Unit::Fixed(SECOND) => Some("DECIMAL"),
+            Unit::Fixed(_) | Unit::Months(_) => Some("INTEGER"),
+            Unit::Several(_) | Unit::YearMonth => None,
+        }
+    }
+
     /// Whether a date that it moves gets a time of day.
     fn has_clock(self) -> bool {
         match self {

@@ -14,7 +14,7 @@ use crate::value::arithmetic::{Operator, calculate, negate};
 use crate::value::calendar::parse_moment;
 use crate::value::compare::{compare, moment_of, order};
 use crate::value::format::{text, write};
-use crate::value::number::{power_of_ten, rescale, to_double};
+use crate::value::number::{MAX_DIGITS, power_of_ten, rescale, to_double};
 use crate::wire::handshake::SERVER_VERSION;
 use duet_client::{ColumnType, Value};
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days};
@@ -23,7 +23,7 @@ use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// Longest text that a function makes.
-const MAX_TEXT_BYTES: usize = 16 << 20;
+pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
 /// Most bytes of all arguments of a call, with those of the calls that it is an argument of.
 const MAX_ARGUMENT_BYTES: usize = 64 << 20;
 
@@ -122,40 +122,33 @@ impl Function {
         matches!(self, NaturalLogarithm | Logarithm | Logarithm2 | Logarithm10)
     }
 
-    /// Whether it takes numbers and nothing else.
-    pub fn is_of_numbers(self) -> bool {
+    /// What kind of number the argument of this index is, as errors name it; `None` where it is something else. That of an interval
+    /// depends on its unit.
+    pub fn number_kind(self, index: usize) -> Option<&'static str> {
         use Function::*;
-        matches!(
-            self,
-            Absolute
-                | Modulo
-                | Floor
-                | Ceiling
-                | Round
-                | Sign
-                | Power
-                | Exponential
-                | SquareRoot
-                | NaturalLogarithm
-                | Logarithm
-                | Logarithm2
-                | Logarithm10
-                | Sine
-                | Cosine
-                | Tangent
-                | Cotangent
-                | ArcSine
-                | ArcCosine
-                | ArcTangent
-                | Degrees
-                | Radians
-                | Truncate
-                | BitCount
-                | BitNot
-                | Binary
-                | Octal
-                | Format
-        )
+        match (self, index) {
+            (Round | Truncate | Format, 1) => Some("INTEGER"),
+            (
+                Absolute | Modulo | Floor | Ceiling | Round | Sign | Power | Exponential | SquareRoot
+                | NaturalLogarithm | Logarithm | Logarithm2 | Logarithm10 | Sine | Cosine | Tangent
+                | Cotangent | ArcSine | ArcCosine | ArcTangent | Degrees | Radians | Truncate | Format,
+                _,
+            ) => Some("DOUBLE"),
+            (FromUnixTime | SecondsToTime, 0) | (MakeTime, 2) => Some("DECIMAL"),
+            (
+                BitCount | BitNot | MakeDate | MakeTime | FromDays | PeriodAdd | PeriodDifference
+                | NumberToAddress | SpaceText | Characters,
+                _,
+            )
+            | (
+                Left | Right | Repeat | PadLeft | PadRight | Substring | Insert | Convert | Week | YearWeek
+                | Sha2,
+                1,
+            )
+            | (Substring | Insert | Convert | Locate | SubstringIndex, 2)
+            | (Element, 0) => Some("INTEGER"),
+            _ => None,
+        }
     }
 }
 
@@ -329,9 +322,43 @@ fn int(number: usize) -> Value {
     Value::Int(i64::try_from(number).unwrap_or(i64::MAX))
 }
 
+/// The whole number that a value is taken for: of a text its first digits, of others the nearest.
+pub(super) fn whole_double(value: &Value) -> f64 {
+    match value {
+        Value::Text(_) => interval::whole(value) as f64,
+        other => to_double(other).unwrap_or(0.0).round_ties_even(),
+    }
+}
+
 fn count(value: &Value) -> usize {
-    let number = to_double(value).unwrap_or(0.0);
-    if number <= 0.0 { 0 } else { number.round_ties_even().min(1e9) as usize }
+    whole_double(value).clamp(0.0, 1e9) as usize
+}
+
+/// Digits behind the point of the seconds of a moment: of a text as many as it has, of others as many as there have to be.
+pub(super) fn fraction_digits(moment: &Value) -> u8 {
+    match moment {
+        Value::Text(text) => {
+            let fraction = text.split_once('.').map_or("", |(_, fraction)| fraction);
+            fraction.bytes().take(6).take_while(u8::is_ascii_digit).count() as u8
+        }
+        Value::DateTime(moment) | Value::Timestamp(moment) => {
+            let micros = moment.rem_euclid(1_000_000);
+            (0..6).find(|digits| micros % 10_i64.pow(6 - u32::from(*digits)) == 0).unwrap_or(6)
+        }
+        _ => 0,
+    }
+}
+
+/// `UNIX_TIMESTAMP`: with so many digits behind the point.
+fn unix_timestamp(moment: i64, digits: u8) -> Value {
+    let moment = moment.max(0);
+    match digits {
+        0 => Value::Int(moment / 1_000_000),
+        digits => {
+            let unscaled = moment / 10_i64.pow(6 - u32::from(digits.min(6)));
+            Value::Decimal { unscaled: i128::from(unscaled), scale: digits.min(6) }
+        }
+    }
 }
 
 fn too_long() -> SqlError {
@@ -508,6 +535,17 @@ pub(super) fn call(
             other => other,
         };
     }
+    if let (Function::UnixTimestamp, [argument], [value]) = (function, arguments, values.as_slice())
+        && let Some(moment) = moment(value)
+    {
+        // The digits of a moment that is not known before are those of its type.
+        let digits = match (argument, value) {
+            (Expression::Constant(_) | Expression::Parameter(_), value) => fraction_digits(value),
+            (_, Value::Text(_)) => 6,
+            _ => 0,
+        };
+        result = unix_timestamp(moment, digits);
+    }
     facts.losses.of_call(function, &values, &result)?;
     Ok(result)
 }
@@ -570,9 +608,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
         }
         Function::UnixTimestamp => match values.first() {
             None => Value::Int(facts.now.div_euclid(1_000_000)),
-            Some(value) => {
-                moment(value).map_or(Value::Int(0), |moment| Value::Int(moment.div_euclid(1_000_000).max(0)))
-            }
+            Some(value) => unix_timestamp(moment(value).unwrap_or(0), 0),
         },
         Function::Database => facts.database.clone().map_or(Value::Null, Value::Text),
         Function::User => Value::Text(facts.user.clone()),
@@ -644,7 +680,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
         Function::Substring => {
             let whole = characters(&values[0], of_bytes);
             let length = whole.chars().count();
-            let from = to_double(&values[1]).unwrap_or(0.0).round_ties_even();
+            let from = whole_double(&values[1]);
             let skipped = match from {
                 from if from > 0.0 => from.min(1e9) as usize - 1,
                 from if from < 0.0 && -from <= length as f64 => length - (-from) as usize,
@@ -685,6 +721,9 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             Value::Int(number) => Value::Text(format!("{number:X}")),
             Value::UInt(number) => Value::Text(format!("{number:X}")),
             Value::Bytes(bytes) => Value::Text(hex(bytes)),
+            Value::Bool(_) | Value::Decimal { .. } | Value::Float(_) | Value::Double(_) => {
+                Value::Text(format!("{:X}", nearest_bits(to_double(&values[0]).unwrap_or(0.0))))
+            }
             other => Value::Text(hex(text(other).as_bytes())),
         },
         Function::Locate | Function::InString => {
@@ -743,6 +782,14 @@ fn single(character: char, mut changed: impl Iterator<Item = char>) -> char {
     }
 }
 
+/// The 64 bits of the whole number nearest to a number, halves away from zero; all of them where it is out of range.
+fn nearest_bits(number: f64) -> u64 {
+    if number <= i64::MIN as f64 || number >= u64::MAX as f64 {
+        return u64::MAX;
+    }
+    if number < 0.0 { (number - 0.5) as i64 as u64 } else { (number + 0.5) as u64 }
+}
+
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     bytes
@@ -758,7 +805,7 @@ fn place(whole: &str, part: &str) -> Value {
 
 /// The place of a text in another from a place on.
 fn place_from(whole: &str, part: &str, from: &Value) -> Value {
-    let from = to_double(from).unwrap_or(0.0).round_ties_even();
+    let from = whole_double(from);
     if from < 1.0 {
         return Value::Int(0);
     }
@@ -773,11 +820,11 @@ fn place_from(whole: &str, part: &str, from: &Value) -> Value {
 }
 
 fn round(value: &Value, digits: Option<&Value>) -> Result<Value> {
-    let digits = digits.map_or(0, |digits| to_double(digits).unwrap_or(0.0).clamp(-30.0, 30.0) as i32);
+    let digits = digits.map_or(0, |digits| whole_double(digits).clamp(-400.0, 400.0) as i32);
     match value {
         Value::Int(_) | Value::UInt(_) | Value::Bool(_) if digits >= 0 => Ok(value.clone()),
         Value::Decimal { unscaled, scale } if digits >= 0 => {
-            let to = (digits as u8).min(*scale);
+            let to = u8::try_from(digits).unwrap_or(u8::MAX).min(*scale);
             let rounded = rescale(*unscaled, *scale, to);
             rounded
                 .map(|unscaled| Value::Decimal { unscaled, scale: to })
@@ -786,22 +833,30 @@ fn round(value: &Value, digits: Option<&Value>) -> Result<Value> {
         Value::Int(_) | Value::UInt(_) | Value::Bool(_) | Value::Decimal { .. } => {
             let Some((unscaled, scale)) = crate::value::compare::exact(value) else { return Ok(Value::Null) };
             // Rounds before the point: as if that many digits were behind it.
-            let places = digits.unsigned_abs() as u8;
-            let whole = rescale(unscaled, scale + places.min(38 - scale.min(38)), 0).unwrap_or(0);
-            let back = power_of_ten(places).and_then(|power| whole.checked_mul(power)).unwrap_or(0);
+            let places = u8::try_from(digits.unsigned_abs()).unwrap_or(u8::MAX);
+            let too_large = || SqlError::arithmetic_overflow("DECIMAL value is out of range in 'round'");
+            // Of fewer digits than those that go nothing is left.
+            let whole = match scale.saturating_add(places) {
+                gone if u32::from(gone) > MAX_DIGITS => 0,
+                gone => rescale(unscaled, gone, 0).unwrap_or(0),
+            };
+            let back = match whole {
+                0 => 0,
+                whole => power_of_ten(places)
+                    .and_then(|power| whole.checked_mul(power))
+                    .filter(|back| back.unsigned_abs() < 10_u128.pow(MAX_DIGITS))
+                    .ok_or_else(too_large)?,
+            };
+            let exact = Value::Decimal { unscaled: back, scale: 0 };
             Ok(match value {
-                Value::Int(_) | Value::Bool(_) => {
-                    i64::try_from(back).map_or(Value::Double(back as f64), Value::Int)
-                }
-                Value::UInt(_) => u64::try_from(back).map_or(Value::Double(back as f64), Value::UInt),
-                _ => Value::Decimal { unscaled: back, scale: 0 },
+                Value::Int(_) | Value::Bool(_) => i64::try_from(back).map_or(exact, Value::Int),
+                Value::UInt(_) => u64::try_from(back).map_or(exact, Value::UInt),
+                _ => exact,
             })
         }
         other => {
             let number = to_double(other).unwrap_or(0.0);
-            let power = 10_f64.powi(digits);
-            let scaled = number * power;
-            Ok(Value::Double(if scaled.is_finite() { scaled.round_ties_even() / power } else { number }))
+            Ok(Value::Double(number::rounded(number, digits, f64::round_ties_even)))
         }
     }
 }
@@ -923,6 +978,104 @@ mod tests {
         };
         assert_eq!(read("1970-01-02", "%Y-%m-%d"), Value::DateTime(MICROSECONDS_PER_DAY));
         assert_eq!(read("10:20:30", "%H:%i:%s"), Value::Null);
+    }
+
+    #[test]
+    fn numbers_are_rounded_before_the_point() {
+        let decimal = |unscaled, scale| Value::Decimal { unscaled, scale };
+        for (value, digits, expected) in [
+            (Value::Double(1e5), -5, Value::Double(1e5)),
+            (Value::Double(1e5), -6, Value::Double(0.0)),
+            (Value::Double(1e300), -400, Value::Double(0.0)),
+            (Value::Double(1e300), 400, Value::Double(1e300)),
+            (decimal(9 * 10_i128.pow(37), 30), -10, decimal(0, 0)),
+            (decimal(9 * 10_i128.pow(37), 30), -8, decimal(100_000_000, 0)),
+            (decimal(15, 1), 300, decimal(15, 1)),
+            (Value::Int(i64::MAX), -1, decimal(9_223_372_036_854_775_810, 0)),
+            (Value::Int(15), -1, Value::Int(20)),
+            (Value::Int(15), -40, Value::Int(0)),
+        ] {
+            let arguments = [value.clone(), Value::Int(digits)];
+            assert_eq!(called(Function::Round, &arguments).expect("rounded"), expected, "{value:?} {digits}");
+        }
+        let most = decimal(10_i128.pow(38) - 1, 0);
+        assert_eq!(called(Function::Round, &[most, Value::Int(-1)]).expect_err("39 digits").code, 1_690);
+        let cut = called(Function::Truncate, &[Value::Double(2e5), Value::Int(-5)]);
+        assert_eq!(cut.expect("cut"), Value::Double(2e5));
+    }
+
+    #[test]
+    fn numbers_have_digits_of_other_bases() {
+        let decimal = |unscaled, scale| Value::Decimal { unscaled, scale };
+        for (function, value, expected) in [
+            (Function::Hex, decimal(2_555, 1), "100"),
+            (Function::Hex, Value::Double(255.0), "FF"),
+            (Function::Hex, decimal(-25, 1), "FFFFFFFFFFFFFFFD"),
+            (Function::Hex, Value::Double(-1e30), "FFFFFFFFFFFFFFFF"),
+            (Function::Binary, decimal(19, 1), "1"),
+            (Function::Binary, written("1.9"), "1"),
+            (Function::Octal, Value::Double(9.7), "11"),
+        ] {
+            assert_eq!(
+                called(function, std::slice::from_ref(&value)).expect("digits"),
+                written(expected),
+                "{value:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn seconds_have_the_digits_of_their_moment() {
+        let decimal = |unscaled, scale| Value::Decimal { unscaled, scale };
+        for (moment, expected) in [
+            (written("1970-01-01 00:00:01.50"), decimal(150, 2)),
+            (written("1970-01-01 00:00:01"), Value::Int(1)),
+            (Value::DateTime(1_250_000), decimal(125, 2)),
+            (Value::DateTime(-1), decimal(0, 6)),
+        ] {
+            assert_eq!(called(Function::UnixTimestamp, &[moment]).expect("seconds"), expected);
+        }
+    }
+
+    #[test]
+    fn conversions_of_arguments_are_told() {
+        let text = written;
+        for (function, values, code) in [
+            (Function::UnixTimestamp, vec![text("x")], 1_292),
+            (Function::Left, vec![text("abc"), text("1x")], 1_292),
+            (Function::TextToDate, vec![text("2024-01-02xyz"), text("%Y-%m-%d")], 1_292),
+            (Function::NullIf, vec![text("a"), Value::Int(0)], 1_292),
+            (Function::Repeat, vec![text("a"), Value::Int(20_000_000)], 1_301),
+            (Function::SpaceText, vec![Value::Int(20_000_000)], 1_301),
+            (Function::PadLeft, vec![text("a"), Value::Int(20_000_000), text("b")], 1_301),
+            (Function::Repeat, vec![text("a"), text("2x")], 1_292),
+            (Function::FromUnixTime, vec![text("5x")], 1_292),
+            (Function::MakeDate, vec![text("2024x"), Value::Int(1)], 1_292),
+            (Function::SecondsToTime, vec![text("5x")], 1_292),
+            (Function::AddInterval, vec![Value::Date(0), text("2x"), text("DAY")], 1_292),
+            (Function::AddInterval, vec![Value::Date(0), text("2x"), text("SECOND")], 1_292),
+        ] {
+            let arguments: Vec<Expression> = values.iter().cloned().map(Expression::Constant).collect();
+            let mut facts = Facts::default();
+            facts.losses.begin(false);
+            call(function, &arguments, &Environment::new(&[], &facts)).expect("told");
+            let told: Vec<u16> = facts.losses.take().iter().map(|told| told.error.code).collect();
+            assert_eq!(told, [code], "{function:?} {values:?}");
+            facts.losses.begin(true);
+            let refused = call(function, &arguments, &Environment::new(&[], &facts));
+            assert_eq!(refused.expect_err("strict").code, code, "{function:?} {values:?}");
+        }
+        for (function, values) in [
+            (Function::TextToDate, vec![text("2024-01-02 "), text("%Y-%m-%d")]),
+            (Function::PadLeft, vec![text("a"), Value::Int(-1), text("b")]),
+            (Function::AddInterval, vec![Value::Date(0), text("1:2x"), text("MINUTE_SECOND")]),
+            (Function::Convert, vec![text("12x"), Value::Int(10), Value::Int(16)]),
+        ] {
+            let arguments: Vec<Expression> = values.iter().cloned().map(Expression::Constant).collect();
+            let mut facts = Facts::default();
+            facts.losses.begin(true);
+            call(function, &arguments, &Environment::new(&[], &facts)).expect("nothing is lost");
+        }
     }
 
     #[test]

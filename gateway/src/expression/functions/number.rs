@@ -60,7 +60,9 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
         Function::Pi => Value::Double(std::f64::consts::PI),
         Function::Degrees => finite(double(0).to_degrees(), "degrees", values)?,
         Function::Radians => angle(double(0).to_radians()),
-        Function::Truncate => truncated(&values[0], double(1).clamp(-38.0, 38.0) as i32),
+        Function::Truncate => {
+            truncated(&values[0], super::whole_double(&values[1]).clamp(-400.0, 400.0) as i32)
+        }
         Function::BitCount => Value::Int(i64::from(bits(&values[0]).count_ones())),
         Function::BitNot => Value::UInt(!bits(&values[0])),
         Function::Checksum => {
@@ -69,7 +71,7 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
             Value::UInt(u64::from(crc32fast::hash(&bytes)))
         }
         Function::Format => {
-            let places = double(1).round_ties_even().clamp(0.0, 30.0) as u8;
+            let places = super::whole_double(&values[1]).clamp(0.0, 30.0) as u8;
             let digits = match exact(&values[0]) {
                 Some((unscaled, scale)) => {
                     let scale_kept = scale.min(places);
@@ -79,13 +81,19 @@ pub(super) fn call(function: Function, values: &[Value]) -> Result<Option<Value>
                 None if !double(0).is_finite() => return Ok(Some(Value::Null)),
                 // Beyond these there are no digits behind the point, and zeros for those before it that a double does not have.
                 None if double(0).abs() >= EXACT_DOUBLES => double(0).to_string(),
-                None => format!("{:.*}", usize::from(places), double(0)),
+                None => {
+                    let rounded = rounded(double(0), i32::from(places), f64::round_ties_even);
+                    format!("{:.*}", usize::from(places), rounded)
+                }
             };
             Value::Text(grouped(&digits, usize::from(places)))
         }
-        Function::Convert => convert(&text(&values[0]), double(1) as i64, double(2) as i64),
-        Function::Binary => radix(bits(&values[0]), 2),
-        Function::Octal => radix(bits(&values[0]), 8),
+        Function::Convert => {
+            let [from, to] = [1, 2].map(|index| super::whole_double(&values[index]) as i64);
+            convert(&text(&values[0]), from, to)
+        }
+        Function::Binary => convert(&text(&values[0]), 10, 2),
+        Function::Octal => convert(&text(&values[0]), 10, 8),
         Function::AddressToNumber => address(&text(&values[0])),
         Function::NumberToAddress => match u32::try_from(bits(&values[0])) {
             Ok(number) => Value::Text(std::net::Ipv4Addr::from(number).to_string()),
@@ -139,12 +147,26 @@ fn random_bits() -> Result<u64> {
     })
 }
 
+/// A number with so many digits behind the point, fewer than none being zeros before it; `to_whole` rounds or cuts a number without any.
+pub(super) fn rounded(number: f64, digits: i32, to_whole: impl Fn(f64) -> f64) -> f64 {
+    let power = match digits.unsigned_abs() {
+        exact @ 0..=22 => 10_f64.powi(exact as i32),
+        // The nearest double, or infinity.
+        other => format!("1e{other}").parse().unwrap_or(f64::INFINITY),
+    };
+    match (digits < 0, number * power) {
+        (true, _) if power.is_infinite() => 0.0,
+        (true, _) => to_whole(number / power) * power,
+        (false, scaled) if scaled.is_finite() && power.is_finite() => to_whole(scaled) / power,
+        _ => number,
+    }
+}
+
 /// A number without the digits behind a place.
 fn truncated(value: &Value, places: i32) -> Value {
     let Some((unscaled, scale)) = exact(value) else {
         let number = to_double(value).unwrap_or(0.0);
-        let power = 10_f64.powi(places);
-        let cut = (number * power).trunc() / power;
+        let cut = rounded(number, places, f64::trunc);
         return Value::Double(if cut.is_finite() { cut } else { number });
     };
     if places >= i32::from(scale) {

@@ -1,11 +1,12 @@
 //! Functions of text.
 
-use super::{Function, MAX_TEXT_BYTES, characters, hex, int, of_characters, start_of, too_long};
+use super::{
+    Function, MAX_TEXT_BYTES, characters, hex, int, of_characters, start_of, too_long, whole_double,
+};
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::losses::quoted;
 use crate::value::compare::compare;
 use crate::value::format::{text, write};
-use crate::value::number::to_double;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use duet_client::Value;
@@ -43,7 +44,7 @@ fn lower_hex(bytes: &[u8]) -> Value {
 
 /// A place from 1 as an index; `None` outside.
 fn index(value: &Value, length: usize) -> Option<usize> {
-    let place = to_double(value).unwrap_or(0.0).round_ties_even();
+    let place = whole_double(value);
     (place >= 1.0 && place <= length as f64).then(|| place as usize - 1)
 }
 
@@ -96,7 +97,7 @@ pub(super) fn call(function: Function, values: &[Value], of_bytes: bool) -> Resu
             list.split(',').position(|part| part == wanted).map_or(Value::Int(0), |at| int(at + 1))
         }
         Function::SubstringIndex => {
-            let wanted = to_double(&values[2]).unwrap_or(0.0).round_ties_even();
+            let wanted = whole_double(&values[2]);
             made(substring_index(&content(0), &content(1), wanted as i64))
         }
         Function::Insert => {
@@ -105,7 +106,7 @@ pub(super) fn call(function: Function, values: &[Value], of_bytes: bool) -> Resu
                 return Ok(Some(made(&whole)));
             };
             let (before, rest) = whole.split_at(start_of(&whole, start));
-            let length = to_double(&values[2]).unwrap_or(0.0).round_ties_even();
+            let length = whole_double(&values[2]);
             let replaced =
                 if (0.0..rest.len() as f64).contains(&length) { length as usize } else { rest.len() };
             of_characters(
@@ -142,7 +143,7 @@ pub(super) fn call(function: Function, values: &[Value], of_bytes: bool) -> Resu
         Function::Sha1 => lower_hex(&Sha1::digest(bytes(&values[0]))),
         Function::Sha2 => {
             let content = bytes(&values[0]);
-            match to_double(&values[1]).unwrap_or(-1.0) as i64 {
+            match whole_double(&values[1]) as i64 {
                 0 | 256 => lower_hex(&Sha256::digest(content)),
                 224 => lower_hex(&Sha224::digest(content)),
                 384 => lower_hex(&Sha384::digest(content)),
@@ -226,7 +227,7 @@ fn protocol_order(number: u32) -> [u8; 4] {
 }
 
 fn pad(function: Function, values: &[Value], of_bytes: bool) -> Result<Value> {
-    let wanted = to_double(&values[1]).unwrap_or(0.0).round_ties_even();
+    let wanted = whole_double(&values[1]);
     let whole = characters(&values[0], of_bytes);
     let with = values.get(2).map_or(Cow::Borrowed(" "), |with| characters(with, of_bytes));
     if wanted < 0.0 || wanted > MAX_TEXT_BYTES as f64 {

@@ -113,23 +113,30 @@ pub fn parse_moment(text: &str) -> Option<(i64, bool)> {
     if !rest.is_empty() {
         return None;
     }
-    let whole = moment(date, time, 0)?;
-    Some((whole + i64::from(micros), has_time))
+    let moment = moment(date, time, 0)? + i64::from(micros);
+    // A fraction may have been rounded up to a second of the year 10000.
+    let (year, ..) = civil_from_days(moment.div_euclid(MICROSECONDS_PER_DAY));
+    (year <= 9_999).then_some((moment, has_time))
 }
 
-/// A duration: `10:20:30.5`, `10:20`, `1 10:20:30`, `102030`. Microseconds.
+/// A duration: `10:20:30.5`, `10:20`, `1 10:20:30`, `102030`. Microseconds; `None` beyond 838:59:59.
 pub fn parse_time(text: &str) -> Option<i64> {
+    parse_long_time(text).filter(|time| time.abs() / 1_000_000 * 1_000_000 <= MAX_TIME)
+}
+
+/// The same, of any length.
+pub fn parse_long_time(text: &str) -> Option<i64> {
     let mut rest = text.trim();
     let negative = separator(&mut rest, &['-']).is_some();
-    let mut days = 0;
+    let mut days = 0_u32;
     if let Some((before, after)) = rest.split_once(' ') {
-        days = before.parse().ok().filter(|days| *days < 35)?;
+        days = before.parse().ok().filter(|days| *days < 1_000)?;
         rest = after.trim_start();
     }
     let run = rest.bytes().take_while(u8::is_ascii_digit).count();
     let (hours, minutes, seconds);
     if rest[run..].starts_with(':') {
-        hours = digits(&mut rest, 3)?;
+        hours = digits(&mut rest, 7)?;
         separator(&mut rest, &[':'])?;
         minutes = digits(&mut rest, 2)?;
         seconds = if separator(&mut rest, &[':']).is_some() { digits(&mut rest, 2)? } else { 0 };
@@ -145,10 +152,13 @@ pub fn parse_time(text: &str) -> Option<i64> {
     if !rest.is_empty() {
         return None;
     }
+    if minutes > 59 || seconds > 59 {
+        return None;
+    }
+    let hours = i64::from(days) * 24 + i64::from(hours);
     // A fraction may have been rounded up to a second.
-    let whole = time_of(negative, days * 24 + hours, minutes, seconds, 0)?;
-    let micros = i64::from(micros);
-    Some(if negative { whole - micros } else { whole + micros })
+    let size = (hours * 3_600 + i64::from(minutes * 60 + seconds)) * 1_000_000 + i64::from(micros);
+    Some(if negative { -size } else { size })
 }
 
 /// A moment as the number `YYYYMMDDhhmmss`, without its fraction.
@@ -190,6 +200,9 @@ mod tests {
         {
             assert_eq!(parse_moment(bad), None, "{bad}");
         }
+        // There is no year 10000.
+        assert!(parse_moment("9999-12-31 23:59:59.999999").is_some());
+        assert_eq!(parse_moment("9999-12-31 23:59:59.9999999"), None);
     }
 
     #[test]
@@ -201,5 +214,9 @@ mod tests {
         for bad in ["", "x", "839:00:00", "00:60:00", "1:2:3x", "é"] {
             assert_eq!(parse_time(bad), None, "{bad}");
         }
+        assert_eq!(parse_long_time("-900:00:01"), Some(-(900 * 3_600 + 1) * 1_000_000));
+        assert_eq!(parse_long_time("9000000"), Some(900 * 3_600 * 1_000_000));
+        assert_eq!(parse_long_time("900:60:00"), None);
+        assert_eq!(parse_time("838:59:59.9999999"), None);
     }
 }
