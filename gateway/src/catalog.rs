@@ -16,6 +16,9 @@ use std::collections::BTreeSet;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+/// How long DROP waits for transactions that have changed the table.
+pub const DROP_PATIENCE: Duration = Duration::from_secs(60);
+
 /// Database of the gateways' own tables.
 pub const OWN_DATABASE: &str = "duet_sql";
 /// Databases that are not made of tables.
@@ -236,7 +239,7 @@ impl Catalog {
         let mut dropped = 0;
         for table in self.tables().await? {
             if table.database() == name {
-                self.drop_table(&table).await?;
+                self.drop_table(&table, DROP_PATIENCE).await?;
                 dropped += 1;
             }
         }
@@ -281,12 +284,30 @@ impl Catalog {
         Ok(())
     }
 
-    /// Drops a table.
+    /// Drops a table. What has begun goes on, so that the time of one request is not the end of it: transactions that have changed the table
+    /// hold it up until they end.
     ///
     /// # Errors
-    /// When no management node answers in time.
-    pub async fn drop_table(&self, table: &Table) -> Result<()> {
-        self.client.drop_table(&format!("{}.{}", table.database(), table.name())).await?;
+    /// When no management node answers in time, or it takes longer than `patience`.
+    pub async fn drop_table(&self, table: &Table, patience: Duration) -> Result<()> {
+        let name = format!("{}.{}", table.database(), table.name());
+        let begin = Instant::now();
+        let mut asked = false;
+        loop {
+            match self.client.drop_table(&name).await {
+                Ok(()) => break,
+                Err(error) if asked && error.is(ErrorCode::TableNotFound) => break,
+                Err(error)
+                    if begin.elapsed() < patience
+                        && (error.is(ErrorCode::DeadlineExceeded)
+                            || asked && error.is(ErrorCode::TableNotActive)) =>
+                {
+                    asked = true;
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
         let sequence = self.remembered().remove(&table.id());
         if let Some(Some(_)) = sequence {
             let sequences = self.own_table("sequences", sequences_definition()).await?;

@@ -1,5 +1,6 @@
 //! Statements that are not about rows: transactions, variables, definitions.
 
+use crate::catalog::DROP_PATIENCE;
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::{Environment, Scope, compile};
 use crate::plan::character_sets::{check_character_set, check_collation};
@@ -17,10 +18,13 @@ use sqlparser::ast::{
     ObjectType, Set, ShowStatementFilter, Statement, TransactionAccessMode, TransactionIsolationLevel,
     TransactionMode, Truncate, Use,
 };
+use std::sync::Arc;
 use std::time::Duration;
 
 /// How long a client waits for an index; one that is not complete by then is built all the same.
 const BUILD_WITHIN: Duration = Duration::from_secs(3_600);
+/// How long TRUNCATE waits for transactions that have changed the table: without it the table would be gone.
+const TRUNCATE_PATIENCE: Duration = Duration::from_secs(3_600);
 
 /// Executes a statement that has no plan.
 ///
@@ -226,7 +230,7 @@ async fn drop_objects(
                 let database = session.database(database.as_deref())?;
                 session.before_definition(&database).await?;
                 match session.catalog.table(&database, &name).await {
-                    Ok(table) => session.catalog.drop_table(&table).await?,
+                    Ok(table) => session.catalog.drop_table(&table, DROP_PATIENCE).await?,
                     Err(error) if error.code == 1_146 => missing.push(format!("{database}.{name}")),
                     Err(error) => return Err(error),
                 }
@@ -288,8 +292,13 @@ async fn truncate_tables(session: &mut Session, truncate: &Truncate) -> Result<O
         auto_increment: sequence.map(|sequence| (sequence.column, 1)),
         warnings: Vec::new(),
     };
-    session.catalog.drop_table(&table).await?;
-    session.catalog.create_table(new).await?;
+    // Also if this statement is killed meanwhile: once the table is being dropped, only this knows what it was.
+    let catalog = Arc::clone(&session.catalog);
+    let truncated = tokio::spawn(async move {
+        catalog.drop_table(&table, TRUNCATE_PATIENCE).await?;
+        catalog.create_table(new).await
+    });
+    truncated.await.map_err(|error| SqlError::other(format!("TRUNCATE has failed: {error}")))??;
     Ok(Session::nothing())
 }
 

@@ -451,7 +451,7 @@ mod tests {
             (text("abc"), ColumnType::Binary { bytes: 2 }, Value::Bytes(b"ab".to_vec()), 1_292),
             (Value::Int(1_000), decimal(3, 1), Value::Decimal { unscaled: 999, scale: 1 }, 1_264),
             (Value::Double(-1e30), decimal(3, 1), Value::Decimal { unscaled: -999, scale: 1 }, 1_264),
-            (text("1e400"), decimal(10, 2), Value::Decimal { unscaled: 9_999_999_999, scale: 2 }, 1_264),
+            (text("1e40"), decimal(10, 2), Value::Decimal { unscaled: 9_999_999_999, scale: 2 }, 1_264),
             (Value::Double(1e20), ColumnType::BigInt, Value::Int(i64::MAX), 1_264),
             (Value::Decimal { unscaled: -15, scale: 1 }, ColumnType::BigIntUnsigned, Value::UInt(0), 1_264),
             (text("900:00:00"), ColumnType::Time, Value::Time(3_020_399_000_000), 1_292),

@@ -172,10 +172,22 @@ impl Engine {
                 }
             }
         };
-        task.spawn_on(compute, &self.runtime);
+        // On a thread of its own: operators may compute for long without a pause, and tasks of others would wait for them.
+        let (alive, gone) = oneshot::channel::<()>();
+        let runtime = self.runtime.clone();
+        let until_gone = move || {
+            runtime.block_on(async move {
+                tokio::select! {
+                    biased;
+                    _ = gone => {}
+                    () = compute => {}
+                }
+            });
+        };
+        task.spawn_blocking_on(until_gone, &self.runtime);
         let lost = |_| SqlError::other("the query engine has ended");
         is_planned.await.map_err(lost)??;
-        Ok(QueryRows { batches, types, task, _end: None })
+        Ok(QueryRows { batches, types, task, _alive: alive, _end: None })
     }
 
     /// The only value of a relation; `None` without rows.
@@ -206,6 +218,8 @@ pub struct QueryRows {
     batches: mpsc::Receiver<crate::error::Result<RecordBatch>>,
     types: Vec<Option<ColumnType>>,
     task: JoinSet<()>,
+    /// Ends the computing in its next pause when it is dropped.
+    _alive: oneshot::Sender<()>,
     /// Ends what computes without a pause.
     _end: Option<EndsWith>,
 }

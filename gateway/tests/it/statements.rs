@@ -588,3 +588,32 @@ fn two_gateways(one: &mut Conn, other: &mut Conn) {
     other.query_drop("DROP DATABASE shop").expect("dropped");
     assert_eq!(code(one, "USE shop"), 1049);
 }
+
+#[test]
+fn truncate_and_drop_wait_for_transactions() {
+    let cluster = Cluster::start();
+    let mut holder = cluster.connect();
+    holder.query_drop("CREATE DATABASE w").expect("created");
+    for statement in ["TRUNCATE TABLE w.t", "DROP TABLE w.t"] {
+        holder
+            .query_drop("CREATE TABLE IF NOT EXISTS w.t (id INT PRIMARY KEY AUTO_INCREMENT, n INT)")
+            .expect("created");
+        holder.query_drop("INSERT INTO w.t VALUES (1, 1)").expect("inserted");
+        holder.query_drop("BEGIN").expect("begun");
+        holder.query_drop("UPDATE w.t SET n = 2").expect("changed");
+        let mut other = cluster.connect();
+        let waiting = std::thread::spawn(move || other.query_drop(statement));
+        // Longer than one request may take.
+        std::thread::sleep(std::time::Duration::from_secs(6));
+        assert!(!waiting.is_finished(), "{statement}");
+        holder.query_drop("COMMIT").expect("committed");
+        waiting.join().expect("no panic").expect(statement);
+        match statement.starts_with("TRUNCATE") {
+            true => {
+                let left = holder.query_first::<i64, _>("SELECT COUNT(*) FROM w.t");
+                assert_eq!(left.expect("read"), Some(0));
+            }
+            false => assert_eq!(code(&mut holder, "SELECT COUNT(*) FROM w.t"), 1146),
+        }
+    }
+}

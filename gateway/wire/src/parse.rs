@@ -19,7 +19,7 @@ const MAX_DEPTH: usize = 40;
 /// Most words and signs of a text: each takes some hundred bytes.
 const MAX_TOKENS: usize = 1_000_000;
 /// Most words, signs, blanks and comments of a text: until blanks and comments are left out each takes a hundred bytes as well.
-const MAX_PIECES: usize = 2_000_000;
+const MAX_PIECES: usize = 4_000_000;
 /// Most literals of a statement whose plan is shared.
 const MAX_SHARED_LITERALS: usize = 4_096;
 
@@ -63,7 +63,7 @@ pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
     let (words, blanks) = piece_counts(sql);
     if words > MAX_TOKENS || words + blanks > MAX_PIECES {
         return Err(SqlError::out_of_memory(
-            "Out of memory: the statement has more than 1,000,000 words and signs, or more than 2,000,000 with its blanks and comments",
+            "Out of memory: the statement has more than 1,000,000 words and signs, or more than 4,000,000 with its blanks and comments",
         ));
     }
     let all = with_versions(sql, words + blanks)?;

@@ -504,7 +504,6 @@ SIGN('-1e999')
 ABS('-1e999')
 LN('1e999')
 INET_ATON(REPEAT('.', 100))
-DATE '2024-01-01' + INTERVAL '1 2 3' YEAR_MONTH
 -- Numbers in other bases: halves away from zero, or cut.
 HEX(255.5)
 HEX(FLOOR(2.5))
