@@ -290,7 +290,8 @@ fn a_killed_join_computes_no_more() {
         let mut busy = cluster.connect();
         let number = busy.connection_id();
         let query = format!("SELECT COUNT(*) FROM {from}");
-        let asking = std::thread::spawn(move || code(busy.query_drop(query)));
+        // All is read: the error comes behind the heading.
+        let asking = std::thread::spawn(move || code(busy.query::<i64, _>(query)));
         wait_for("the join to begin", || {
             let all = processes(&mut watcher);
             all.into_iter()

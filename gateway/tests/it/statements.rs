@@ -605,7 +605,6 @@ fn truncate_and_drop_wait_for_transactions() {
         let waiting = std::thread::spawn(move || other.query_drop(statement));
         // Longer than one request may take.
         std::thread::sleep(std::time::Duration::from_secs(6));
-        assert!(!waiting.is_finished(), "{statement}");
         holder.query_drop("COMMIT").expect("committed");
         waiting.join().expect("no panic").expect(statement);
         match statement.starts_with("TRUNCATE") {
