@@ -20,7 +20,55 @@ enum Rule {
     Seconds,
     /// Only what it is already, in any spelling.
     Same,
+    /// Names of SQL modes, those that would change what statements mean left out.
+    Modes,
 }
+
+/// SQL modes that say what is done here anyway, or nothing about statements. Strictness stays without its modes.
+const MODES: &[&str] = &[
+    "",
+    "0",
+    NO_AUTO_VALUE_ON_ZERO,
+    "ALLOW_INVALID_DATES",
+    "ERROR_FOR_DIVISION_BY_ZERO",
+    "IGNORE_SPACE",
+    "NO_AUTO_CREATE_USER",
+    "NO_DIR_IN_CREATE",
+    "NO_ENGINE_SUBSTITUTION",
+    "NO_FIELD_OPTIONS",
+    "NO_KEY_OPTIONS",
+    "NO_TABLE_OPTIONS",
+    "NO_ZERO_DATE",
+    "NO_ZERO_IN_DATE",
+    "ONLY_FULL_GROUP_BY",
+    "STRICT_ALL_TABLES",
+    "STRICT_TRANS_TABLES",
+    "TRADITIONAL",
+];
+/// SQL modes with which statements would mean something else.
+const OTHER_MODES: &[&str] = &[
+    "ANSI",
+    "ANSI_QUOTES",
+    "DB2",
+    "EMPTY_STRING_IS_NULL",
+    "HIGH_NOT_PRECEDENCE",
+    "MAXDB",
+    "MSSQL",
+    "MYSQL323",
+    "MYSQL40",
+    "NO_BACKSLASH_ESCAPES",
+    "NO_UNSIGNED_SUBTRACTION",
+    "ORACLE",
+    "PAD_CHAR_TO_FULL_LENGTH",
+    "PIPES_AS_CONCAT",
+    "POSTGRESQL",
+    "REAL_AS_FLOAT",
+    "SIMULTANEOUS_ASSIGNMENT",
+    "TIME_ROUND_FRACTIONAL",
+    "TIME_TRUNCATE_FRACTIONAL",
+];
+/// The SQL mode with which 0 is a value of an AUTO_INCREMENT column as any other.
+const NO_AUTO_VALUE_ON_ZERO: &str = "NO_AUTO_VALUE_ON_ZERO";
 
 /// Name, value at first, rule.
 fn known(name: &str) -> Option<(Value, Rule)> {
@@ -31,7 +79,7 @@ fn known(name: &str) -> Option<(Value, Rule)> {
             text(
                 "ONLY_FULL_GROUP_BY,STRICT_TRANS_TABLES,NO_ZERO_IN_DATE,NO_ZERO_DATE,ERROR_FOR_DIVISION_BY_ZERO,NO_ENGINE_SUBSTITUTION",
             ),
-            Rule::Free,
+            Rule::Modes,
         ),
         "time_zone" => (text("+00:00"), Rule::Same),
         "system_time_zone" => (text("UTC"), Rule::Fixed),
@@ -230,6 +278,22 @@ impl Variables {
                 };
                 self.changed.insert(name.to_owned(), Value::Int(on));
             }
+            Rule::Modes => {
+                let modes = text(&value).to_ascii_uppercase();
+                for mode in modes.split(',').map(str::trim) {
+                    if OTHER_MODES.contains(&mode) {
+                        return crate::error::not_supported(&format!("the SQL mode {mode}"));
+                    }
+                    if !MODES.contains(&mode) {
+                        return Err(wrong(&Value::Text(mode.chars().take(64).collect())));
+                    }
+                }
+                if modes.len() > 4_096 {
+                    return Err(wrong(&value));
+                }
+                let named: Vec<&str> = modes.split(',').map(str::trim).filter(|mode| *mode != "0").collect();
+                self.changed.insert(name.to_owned(), Value::Text(named.join(",")));
+            }
             Rule::Free => {
                 if text(&value).len() > 4_096 {
                     return Err(wrong(&value));
@@ -254,6 +318,12 @@ impl Variables {
     /// Whether every statement is a transaction of its own.
     pub fn autocommit(&self) -> bool {
         self.changed.get("autocommit") != Some(&Value::Int(0))
+    }
+
+    /// Whether 0 for an AUTO_INCREMENT column asks for a number.
+    pub fn zero_asks_for_a_number(&self) -> bool {
+        let named = |value: &Value| text(value).split(',').any(|mode| mode == NO_AUTO_VALUE_ON_ZERO);
+        !self.changed.get("sql_mode").is_some_and(named)
     }
 
     /// Whether notes are told of.
@@ -284,6 +354,18 @@ mod tests {
         variables.set("autocommit", text("OFF")).expect("a switch");
         assert!(!variables.autocommit());
         variables.set("transaction_isolation", text("read committed")).expect("the same");
+        assert!(variables.zero_asks_for_a_number());
+        variables.set("sql_mode", text("strict_all_tables, No_Auto_Value_On_Zero")).expect("modes");
+        assert!(!variables.zero_asks_for_a_number());
+        let read = variables.get("sql_mode").expect("known");
+        assert_eq!(Some(read), text("STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO"));
+        for (modes, code) in
+            [("ansi_quotes", 1235), ("STRICT_ALL_TABLES,PIPES_AS_CONCAT", 1235), ("nosuch", 1231)]
+        {
+            assert_eq!(variables.set("sql_mode", text(modes)).expect_err(modes).code, code);
+        }
+        variables.set("sql_mode", text("")).expect("none");
+        assert!(variables.zero_asks_for_a_number());
         assert_eq!(
             variables.set("transaction_isolation", text("SERIALIZABLE")).expect_err("other").code,
             1231

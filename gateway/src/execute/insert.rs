@@ -134,6 +134,7 @@ pub async fn new_rows(
             Err(_) => defaults.push(None),
         }
     }
+    let zero_asks = environment.facts.variables.zero_asks_for_a_number();
     let own = sequence.as_ref().map(|sequence| usize::from(sequence.column));
     let mut rows = Vec::with_capacity(plan.rows.len());
     let mut held = memory.hold();
@@ -146,8 +147,10 @@ pub async fn new_rows(
             let Some(expression) = expression else { continue };
             let value = evaluated(expression, environment)?;
             row[*column] = Some(match own == Some(*column) {
-                // NULL and 0 ask for a number.
-                true if value == Value::Null || exact(&value).is_some_and(|(digits, _)| digits == 0) => {
+                // NULL and mostly 0 ask for a number.
+                true if value == Value::Null
+                    || zero_asks && exact(&value).is_some_and(|(digits, _)| digits == 0) =>
+                {
                     Value::Null
                 }
                 _ => environment.facts.losses.fit(value, &columns[*column], number + 1)?,

@@ -386,6 +386,10 @@ fn statements_of_dumps_are_executed() {
     ] {
         connection.query_drop(sql).unwrap_or_else(|error| panic!("{sql}: {error}"));
     }
+    // With this mode 0 is a value as any other.
+    connection.query_drop("INSERT INTO `t` (id) VALUES (0)").expect("inserted");
+    assert_eq!(rows(&mut connection, "SELECT id FROM `t`"), ["0"]);
+    assert_eq!(affected(&mut connection, "DELETE FROM `t`"), 1);
     // What a dump locks needs no lock. What was open is committed.
     connection.query_drop("BEGIN").expect("begun");
     connection.query_drop("INSERT INTO `t` (id) VALUES (1)").expect("inserted");
