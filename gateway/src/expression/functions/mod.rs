@@ -1,6 +1,7 @@
 //! Functions of one row.
 
 pub(super) mod calendar;
+mod held;
 mod interval;
 mod json;
 mod number;
@@ -8,25 +9,22 @@ mod string;
 
 pub use interval::Unit;
 
+use self::held::{Held, held_bytes};
 use super::{Environment, Expression, Facts};
 use crate::error::{Result, SqlError};
 use crate::value::arithmetic::{Operator, calculate, negate};
 use crate::value::calendar::parse_moment;
 use crate::value::compare::{compare, moment_of, order};
 use crate::value::format::{text, write};
-use crate::value::number::{MAX_DIGITS, power_of_ten, rescale, to_double};
+use crate::value::number::{power_of_ten, to_double};
 use crate::wire::handshake::SERVER_VERSION;
 use duet_client::{ColumnType, Value};
 use duet_protocol::value::{MICROSECONDS_PER_DAY, civil_from_days};
 use std::borrow::Cow;
-use std::cell::Cell;
 use std::cmp::Ordering;
 
 /// Longest text that a function makes.
 pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
-/// Most bytes of all arguments of a call, with those of the calls that it is an argument of.
-const MAX_ARGUMENT_BYTES: usize = 64 << 20;
-
 macro_rules! functions {
     ($($(#[doc = $doc:literal])+ $name:ident: $($sql:literal)|+, $least:literal..=$most:literal, $result:expr;)+) => {
         /// A function.
@@ -365,45 +363,6 @@ fn too_long() -> SqlError {
     SqlError::out_of_memory("Out of memory; the result of a function is longer than 16 MiB")
 }
 
-/// Bytes of content that a value holds.
-fn held_bytes(value: &Value) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        _ => 0,
-    }
-}
-
-thread_local! {
-    /// Bytes of arguments that the calls of this thread hold: those of a call stay while those of calls within it are evaluated.
-    static HELD: Cell<usize> = const { Cell::new(0) };
-}
-
-/// Bytes of arguments that a call holds.
-#[derive(Default)]
-struct Held(usize);
-
-impl Held {
-    /// Holds more of them.
-    fn add(&mut self, bytes: usize) -> Result<()> {
-        let all = HELD.get() + bytes;
-        if all > MAX_ARGUMENT_BYTES {
-            return Err(SqlError::out_of_memory(
-                "Out of memory; the arguments of functions are longer than 64 MiB",
-            ));
-        }
-        HELD.set(all);
-        self.0 += bytes;
-        Ok(())
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        HELD.set(HELD.get().saturating_sub(self.0));
-    }
-}
-
 /// What a value says, as characters: those of a text, or where it is about bytes one for each byte, with the byte's number.
 fn characters(value: &Value, of_bytes: bool) -> Cow<'_, str> {
     match value {
@@ -640,7 +599,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
                 Value::Double(if function == Function::Floor { number.floor() } else { number.ceil() })
             }
         },
-        Function::Round => round(&values[0], values.get(1))?,
+        Function::Round => number::round(&values[0], values.get(1))?,
         Function::Greatest | Function::Least => {
             let wanted = if function == Function::Greatest { Ordering::Greater } else { Ordering::Less };
             let mut best = &values[0];
@@ -722,7 +681,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
             Value::UInt(number) => Value::Text(format!("{number:X}")),
             Value::Bytes(bytes) => Value::Text(hex(bytes)),
             Value::Bool(_) | Value::Decimal { .. } | Value::Float(_) | Value::Double(_) => {
-                Value::Text(format!("{:X}", nearest_bits(to_double(&values[0]).unwrap_or(0.0))))
+                Value::Text(format!("{:X}", number::nearest_bits(to_double(&values[0]).unwrap_or(0.0))))
             }
             other => Value::Text(hex(text(other).as_bytes())),
         },
@@ -782,14 +741,6 @@ fn single(character: char, mut changed: impl Iterator<Item = char>) -> char {
     }
 }
 
-/// The 64 bits of the whole number nearest to a number, halves away from zero; all of them where it is out of range.
-fn nearest_bits(number: f64) -> u64 {
-    if number <= i64::MIN as f64 || number >= u64::MAX as f64 {
-        return u64::MAX;
-    }
-    if number < 0.0 { (number - 0.5) as i64 as u64 } else { (number + 0.5) as u64 }
-}
-
 fn hex(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 16] = b"0123456789ABCDEF";
     bytes
@@ -816,48 +767,6 @@ fn place_from(whole: &str, part: &str, from: &Value) -> Value {
     match place(&whole[start..], part) {
         Value::Int(0) => Value::Int(0),
         found => Value::Int(to_double(&found).unwrap_or(0.0) as i64 + skipped as i64),
-    }
-}
-
-fn round(value: &Value, digits: Option<&Value>) -> Result<Value> {
-    let digits = digits.map_or(0, |digits| whole_double(digits).clamp(-400.0, 400.0) as i32);
-    match value {
-        Value::Int(_) | Value::UInt(_) | Value::Bool(_) if digits >= 0 => Ok(value.clone()),
-        Value::Decimal { unscaled, scale } if digits >= 0 => {
-            let to = u8::try_from(digits).unwrap_or(u8::MAX).min(*scale);
-            let rounded = rescale(*unscaled, *scale, to);
-            rounded
-                .map(|unscaled| Value::Decimal { unscaled, scale: to })
-                .ok_or_else(|| SqlError::arithmetic_overflow("DECIMAL value is out of range in 'round'"))
-        }
-        Value::Int(_) | Value::UInt(_) | Value::Bool(_) | Value::Decimal { .. } => {
-            let Some((unscaled, scale)) = crate::value::compare::exact(value) else { return Ok(Value::Null) };
-            // Rounds before the point: as if that many digits were behind it.
-            let places = u8::try_from(digits.unsigned_abs()).unwrap_or(u8::MAX);
-            let too_large = || SqlError::arithmetic_overflow("DECIMAL value is out of range in 'round'");
-            // Of fewer digits than those that go nothing is left.
-            let whole = match scale.saturating_add(places) {
-                gone if u32::from(gone) > MAX_DIGITS => 0,
-                gone => rescale(unscaled, gone, 0).unwrap_or(0),
-            };
-            let back = match whole {
-                0 => 0,
-                whole => power_of_ten(places)
-                    .and_then(|power| whole.checked_mul(power))
-                    .filter(|back| back.unsigned_abs() < 10_u128.pow(MAX_DIGITS))
-                    .ok_or_else(too_large)?,
-            };
-            let exact = Value::Decimal { unscaled: back, scale: 0 };
-            Ok(match value {
-                Value::Int(_) | Value::Bool(_) => i64::try_from(back).map_or(exact, Value::Int),
-                Value::UInt(_) => u64::try_from(back).map_or(exact, Value::UInt),
-                _ => exact,
-            })
-        }
-        other => {
-            let number = to_double(other).unwrap_or(0.0);
-            Ok(Value::Double(number::rounded(number, digits, f64::round_ties_even)))
-        }
     }
 }
 
@@ -946,7 +855,7 @@ mod tests {
         let large = nested(nested(number, 3), 3);
         assert_eq!(evaluate(&large).expect_err("too long").code, 1_041);
         // Nothing is held behind it.
-        assert_eq!(HELD.get(), 0);
+        assert_eq!(held::HELD.get(), 0);
         assert!(evaluate(&small).is_ok());
     }
 

@@ -6,7 +6,7 @@ use crate::expression::losses::quoted;
 use crate::value::arithmetic::bits;
 use crate::value::compare::exact;
 use crate::value::format::text;
-use crate::value::number::{power_of_ten, rescale, to_double};
+use crate::value::number::{MAX_DIGITS, power_of_ten, rescale, to_double};
 use duet_client::Value;
 
 /// From here on doubles are whole numbers.
@@ -159,6 +159,57 @@ pub(super) fn rounded(number: f64, digits: i32, to_whole: impl Fn(f64) -> f64) -
         (true, _) => to_whole(number / power) * power,
         (false, scaled) if scaled.is_finite() && power.is_finite() => to_whole(scaled) / power,
         _ => number,
+    }
+}
+
+/// The 64 bits of the whole number nearest to a number, halves away from zero; all of them where it is out of range.
+pub(super) fn nearest_bits(number: f64) -> u64 {
+    if number <= i64::MIN as f64 || number >= u64::MAX as f64 {
+        return u64::MAX;
+    }
+    if number < 0.0 { (number - 0.5) as i64 as u64 } else { (number + 0.5) as u64 }
+}
+
+/// `ROUND`.
+pub(super) fn round(value: &Value, digits: Option<&Value>) -> Result<Value> {
+    let digits = digits.map_or(0, |digits| super::whole_double(digits).clamp(-400.0, 400.0) as i32);
+    match value {
+        Value::Int(_) | Value::UInt(_) | Value::Bool(_) if digits >= 0 => Ok(value.clone()),
+        Value::Decimal { unscaled, scale } if digits >= 0 => {
+            let to = u8::try_from(digits).unwrap_or(u8::MAX).min(*scale);
+            let rounded = rescale(*unscaled, *scale, to);
+            rounded
+                .map(|unscaled| Value::Decimal { unscaled, scale: to })
+                .ok_or_else(|| SqlError::arithmetic_overflow("DECIMAL value is out of range in 'round'"))
+        }
+        Value::Int(_) | Value::UInt(_) | Value::Bool(_) | Value::Decimal { .. } => {
+            let Some((unscaled, scale)) = exact(value) else { return Ok(Value::Null) };
+            // Rounds before the point: as if that many digits were behind it.
+            let places = u8::try_from(digits.unsigned_abs()).unwrap_or(u8::MAX);
+            let too_large = || SqlError::arithmetic_overflow("DECIMAL value is out of range in 'round'");
+            // Of fewer digits than those that go nothing is left.
+            let whole = match scale.saturating_add(places) {
+                gone if u32::from(gone) > MAX_DIGITS => 0,
+                gone => rescale(unscaled, gone, 0).unwrap_or(0),
+            };
+            let back = match whole {
+                0 => 0,
+                whole => power_of_ten(places)
+                    .and_then(|power| whole.checked_mul(power))
+                    .filter(|back| back.unsigned_abs() < 10_u128.pow(MAX_DIGITS))
+                    .ok_or_else(too_large)?,
+            };
+            let exact = Value::Decimal { unscaled: back, scale: 0 };
+            Ok(match value {
+                Value::Int(_) | Value::Bool(_) => i64::try_from(back).map_or(exact, Value::Int),
+                Value::UInt(_) => u64::try_from(back).map_or(exact, Value::UInt),
+                _ => exact,
+            })
+        }
+        other => {
+            let number = to_double(other).unwrap_or(0.0);
+            Ok(Value::Double(rounded(number, digits, f64::round_ties_even)))
+        }
     }
 }
 
