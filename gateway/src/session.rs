@@ -5,7 +5,7 @@ use crate::error::{Result, SqlError, not_supported};
 use crate::execute::insert::{InsertIds, Inserted, insert_alone, insert_together, insert_within, new_rows};
 use crate::execute::read::Values;
 use crate::execute::select::Cursor;
-use crate::execute::transaction::OpenTransaction;
+use crate::execute::transaction::{MAX_WRITTEN, OpenTransaction, too_many_rows};
 use crate::execute::write::{Attempt, delete_alone, delete_within, update_alone, update_within};
 use crate::expression::{Environment, Facts};
 use crate::memory::Memory;
@@ -581,13 +581,15 @@ impl Session {
                 let client = &self.client;
                 let inserted = match (&mut self.transaction, &insert.mode) {
                     _ if rows == 0 => Inserted::default(),
+                    _ if rows > MAX_WRITTEN => return Err(too_many_rows()),
                     (Some(transaction), _) => {
                         insert_within(insert, new.rows, &new.numbered, &environment, transaction).await?
                     }
                     (None, InsertMode::Fail) if rows == 1 => {
                         insert_alone(client, &insert.table, &new.rows[0]).await?
                     }
-                    (None, InsertMode::Fail) => {
+                    // In one batch with the commit.
+                    (None, InsertMode::Fail) if rows < MAX_WRITTEN => {
                         let (table, rows) = (&insert.table, &new.rows);
                         retried(|| insert_together(client, table, rows)).await?
                     }

@@ -288,7 +288,8 @@ impl ClientCore {
         }
         if retryable {
             batch.keep_error(index, number, body.node.get(), detail);
-            return self.retry_later(now, id);
+            self.retry_later(now, id);
+            return;
         }
         let flags = batch.operations[index].flags;
         let no_longer_known = matches!(

@@ -25,7 +25,7 @@ pub(crate) const GROUP_LOST: &[u8] = b"start a new cluster and load it again";
 const ABANDONED_SHARE: usize = 2;
 
 /// Whether an operation was refused because nobody serves its row, or not whom it was sent to.
-fn changes_hands(code: u16) -> bool {
+pub(crate) fn changes_hands(code: u16) -> bool {
     matches!(
         ErrorCode::from_number(code),
         Some(
@@ -126,6 +126,10 @@ impl ClientCore {
     /// Sends a waiting operation, or queues it again.
     pub(crate) fn dispatch(&mut self, now: Nanoseconds, reference: u64, in_turn: bool) {
         let Some((batch, index)) = self.batches.find(reference, State::Waiting) else { return };
+        if batch.transaction.is_some() {
+            // It is parked, and sent in the order of its transaction.
+            return;
+        }
         let sent = self.wire.send(now, base_of(reference), batch, index, in_turn);
         self.park(sent, reference);
     }
@@ -175,9 +179,9 @@ impl ClientCore {
         }
     }
 
-    /// Lets an operation wait before it is tried again.
-    pub(crate) fn retry_later(&mut self, now: Nanoseconds, reference: u64) {
-        let Some((batch, index)) = self.batches.find(reference, State::InFlight) else { return };
+    /// Lets an operation wait before it is tried again. When that is.
+    pub(crate) fn retry_later(&mut self, now: Nanoseconds, reference: u64) -> Nanoseconds {
+        let Some((batch, index)) = self.batches.find(reference, State::InFlight) else { return now };
         let operation = &mut batch.operations[index];
         operation.state = State::Waiting;
         let tries = u32::from(operation.tries.saturating_sub(1));
@@ -189,6 +193,7 @@ impl ClientCore {
         let wait = self.random.backoff(least, most, tries);
         self.wire.counters.retries += 1;
         self.retries.push(Reverse((now + wait, reference)));
+        now + wait
     }
 
     /// The link of an endpoint is lost: its operations wait for the next one; writes among them are in doubt.

@@ -1,14 +1,16 @@
 //! Transactions of several operations: which node runs each, what was sent, and how it ends.
 //!
 //! A transaction lives at the node that leads its first row, and on one link: when the link is lost, so is the
-//! transaction, unless its commit was on the way; then its outcome is resolved like that of a write.
+//! transaction, unless its commit was on the way; then its outcome is resolved like that of a write. A node that does not
+//! execute the first operation, because it leaves or is starting, ends nothing: the transaction begins again where that row
+//! is led by then.
 
 use crate::batch::{
     FLAG_COMMITTED, FLAG_EXPECT, FLAG_IGNORE, FLAG_IN_DOUBT, FLAG_RESULT, Kind, Operation, State,
 };
-use crate::batches::{next_attempt, request_id};
+use crate::batches::{base_of, next_attempt, request_id};
 use crate::core::ClientCore;
-use crate::dispatch::GROUP_LOST;
+use crate::dispatch::{GROUP_LOST, changes_hands};
 use crate::interface::{LinkId, Nanoseconds};
 use crate::outcome::Outcome;
 use crate::wire::REQUEST_BYTES;
@@ -69,6 +71,8 @@ struct OpenTransaction {
     failure: Option<(u16, u32)>,
     /// Bases of batches that cannot be sent yet, in order.
     parked: VecDeque<u64>,
+    /// Nothing of it is sent before this time.
+    not_before: Nanoseconds,
     /// It has ended, and goes when nothing is parked any more.
     over: bool,
 }
@@ -91,9 +95,13 @@ impl Transactions {
     fn park(&mut self, handle: TransactionHandle, base: u64) {
         if let Some(open) = self.open.get_mut(&handle) {
             open.parked.push_back(base);
-            if !self.parked.contains(&handle) {
-                self.parked.push(handle);
-            }
+            self.note_parked(handle);
+        }
+    }
+
+    fn note_parked(&mut self, handle: TransactionHandle) {
+        if !self.parked.contains(&handle) {
+            self.parked.push(handle);
         }
     }
 }
@@ -234,6 +242,9 @@ impl ClientCore {
         if let Some((code, node)) = open.failure {
             return Sending::Fail(code, node, b"");
         }
+        if now < open.not_before {
+            return Sending::Later;
+        }
         let misplaced =
             |operation: &Operation| matches!(operation.kind, Kind::Scan | Kind::ScanRange | Kind::Resolve);
         if open.ending || batch.operations.iter().any(misplaced) {
@@ -360,8 +371,15 @@ impl ClientCore {
             return;
         }
         open.failure = Some((code, node));
-        let (id, place, ending) = (open.id, open.place, open.ending);
-        if id.seq == 0 || ending {
+        if !open.ending {
+            let (id, place) = (open.id, open.place);
+            self.abandon(now, id, place);
+        }
+    }
+
+    /// Frees the number of a transaction whose commit was not sent, and lets the node forget it.
+    fn abandon(&mut self, now: Nanoseconds, id: TransactionId, place: Option<(usize, LinkId)>) {
+        if id.seq == 0 {
             return;
         }
         self.wire.sessions.resolve(id);
@@ -372,6 +390,27 @@ impl ClientCore {
             let body = RollbackTransaction { session: id.session.into(), seq: id.seq.into() };
             self.wire.send_own(now, position, request, &body, Sections::none());
         }
+    }
+
+    /// The operation was not executed, because another node leads its row or the node leaves, starts or is gone. If it is all that was sent of
+    /// its transaction, that begins again under another number where the row is led by then. Whether it does.
+    fn begins_elsewhere(&mut self, now: Nanoseconds, handle: TransactionHandle, reference: u64) -> bool {
+        let Some((batch, index)) = self.batches.find(reference, State::InFlight) else { return false };
+        let alone = batch.operations.len() == 1 && changes_hands(batch.operations[index].code);
+        let Some(open) = self.transactions.open.get_mut(&handle) else { return false };
+        if !alone || open.sent != 1 || open.ending || open.failure.is_some() {
+            return false;
+        }
+        let (id, place) = (std::mem::take(&mut open.id), open.place.take());
+        (open.sent, open.home) = (0, None);
+        open.parked.push_front(base_of(reference));
+        self.transactions.note_parked(handle);
+        self.abandon(now, id, place);
+        let at = self.retry_later(now, reference);
+        if let Some(open) = self.transactions.open.get_mut(&handle) {
+            open.not_before = at;
+        }
+        true
     }
 
     /// What later operations are told after one ended with `code`.
@@ -481,6 +520,9 @@ impl ClientCore {
             return self.ended(handle);
         }
         batch.keep_error(index, code, node, detail);
+        if self.begins_elsewhere(now, handle, reference) {
+            return;
+        }
         self.finish(reference);
         if kind == Kind::Commit {
             self.ended(handle);
@@ -538,7 +580,7 @@ impl ClientCore {
             batch.keep_error(index, code, node, b"the link broke");
             if kind == Kind::Commit {
                 self.doubt(now, handle, reference);
-            } else {
+            } else if !self.begins_elsewhere(now, handle, reference) {
                 self.finish(reference);
             }
         }
@@ -588,7 +630,9 @@ impl ClientCore {
             }
             return self.ended(handle);
         }
-        batch.keep_error(index, ErrorCode::DeadlineExceeded as u16, node, b"");
+        if state == State::InFlight || operation.code == 0 {
+            batch.keep_error(index, ErrorCode::DeadlineExceeded as u16, node, b"");
+        }
         self.finish(reference);
         if matches!(kind, Kind::Commit | Kind::Rollback) && sent {
             self.ended(handle);

@@ -461,7 +461,7 @@ async fn insert_or_undo(
                     transaction.wrote(table, key.clone())?;
                     inserted.push(key);
                 }
-                Err(error) => return Err(transaction.fail(error)),
+                Err(error) => return Err(error.into()),
             }
         }
         if existing.is_some() {
@@ -509,10 +509,7 @@ async fn write_all(table: &Table, writes: &[Write], transaction: &mut OpenTransa
             };
         }
         transaction.execute(&mut batch).await?;
-        for (index, write) in chunk.iter().enumerate() {
-            if let Err(error) = batch.written(index) {
-                return Err(transaction.fail(error));
-            }
+        for write in chunk {
             let (Write::Insert(key, _)
             | Write::Replace(key, _)
             | Write::Delete(key)

@@ -2,6 +2,7 @@
 
 pub mod explain;
 pub mod insert;
+pub mod locked;
 pub mod packed;
 pub mod read;
 pub mod select;

@@ -1,9 +1,8 @@
 //! Rows that are collected to be sorted: their cells side by side, their text in one piece, so that no row is an allocation of its own.
 
 use crate::error::Result;
-use crate::execute::select::first_difference;
 use crate::memory::{Held, content_bytes};
-use crate::value::compare::sort_order;
+use crate::value::compare::{first_difference, sort_order};
 use duet_client::{RowView, Value, ValueRef};
 use std::borrow::Cow;
 use std::cmp::Ordering;

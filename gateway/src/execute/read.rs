@@ -387,7 +387,7 @@ pub async fn read_each(
                 Ok(Reply::Row { row, .. }) => rows.push(Some(values_of(&row)?)),
                 Ok(Reply::NoRow) => rows.push(None),
                 Ok(_) => return Err(SqlError::other("the answer is of another kind than the question")),
-                Err(error) => return Err(transaction.fail(error)),
+                Err(error) => return Err(error.into()),
             }
         }
     }

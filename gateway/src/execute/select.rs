@@ -1,9 +1,10 @@
 //! SELECT: rows are filtered, grouped, ordered and cut as they come; what has to wait is bounded.
 
 use crate::error::{Result, SqlError};
+use crate::execute::locked::{Search, find_locked};
 use crate::execute::packed::Packed;
-use crate::execute::read::{Rows, Values, Wanted, read_keys};
-use crate::execute::transaction::{OpenTransaction, key_of};
+use crate::execute::read::{Rows, Values, Wanted};
+use crate::execute::transaction::OpenTransaction;
 use crate::expression::aggregate::put_distinct;
 use crate::expression::kinds::Known;
 use crate::expression::{Accumulator, Environment, Expression, Facts};
@@ -11,11 +12,10 @@ use crate::memory::{Held, Memory, content_bytes};
 use crate::plan::pushdown::{PushedAggregates, aggregates, conditions};
 use crate::plan::{Access, AccessKind, BoundAccess, Plan, SelectPlan, order_matches};
 use crate::query::scan::{Grouping, read_groups};
-use crate::value::compare::{exact, sort_order, unify};
+use crate::value::compare::{exact, first_difference, sort_by_keys, sort_order};
 use crate::value::number::rescale;
 use duet_client::{Client, ColumnType, Value, ValueRef};
 use rustc_hash::{FxHashMap, FxHashSet};
-use std::cmp::Ordering;
 use std::sync::Arc;
 
 /// Bytes of an entry of those that were seen, beside its content: estimated.
@@ -34,6 +34,8 @@ pub struct Cursor {
     /// Rows in order that are still to be given out, when they had to be collected.
     collected: Option<std::vec::IntoIter<Values>>,
     check_filter: bool,
+    /// The condition with its long lists sorted, if it has any.
+    prepared: Option<Expression>,
     offset: u64,
     limit: u64,
     seen: Option<FxHashSet<Vec<u8>>>,
@@ -107,6 +109,9 @@ impl Cursor {
             true => !is_exact,
             false => select.filter.is_some() && (!nodes_filter || beside),
         };
+        if let (Some(filter), true) = (&select.filter, cursor.check_filter) {
+            cursor.prepared = filter.prepared(&environment);
+        }
         if grouped
             && !by_key
             && !beside
@@ -132,7 +137,19 @@ impl Cursor {
         let one_key = matches!(&access, BoundAccess::Keys { keys, .. } if keys.len() <= 1);
         sorted |= one_key;
         if let (Some(lock), Some(transaction)) = (select.lock, transaction.as_deref_mut()) {
-            let rows = locked_rows(client, select, access, &environment, lock, transaction).await?;
+            let limited = !grouped && !select.distinct && limit != u64::MAX;
+            let search = Search {
+                table,
+                filter: select.access.unchecked(&access, select.filter.as_ref()),
+                order: &select.order,
+                sorted: wanted.order,
+                limit: match limited {
+                    true => usize::try_from(limit.saturating_add(offset)).unwrap_or(usize::MAX),
+                    false => usize::MAX,
+                },
+                lock,
+            };
+            let rows = find_locked(client, &search, access, &environment, transaction).await?;
             cursor.check_filter = false;
             match grouped {
                 true => {
@@ -246,6 +263,7 @@ impl Cursor {
             rows: None,
             collected: None,
             check_filter: true,
+            prepared: None,
             offset,
             limit,
             direct: None,
@@ -262,6 +280,7 @@ impl Cursor {
     fn passes(&self, select: &SelectPlan, row: &[Value]) -> Result<bool> {
         match &select.filter {
             Some(filter) if self.check_filter => {
+                let filter = self.prepared.as_ref().unwrap_or(filter);
                 let environment = Environment::new(&self.parameters, &self.facts).with_row(row);
                 Ok(filter.truth(&environment)? == Some(true))
             }
@@ -569,20 +588,10 @@ fn items(select: &SelectPlan, scales: &[Option<u8>], at: &Environment<'_>) -> Re
     select.items.iter().zip(scales).map(item).collect()
 }
 
-/// Sorts what has keys by these, whose parts belong to the parts of ORDER BY; with equal keys it stays as it was.
+/// Sorts what has keys by these, whose parts belong to the parts of ORDER BY.
 pub(super) fn sort<T>(keyed: &mut [(Values, T)], by: &[(Expression, bool)]) {
-    for part in 0..by.len() {
-        unify(keyed.iter_mut().filter_map(|(key, _)| key.get_mut(part)));
-    }
-    keyed.sort_by(|(a, _), (b, _)| {
-        first_difference(a.iter().zip(b).zip(by).map(|((a, b), (_, down))| (sort_order(a, b), *down)))
-    });
-}
-
-/// How two rows compare by these comparisons of their parts, of which some go down.
-pub(super) fn first_difference(parts: impl Iterator<Item = (Ordering, bool)>) -> Ordering {
-    let mut directed = parts.map(|(ordering, down)| if down { ordering.reverse() } else { ordering });
-    directed.find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
+    let down: Vec<bool> = by.iter().map(|(_, down)| *down).collect();
+    sort_by_keys(keyed, |(keys, _)| keys, &down);
 }
 
 /// Whether rows come in the wanted order when they are read in the order of an index. With a limit a full scan becomes one of an index that
@@ -665,67 +674,6 @@ async fn pushed_groups(
         groups = Groups::new(select, memory).finish()?;
     }
     Ok(groups)
-}
-
-/// Rows that pass, locked: found without a lock, locked by their keys, and looked at once more.
-async fn locked_rows(
-    client: &Client,
-    select: &SelectPlan,
-    access: BoundAccess,
-    environment: &Environment<'_>,
-    lock: duet_client::Lock,
-    transaction: &mut OpenTransaction,
-) -> Result<Vec<Values>> {
-    let Some(table) = &select.table else { return Ok(Vec::new()) };
-    find_locked(client, table, access, select.filter.as_ref(), environment, lock, transaction).await
-}
-
-/// See [`locked_rows`].
-///
-/// # Errors
-/// Those of expressions and of the cluster.
-pub async fn find_locked(
-    client: &Client,
-    table: &duet_client::Table,
-    access: BoundAccess,
-    filter: Option<&Expression>,
-    environment: &Environment<'_>,
-    lock: duet_client::Lock,
-    transaction: &mut OpenTransaction,
-) -> Result<Vec<Values>> {
-    let passes = |row: &[Value]| -> Result<bool> {
-        match filter {
-            Some(filter) => Ok(filter.truth(&environment.with_row(row))? == Some(true)),
-            None => Ok(true),
-        }
-    };
-    let keys = match access {
-        BoundAccess::Keys { index: None, keys } => keys,
-        access => {
-            let mut keys = Vec::new();
-            let mut held = transaction.memory().hold();
-            let mut rows = Rows::open(client, table, access, Wanted::default(), Some(transaction)).await?;
-            while let Some(chunk) = rows.next().await? {
-                for row in chunk {
-                    if passes(&row)? {
-                        let key = key_of(table, &row);
-                        held.add(&key)?;
-                        keys.push(key);
-                    }
-                }
-            }
-            keys
-        }
-    };
-    let mut held = transaction.memory().hold();
-    let mut locked = Vec::new();
-    for row in read_keys(transaction, table, &keys, Some(lock)).await? {
-        if passes(&row)? {
-            held.add(&row)?;
-            locked.push(row);
-        }
-    }
-    Ok(locked)
 }
 
 /// Groups and their aggregates.

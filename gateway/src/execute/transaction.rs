@@ -7,10 +7,17 @@ use rustc_hash::FxHashMap;
 use std::collections::BTreeMap;
 
 /// Most rows that one transaction may write.
-const MAX_WRITTEN: usize = 16_384;
+pub const MAX_WRITTEN: usize = 16_384;
 
 /// Keys of rows that were written, by their encoding.
 pub type WrittenKeys = BTreeMap<Vec<u8>, Vec<Value>>;
+
+/// What a transaction with more rows is told.
+pub fn too_many_rows() -> SqlError {
+    SqlError::transaction_too_large(format!(
+        "The total number of locks exceeds the lock table size: a transaction writes at most {MAX_WRITTEN} rows"
+    ))
+}
 
 /// An open transaction.
 #[derive(Debug)]
@@ -96,12 +103,18 @@ impl OpenTransaction {
     /// Executes a batch.
     ///
     /// # Errors
-    /// When the client has ended.
+    /// When the client has ended; when an operation has failed, and the transaction with it: what that one was told.
     pub async fn execute(&mut self, batch: &mut Batch) -> Result<()> {
         self.check()?;
-        match self.inner().execute(batch).await {
-            Ok(()) => Ok(()),
-            Err(error) => Err(self.fail(error)),
+        if let Err(error) = self.inner().execute(batch).await {
+            return Err(self.fail(error));
+        }
+        // All others are told that the transaction has failed.
+        let errors = || (0..batch.len()).filter_map(|index| batch.reply(index).err());
+        let cause = errors().find(|error| !error.is(ErrorCode::TransactionFailed));
+        match cause.or_else(|| errors().next()) {
+            Some(error) => Err(self.fail(error)),
+            None => Ok(()),
         }
     }
 
@@ -115,9 +128,9 @@ impl OpenTransaction {
         if self.written.entry(table.id()).or_default().insert(bytes, key).is_none() {
             self.count += 1;
             if self.count > MAX_WRITTEN {
-                let text = format!("a transaction writes at most {MAX_WRITTEN} rows");
-                self.failed = Some(SqlError::other(text.clone()));
-                return Err(SqlError::other(text));
+                let error = too_many_rows();
+                self.failed = Some(error.clone());
+                return Err(error);
             }
         }
         Ok(())

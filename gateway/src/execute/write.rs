@@ -5,8 +5,9 @@
 //! Everything else locks its rows in a transaction first.
 
 use crate::error::{Result, SqlError, not_supported};
+use crate::execute::locked::{Search, find_locked};
 use crate::execute::read::{Values, find_unique};
-use crate::execute::select::{find_locked, sort};
+use crate::execute::select::sort;
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
 use crate::memory::{Memory, content_bytes};
@@ -250,31 +251,33 @@ pub async fn delete_alone(
 /// Rows in the order of the statement, as many as it wants.
 fn chosen(
     mut rows: Vec<Values>,
-    order_by: &[(Expression, bool)],
-    limit: Option<&Expression>,
+    search: &Search<'_>,
     environment: &Environment<'_>,
     memory: &Memory,
 ) -> Result<Vec<Values>> {
-    if !order_by.is_empty() {
+    if !search.order.is_empty() {
         let mut keyed = Vec::with_capacity(rows.len());
         let mut held = memory.hold();
         for row in rows {
             let at = environment.with_row(&row);
-            let key = order_by.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
+            let key = search.order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
             held.add(&key)?;
             keyed.push((key, row));
         }
-        sort(&mut keyed, order_by);
+        sort(&mut keyed, search.order);
         rows = keyed.into_iter().map(|(_, row)| row).collect();
     }
-    if let Some(limit) = limit {
-        let most = match exact(&limit.evaluate(environment)?) {
-            Some((number, 0)) if number >= 0 => usize::try_from(number).unwrap_or(usize::MAX),
-            _ => return Err(SqlError::wrong_arguments("Incorrect arguments to LIMIT")),
-        };
-        rows.truncate(most);
-    }
+    rows.truncate(search.limit);
     Ok(rows)
+}
+
+/// How many rows LIMIT lets a statement change.
+fn limit_of(limit: Option<&Expression>, environment: &Environment<'_>) -> Result<usize> {
+    let Some(limit) = limit else { return Ok(usize::MAX) };
+    match exact(&limit.evaluate(environment)?) {
+        Some((number, 0)) if number >= 0 => Ok(usize::try_from(number).unwrap_or(usize::MAX)),
+        _ => Err(SqlError::wrong_arguments("Incorrect arguments to LIMIT")),
+    }
 }
 
 /// UPDATE within a transaction.
@@ -323,10 +326,11 @@ pub async fn update_within(
     {
         return update_constants(table, key, &values, transaction).await;
     }
-    let rows =
-        find_locked(client, table, access, plan.filter.as_ref(), environment, Lock::Exclusive, transaction)
-            .await?;
-    let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment, transaction.memory())?;
+    let filter = plan.access.unchecked(&access, plan.filter.as_ref());
+    let limit = limit_of(plan.limit.as_ref(), environment)?;
+    let search = Search { table, filter, order: &plan.order, sorted: None, limit, lock: Lock::Exclusive };
+    let rows = find_locked(client, &search, access, environment, transaction).await?;
+    let rows = chosen(rows, &search, environment, transaction.memory())?;
     let times = times_of_change(table, &plan.assignments, environment.facts.now);
     let mut counts = Counts { matched: rows.len() as u64, changed: 0 };
     // All new values first: a row that does not fit leaves the transaction as it was.
@@ -347,10 +351,7 @@ pub async fn update_within(
             batch.update(table, key, &as_assignments(changed), Expectation::Any)?;
         }
         transaction.execute(&mut batch).await?;
-        for (index, (key, ..)) in chunk.iter().enumerate() {
-            if let Err(error) = batch.written(index) {
-                return Err(transaction.fail(error));
-            }
+        for (key, ..) in chunk {
             transaction.wrote(table, key.clone())?;
             counts.changed += 1;
         }
@@ -442,10 +443,12 @@ pub async fn delete_within(
     let keys: Vec<Vec<Value>> = match access {
         BoundAccess::Keys { index: None, keys } if plan.access.exact && plan.limit.is_none() => keys,
         access => {
-            let filter = plan.filter.as_ref();
-            let rows =
-                find_locked(client, table, access, filter, environment, Lock::Exclusive, transaction).await?;
-            let rows = chosen(rows, &plan.order, plan.limit.as_ref(), environment, transaction.memory())?;
+            let filter = plan.access.unchecked(&access, plan.filter.as_ref());
+            let limit = limit_of(plan.limit.as_ref(), environment)?;
+            let lock = Lock::Exclusive;
+            let search = Search { table, filter, order: &plan.order, sorted: None, limit, lock };
+            let rows = find_locked(client, &search, access, environment, transaction).await?;
+            let rows = chosen(rows, &search, environment, transaction.memory())?;
             rows.iter().map(|row| key_of(table, row)).collect()
         }
     };
@@ -466,7 +469,7 @@ pub async fn delete_within(
                     counts.matched += 1;
                     counts.changed += 1;
                 }
-                Err(error) => return Err(transaction.fail(error)),
+                Err(error) => return Err(error.into()),
             }
         }
     }

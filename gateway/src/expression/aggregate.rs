@@ -2,8 +2,9 @@
 
 use super::Expression;
 use crate::error::{Result, SqlError};
+use crate::memory::content_bytes;
 use crate::value::arithmetic::{Operator, QUOTIENT_DIGITS, bits, calculate};
-use crate::value::compare::{exact, order, sort_order, unify};
+use crate::value::compare::{exact, order, sort_by_keys};
 use crate::value::format::text;
 use crate::value::number::{MAX_SCALE, to_double};
 use duet_client::Value;
@@ -323,17 +324,8 @@ impl Accumulator {
         let Some(listing) = self.listing.as_ref().filter(|_| !self.listed.is_empty()) else {
             return Value::Null;
         };
-        let mut parts: Vec<(&str, Vec<Value>)> =
-            self.listed.iter().map(|(content, keys)| (content.as_str(), keys.clone())).collect();
-        for part in 0..listing.down.len() {
-            unify(parts.iter_mut().filter_map(|(_, keys)| keys.get_mut(part)));
-        }
-        parts.sort_by(|(_, a), (_, b)| {
-            let keys = a.iter().zip(b).zip(&listing.down);
-            keys.map(|((a, b), down)| if *down { sort_order(b, a) } else { sort_order(a, b) })
-                .find(|order| *order != Ordering::Equal)
-                .unwrap_or(Ordering::Equal)
-        });
+        let mut parts: Vec<&(String, Vec<Value>)> = self.listed.iter().collect();
+        sort_by_keys(&mut parts, |(_, keys)| keys, &listing.down);
         let mut output = String::new();
         for (index, (content, _)) in parts.into_iter().enumerate() {
             if index > 0 {
@@ -373,12 +365,7 @@ impl Accumulator {
 
     /// About how many bytes it holds.
     pub fn bytes(&self) -> usize {
-        let value = match &self.value {
-            Value::Text(text) | Value::Json(text) => text.len(),
-            Value::Bytes(bytes) => bytes.len(),
-            _ => 0,
-        };
-        self.seen_bytes + self.listed_bytes + value
+        self.seen_bytes + self.listed_bytes + content_bytes(&self.value)
     }
 }
 

@@ -114,6 +114,7 @@ impl Expression {
             | Expression::IsTruth(..)
             | Expression::Compare(..)
             | Expression::In(..)
+            | Expression::InSet(..)
             | Expression::Like(..) => boolean(self.truth(environment)?),
             Expression::Tuple(_) => {
                 return Err(SqlError::operand_columns("Operand should contain 1 column(s)"));
@@ -142,6 +143,9 @@ impl Expression {
     fn borrowed<'a>(&'a self, environment: &Environment<'a>) -> Result<Cow<'a, Value>> {
         match self {
             Expression::Constant(constant) => Ok(Cow::Borrowed(constant)),
+            Expression::Parameter(index) => {
+                environment.parameters.get(*index).map(Cow::Borrowed).ok_or_else(missing)
+            }
             Expression::Column(index) => environment.row.get(*index).map(Cow::Borrowed).ok_or_else(missing),
             other => other.evaluate(environment).map(Cow::Owned),
         }
@@ -197,6 +201,21 @@ impl Expression {
                 }
                 result
             }
+            Expression::InSet(a, set) => {
+                let value = a.borrowed(environment)?;
+                if let Some(found) = set.find(&value, &environment.facts.losses)? {
+                    return Ok(found);
+                }
+                let mut result = set.otherwise();
+                for item in set.values() {
+                    match compared_values(Comparison::Equal, &value, item, environment)? {
+                        Some(true) => return Ok(Some(true)),
+                        Some(false) => {}
+                        None => result = None,
+                    }
+                }
+                result
+            }
             Expression::Like(a, pattern, escape) => {
                 match (a.evaluate(environment)?, pattern.evaluate(environment)?) {
                     (Value::Null, _) | (_, Value::Null) => None,
@@ -220,15 +239,21 @@ fn compared(
 ) -> Result<Option<bool>> {
     match (a, b) {
         (Expression::Tuple(a), Expression::Tuple(b)) => compared_tuples(comparison, a, b, environment),
-        _ => {
-            let (a, b) = (a.borrowed(environment)?, b.borrowed(environment)?);
-            if comparison == Comparison::NullSafeEqual && (*a == Value::Null || *b == Value::Null) {
-                return Ok(Some(a == b));
-            }
-            environment.facts.losses.of_comparison(&a, &b)?;
-            Ok(compare(&a, &b)?.map(|order| comparison.holds(order)))
-        }
+        _ => compared_values(comparison, &*a.borrowed(environment)?, &*b.borrowed(environment)?, environment),
     }
+}
+
+fn compared_values(
+    comparison: Comparison,
+    a: &Value,
+    b: &Value,
+    environment: &Environment<'_>,
+) -> Result<Option<bool>> {
+    if comparison == Comparison::NullSafeEqual && (*a == Value::Null || *b == Value::Null) {
+        return Ok(Some(a == b));
+    }
+    environment.facts.losses.of_comparison(a, b)?;
+    Ok(compare(a, b)?.map(|order| comparison.holds(order)))
 }
 
 fn compared_tuples(
@@ -386,10 +411,10 @@ fn cast(value: &Value, column_type: duet_client::ColumnType, losses: &Losses) ->
             let mut content = Vec::new();
             format::write(value, &mut content);
             content.truncate(bytes as usize);
-            if let ColumnType::Binary { .. } = column_type {
-                content.resize(bytes as usize, 0);
-            }
-            return Ok(Value::Bytes(content));
+            return match column_type {
+                ColumnType::Binary { .. } => store::padded(content, bytes),
+                _ => Ok(Value::Bytes(content)),
+            };
         }
         _ => store::fit(value.clone(), &column, 1),
     };
@@ -468,6 +493,12 @@ mod tests {
             let refused = cast.evaluate(&Environment::new(&[], &facts));
             assert_eq!(refused.expect_err("strict").code, code, "{value:?} {column_type:?}");
         }
+        let endless = Expression::Cast(
+            Box::new(Expression::Constant(text("a"))),
+            ColumnType::Binary { bytes: u32::MAX },
+        );
+        let refused = endless.evaluate(&Environment::new(&[], &Facts::default()));
+        assert_eq!(refused.expect_err("too long").code, 1_301);
     }
 
     #[test]

@@ -185,6 +185,7 @@ impl Expression {
             | Expression::IsNull(_)
             | Expression::IsTruth(..)
             | Expression::In(..)
+            | Expression::InSet(..)
             | Expression::Like(..) => ColumnType::BigInt,
             Expression::Tuple(_) => return None,
             Expression::Case(cases, otherwise) => {

@@ -128,9 +128,14 @@ impl Losses {
 
     /// Whether this was told already: what is compared with all rows is one text.
     fn has_told_of(&self, text: &str) -> bool {
-        let message = truncated("DOUBLE", text).message;
         let told = self.told.lock().unwrap_or_else(PoisonError::into_inner);
-        told.iter().any(|told| told.error.message == message)
+        told.iter().any(|told| {
+            let quoted = told.error.message.strip_prefix("Truncated incorrect DOUBLE value: '");
+            let quoted = quoted.and_then(|quoted| quoted.strip_suffix('\''));
+            quoted.is_some_and(|quoted| {
+                quoted == text || text.len() > quoted.len() && quoted == self::quoted(text)
+            })
+        })
     }
 
     /// Of CAST.
@@ -246,11 +251,6 @@ impl Losses {
 
     /// Of functions that have losses of their own.
     fn of_other_calls(&self, function: Function, values: &[Value], result: &Value) -> Result<()> {
-        let too_long = |name: &str| SqlError {
-            code: 1_301,
-            state: "HY000",
-            message: format!("Result of {name}() was larger than max_allowed_packet (16777216) - truncated"),
-        };
         match (function, values) {
             (Function::NullIf, [a, b]) => self.of_comparison(a, b),
             (Function::UnixTimestamp, [value]) if *value != Value::Null && moment(value).is_none() => {
@@ -275,12 +275,12 @@ impl Losses {
                 }
             }
             _ if *result != Value::Null || values.contains(&Value::Null) => Ok(()),
-            (Function::Repeat, _) => self.tell(|| too_long("repeat")),
-            (Function::SpaceText, _) => self.tell(|| too_long("space")),
+            (Function::Repeat, _) => self.tell(|| SqlError::longer_than_a_packet("repeat")),
+            (Function::SpaceText, _) => self.tell(|| SqlError::longer_than_a_packet("space")),
             // Others have no length, or nothing to fill it with.
             (Function::PadLeft | Function::PadRight, [_, length, ..]) if is_too_long(length) => {
                 let name = if function == Function::PadLeft { "lpad" } else { "rpad" };
-                self.tell(|| too_long(name))
+                self.tell(|| SqlError::longer_than_a_packet(name))
             }
             _ => Ok(()),
         }

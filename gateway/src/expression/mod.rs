@@ -6,16 +6,19 @@ mod evaluate;
 mod functions;
 pub mod kinds;
 mod losses;
+mod set;
 pub mod window;
 
 pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, Listing};
 pub use compile::{Outside, Scope, compile};
 pub use evaluate::{Environment, Facts};
 pub use functions::{Function, Unit};
+pub use set::Constants;
 
 use crate::value::arithmetic::Operator;
 use duet_client::{ColumnType, Value};
 use std::cmp::Ordering;
+use std::sync::Arc;
 
 /// Operators of comparison.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -99,6 +102,8 @@ pub enum Expression {
     IsTruth(Box<Expression>, bool),
     /// `a IN (…)`
     In(Box<Expression>, Vec<Expression>),
+    /// The same of many constants, as [`Expression::prepared`] makes it for the rows of one execution.
+    InSet(Box<Expression>, Arc<Constants>),
     /// `(a, b)`, in comparisons and IN lists.
     Tuple(Vec<Expression>),
     /// `a LIKE pattern` with an escape character.
@@ -127,6 +132,7 @@ impl Expression {
             | Expression::Not(a)
             | Expression::IsNull(a)
             | Expression::IsTruth(a, _)
+            | Expression::InSet(a, _)
             | Expression::Cast(a, _) => a.walk(visit),
             Expression::Arithmetic(_, a, b)
             | Expression::Compare(_, a, b)
@@ -178,6 +184,7 @@ impl Expression {
             Expression::Xor(a, b) => Expression::Xor(one(a), one(b)),
             Expression::Like(a, b, escape) => Expression::Like(one(a), one(b), *escape),
             Expression::In(a, list) => Expression::In(one(a), list.iter().map(map).collect()),
+            Expression::InSet(a, set) => Expression::InSet(one(a), Arc::clone(set)),
             Expression::Tuple(list) => Expression::Tuple(list.iter().map(map).collect()),
             Expression::Call(function, list) => Expression::Call(*function, list.iter().map(map).collect()),
             Expression::Case(cases, otherwise) => {
@@ -224,6 +231,7 @@ impl Expression {
                 | Expression::IsNull(_)
                 | Expression::IsTruth(..)
                 | Expression::In(..)
+                | Expression::InSet(..)
                 | Expression::Like(..)
                 | Expression::Constant(Value::Bool(_))
         )

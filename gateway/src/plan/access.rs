@@ -312,6 +312,16 @@ impl Access {
         }
     }
 
+    /// What is left of a condition to be checked of rows that are found by whole primary keys, which no change of a row makes others.
+    pub fn unchecked<'f>(
+        &self,
+        bound: &BoundAccess,
+        filter: Option<&'f Expression>,
+    ) -> Option<&'f Expression> {
+        let by_key = matches!(bound, BoundAccess::Keys { index: None, .. });
+        filter.filter(|_| !(self.exact && by_key))
+    }
+
     /// Whether these are exactly the rows that the condition is true of, so that nothing is left to be checked.
     pub fn is_exact(&self, bound: &BoundAccess, columns: &[Column]) -> bool {
         match (&self.kind, bound) {

@@ -130,6 +130,8 @@ impl Compute {
             .collect();
         let mut row = Vec::with_capacity(readers.len());
         let environment = self.surroundings.environment();
+        let prepared = self.expression.prepared(&environment);
+        let expression = prepared.as_ref().unwrap_or(&self.expression);
         let mut found = Vec::new();
         let mut builder = Builder::new(self.result)?;
         let mut held = self.surroundings.memory.as_ref().map(Memory::hold);
@@ -141,9 +143,9 @@ impl Compute {
             row.extend(readers.iter().map(|reader| reader.value(index)));
             let environment = environment.with_row(&row);
             match self.truth {
-                true => found.push(self.expression.truth(&environment)?),
+                true => found.push(expression.truth(&environment)?),
                 false => {
-                    let value = self.expression.evaluate(&environment)?;
+                    let value = expression.evaluate(&environment)?;
                     if let (bytes @ 1.., Some(held)) = (content_bytes(&value), &mut held) {
                         held.grow(bytes)?;
                     }

@@ -60,6 +60,7 @@ pub fn describe_with(expression: &Expression, column: &dyn Fn(usize) -> String) 
             0..=8 => format!("({} IN ({}))", of(a), list(items)),
             more => format!("({} IN ({} and {} more))", of(a), list(&items[..4]), more - 4),
         },
+        Expression::InSet(a, set) => format!("({} IN ({} values))", of(a), set.values().len()),
         Expression::Tuple(parts) => format!("({})", list(parts)),
         Expression::Like(a, pattern, _) => format!("({} LIKE {})", of(a), of(pattern)),
         Expression::Case(cases, otherwise) => {

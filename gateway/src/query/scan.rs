@@ -247,6 +247,7 @@ impl Open {
             }
         };
         let left = reading.limit.unwrap_or(u64::MAX);
+        let checked = checked.map(|checked| checked.prepared(&environment).unwrap_or(checked));
         Ok(Open { paths, rows: None, columns, filter, checked, left })
     }
 

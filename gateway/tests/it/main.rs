@@ -5,6 +5,7 @@ mod clients;
 mod cluster;
 mod failover;
 mod introspection;
+mod large;
 mod mariadb;
 mod moments;
 mod protocol;

@@ -1,5 +1,6 @@
 //! Errors as MySQL's clients know them: code, SQLSTATE and a sentence.
 
+use crate::wire::packet::MAX_PACKET_BYTES;
 use duet_client::ErrorCode;
 
 /// An error that ends a statement.
@@ -109,6 +110,8 @@ codes! {
     unknown_variable = 1193, "HY000";
     #[doc = "ER_LOCK_WAIT_TIMEOUT: a row lock could not be had in time."]
     lock_timeout = 1205, "HY000";
+    #[doc = "ER_LOCK_TABLE_FULL: a transaction has more operations, or more bytes, than it may have."]
+    transaction_too_large = 1206, "HY000";
     #[doc = "ER_WRONG_ARGUMENTS: arguments that make no sense."]
     wrong_arguments = 1210, "HY000";
     #[doc = "ER_LOCK_DEADLOCK: the transaction was rolled back; try it again."]
@@ -129,6 +132,8 @@ codes! {
     truncated = 1265, "01000";
     #[doc = "ER_TRUNCATED_WRONG_VALUE: text that is no date or number."]
     wrong_value = 1292, "22007";
+    #[doc = "ER_WARN_ALLOWED_PACKET_OVERFLOWED: the result of a function is too long."]
+    result_too_long = 1301, "HY000";
     #[doc = "ER_SP_DOES_NOT_EXIST: there is no such function."]
     unknown_function = 1305, "42000";
     #[doc = "ER_QUERY_INTERRUPTED: the statement was killed."]
@@ -168,6 +173,13 @@ impl SqlError {
         SqlError::unknown_column(format!("Unknown column '{name}' in '{place}'"))
     }
 
+    /// A value that would be longer than a packet may be, and the function that would have made it.
+    pub fn longer_than_a_packet(function: &str) -> SqlError {
+        SqlError::result_too_long(format!(
+            "Result of {function}() was larger than max_allowed_packet ({MAX_PACKET_BYTES}) - truncated"
+        ))
+    }
+
     /// Table that does not exist.
     pub fn no_table(database: &str, name: &str) -> SqlError {
         SqlError::unknown_table(format!("Table '{database}.{name}' doesn't exist"))
@@ -196,6 +208,9 @@ impl From<duet_client::Error> for SqlError {
             ErrorCode::LockTimeout | ErrorCode::RowQueueFull => {
                 SqlError::lock_timeout("Lock wait timeout exceeded; try restarting transaction")
             }
+            ErrorCode::TransactionTooLarge => SqlError::transaction_too_large(format!(
+                "The total number of locks exceeds the lock table size; change fewer rows at once, as with LIMIT: {message}"
+            )),
             ErrorCode::OutOfRange => SqlError::arithmetic_overflow(message),
             ErrorCode::OutOfMemory | ErrorCode::BackupOutOfMemory => SqlError::out_of_memory(message),
             ErrorCode::InvalidSchema => SqlError::invalid_definition(message),

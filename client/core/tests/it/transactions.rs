@@ -219,6 +219,63 @@ fn a_lost_link_ends_transactions_before_their_commit() {
     assert_settled(&harness);
 }
 
+#[test]
+fn a_transaction_begins_again_when_its_first_operation_is_not_executed() {
+    for code in [ErrorCode::NotServing, ErrorCode::StaleMap] {
+        let (mut harness, handle) = begun();
+        harness.cluster.faults.extend([Fault::Refuse(code); 3]);
+        let batch = within(handle, increment(&harness, 1));
+        harness.run(batch).written(0).expect("executed by the fourth");
+        assert!(!harness.run(rollback(handle)).ending(0).expect("ended").committed);
+        let handle = harness.core.begin().expect("few are open");
+        harness.cluster.faults.push_back(Fault::Refuse(code));
+        harness.core.submit(harness.now, Box::new(within(handle, increment(&harness, 1))));
+        harness.step();
+        // What comes while it waits comes after it.
+        harness.core.submit(harness.now, Box::new(within(handle, read(&harness, 1..2))));
+        harness.run_until(|harness| harness.completed.len() == 2);
+        harness.completed.remove(0).expect("the first one").written(0).expect("changed");
+        let found = harness.completed.remove(0).expect("the second one");
+        assert_eq!(count_of(&found, 0), Some(11));
+        assert!(harness.run(commit(handle)).ending(0).expect("ended").committed);
+        assert_eq!(counts(&mut harness, 1..2), [Some(11)]);
+        assert_settled(&harness);
+    }
+    let (mut harness, handle) = begun();
+    harness.core.submit(harness.now, Box::new(within(handle, increment(&harness, 1))));
+    harness.collect();
+    cut_data_links(&mut harness);
+    harness.run_until(|harness| !harness.completed.is_empty());
+    harness.completed.remove(0).expect("one").written(0).expect("changed");
+    assert!(harness.run(commit(handle)).ending(0).expect("ended").committed);
+    assert_eq!(counts(&mut harness, 1..2), [Some(11)]);
+    assert_settled(&harness);
+}
+
+#[test]
+fn a_transaction_that_has_begun_does_not_begin_again() {
+    let (mut harness, handle) = begun();
+    let batch = within(handle, increment(&harness, 1));
+    harness.run(batch).written(0).expect("changed");
+    harness.cluster.faults.push_back(Fault::Refuse(ErrorCode::NotServing));
+    let batch = within(handle, increment(&harness, 2));
+    assert_eq!(harness.run(batch).written(0).expect_err("refused").error_code(), Some(ErrorCode::NotServing));
+    let mut batch = rollback(handle);
+    batch.timeout = 0;
+    assert!(!harness.run(batch).ending(0).expect("ended").committed);
+    // Nobody serves the row in time: the last refusal is told.
+    let handle = harness.core.begin().expect("few are open");
+    harness.cluster.faults.extend([Fault::Refuse(ErrorCode::NotServing); 400]);
+    let mut batch = within(handle, increment(&harness, 1));
+    batch.timeout = 100 * MILLISECOND;
+    let error = harness.run(batch).written(0).expect_err("refused");
+    assert!(error.is(ErrorCode::NotServing) && error.retryable, "{error}");
+    harness.cluster.faults.clear();
+    harness.core.forget(harness.now, handle);
+    assert_eq!(counts(&mut harness, 1..3), [Some(10), Some(20)]);
+    assert_settled(&harness);
+}
+
 /// The link breaks before the commit arrives, and after it was executed.
 #[test]
 fn a_commit_in_doubt_is_resolved() {

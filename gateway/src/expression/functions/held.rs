@@ -1,20 +1,10 @@
 //! What the arguments of calls hold, for those within others together.
 
 use crate::error::{Result, SqlError};
-use duet_client::Value;
 use std::cell::Cell;
 
 /// Most bytes of all arguments of a call, with those of the calls that it is an argument of.
 const MAX_ARGUMENT_BYTES: usize = 64 << 20;
-
-/// Bytes of content that a value holds.
-pub(super) fn held_bytes(value: &Value) -> usize {
-    match value {
-        Value::Text(text) | Value::Json(text) => text.len(),
-        Value::Bytes(bytes) => bytes.len(),
-        _ => 0,
-    }
-}
 
 thread_local! {
     /// Bytes of arguments that the calls of this thread hold: those of a call stay while those of calls within it are evaluated.

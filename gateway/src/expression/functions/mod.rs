@@ -9,9 +9,10 @@ mod string;
 
 pub use interval::Unit;
 
-use self::held::{Held, held_bytes};
+use self::held::Held;
 use super::{Environment, Expression, Facts};
 use crate::error::{Result, SqlError};
+use crate::memory::content_bytes;
 use crate::value::arithmetic::{Operator, calculate, negate};
 use crate::value::calendar::parse_moment;
 use crate::value::compare::{compare, moment_of, order};
@@ -25,6 +26,7 @@ use std::cmp::Ordering;
 
 /// Longest text that a function makes.
 pub(super) const MAX_TEXT_BYTES: usize = 16 << 20;
+
 macro_rules! functions {
     ($($(#[doc = $doc:literal])+ $name:ident: $($sql:literal)|+, $least:literal..=$most:literal, $result:expr;)+) => {
         /// A function.
@@ -405,7 +407,7 @@ fn joined(values: &[Value], separator: Option<&Value>, of_bytes: bool) -> Result
     let mut content = Vec::new();
     for (index, value) in values.iter().filter(|value| **value != Value::Null).enumerate() {
         for part in separator.filter(|_| index > 0).into_iter().chain([value]) {
-            if content.len() + held_bytes(part) > MAX_TEXT_BYTES {
+            if content.len() + content_bytes(part) > MAX_TEXT_BYTES {
                 return Err(too_long());
             }
             write(part, &mut content);
@@ -472,7 +474,7 @@ pub(super) fn call(
     let mut held = Held::default();
     for argument in arguments {
         let value = argument.evaluate(environment)?;
-        held.add(held_bytes(&value))?;
+        held.add(content_bytes(&value))?;
         values.push(match (function.takes_truths(), value) {
             (true, Value::Int(number)) if argument.is_truth() => Value::Bool(number != 0),
             // Those of columns are numbers.
@@ -481,7 +483,7 @@ pub(super) fn call(
         });
     }
     let mut result = call_with(function, &values, facts)?;
-    if held_bytes(&result) > MAX_TEXT_BYTES {
+    if content_bytes(&result) > MAX_TEXT_BYTES {
         return Err(too_long());
     }
     if function == Function::TextToDate
@@ -494,16 +496,16 @@ pub(super) fn call(
             other => other,
         };
     }
-    if let (Function::UnixTimestamp, [argument], [value]) = (function, arguments, values.as_slice())
-        && let Some(moment) = moment(value)
-    {
+    if let (Function::UnixTimestamp, [argument], [value]) = (function, arguments, values.as_slice()) {
         // The digits of a moment that is not known before are those of its type.
         let digits = match (argument, value) {
             (Expression::Constant(_) | Expression::Parameter(_), value) => fraction_digits(value),
             (_, Value::Text(_)) => 6,
             _ => 0,
         };
-        result = unix_timestamp(moment, digits);
+        if let Some(moment) = moment(value).filter(|_| digits > 0) {
+            result = unix_timestamp(moment, digits);
+        }
     }
     facts.losses.of_call(function, &values, &result)?;
     Ok(result)

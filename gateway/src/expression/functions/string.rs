@@ -403,6 +403,21 @@ mod tests {
     use super::*;
 
     #[test]
+    fn expressions_as_people_write_them_are_small_enough() {
+        for (pattern, text) in [
+            (r"^[\w.+-]+@[\w-]+\.[\w.-]+$", "ann.lee+news@example.org"),
+            (r"^\d{4}-\d{2}-\d{2}[T ]\d{2}:\d{2}:\d{2}$", "2024-01-02 03:04:05"),
+            (r"^\p{L}+(\s+\p{L}+){1,5}$", "Ann Marie Lee"),
+            (r"(?i)\b(error|warning|failed)\b.*\b(node|gateway)\s*\d+", "Error on node 3"),
+            (r"^([0-9a-f]{8})-([0-9a-f]{4}-){3}[0-9a-f]{12}$", "01234567-89ab-cdef-0123-456789abcdef"),
+        ] {
+            let values = [Value::Text(text.to_owned()), Value::Text(pattern.to_owned())];
+            let found = call(Function::Matches, &values, false).expect(pattern);
+            assert_eq!(found, Some(Value::Int(1)), "{pattern}");
+        }
+    }
+
+    #[test]
     fn occurrences_are_counted_from_the_left() {
         for (whole, part, wanted, expected) in [
             ("aaa", "aa", -1, "a"),

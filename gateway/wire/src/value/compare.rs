@@ -6,6 +6,7 @@ use super::number::{rescale, to_double};
 use crate::error::{Result, SqlError, not_supported};
 use duet_client::Value;
 use duet_protocol::value::MICROSECONDS_PER_DAY;
+use std::borrow::Cow;
 use std::cmp::Ordering;
 
 /// An exact number as unscaled digits and scale.
@@ -136,7 +137,7 @@ fn sort_class(value: &Value) -> u8 {
 }
 
 /// A total order of all values, for sorting: NULL first, then as [`compare`] has it for values of one kind; values of different kinds, which
-/// it compares now one way and now another, by their kinds. See [`unify`].
+/// it compares now one way and now another, by their kinds.
 pub fn sort_order(a: &Value, b: &Value) -> Ordering {
     let (class, other) = (sort_class(a), sort_class(b));
     if class != other {
@@ -162,14 +163,38 @@ pub fn sort_order(a: &Value, b: &Value) -> Ordering {
     }
 }
 
-/// Makes texts of the values of a part of sort keys if they are of several kinds, as MySQL sorts an expression like `IF(id % 2, text, number)`.
-pub fn unify<'a>(part: impl Iterator<Item = &'a mut Value>) {
-    let mut values: Vec<&mut Value> = part.filter(|value| **value != Value::Null).collect();
-    let Some(first) = values.first().map(|value| sort_class(value)) else { return };
-    if values.iter().any(|value| sort_class(value) != first) {
-        for value in values.iter_mut().filter(|value| sort_class(value) != 2) {
-            **value = Value::Text(super::format::text(value));
-        }
+/// How two rows compare by these comparisons of their parts, of which some go down.
+pub fn first_difference(parts: impl Iterator<Item = (Ordering, bool)>) -> Ordering {
+    let mut directed = parts.map(|(ordering, down)| if down { ordering.reverse() } else { ordering });
+    directed.find(|ordering| ordering.is_ne()).unwrap_or(Ordering::Equal)
+}
+
+/// Sorts rows by the parts of their keys, of which some go down; with equal keys they stay as they were. A part with values of several kinds
+/// is sorted by what these read as, as MySQL sorts an expression like `IF(id % 2, text, number)`.
+pub fn sort_by_keys<T>(rows: &mut [T], keys: impl Fn(&T) -> &[Value], down: &[bool]) {
+    let is_mixed = |part: usize| {
+        let values = rows.iter().filter_map(|row| keys(row).get(part));
+        let mut classes = values.filter(|value| **value != Value::Null).map(sort_class);
+        classes.next().is_some_and(|first| classes.any(|class| class != first))
+    };
+    let parts: Vec<(bool, bool)> =
+        down.iter().enumerate().map(|(part, down)| (*down, is_mixed(part))).collect();
+    rows.sort_by(|a, b| {
+        first_difference(keys(a).iter().zip(keys(b)).zip(&parts).map(|((a, b), (down, mixed))| {
+            let ordering = match *mixed && *a != Value::Null && *b != Value::Null {
+                true => read_as(a).cmp(&read_as(b)),
+                false => sort_order(a, b),
+            };
+            (ordering, *down)
+        }))
+    });
+}
+
+/// The bytes of a value as text.
+fn read_as(value: &Value) -> Cow<'_, [u8]> {
+    match bytes_of(value) {
+        Some(bytes) => Cow::Borrowed(bytes),
+        None => Cow::Owned(super::format::text(value).into_bytes()),
     }
 }
 
@@ -218,12 +243,15 @@ mod tests {
                 }
             }
         }
-        let mut mixed = [Value::Int(10), text("9"), Value::Null];
-        unify(mixed.iter_mut());
-        assert_eq!(mixed, [text("10"), text("9"), Value::Null]);
-        let mut numbers = [Value::Int(10), Value::Double(1.5)];
-        unify(numbers.iter_mut());
-        assert_eq!(numbers, [Value::Int(10), Value::Double(1.5)]);
+        let sorted = |mut keys: Vec<Value>, down| {
+            sort_by_keys(&mut keys, std::slice::from_ref, &[down]);
+            keys
+        };
+        let mixed = vec![text("9"), Value::Int(10), Value::Null];
+        assert_eq!(sorted(mixed.clone(), false), [Value::Null, Value::Int(10), text("9")]);
+        assert_eq!(sorted(mixed, true), [text("9"), Value::Int(10), Value::Null]);
+        let numbers = vec![Value::Int(10), Value::Double(1.5)];
+        assert_eq!(sorted(numbers, false), [Value::Double(1.5), Value::Int(10)]);
     }
 
     #[test]

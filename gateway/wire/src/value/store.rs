@@ -63,6 +63,18 @@ fn too_long(column: &Column, row: usize) -> SqlError {
     SqlError::too_long(format!("Data too long for column '{}' at row {row}", column.name))
 }
 
+/// A value of a `BINARY` column of so many bytes, with zeros behind the content.
+///
+/// # Errors
+/// 1301 where it would be longer than a packet.
+pub fn padded(mut content: Vec<u8>, bytes: u32) -> Result<Value> {
+    if bytes as usize > MAX_PACKET_BYTES {
+        return Err(SqlError::longer_than_a_packet("cast_as_binary"));
+    }
+    content.resize(bytes as usize, 0);
+    Ok(Value::Bytes(content))
+}
+
 /// The value that a column has when it is given this one; `row` is the number of the row in the statement, from 1.
 ///
 /// # Errors
@@ -98,21 +110,11 @@ pub fn fit(value: Value, column: &Column, row: usize) -> Result<Value> {
         ColumnType::Varchar { characters } => fit_text(value, characters, false, column, row),
         ColumnType::Text => fit_text(value, u32::MAX, false, column, row),
         ColumnType::Binary { bytes } => {
-            let mut content = into_bytes(value);
+            let content = into_bytes(value);
             if content.len() > bytes as usize {
                 return Err(too_long(column, row));
             }
-            if bytes as usize > MAX_PACKET_BYTES {
-                return Err(SqlError {
-                    code: 1_301,
-                    state: "HY000",
-                    message: format!(
-                        "Result of cast_as_binary() was larger than max_allowed_packet ({MAX_PACKET_BYTES})"
-                    ),
-                });
-            }
-            content.resize(bytes as usize, 0);
-            Ok(Value::Bytes(content))
+            padded(content, bytes)
         }
         ColumnType::Varbinary { bytes } => {
             let content = into_bytes(value);
