@@ -161,7 +161,7 @@ fn users_and_sql(demo: &Demo) {
     assert!(text(&wrong.stderr).contains("ERROR 1054 (42S22)"), "{}", text(&wrong.stderr));
     let piped = shell(&format!("printf 'SELECT 1\\n;\\nSELEC 2;' | {ada}"));
     assert_eq!((piped.status.code(), text(&piped.stdout).as_str()), (Some(1), "1\n1\n"));
-    assert!(text(&piped.stderr).contains("at line 3: ERROR 1064"), "{}", text(&piped.stderr));
+    assert!(text(&piped.stderr).contains("ERROR 1064 (42000) at line 3: "), "{}", text(&piped.stderr));
     assert_eq!(demo.tool(&["admin", "user", "drop", "ada"]).status.code(), Some(0));
 }
 
