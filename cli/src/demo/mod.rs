@@ -14,12 +14,13 @@ use crate::import::report_bad;
 use crate::import::rows::Converter;
 use crate::output::{program, say};
 use crate::progress::{bytes_text, count_text, rows_bar};
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Context, Result, anyhow, bail, ensure};
 use data::{DEMO_DATABASE, DemoTable, TABLES};
 use duet_bench::local_cluster::{LocalCluster, LocalClusterOptions};
 use duet_client::{Client, Table};
 use gateway::Gateway;
 use lookups::Lookups;
+use std::collections::VecDeque;
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -40,6 +41,10 @@ const DEFAULT_PORT: u16 = 4567;
 const MOMENT: Duration = Duration::from_millis(500);
 /// How often the processes are looked at while the demo stays.
 const WATCH: Duration = Duration::from_millis(500);
+/// How often data nodes, and the gateway, are started again within a time.
+const RESTARTS: usize = 5;
+/// That time.
+const RESTARTS_WITHIN: Duration = Duration::from_secs(60);
 
 /// Options of `duet demo`.
 #[derive(Clone, Debug, clap::Args)]
@@ -173,13 +178,13 @@ async fn serve(arguments: &Arguments, cluster: &mut LocalCluster) -> Result<()> 
         .await
         .context("the demo's feature store")?;
     tell_features(&features)?;
-    let gateway =
+    let mut gateway =
         tokio::task::block_in_place(|| Gateway::start(cluster, &management, arguments.port == Some(0)))?;
     if arguments.check {
         return Ok(());
     }
     say(format_args!("{}", farewell(cluster, &management, &features, gateway.as_ref())))?;
-    watch(cluster).await
+    watch(cluster, gateway.as_mut()).await
 }
 
 /// Waits until all data nodes serve.
@@ -332,21 +337,82 @@ fn farewell(
     )
 }
 
-/// Starts a data node that has ended again, as long as the other one has its rows; returns when a process ends that the demo cannot do
-/// without.
+/// Starts a data node that has ended again, as long as the other one has its rows, and the gateway; returns when a process ends that the
+/// demo cannot do without, or a data node that ends again and again. A gateway that does is left alone: the rows outlive it.
 ///
 /// # Errors
-/// It does not start.
-async fn watch(cluster: &mut LocalCluster) -> Result<()> {
+/// A data node does not start.
+async fn watch(cluster: &mut LocalCluster, mut gateway: Option<&mut Gateway>) -> Result<()> {
+    let (mut node_starts, mut gateway_starts) = (Restarts::default(), Restarts::default());
     loop {
         tokio::time::sleep(WATCH).await;
-        let Some(died) = cluster.unexpected_end() else { continue };
-        // Ctrl-C in a terminal ends all processes at once, this one as well.
-        tokio::time::sleep(MOMENT).await;
-        let [id] = cluster.ended_data_nodes()[..] else { return Ok(()) };
-        say(format_args!(
-            "\n{died}\nThe other data node serves; data node {id} is started again and copies its rows."
-        ))?;
-        tokio::task::block_in_place(|| cluster.restart_data_node(id))?;
+        if let Some(died) = cluster.unexpected_end() {
+            // Ctrl-C in a terminal ends all processes at once, this one as well.
+            tokio::time::sleep(MOMENT).await;
+            let [id] = cluster.ended_data_nodes()[..] else { return Ok(()) };
+            if !node_starts.one_more(Instant::now()) {
+                return Ok(());
+            }
+            say(format_args!(
+                "\n{died}\nThe other data node serves; data node {id} is started again and copies its rows."
+            ))?;
+            tokio::task::block_in_place(|| cluster.restart_data_node(id))?;
+        }
+        if let Some((serving, died)) =
+            gateway.as_mut().and_then(|gateway| gateway.unexpected_end().map(|died| (gateway, died)))
+        {
+            tokio::time::sleep(MOMENT).await;
+            let started = match gateway_starts.one_more(Instant::now()) {
+                true => tokio::task::block_in_place(|| serving.restart()),
+                false => Err(anyhow!(
+                    "it has ended {RESTARTS} times within {} s before",
+                    RESTARTS_WITHIN.as_secs()
+                )),
+            };
+            match started {
+                Ok(()) => say(format_args!(
+                    "\n{died}\nIt has been started again and listens on port {}, as before.",
+                    serving.port()
+                ))?,
+                Err(error) => {
+                    say(format_args!(
+                        "\n{died}\nIt is not started again ({error:#}): there is no SQL any more; the rest of the demo serves."
+                    ))?;
+                    gateway = None;
+                }
+            }
+        }
+    }
+}
+
+/// When processes were started again, so that one that always ends is not started for ever.
+#[derive(Default)]
+struct Restarts(VecDeque<Instant>);
+
+impl Restarts {
+    /// Counts one more, unless there have been enough of late.
+    fn one_more(&mut self, now: Instant) -> bool {
+        self.0.retain(|earlier| now.saturating_duration_since(*earlier) < RESTARTS_WITHIN);
+        let allowed = self.0.len() < RESTARTS;
+        if allowed {
+            self.0.push_back(now);
+        }
+        allowed
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_process_that_always_ends_is_not_started_for_ever() {
+        let mut starts = Restarts::default();
+        let began = Instant::now();
+        for _ in 0..RESTARTS {
+            assert!(starts.one_more(began));
+        }
+        assert!(!starts.one_more(began + RESTARTS_WITHIN / 2));
+        assert!(starts.one_more(began + RESTARTS_WITHIN));
     }
 }

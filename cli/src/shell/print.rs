@@ -20,7 +20,7 @@ pub enum Form {
 }
 
 /// A value of the text protocol.
-fn text(value: &Value, form: Form) -> String {
+pub fn text(value: &Value, form: Form) -> String {
     let bytes = match value {
         Value::NULL => return "NULL".to_owned(),
         Value::Bytes(bytes) => bytes.as_slice(),
@@ -33,6 +33,10 @@ fn text(value: &Value, form: Form) -> String {
             hexadecimal
         });
     };
+    escaped(content, form)
+}
+
+fn escaped(content: &str, form: Form) -> String {
     let mut shown = String::with_capacity(content.len());
     for letter in content.chars() {
         match (letter, form) {
@@ -63,8 +67,10 @@ pub struct Printer<'a> {
 }
 
 impl<'a> Printer<'a> {
-    /// A printer of rows with these columns.
-    pub fn new(output: &'a mut dyn Write, form: Form, names: Vec<String>) -> Printer<'a> {
+    /// A printer of rows with columns of these names, which stay on one line each in all forms.
+    pub fn new(output: &'a mut dyn Write, form: Form, names: &[String]) -> Printer<'a> {
+        let one_line = if form == Form::Vertical { Form::Table } else { form };
+        let names = names.iter().map(|name| escaped(name, one_line)).collect();
         Printer { output, form, names, waiting: Vec::new(), widths: Vec::new(), rows: 0 }
     }
 
@@ -145,8 +151,12 @@ mod tests {
     use super::*;
 
     fn printed(form: Form, rows: &[Vec<Value>]) -> String {
+        printed_with(form, &["id".to_owned(), "name".to_owned()], rows)
+    }
+
+    fn printed_with(form: Form, names: &[String], rows: &[Vec<Value>]) -> String {
         let mut output = Vec::new();
-        let mut printer = Printer::new(&mut output, form, vec!["id".into(), "name".into()]);
+        let mut printer = Printer::new(&mut output, form, names);
         rows.iter().for_each(|row| printer.row(row).expect("memory"));
         assert_eq!(printer.end().expect("memory"), rows.len() as u64);
         String::from_utf8(output).expect("UTF-8")
@@ -168,6 +178,22 @@ mod tests {
         assert_eq!(printed(Form::Tabs, &rows[1..]), "id\tname\nNULL\t0xFF01\n");
         assert!(printed(Form::Vertical, &rows[1..]).ends_with("  id: NULL\nname: 0xFF01\n"));
         assert_eq!(printed(Form::Table, &[]), "");
+    }
+
+    #[test]
+    fn headings_and_cells_stay_on_their_line() {
+        let names = ["a\nb".to_owned(), "c\td\\".to_owned()];
+        let rows = [vec![Value::Bytes(b"1\n2".to_vec()), Value::Bytes(b"3\t4\\".to_vec())]];
+        assert_eq!(
+            printed_with(Form::Table, &names, &rows),
+            "+------+-------+\n\
+             | a\\nb | c\\td\\ |\n\
+             +------+-------+\n\
+             | 1\\n2 | 3\\t4\\ |\n\
+             +------+-------+\n"
+        );
+        assert_eq!(printed_with(Form::Tabs, &names, &rows), "a\\nb\tc\\td\\\\\n1\\n2\t3\\t4\\\\\n");
+        assert!(printed_with(Form::Vertical, &names, &rows).ends_with(" a\\nb: 1\n2\nc\\td\\: 3\t4\\\n"));
     }
 
     #[test]

@@ -1,4 +1,6 @@
-//! Where statements end: at a semicolon, or at `\G`, outside of quotes and comments.
+//! Where statements end: at a semicolon, `\g` or `\G`, outside of quotes and comments. Commands of the shell stand between them.
+
+use super::commands::{self, Action};
 
 /// A statement and how its rows are wanted.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -9,73 +11,175 @@ pub struct Statement {
     pub vertical: bool,
 }
 
+/// What lines consist of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Piece {
+    /// To be sent to the gateway.
+    Statement(Statement),
+    /// To be done here, with its argument. That of [`Action::Print`] is the statement so far.
+    Command(Action, String),
+    /// A command, as it was written, that is none of ours.
+    Unknown(String),
+    /// The end of a statement that has no text.
+    Nothing,
+}
+
 /// Collects lines until statements are complete.
 #[derive(Debug, Default)]
 pub struct Splitter {
+    /// The statement that has begun.
     text: String,
+    inside: Inside,
 }
 
-/// What surrounds a place of a text.
-#[derive(Clone, Copy, PartialEq)]
+/// What surrounds the end of the text.
+#[derive(Clone, Copy, Debug, Default, PartialEq)]
 enum Inside {
+    #[default]
     Nothing,
     Quote(u8),
-    Line,
+    /// A comment of a statement, which is sent with it.
     Comment,
+    /// A comment before a statement, which is left out.
+    EarlierComment,
 }
 
 impl Splitter {
-    /// Adds text; the statements that it completes.
-    pub fn add(&mut self, text: &str) -> Vec<Statement> {
-        self.text.push_str(text);
-        let mut statements = Vec::new();
-        let (mut start, mut at, mut inside) = (0, 0, Inside::Nothing);
-        let bytes = self.text.as_bytes();
+    /// Adds a line, without its line feed; what it completes.
+    pub fn add_line(&mut self, line: &str) -> Vec<Piece> {
+        if !self.has_begun()
+            && !line.contains(';')
+            && !line.contains("\\g")
+            && let Some(command) = commands::named(line)
+        {
+            return vec![command];
+        }
+        let mut pieces = Vec::new();
+        let bytes = line.as_bytes();
+        // Where begins what has not been taken, and where we look.
+        let (mut from, mut at) = (0, 0);
         while let Some(byte) = bytes.get(at).copied() {
             let next = bytes.get(at + 1).copied();
             let mut step = 1;
-            match (inside, byte, next) {
-                (Inside::Nothing, b';', _) | (Inside::Nothing, b'\\', Some(b'G' | b'g')) => {
-                    let sql = self.text[start..at].trim().to_owned();
-                    let vertical = next == Some(b'G') && byte == b'\\';
-                    step = if byte == b';' { 1 } else { 2 };
-                    start = at + step;
-                    if !sql.is_empty() {
-                        statements.push(Statement { sql, vertical });
-                    }
+            match (self.inside, byte, next) {
+                (Inside::Nothing, b';', _) => {
+                    self.take(&line[from..at]);
+                    pieces.push(self.end(false));
+                    from = at + 1;
                 }
-                (Inside::Nothing, b'\'' | b'"' | b'`', _) => inside = Inside::Quote(byte),
-                (Inside::Nothing, b'#', _) => inside = Inside::Line,
+                // NULL in files for LOAD DATA, and no command.
+                (Inside::Nothing, b'\\', Some(b'N')) => step = 2,
+                (Inside::Nothing, b'\\', Some(_)) => {
+                    self.take(&line[from..at]);
+                    let (piece, length) = self.command(&line[at..]);
+                    pieces.extend(piece);
+                    (from, step) = (at + length, length);
+                }
+                (Inside::Nothing, b'\'' | b'"' | b'`', _) => self.inside = Inside::Quote(byte),
+                (Inside::Nothing, b'#', _) => break,
                 (Inside::Nothing, b'-', Some(b'-'))
                     if bytes.get(at + 2).is_none_or(u8::is_ascii_whitespace) =>
                 {
-                    inside = Inside::Line;
+                    break;
                 }
-                (Inside::Nothing, b'/', Some(b'*')) => (inside, step) = (Inside::Comment, 2),
+                (Inside::Nothing, b'/', Some(b'*')) => {
+                    let means_something = matches!(bytes.get(at + 2), Some(b'!' | b'+'));
+                    self.take(&line[from..at]);
+                    (from, step) = (at, 2);
+                    self.inside = match self.text.is_empty() && !means_something {
+                        true => Inside::EarlierComment,
+                        false => Inside::Comment,
+                    };
+                }
                 (Inside::Quote(quote), b'\\', Some(_)) if quote != b'`' => step = 2,
-                (Inside::Quote(quote), _, _) if byte == quote => inside = Inside::Nothing,
-                (Inside::Line, b'\n', _) => inside = Inside::Nothing,
-                (Inside::Comment, b'*', Some(b'/')) => (inside, step) = (Inside::Nothing, 2),
+                (Inside::Quote(quote), _, _) if byte == quote => self.inside = Inside::Nothing,
+                (Inside::Comment, b'*', Some(b'/')) => (self.inside, step) = (Inside::Nothing, 2),
+                (Inside::EarlierComment, b'*', Some(b'/')) => {
+                    (self.inside, step) = (Inside::Nothing, 2);
+                    from = at + 2;
+                }
                 _ => {}
             }
             at += step;
         }
-        self.text.drain(..start);
-        if inside == Inside::Nothing && self.text.trim().is_empty() {
-            self.text.clear();
+        // What is looked at no more is a comment up to the end of the line.
+        let is_left_out = match self.inside {
+            Inside::EarlierComment => true,
+            Inside::Nothing => self.text.is_empty() && line[from..at.min(line.len())].trim().is_empty(),
+            Inside::Quote(_) | Inside::Comment => false,
+        };
+        if !is_left_out {
+            self.take(&line[from..]);
+            self.text.push('\n');
         }
-        statements
+        pieces
     }
 
-    /// Whether a statement has begun.
+    /// Whether a statement or a comment has begun.
     pub fn has_begun(&self) -> bool {
-        !self.text.is_empty()
+        !self.text.is_empty() || self.inside != Inside::Nothing
+    }
+
+    /// What a terminal shows before the next line.
+    pub fn prompt(&self) -> &'static str {
+        match self.inside {
+            Inside::Nothing if self.text.is_empty() => "duet> ",
+            Inside::Nothing => "   -> ",
+            Inside::Quote(b'\'') => "   '> ",
+            Inside::Quote(b'"') => "   \"> ",
+            Inside::Quote(_) => "   `> ",
+            Inside::Comment | Inside::EarlierComment => "  /*> ",
+        }
     }
 
     /// What is left at the end of the input: a last statement may lack its semicolon.
-    pub fn rest(&mut self) -> Option<Statement> {
-        let sql = std::mem::take(&mut self.text).trim().to_owned();
-        (!sql.is_empty()).then_some(Statement { sql, vertical: false })
+    pub fn rest(&mut self) -> Option<Piece> {
+        self.inside = Inside::Nothing;
+        let piece = self.end(false);
+        (piece != Piece::Nothing).then_some(piece)
+    }
+
+    /// What the command at the beginning of a text, a backslash and a letter, stands for, and its length with its argument.
+    fn command(&mut self, text: &str) -> (Option<Piece>, usize) {
+        let letter = text.chars().nth(1).unwrap_or_default();
+        let word = &text[..1 + letter.len_utf8()];
+        let command = commands::by_letter(letter);
+        let (mut argument, mut length) = ("", word.len());
+        if command.is_some_and(|command| command.takes_argument) {
+            // A semicolon ends the argument, not the statement.
+            argument = text[length..].split(';').next().unwrap_or_default();
+            length = (length + argument.len() + 1).min(text.len());
+        }
+        let piece = match command.and_then(|command| command.action) {
+            Some(Action::Clear) => {
+                self.text.clear();
+                None
+            }
+            Some(action @ (Action::Go | Action::Ego)) => Some(self.end(action == Action::Ego)),
+            Some(Action::Print) => Some(Piece::Command(Action::Print, self.text.clone())),
+            Some(action) => Some(Piece::Command(action, argument.trim().to_owned())),
+            None => {
+                // A statement that has begun is not sent without it: the gateway refuses it.
+                if !self.text.is_empty() {
+                    self.take(word);
+                }
+                Some(Piece::Unknown(word.to_owned()))
+            }
+        };
+        (piece, length)
+    }
+
+    fn take(&mut self, part: &str) {
+        self.text.push_str(if self.text.is_empty() { part.trim_start() } else { part });
+    }
+
+    fn end(&mut self, vertical: bool) -> Piece {
+        let sql = std::mem::take(&mut self.text).trim_end().to_owned();
+        match commands::named(&sql) {
+            Some(command) => command,
+            None if sql.is_empty() => Piece::Nothing,
+            None => Piece::Statement(Statement { sql, vertical }),
+        }
     }
 }
 
@@ -83,11 +187,28 @@ impl Splitter {
 mod tests {
     use super::*;
 
-    fn split(text: &str) -> Vec<String> {
+    fn pieces(text: &str) -> Vec<Piece> {
         let mut splitter = Splitter::default();
-        let mut statements = splitter.add(text);
-        statements.extend(splitter.rest());
-        statements.into_iter().map(|statement| statement.sql).collect()
+        let mut pieces: Vec<Piece> = text.split('\n').flat_map(|line| splitter.add_line(line)).collect();
+        pieces.extend(splitter.rest());
+        pieces
+    }
+
+    fn split(text: &str) -> Vec<String> {
+        let statements = pieces(text).into_iter().filter_map(|piece| match piece {
+            Piece::Statement(statement) => Some(statement.sql),
+            Piece::Nothing => None,
+            other => panic!("{other:?}"),
+        });
+        statements.collect()
+    }
+
+    fn command(action: Action, argument: &str) -> Piece {
+        Piece::Command(action, argument.to_owned())
+    }
+
+    fn statement(sql: &str) -> Piece {
+        Piece::Statement(Statement { sql: sql.to_owned(), vertical: false })
     }
 
     #[test]
@@ -100,16 +221,60 @@ mod tests {
         assert_eq!(split("SELECT /* ; */ 1;;; "), ["SELECT /* ; */ 1"]);
         assert_eq!(split("SELECT `a\\`;"), ["SELECT `a\\`"]);
         assert_eq!(split("SELECT 'é;ü'; SELECT 'x"), ["SELECT 'é;ü'", "SELECT 'x"]);
+        assert_eq!(split("SELECT \\N, '\\s';"), ["SELECT \\N, '\\s'"]);
+    }
+
+    #[test]
+    fn comments_before_a_statement_are_left_out() {
+        assert_eq!(split("-- first\n  # second\nSELECT 1; -- ; last"), ["SELECT 1"]);
+        assert_eq!(split("/* ;\n ; */ SELECT 1; /* x */"), ["SELECT 1"]);
+        assert_eq!(split("/*! SELECT 1 */; /*+ x */ SELECT 2;"), ["/*! SELECT 1 */", "/*+ x */ SELECT 2"]);
+        assert_eq!(split("SELECT 1\n-- why\n+ 1;"), ["SELECT 1\n-- why\n+ 1"]);
+        assert_eq!(pieces("-- which\nuse nyc"), [command(Action::Use, "nyc")]);
     }
 
     #[test]
     fn lines_are_collected() {
         let mut splitter = Splitter::default();
-        assert!(splitter.add("SELECT '\n").is_empty() && splitter.has_begun());
-        assert!(splitter.add(";\n").is_empty());
-        let statements = splitter.add("' \\G\n");
-        assert_eq!(statements, [Statement { sql: "SELECT '\n;\n'".to_owned(), vertical: true }]);
+        assert_eq!(splitter.prompt(), "duet> ");
+        assert!(splitter.add_line("SELECT '").is_empty() && splitter.has_begun());
+        assert_eq!(splitter.prompt(), "   '> ");
+        assert!(splitter.add_line(";").is_empty());
+        let vertical = Statement { sql: "SELECT '\n;\n'".to_owned(), vertical: true };
+        assert_eq!(splitter.add_line("' \\G"), [Piece::Statement(vertical)]);
         assert!(!splitter.has_begun());
-        assert!(splitter.add("  \n").is_empty() && !splitter.has_begun());
+        assert!(splitter.add_line("  ").is_empty() && !splitter.has_begun());
+        assert!(splitter.add_line("SELECT /*").is_empty());
+        assert_eq!(splitter.prompt(), "  /*> ");
+    }
+
+    #[test]
+    fn commands_are_found_at_the_beginning_of_a_statement_or_by_their_letter() {
+        assert_eq!(pieces("status"), [command(Action::Status, "")]);
+        assert_eq!(pieces(" STATUS ; "), [command(Action::Status, "")]);
+        assert_eq!(pieces("source /tmp/a b.sql"), [command(Action::Source, "/tmp/a b.sql")]);
+        assert_eq!(pieces("use `nyc`; SELECT 1;"), [command(Action::Use, "`nyc`"), statement("SELECT 1")]);
+        assert_eq!(pieces("\\u nyc; SELECT 1;"), [command(Action::Use, "nyc"), statement("SELECT 1")]);
+        assert_eq!(pieces("\\. a.sql"), [command(Action::Source, "a.sql")]);
+        assert_eq!(pieces("SELECT 1 \\s + 1;"), [command(Action::Status, ""), statement("SELECT 1  + 1")]);
+        assert_eq!(pieces("SELECT 1 \\c SELECT 2\\g"), [statement("SELECT 2")]);
+        assert_eq!(pieces("SELECT 1\n\\c\nSELECT 2;"), [statement("SELECT 2")]);
+        assert_eq!(pieces("SELECT 1\\p;"), [command(Action::Print, "SELECT 1"), statement("SELECT 1")]);
+        assert_eq!(pieces("SELECT\nstatus;"), [statement("SELECT\nstatus")]);
+        assert_eq!(pieces("\\?"), [command(Action::Help, "")]);
+        assert_eq!(pieces("help contents;"), [command(Action::Help, "contents")]);
+        assert_eq!(pieces(";"), [Piece::Nothing]);
+        assert_eq!(pieces("\\G"), [Piece::Nothing]);
+    }
+
+    #[test]
+    fn what_is_no_command_is_named() {
+        let unknown = |word: &str| Piece::Unknown(word.to_owned());
+        assert_eq!(pieces("\\z"), [unknown("\\z")]);
+        assert_eq!(pieces("\\é SELECT 1;"), [unknown("\\é"), statement("SELECT 1")]);
+        assert_eq!(pieces("SELECT 1 \\z;"), [unknown("\\z"), statement("SELECT 1 \\z")]);
+        assert_eq!(pieces("delimiter //"), [unknown("delimiter")]);
+        assert_eq!(pieces("tee;"), [unknown("tee")]);
+        assert_eq!(pieces("\\! ls; SELECT 1"), [unknown("\\!"), statement("SELECT 1")]);
     }
 }

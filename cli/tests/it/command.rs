@@ -161,7 +161,7 @@ fn users_and_sql(demo: &Demo) {
     assert!(text(&wrong.stderr).contains("ERROR 1054 (42S22)"), "{}", text(&wrong.stderr));
     let piped = shell(&format!("printf 'SELECT 1\\n;\\nSELEC 2;' | {ada}"));
     assert_eq!((piped.status.code(), text(&piped.stdout).as_str()), (Some(1), "1\n1\n"));
-    assert!(text(&piped.stderr).contains("at line 3: ERROR 1064"), "{}", text(&piped.stderr));
+    assert!(text(&piped.stderr).contains("ERROR 1064 (42000) at line 3: "), "{}", text(&piped.stderr));
     assert_eq!(demo.tool(&["admin", "user", "drop", "ada"]).status.code(), Some(0));
 }
 
@@ -305,8 +305,24 @@ fn the_demo_says_once_which_child_has_died() {
 }
 
 #[test]
-fn the_demo_outlives_a_data_node() {
+fn the_demo_outlives_a_data_node_and_its_gateway() {
     let demo = Demo::start();
+    let is_gateway = |process: &u32| {
+        let line = std::fs::read(format!("/proc/{process}/cmdline")).unwrap_or_default();
+        text(&line).contains("duet-gateway")
+    };
+    if let (Some(sql), Some(gateway)) = (&demo.sql, demo.children().into_iter().find(is_gateway)) {
+        let kill = Command::new("kill").args(["-KILL", &gateway.to_string()]).status().expect("kill exists");
+        assert!(kill.success());
+        let deadline = Instant::now() + PATIENCE;
+        // At the same port as before.
+        while demo.children().contains(&gateway)
+            || !Command::new("sh").args(["-c", sql]).output().expect("sh runs").status.success()
+        {
+            assert!(Instant::now() < deadline, "the gateway is not started again");
+            std::thread::sleep(Duration::from_millis(50));
+        }
+    }
     let before = demo.children();
     let victim = before[1];
     assert!(

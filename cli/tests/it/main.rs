@@ -6,6 +6,7 @@ mod crate_directions;
 mod decoders;
 mod documents;
 mod readme;
+mod shell;
 mod tidy;
 
 use std::path::{Path, PathBuf};
