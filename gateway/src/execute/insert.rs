@@ -15,7 +15,8 @@ use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::value::store::{fit, integer_value};
 use duet_client::{
-    Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Key, Lock, Table, Value, ValueRef,
+    Assignment, Batch, Client, ColumnType, ErrorCode, Expectation, IndexKind, Key, Lock, Table, Value,
+    ValueRef,
 };
 use rustc_hash::FxHashMap;
 use std::ops::Range;
@@ -145,7 +146,7 @@ pub async fn new_rows(
         let mut row: Vec<Option<Value>> = defaults.clone();
         for (column, expression) in plan.columns.iter().zip(given) {
             let Some(expression) = expression else { continue };
-            let value = evaluated(expression, environment)?;
+            let value = evaluated(expression, columns[*column].column_type, environment)?;
             row[*column] = Some(match own == Some(*column) {
                 // NULL and mostly 0 ask for a number.
                 true if value == Value::Null
@@ -196,10 +197,14 @@ pub async fn new_rows(
     Ok(NewRows { rows, numbered: Numbered { column: own, generated }, _held: held })
 }
 
-fn evaluated(expression: &Expression, environment: &Environment<'_>) -> Result<Value> {
+fn evaluated(
+    expression: &Expression,
+    column_type: ColumnType,
+    environment: &Environment<'_>,
+) -> Result<Value> {
     match expression {
         Expression::Constant(value) => Ok(value.clone()),
-        other => other.evaluate(environment),
+        other => other.evaluate_for(column_type, environment),
     }
 }
 
@@ -392,11 +397,7 @@ pub async fn insert_within(
                 let at = Environment { proposed: &row, ..environment.with_row(&known.row) };
                 let mut changed = known.row.clone();
                 for (column, value) in assignments {
-                    changed[*column] = environment.facts.losses.fit(
-                        value.evaluate(&at)?,
-                        &table.definition().columns[*column],
-                        number + 1,
-                    )?;
+                    changed[*column] = value.fitted(&table.definition().columns[*column], &at, number + 1)?;
                 }
                 done.duplicates += 1;
                 ids.add(&changed, numbered);

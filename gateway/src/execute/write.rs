@@ -52,7 +52,7 @@ fn changes(
     let at = environment.with_row(row);
     let mut changed = Vec::new();
     for (column, expression) in assignments {
-        let value = environment.facts.losses.fit(expression.evaluate(&at)?, &columns[*column], number)?;
+        let value = expression.fitted(&columns[*column], &at, number)?;
         if value != row[*column] {
             changed.push((*column as u16, value));
         }
@@ -140,14 +140,7 @@ fn constant_values(plan: &UpdatePlan, environment: &Environment<'_>) -> Result<O
         if !expression.is_constant() || definition.indexes.iter().any(unique) {
             return Ok(None);
         }
-        values.push((
-            number,
-            environment.facts.losses.fit(
-                expression.evaluate(environment)?,
-                &definition.columns[*column],
-                1,
-            )?,
-        ));
+        values.push((number, expression.fitted(&definition.columns[*column], environment, 1)?));
     }
     Ok(Some(values))
 }

@@ -3,10 +3,10 @@
 use super::Expression;
 use crate::error::{Result, SqlError};
 use crate::memory::content_bytes;
-use crate::value::arithmetic::{Operator, QUOTIENT_DIGITS, bits, calculate};
+use crate::value::arithmetic::{Operator, bits, calculate};
 use crate::value::compare::{exact, order, sort_by_keys};
 use crate::value::format::text;
-use crate::value::number::{MAX_SCALE, to_double};
+use crate::value::number::to_double;
 use duet_client::Value;
 use rustc_hash::FxHashSet;
 use std::cmp::Ordering;
@@ -248,10 +248,11 @@ impl Accumulator {
     /// The result.
     ///
     /// # Errors
-    /// When an average overflows.
+    /// Of an average, which is made of a sum and a count.
     pub fn result(&self) -> Result<Value> {
         match self.function {
             AggregateFunction::Count => Ok(Value::Int(i64::try_from(self.count).unwrap_or(i64::MAX))),
+            AggregateFunction::Average => Err(SqlError::other("an average is made of a sum and a count")),
             AggregateFunction::Sum
             | AggregateFunction::Minimum
             | AggregateFunction::Maximum
@@ -267,24 +268,6 @@ impl Accumulator {
                 Ok(self.spread_over(self.count.saturating_sub(1)))
             }
             AggregateFunction::Concatenation => Ok(self.put_together()),
-            AggregateFunction::Average => match &self.value {
-                Value::Null => Ok(Value::Null),
-                Value::Decimal { unscaled, scale } => {
-                    let digits = (scale + QUOTIENT_DIGITS).min(MAX_SCALE);
-                    let quotient = crate::value::arithmetic::quotient(
-                        *unscaled,
-                        *scale,
-                        i128::from(self.count),
-                        0,
-                        digits,
-                    );
-                    match quotient {
-                        Some(unscaled) => Ok(Value::Decimal { unscaled, scale: digits }),
-                        None => Err(SqlError::arithmetic_overflow("DECIMAL value is out of range in 'avg'")),
-                    }
-                }
-                sum => calculate(Operator::Divide, sum, &Value::Double(self.count as f64)),
-            },
         }
     }
 }

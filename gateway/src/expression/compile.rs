@@ -703,12 +703,23 @@ fn aggregate_call(
     };
     // Aggregates of aggregates: there is nowhere to collect them.
     let call = aggregate_of(function, name, given, scope)?;
-    let index = calls.iter().position(|known| *known == call).unwrap_or_else(|| {
-        calls.push(call);
-        calls.len() - 1
-    });
+    let mut collected = |call: AggregateCall| {
+        let index = calls.iter().position(|known| *known == call).unwrap_or_else(|| {
+            calls.push(call);
+            calls.len() - 1
+        });
+        Expression::Aggregate(index)
+    };
+    let result = match function {
+        AggregateFunction::Average => {
+            let sum = collected(AggregateCall { function: AggregateFunction::Sum, ..call.clone() });
+            let count = collected(AggregateCall { function: AggregateFunction::Count, ..call });
+            Expression::average(sum, count)
+        }
+        _ => collected(call),
+    };
     scope.aggregates = Some(calls);
-    Ok(Expression::Aggregate(index))
+    Ok(result)
 }
 
 fn aggregate_of(

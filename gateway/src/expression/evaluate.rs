@@ -1,9 +1,8 @@
 //! Values of expressions.
 
 use super::losses::Losses;
-use super::{Comparison, Expression, functions};
+use super::{Comparison, Expression, Function, functions};
 use crate::error::{Result, SqlError};
-use crate::value::arithmetic::{calculate, negate};
 use crate::value::compare::{compare, truth};
 use crate::value::{format, store};
 use duet_client::{Column, Value};
@@ -81,7 +80,6 @@ impl Expression {
     /// # Errors
     /// Overflow, and what cannot be compared or converted.
     pub fn evaluate(&self, environment: &Environment<'_>) -> Result<Value> {
-        let value = |part: &Expression| part.evaluate(environment);
         let at = |values: &[Value], index: usize| values.get(index).cloned().ok_or_else(missing);
         Ok(match self {
             Expression::Constant(constant) => constant.clone(),
@@ -93,19 +91,10 @@ impl Expression {
             Expression::UserVariable(name) => {
                 environment.facts.user_variables.get(name).cloned().unwrap_or(Value::Null)
             }
-            Expression::Arithmetic(operator, a, b) => {
-                let (a, b) = (value(a)?, value(b)?);
-                let result = calculate(*operator, &a, &b)?;
-                environment.facts.losses.of_arithmetic(*operator, &a, &b, &result)?;
-                result
-            }
-            Expression::Negate(a) => match value(a)? {
-                Value::Null => Value::Null,
-                number => {
-                    environment.facts.losses.of_number(&number, "DOUBLE")?;
-                    negate(&number)?
-                }
-            },
+            Expression::Arithmetic(..)
+            | Expression::Negate(_)
+            | Expression::Case(..)
+            | Expression::Call(Function::Coalesce | Function::If, _) => self.precisely(environment)?.shown(),
             Expression::And(..)
             | Expression::Or(..)
             | Expression::Xor(..)
@@ -119,16 +108,8 @@ impl Expression {
             Expression::Tuple(_) => {
                 return Err(SqlError::operand_columns("Operand should contain 1 column(s)"));
             }
-            Expression::Case(cases, otherwise) => {
-                for (condition, result) in cases {
-                    if condition.truth(environment)? == Some(true) {
-                        return value(result);
-                    }
-                }
-                value(otherwise)?
-            }
             Expression::Call(function, arguments) => functions::call(*function, arguments, environment)?,
-            Expression::Cast(inner, column_type) => match value(inner)? {
+            Expression::Cast(inner, column_type) => match inner.evaluate_for(*column_type, environment)? {
                 Value::Null => Value::Null,
                 inner => {
                     let result = cast(&inner, *column_type, &environment.facts.losses)?;

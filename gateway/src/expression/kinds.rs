@@ -115,6 +115,10 @@ fn rounded(of: Option<ColumnType>, digits: Option<&Expression>) -> ColumnType {
     }
 }
 
+fn is_number(expression: &Expression) -> bool {
+    matches!(expression, Expression::Constant(Value::Int(_)))
+}
+
 /// Whether a whole number that is rounded before the point may be beyond those of 64 bits.
 fn may_grow(arguments: &[Expression], of: Option<ColumnType>) -> bool {
     let is_long = matches!(of, Some(ColumnType::BigInt | ColumnType::BigIntUnsigned));
@@ -206,7 +210,17 @@ impl Expression {
                     Function::Round if may_grow(arguments, first) => {
                         ColumnType::Decimal { precision: 38, scale: 0 }
                     }
-                    Function::Round | Function::Truncate => rounded(first, arguments.get(1)),
+                    Function::Round | Function::Truncate => {
+                        let digits = arguments.get(1);
+                        match first {
+                            Some(ColumnType::Decimal { precision, .. })
+                                if arguments[0].has_quotient() && digits.is_some_and(is_number) =>
+                            {
+                                rounded(Some(ColumnType::Decimal { precision, scale: MAX_SCALE }), digits)
+                            }
+                            _ => rounded(first, digits),
+                        }
+                    }
                     Function::Floor | Function::Ceiling => rounded(first, None),
                     Function::AddInterval | Function::SubtractInterval => match arguments.get(2) {
                         Some(Expression::Constant(Value::Text(name))) => Unit::named(name)?.moved_type(first),

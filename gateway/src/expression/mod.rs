@@ -6,6 +6,7 @@ mod evaluate;
 mod functions;
 pub mod kinds;
 mod losses;
+mod precise;
 mod set;
 pub mod window;
 
@@ -202,6 +203,11 @@ impl Expression {
             Expression::Column(index) => Expression::Column(number(*index)),
             other => other.mapped(&mut |part| part.renumbered(number)),
         }
+    }
+
+    /// AVG, of a sum and a count.
+    pub fn average(sum: Expression, count: Expression) -> Expression {
+        Expression::Arithmetic(Operator::Divide, Box::new(sum), Box::new(count))
     }
 
     /// Whether its value is the same for all rows of a statement.

@@ -163,7 +163,7 @@ pub fn aggregates(table: &Table, group: &[Expression], calls: &[AggregateCall]) 
     }
     let mut aggregates = Vec::with_capacity(calls.len());
     for (index, call) in calls.iter().enumerate() {
-        use duet_client::{avg, count, count_of, max, min, sum};
+        use duet_client::{count, count_of, max, min, sum};
         let column = match &call.argument {
             Some(argument) => Some(column_of(argument)?),
             None => None,
@@ -176,9 +176,6 @@ pub fn aggregates(table: &Table, group: &[Expression], calls: &[AggregateCall]) 
             (AggregateFunction::Count, None) => count(),
             (AggregateFunction::Count, Some(column)) => count_of(&column.name),
             (AggregateFunction::Sum, Some(column)) if is_summable(column.column_type) => sum(&column.name),
-            (AggregateFunction::Average, Some(column)) if is_summable(column.column_type) => {
-                avg(&column.name)
-            }
             (AggregateFunction::Minimum, Some(column)) => min(&column.name),
             (AggregateFunction::Maximum, Some(column)) => max(&column.name),
             _ => return None,

@@ -57,13 +57,23 @@ pub fn folded(expression: &Expression, surroundings: &Surroundings) -> Expressio
         }
     }
     let takes_truths = matches!(expression, Expression::Call(function, _) if function.takes_truths());
-    expression.mapped(&mut |part| match folded(part, surroundings) {
+    expression.mapped(&mut |part| match folded_part(part, surroundings) {
         // Else it would be a number to its function.
         Expression::Constant(Value::Int(number)) if takes_truths && part.is_truth() => {
             Expression::Constant(Value::Bool(number != 0))
         }
         other => other,
     })
+}
+
+/// A part of a larger expression, which goes on with all digits of a quotient and not with its value.
+fn folded_part(part: &Expression, surroundings: &Surroundings) -> Expression {
+    match part {
+        Expression::Arithmetic(..) if part.has_quotient() => {
+            part.mapped(&mut |inner| folded_part(inner, surroundings))
+        }
+        other => folded(other, surroundings),
+    }
 }
 
 impl Translator<'_> {

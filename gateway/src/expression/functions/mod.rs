@@ -54,6 +54,15 @@ impl Function {
         TEXT
     }
 
+    /// Whether it takes numbers with all their digits, not with those that are shown.
+    fn takes_all_digits(self) -> bool {
+        use Function::*;
+        matches!(
+            self,
+            Round | Truncate | Floor | Ceiling | Format | Power | SquareRoot | Exponential | NaturalLogarithm
+        )
+    }
+
     /// Whether its result is made of the content of the argument of this index: it is of bytes where one of these is.
     pub fn is_made_of(self, index: usize) -> bool {
         use Function::*;
@@ -445,35 +454,20 @@ fn clock(value: &Value) -> Option<i64> {
     }
 }
 
-/// Calls a function.
+/// Calls a function that evaluates all of its arguments.
 pub(super) fn call(
     function: Function,
     arguments: &[Expression],
     environment: &Environment<'_>,
 ) -> Result<Value> {
     let facts = environment.facts;
-    // Those that do not evaluate all of their arguments.
-    match function {
-        Function::Coalesce => {
-            for argument in arguments {
-                let value = argument.evaluate(environment)?;
-                if value != Value::Null {
-                    return Ok(value);
-                }
-            }
-            return Ok(Value::Null);
-        }
-        Function::If => {
-            let [condition, yes, no] = arguments else { return Ok(Value::Null) };
-            let chosen = if condition.truth(environment)? == Some(true) { yes } else { no };
-            return chosen.evaluate(environment);
-        }
-        _ => {}
-    }
     let mut values = Vec::with_capacity(arguments.len());
     let mut held = Held::default();
     for argument in arguments {
-        let value = argument.evaluate(environment)?;
+        let value = match function.takes_all_digits() {
+            true => argument.precisely(environment)?.value,
+            false => argument.evaluate(environment)?,
+        };
         held.add(content_bytes(&value))?;
         values.push(match (function.takes_truths(), value) {
             (true, Value::Int(number)) if argument.is_truth() => Value::Bool(number != 0),
@@ -778,7 +772,7 @@ mod tests {
 
     fn called(function: Function, values: &[Value]) -> Result<Value> {
         let arguments: Vec<Expression> = values.iter().cloned().map(Expression::Constant).collect();
-        call(function, &arguments, &Environment::new(&[], &Facts::default()))
+        Expression::Call(function, arguments).evaluate(&Environment::new(&[], &Facts::default()))
     }
 
     fn written(content: &str) -> Value {

@@ -6,7 +6,6 @@ use crate::expression::window::{Bound, WindowCall, WindowFunction};
 use crate::expression::{AggregateCall, AggregateFunction, Expression};
 use crate::query::run::sql_error;
 use crate::query::translate::{Leaf, Translator};
-use crate::value::arithmetic::Operator;
 use datafusion::common::{Column, ScalarValue};
 use datafusion::functions_window::{cume_dist, lead_lag, nth_value, ntile, rank, row_number};
 use datafusion::logical_expr::expr::{WindowFunction as NativeWindow, WindowFunctionParams};
@@ -175,11 +174,7 @@ impl Binder<'_> {
         let (plan, count) = self.window(plan, &of(AggregateFunction::Count))?;
         let leaves = [sum, count];
         let translator = Translator { leaves: &leaves, surroundings: &self.surroundings };
-        let quotient = Expression::Arithmetic(
-            Operator::Divide,
-            Box::new(Expression::Column(0)),
-            Box::new(Expression::Column(1)),
-        );
+        let quotient = Expression::average(Expression::Column(0), Expression::Column(1));
         let column_type = translator.column_type(&quotient);
         let native = translator.value(&quotient)?;
         let mut columns: Vec<Native> = plan.schema().columns().into_iter().map(Native::Column).collect();

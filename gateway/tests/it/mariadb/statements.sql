@@ -1,5 +1,11 @@
 -- One statement a line. Expressions first.
 SELECT 1 + 1, 1 / 3, 7 DIV 2, -7 DIV 2, 7 % -3, -7 MOD 3, 5.5 % 2;
+SELECT 1 / 3 * 3, 2 / 3 * 100, ROUND(2 / 3, 6), ROUND(2 / 3, 2), 10.00 / 3 * 3, 2.00000 / 3, 2.000 / 3.00, (10.00 / 3) / (1 / 3);
+SELECT id, weight, price / 7 * 7, price / 3 * 100, ROUND(price / 7, 8), TRUNCATE(price / 7, 8), -(price / 7) * 7, FORMAT(price / 7, 8) FROM items ORDER BY id;
+SELECT id, COALESCE(price / 7, 0) * 100, IF(price > 0, price / 7, 0) * 100, CASE WHEN price > 0 THEN price / 7 END * 100, CONCAT(price / 7), CAST(price / 7 AS DECIMAL(20, 9)), FLOOR(price / 3 * 3) FROM items ORDER BY id;
+SELECT COUNT(*), SUM(amount) / COUNT(*) * 100, ROUND(SUM(amount) / COUNT(*), 8), AVG(amount) * 3, ROUND(AVG(amount), 8), AVG(quantity) * 100, AVG(amount) / AVG(quantity) * 100, ROUND(AVG(quantity), 2), AVG(DISTINCT quantity) * 7 FROM sales;
+SELECT shop, AVG(amount) * 3, SUM(quantity) / SUM(amount) * 100, ROUND(AVG(quantity), 6) FROM sales GROUP BY shop HAVING AVG(amount) > 1 ORDER BY shop;
+SELECT s.name, ROUND(100 * SUM(x.quantity) / SUM(x.amount), 6), AVG(x.amount) * 7, ROUND(AVG(x.quantity), 7) FROM shops s JOIN sales x ON x.shop = s.id GROUP BY s.name ORDER BY s.name;
 SELECT 1 / 0, 5 % 0, 5 DIV 0, NULL + 1;
 SELECT 10 / 4, 10.00 / 4, 1.5 * 2.25, 0.1 + 0.2, 1e0 / 3;
 SELECT NULL = NULL, NULL <=> NULL, 1 <=> NULL, NULL IS NULL, NOT NULL, NULL AND 0, NULL OR 1;

@@ -135,6 +135,17 @@ pub fn quotient(x: i128, x_scale: u8, y: i128, y_scale: u8, scale: u8) -> Option
     Some(whole + if rounds { dividend.signum() * divisor.signum() } else { 0 })
 }
 
+/// The same with the digits behind these cut off; `None` where there is no room for so many.
+pub fn truncated_quotient(x: i128, x_scale: u8, y: i128, y_scale: u8, scale: u8) -> Option<i128> {
+    let shift = i32::from(scale) + i32::from(y_scale) - i32::from(x_scale);
+    let power = power_of_ten(u8::try_from(shift.unsigned_abs()).ok()?)?;
+    let whole = match shift >= 0 {
+        true => x.checked_mul(power)?.checked_div(y)?,
+        false => x.checked_div(y.checked_mul(power)?)?,
+    };
+    (whole.unsigned_abs() < 10_u128.pow(super::number::MAX_DIGITS)).then_some(whole)
+}
+
 fn with_integers(operator: Operator, a: &Value, b: &Value, x: i128, y: i128) -> Result<Value> {
     let unsigned = matches!(a, Value::UInt(_)) || matches!(b, Value::UInt(_));
     let result = match operator {
