@@ -82,11 +82,17 @@ pub async fn set_variables(session: &mut Session, set: &Set, parameters: &[Value
     match set {
         Set::SingleAssignment { scope, variable, values, .. } => {
             let [value] = values.as_slice() else { return not_supported("this form of SET") };
-            assign(session, *scope, variable, value, parameters).await?;
+            let value = value_for(session, variable, value, parameters).await?;
+            assign(session, *scope, variable, value).await?;
         }
         Set::MultipleAssignments { assignments } => {
+            // As in MySQL no value sees what another one is assigned to.
+            let mut values = Vec::with_capacity(assignments.len());
             for assignment in assignments {
-                assign(session, assignment.scope, &assignment.name, &assignment.value, parameters).await?;
+                values.push(value_for(session, &assignment.name, &assignment.value, parameters).await?);
+            }
+            for (assignment, value) in assignments.iter().zip(values) {
+                assign(session, assignment.scope, &assignment.name, value).await?;
             }
         }
         Set::SetNames { charset_name, collation_name } => {
@@ -103,17 +109,35 @@ pub async fn set_variables(session: &mut Session, set: &Set, parameters: &[Value
         Set::SetTransaction { modes, .. } => check_modes(modes)?,
         Set::SetTimeZone { value, .. } => {
             let name = ObjectName::from(vec![sqlparser::ast::Ident::new("time_zone")]);
-            assign(session, None, &name, value, parameters).await?;
+            let value = value_for(session, &name, value, parameters).await?;
+            assign(session, None, &name, value).await?;
         }
         _ => return not_supported("this form of SET"),
     }
     Ok(Session::nothing())
 }
 
-/// The value that SET gives a system variable, for which words are their own names; `None` for DEFAULT.
-async fn set_value(session: &mut Session, value: &Expr, parameters: &[Value]) -> Result<Option<Value>> {
+/// A variable as SET names it, in lower case.
+fn name_of(variable: &ObjectName) -> String {
+    let parts: Vec<String> = variable.0.iter().map(|part| part.to_string().replace('`', "")).collect();
+    parts.join(".").to_ascii_lowercase()
+}
+
+/// The name of a user variable.
+fn user_variable(name: &str) -> Option<&str> {
+    name.strip_prefix('@').filter(|name| !name.starts_with('@'))
+}
+
+/// The value that SET gives a variable; `None` for DEFAULT. To system variables words are their own names.
+async fn value_for(
+    session: &mut Session,
+    variable: &ObjectName,
+    value: &Expr,
+    parameters: &[Value],
+) -> Result<Option<Value>> {
     if let Expr::Identifier(word) = value
         && !word.value.starts_with('@')
+        && user_variable(&name_of(variable)).is_none()
     {
         return Ok(match word.value.eq_ignore_ascii_case("DEFAULT") {
             true => None,
@@ -139,16 +163,12 @@ async fn assign(
     session: &mut Session,
     scope: Option<ContextModifier>,
     variable: &ObjectName,
-    value: &Expr,
-    parameters: &[Value],
+    value: Option<Value>,
 ) -> Result<()> {
-    let parts: Vec<String> = variable.0.iter().map(|part| part.to_string().replace('`', "")).collect();
-    let joined = parts.join(".").to_ascii_lowercase();
-    if let Some(name) = joined.strip_prefix('@').filter(|name| !name.starts_with('@')) {
-        let value = evaluated(session, value, parameters).await?;
-        return assign_user_variable(session, name, value);
+    let joined = name_of(variable);
+    if let Some(name) = user_variable(&joined) {
+        return assign_user_variable(session, name, value.unwrap_or_default());
     }
-    let value = set_value(session, value, parameters).await?;
     let mut name = joined.trim_start_matches('@');
     let mut global = scope == Some(ContextModifier::Global);
     for (prefix, is_global) in [("session.", false), ("local.", false), ("global.", true)] {

@@ -562,7 +562,7 @@ fn errors(connection: &mut Conn) {
         ("SELECT id FROM items WHERE id = 1 FOR SHARE SKIP LOCKED", "SKIP LOCKED"),
         ("SELECT a.id FROM items a JOIN items b ON a.id = b.id FOR UPDATE SKIP LOCKED", "SKIP LOCKED"),
         ("SELECT @a := 1", "':='"),
-        ("SELECT id INTO OUTFILE '/tmp/x' FROM items", "OUTFILE"),
+        ("SELECT id INTO OUTFILE 'x' FROM items", "OUTFILE"),
         (
             "INSERT INTO items (id) SELECT DISTINCT a.id FROM items a ON DUPLICATE KEY UPDATE stock = a.stock",
             "SELECT DISTINCT",
@@ -617,7 +617,7 @@ fn introspection(connection: &mut Conn) {
     // Their types are those of their values, also in a plan that is known.
     let types = |connection: &mut Conn, sql: &str| {
         let result = connection.query_iter(sql).expect("read");
-        result.columns().as_ref().iter().map(|column| column.column_type()).collect::<Vec<_>>()
+        result.columns().as_ref().iter().map(mysql::Column::column_type).collect::<Vec<_>>()
     };
     let sql = "SELECT @a, @a + 1 FROM users LIMIT 1";
     assert_eq!(types(connection, sql), [ColumnType::MYSQL_TYPE_LONGLONG; 2]);

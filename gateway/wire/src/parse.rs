@@ -428,7 +428,7 @@ impl Tokens {
     /// # Errors
     /// 1064 when the tokens are no statement.
     pub fn parse(self) -> Result<Statement> {
-        let mut statement = parsed(self.tokens, |parser| parser.parse_statement())?;
+        let mut statement = parsed(self.tokens, Parser::parse_statement)?;
         name_items(&mut statement, &self.headings);
         Ok(statement)
     }
@@ -440,7 +440,7 @@ impl Tokens {
 /// 1064 when they are something else.
 pub(crate) fn parsed<T>(
     tokens: Vec<TokenWithSpan>,
-    parse: impl FnOnce(&mut Parser<'_>) -> std::result::Result<T, ParserError>,
+    parse: impl FnOnce(&mut Parser<'static>) -> std::result::Result<T, ParserError>,
 ) -> Result<T> {
     let mut parser = Parser::new(&MySql).with_tokens_with_locations(tokens);
     let failed = |error| match error {

@@ -307,7 +307,7 @@ fn switch_keys(mut reader: Reader<'_>) -> Option<Request> {
 /// KILL, behind that word.
 fn kill(mut reader: Reader<'_>) -> Result<Request> {
     let only_query = reader.takes_one(&["CONNECTION", "QUERY"]) == Some(1);
-    let number = Box::new(parsed(reader.tokens.to_vec(), |parser| parser.parse_expr())?);
+    let number = Box::new(parsed(reader.tokens.to_vec(), Parser::parse_expr)?);
     Ok(Request::Kill { only_query, number })
 }
 
@@ -339,7 +339,7 @@ fn select_into(tokens: &[TokenWithSpan]) -> Result<Option<Request>> {
         }
     }
     let rest = [&tokens[..into], reader.tokens].concat();
-    Ok(Some(Request::SelectInto(names, Box::new(parsed(rest, |parser| parser.parse_statement())?))))
+    Ok(Some(Request::SelectInto(names, Box::new(parsed(rest, Parser::parse_statement)?))))
 }
 
 /// The beginning of a statement about programs or views, of which there are none: `CREATE TRIGGER`.

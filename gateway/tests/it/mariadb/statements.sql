@@ -370,7 +370,7 @@ INSERT INTO stock (id, s) SELECT id, s + 1 FROM more x ON DUPLICATE KEY UPDATE s
 INSERT INTO stock (id, s) SELECT id, COUNT(*) AS c FROM more GROUP BY id ON DUPLICATE KEY UPDATE s = c;
 UPDATE stock SET s = (SELECT more.s FROM more WHERE more.id = stock.id);
 SELECT * FROM stock ORDER BY id;
-UPDATE stock SET s = (SELECT COUNT(*) FROM more WHERE more.id >= stock.id) + 1 WHERE id < 3;
+UPDATE stock SET s = (SELECT COUNT(*) FROM more WHERE more.id = stock.id) + 1 WHERE id < 3;
 SELECT * FROM stock ORDER BY id;
 UPDATE stock a SET a.s = IFNULL((SELECT m.t FROM more m WHERE m.id = a.id), -1), a.k = a.id WHERE a.s > 0 ORDER BY a.id LIMIT 2;
 SELECT * FROM stock ORDER BY id;
