@@ -455,7 +455,7 @@ impl Connection {
         }
         let columns = match &prepared {
             Prepared::Planned(plan) => match plan.as_ref() {
-                crate::plan::Plan::Select(select) => select.columns(&[], None),
+                crate::plan::Plan::Select(select) => select.columns(&[], &self.session.facts, None),
                 _ => Vec::new(),
             },
             Prepared::Query(query) => crate::query::describe(&mut self.session, query, parameters).await?,

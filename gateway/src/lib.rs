@@ -14,6 +14,7 @@
 
 mod accounts;
 mod arguments;
+mod assign;
 mod attention;
 mod catalog;
 mod cluster_tables;

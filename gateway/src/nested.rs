@@ -6,15 +6,19 @@
 
 use crate::error::{Result, SqlError, not_supported};
 use crate::execute::read::Values;
+use crate::execute::transaction::encoded;
+use crate::expression::Expression;
 use crate::plan::{
-    Plan, compile_delete, compile_insert, compile_update, delete_tables, insert_table, single_table,
-    table_name,
+    Assignments, InsertMode, Plan, compile_delete, compile_insert, compile_update, delete_tables,
+    insert_table, single_table, table_name,
 };
 use crate::session::{Outcome, Prepared, Rows, Session};
 use duet_client::{Table, Value};
 use sqlparser::ast::{
-    self, AssignmentTarget, Expr, Ident, Query, Select, SelectItem, SetExpr, Statement, TableWithJoins,
+    self, AssignmentTarget, Expr, Ident, OnInsert, Query, Select, SelectItem, SetExpr, Statement,
+    TableWithJoins,
 };
+use std::collections::HashMap;
 use std::sync::Arc;
 
 /// Most rows of a query in a change: as many as a transaction writes.
@@ -50,23 +54,49 @@ pub async fn execute(
         Statement::Insert(insert) => {
             let (database, name) = table_name(insert_table(insert)?)?;
             let table = session.table_to_change(database.as_deref(), &name).await?;
+            let mut insert = insert.clone();
+            let beside = columns_beside(&mut insert, &table, parameters.len())?;
             let Some(source) = &insert.source else { return not_supported("INSERT without values") };
-            let (columns, rows) = rows_of(session, source, &parameters, MAX_ROWS).await?;
-            Plan::Insert(compile_insert(insert, table, Some((columns, rows)))?)
+            let (columns, mut rows) = rows_of(session, source, &parameters).await?;
+            let width = columns - beside;
+            let others: Vec<Values> = match beside {
+                0 => Vec::new(),
+                _ => rows.iter_mut().map(|row| row.split_off(width)).collect(),
+            };
+            let mut plan = compile_insert(&insert, table, Some((width, rows)))?;
+            if let InsertMode::Update(assignments) = &mut plan.mode {
+                propose(assignments, parameters.len(), plan.table.definition().columns.len());
+            }
+            plan.beside = others;
+            Plan::Insert(plan)
         }
         Statement::Update(update) => {
             let named = single_table(std::slice::from_ref(&update.table))?;
             let table = session.table_to_change(named.database.as_deref(), &named.name).await?;
             let mut update = update.clone();
-            for assignment in &mut update.assignments {
+            let mut dependent = Vec::new();
+            for (index, assignment) in update.assignments.iter_mut().enumerate() {
                 if let AssignmentTarget::Tuple(_) = &assignment.target {
                     return not_supported("assignments of several columns");
                 }
-                replace(session, &mut assignment.value, &mut parameters).await?;
+                let (mut value, before) = (assignment.value.clone(), parameters.len());
+                match replace(session, &mut value, &mut parameters).await {
+                    Ok(()) => assignment.value = value,
+                    // It may be one of the table that is changed.
+                    Err(error) if error.code == UNKNOWN_COLUMN => {
+                        parameters.truncate(before);
+                        dependent.push((index, error));
+                    }
+                    Err(error) => return Err(error),
+                }
             }
             let from = update.table.clone();
             settle(session, &table, &from, &mut update.selection, &mut parameters).await?;
-            Plan::Update(compile_update(&update, table, &named.alias)?)
+            let given = compute(session, &table, &mut update, &dependent, &mut parameters).await?;
+            let mut plan = compile_update(&update, table, &named.alias)?;
+            propose(&mut plan.assignments, parameters.len(), 0);
+            plan.given = given;
+            Plan::Update(plan)
         }
         Statement::Delete(delete) => {
             let mut delete = delete.clone();
@@ -111,6 +141,135 @@ async fn settle(
     Ok(())
 }
 
+/// The columns of its query that an INSERT … SELECT names behind ON DUPLICATE KEY UPDATE, which are not among the columns of the table: the query
+/// gives them as well, behind what it gives the table, and parameters from `first` on take their place. How many these are.
+fn columns_beside(insert: &mut ast::Insert, table: &Table, first: usize) -> Result<usize> {
+    let (Some(OnInsert::DuplicateKeyUpdate(list)), Some(source)) = (&mut insert.on, &mut insert.source)
+    else {
+        return Ok(0);
+    };
+    let SetExpr::Select(select) = source.body.as_mut() else { return Ok(0) };
+    if !matches!(&select.group_by, ast::GroupByExpr::Expressions(parts, _) if parts.is_empty()) {
+        return Ok(0);
+    }
+    let alias = insert.table_alias.as_ref().map_or(table.name(), |alias| alias.alias.value.as_str());
+    let is_variable = |name: &Ident| name.value.starts_with('@');
+    let mut columns: Vec<Expr> = Vec::new();
+    let mut pending: Vec<&mut Expr> = list.iter_mut().map(|assignment| &mut assignment.value).collect();
+    while let Some(part) = pending.pop() {
+        let is_of_query = match &*part {
+            Expr::Identifier(name) => {
+                let is_default = name.quote_style.is_none() && name.value.eq_ignore_ascii_case("DEFAULT");
+                !is_default && !is_variable(name) && table.definition().column_index(&name.value).is_none()
+            }
+            Expr::CompoundIdentifier(names) => match names.as_slice() {
+                [.., of, _] => !is_variable(&names[0]) && of.value != alias && of.value != table.name(),
+                _ => false,
+            },
+            _ => false,
+        };
+        if is_of_query {
+            let known = columns.iter().position(|known| known == part);
+            let number = known.unwrap_or_else(|| {
+                columns.push(part.clone());
+                columns.len() - 1
+            });
+            *part = parameter(first + number);
+        } else {
+            pending.extend(parts_to_change(part));
+        }
+    }
+    if !columns.is_empty() && select.distinct.is_some() {
+        return not_supported("columns of a SELECT DISTINCT in ON DUPLICATE KEY UPDATE");
+    }
+    let count = columns.len();
+    select.projection.extend(columns.into_iter().map(SelectItem::UnnamedExpr));
+    Ok(count)
+}
+
+/// Parameters from `first` on become proposed values from `behind` on.
+fn propose(assignments: &mut Assignments, first: usize, behind: usize) {
+    fn proposed(value: &Expression, first: usize, behind: usize) -> Expression {
+        match value {
+            Expression::Parameter(index) if *index >= first => Expression::Proposed(behind + index - first),
+            other => other.mapped(&mut |part| proposed(part, first, behind)),
+        }
+    }
+    for (_, value) in assignments {
+        *value = proposed(value, first, behind);
+    }
+}
+
+/// Computes the values of an UPDATE that need columns of the table: by the keys of the rows that it is to change, which its condition names from
+/// then on. Parameters behind all others take the place of the values.
+async fn compute(
+    session: &mut Session,
+    table: &Table,
+    update: &mut ast::Update,
+    dependent: &[(usize, SqlError)],
+    parameters: &mut Vec<Value>,
+) -> Result<HashMap<Vec<u8>, Values>> {
+    let Some((_, unknown)) = dependent.first() else { return Ok(HashMap::new()) };
+    let mut values = Vec::with_capacity(dependent.len());
+    for (index, _) in dependent {
+        let value = &update.assignments[*index].value;
+        // Of names alone it is not known what they are of.
+        let text = value.to_string().to_lowercase();
+        let mut words = text.split(|character: char| !character.is_alphanumeric() && character != '_');
+        let is_set_before = |word: &str| {
+            update.assignments[..*index].iter().any(|earlier| match &earlier.target {
+                AssignmentTarget::ColumnName(name) => name
+                    .0
+                    .last()
+                    .and_then(|name| name.as_ident())
+                    .is_some_and(|name| name.value.to_lowercase() == word),
+                AssignmentTarget::Tuple(_) => true,
+            })
+        };
+        if words.any(is_set_before) {
+            return not_supported("assignments that depend on earlier assignments of the same statement");
+        }
+        values.push(value.clone());
+    }
+    let (from, condition) = (update.table.clone(), update.selection.take());
+    let rows = rows_with(session, table, &from, condition.clone(), values, parameters).await;
+    let mut rows = rows.map_err(|error| match error.code {
+        // What is unknown in both ways is unknown.
+        UNKNOWN_COLUMN => unknown.clone(),
+        _ => error,
+    })?;
+    let mut given = HashMap::with_capacity(rows.len());
+    for row in &mut rows {
+        let values = row.split_off(table.definition().primary_key.len());
+        given.insert(encoded(table, row)?, values);
+    }
+    let chosen = in_list(key_expression(table), rows, false, parameters);
+    update.selection = Some(match condition {
+        None => chosen,
+        Some(condition) => Expr::BinaryOp {
+            left: Box::new(Expr::Nested(Box::new(condition))),
+            op: ast::BinaryOperator::And,
+            right: Box::new(chosen),
+        },
+    });
+    for (number, (index, _)) in dependent.iter().enumerate() {
+        update.assignments[*index].value = parameter(parameters.len() + number);
+    }
+    Ok(given)
+}
+
+/// The primary key of a table.
+fn key_expression(table: &Table) -> Expr {
+    let mut names = key_names(table);
+    if names.len() == 1 { names.remove(0) } else { Expr::Tuple(names) }
+}
+
+fn key_names(table: &Table) -> Vec<Expr> {
+    let definition = table.definition();
+    let name = |column: &u16| Ident::with_quote('`', &definition.columns[usize::from(*column)].name);
+    definition.primary_key.iter().map(|column| Expr::Identifier(name(column))).collect()
+}
+
 /// The condition that is true of the rows of which this one is true now.
 async fn keys(
     session: &mut Session,
@@ -119,27 +278,27 @@ async fn keys(
     condition: Expr,
     parameters: &mut Vec<Value>,
 ) -> Result<Expr> {
-    let definition = table.definition();
-    let names: Vec<Expr> = definition
-        .primary_key
-        .iter()
-        .map(|column| {
-            Expr::Identifier(Ident::with_quote('`', &definition.columns[usize::from(*column)].name))
-        })
-        .collect();
+    let rows = rows_with(session, table, from, Some(condition), Vec::new(), parameters).await?;
+    Ok(in_list(key_expression(table), rows, false, parameters))
+}
+
+/// The rows of which a condition is true now: their keys, and behind them the values of these expressions.
+async fn rows_with(
+    session: &mut Session,
+    table: &Table,
+    from: &TableWithJoins,
+    condition: Option<Expr>,
+    values: Vec<Expr>,
+    parameters: &[Value],
+) -> Result<Vec<Values>> {
     let mut query = template()?;
     let SetExpr::Select(select) = query.body.as_mut() else { return not_supported("this subquery") };
-    let items = names.iter().map(|name| SelectItem::UnnamedExpr(qualified(from, name)));
+    let items = key_names(table).into_iter().map(|name| qualified(from, &name)).chain(values);
     let select: &mut Select = select;
-    select.projection = items.collect();
+    select.projection = items.map(SelectItem::UnnamedExpr).collect();
     select.from = vec![from.clone()];
-    select.selection = Some(condition);
-    let (_, rows) = rows_of(session, &query, parameters, MAX_ROWS).await?;
-    let expr = match names.as_slice() {
-        [name] => name.clone(),
-        _ => Expr::Tuple(names),
-    };
-    Ok(in_list(expr, rows, false, parameters))
+    select.selection = condition;
+    Ok(rows_of(session, &query, parameters).await?.1)
 }
 
 /// A column of the changed table, by what it is called in the statement.
@@ -155,6 +314,28 @@ fn qualified(from: &TableWithJoins, name: &Expr) -> Expr {
     }
 }
 
+/// The least values of columns that several rows have.
+///
+/// # Errors
+/// Those of a query.
+pub async fn first_duplicate(
+    session: &mut Session,
+    table: &Table,
+    columns: &[&str],
+) -> Result<Option<Values>> {
+    let quoted = |name: &str| format!("`{}`", name.replace('`', "``"));
+    let names: Vec<String> = columns.iter().map(|name| quoted(name)).collect();
+    let there: Vec<String> = names.iter().map(|name| format!("{name} IS NOT NULL")).collect();
+    let (names, there) = (names.join(", "), there.join(" AND "));
+    let (database, table) = (quoted(table.database()), quoted(table.name()));
+    let sql = format!(
+        "SELECT {names} FROM {database}.{table} WHERE {there} GROUP BY {names} HAVING COUNT(*) > 1 ORDER BY {names} LIMIT 1"
+    );
+    let statement = crate::parse::tokens(&sql)?.pop().map(crate::parse::Tokens::parse).transpose()?;
+    let Some(Statement::Query(query)) = statement else { return Ok(None) };
+    Ok(rows_of(session, &query, &[]).await?.1.into_iter().next())
+}
+
 /// A query to be filled in.
 fn template() -> Result<Query> {
     let statement = crate::parse::tokens("SELECT 1 FROM t")?.pop().map(crate::parse::Tokens::parse);
@@ -165,12 +346,16 @@ fn template() -> Result<Query> {
 }
 
 /// Executes a query within a statement: how many columns it has, and its rows.
-async fn rows_of(
-    session: &mut Session,
-    query: &Query,
-    parameters: &[Value],
-    most: usize,
-) -> Result<(usize, Vec<Values>)> {
+async fn rows_of(session: &mut Session, query: &Query, parameters: &[Value]) -> Result<(usize, Vec<Values>)> {
+    let (columns, rows) = opened(session, query, parameters).await?;
+    Ok((columns, collect(session, rows).await?))
+}
+
+/// Begins to execute a query within a statement: how many columns it has, and its rows.
+///
+/// # Errors
+/// Those of the query.
+pub async fn opened(session: &mut Session, query: &Query, parameters: &[Value]) -> Result<(usize, Rows)> {
     let statement = Statement::Query(Box::new(query.clone()));
     let outcome = match session.prepare_statement(statement).await? {
         Prepared::Planned(plan) => session.execute_plan(&plan, parameters.to_vec()).await?,
@@ -180,16 +365,16 @@ async fn rows_of(
         }
     };
     let Outcome::Rows { head, rows } = outcome else { return not_supported("this subquery") };
-    Ok((head.columns().len(), collect(session, rows, most).await?))
+    Ok((head.columns().len(), rows))
 }
 
-async fn collect(session: &Session, mut rows: Rows, most: usize) -> Result<Vec<Values>> {
+async fn collect(session: &Session, mut rows: Rows) -> Result<Vec<Values>> {
     let mut held = session.memory.hold();
     let mut all = Vec::new();
     while let Some(chunk) = rows.next().await? {
         for row in chunk {
-            if all.len() == most {
-                let text = format!("a query within a change gives at most {most} rows");
+            if all.len() == MAX_ROWS {
+                let text = format!("a query within a change gives at most {MAX_ROWS} rows");
                 return Err(SqlError::other(text));
             }
             held.add(&row)?;
@@ -213,7 +398,22 @@ macro_rules! parts {
                 | Expr::IsNotTrue(expr)
                 | Expr::IsFalse(expr)
                 | Expr::IsNotFalse(expr)
+                | Expr::Cast { expr, .. }
                 | Expr::InSubquery { expr, .. } => vec![expr],
+                Expr::Like { expr, pattern, .. } => vec![expr, pattern],
+                Expr::Case { operand, conditions, else_result, .. } => {
+                    let mut all: Vec<&$($change)? Expr> = Vec::new();
+                    if let Some(part) = operand {
+                        all.push(part);
+                    }
+                    for case in conditions {
+                        all.extend([&$($change)? case.condition, &$($change)? case.result]);
+                    }
+                    if let Some(part) = else_result {
+                        all.push(part);
+                    }
+                    all
+                }
                 Expr::Between { expr, low, high, .. } => vec![expr, low, high],
                 Expr::InList { expr, list, .. } => {
                     let mut all: Vec<&$($change)? Expr> = vec![expr];
@@ -242,7 +442,8 @@ macro_rules! parts {
 parts!(parts);
 parts!(parts_to_change, mut);
 
-fn has_query(expression: &Expr) -> bool {
+/// Whether there are queries in an expression.
+pub fn has_query(expression: &Expr) -> bool {
     let mut pending = vec![expression];
     while let Some(part) = pending.pop() {
         if matches!(part, Expr::Subquery(_) | Expr::InSubquery { .. } | Expr::Exists { .. }) {
@@ -254,17 +455,24 @@ fn has_query(expression: &Expr) -> bool {
 }
 
 /// Executes the subqueries of an expression and puts their values in their places.
-async fn replace(session: &mut Session, expression: &mut Expr, parameters: &mut Vec<Value>) -> Result<()> {
+///
+/// # Errors
+/// Those of the queries; 1241 and 1242 for other values than one.
+pub async fn replace(
+    session: &mut Session,
+    expression: &mut Expr,
+    parameters: &mut Vec<Value>,
+) -> Result<()> {
     let mut pending = vec![expression];
     while let Some(part) = pending.pop() {
         let value = match part {
             Expr::Subquery(query) => Some(scalar(session, query, parameters).await?),
             Expr::Exists { subquery, negated } => {
-                let (_, rows) = rows_of(session, subquery, parameters, MAX_ROWS).await?;
+                let (_, rows) = rows_of(session, subquery, parameters).await?;
                 Some(truth(rows.is_empty() == *negated))
             }
             Expr::InSubquery { expr, subquery, negated } => {
-                let (columns, rows) = rows_of(session, subquery, parameters, MAX_ROWS).await?;
+                let (columns, rows) = rows_of(session, subquery, parameters).await?;
                 let width = if let Expr::Tuple(list) = expr.as_ref() { list.len() } else { 1 };
                 if columns != width {
                     let text = format!("Operand should contain {width} column(s)");
@@ -283,7 +491,7 @@ async fn replace(session: &mut Session, expression: &mut Expr, parameters: &mut 
 }
 
 async fn scalar(session: &mut Session, query: &Query, parameters: &mut Vec<Value>) -> Result<Expr> {
-    let (columns, rows) = rows_of(session, query, parameters, MAX_ROWS).await?;
+    let (columns, rows) = rows_of(session, query, parameters).await?;
     if columns != 1 {
         return Err(SqlError::operand_columns("Operand should contain 1 column(s)"));
     }
@@ -301,9 +509,12 @@ async fn scalar(session: &mut Session, query: &Query, parameters: &mut Vec<Value
 }
 
 fn placeholder(value: Value, parameters: &mut Vec<Value>) -> Expr {
-    let name = format!("?{}", parameters.len());
     parameters.push(value);
-    Expr::Value(ast::Value::Placeholder(name).into())
+    parameter(parameters.len() - 1)
+}
+
+fn parameter(number: usize) -> Expr {
+    Expr::Value(ast::Value::Placeholder(format!("?{number}")).into())
 }
 
 fn truth(holds: bool) -> Expr {

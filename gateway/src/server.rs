@@ -29,6 +29,8 @@ pub struct Server {
     pub tls: Option<TlsAcceptor>,
     /// Whether connections that are not encrypted are refused.
     pub needs_encryption: bool,
+    /// Most connections at once.
+    pub max_connections: usize,
     places: Arc<Semaphore>,
 }
 
@@ -42,6 +44,7 @@ impl Server {
             processes: Processes::new(),
             tls: None,
             needs_encryption: false,
+            max_connections: most,
             places: Arc::new(Semaphore::new(most)),
         }
     }

@@ -19,6 +19,7 @@ use crate::processes::{Ending, Process, Processes, WAIT_TIMEOUT_SECONDS};
 use crate::query::run::QueryRows;
 use crate::server::Server;
 use crate::users::Users;
+use crate::variables::Variables;
 use crate::wire::results::{Done, ResultColumn, ResultHead};
 use duet_client::{Client, Table, Value};
 use duet_gateway_wire::accounts::AccountStatement;
@@ -165,7 +166,8 @@ pub struct Session {
 impl Session {
     /// A session of a user.
     pub fn new(server: &Server, client: Client, process: Arc<Process>, user: String) -> Session {
-        let facts = Facts { connection: process.number, user, ..Facts::default() };
+        let variables = Variables::with_most_connections(server.max_connections);
+        let facts = Facts { connection: process.number, user, variables, ..Facts::default() };
         Session {
             catalog: Arc::clone(&server.catalog),
             client,
@@ -217,7 +219,8 @@ impl Session {
         self.rollback().await;
         let (connection, user, database) =
             (self.facts.connection, std::mem::take(&mut self.facts.user), self.facts.database.take());
-        self.facts = Facts { connection, user, database, ..Facts::default() };
+        let variables = self.facts.variables.at_first();
+        self.facts = Facts { connection, user, database, variables, ..Facts::default() };
         self.process.set_wait_timeout(WAIT_TIMEOUT_SECONDS);
         self.warnings.clear();
     }
@@ -415,6 +418,7 @@ impl Session {
             false => self.forget_warnings(),
         }
         self.facts.losses.begin(is_strict(prepared));
+        self.facts.last_insert_id.begin();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         let executed = match prepared {
@@ -423,15 +427,12 @@ impl Session {
                 process.unless_killed(self.execute_plan(plan, parameters)).await
             }
             Prepared::Query(query) => {
-                self.begin_where_needed();
+                self.ready_for_rows()?;
                 let process = Arc::clone(&self.process);
                 process.unless_killed(crate::query::execute(self, query, parameters)).await
             }
             Prepared::Nested(statement) => {
-                self.begin_where_needed();
-                if let Some(transaction) = &self.transaction {
-                    transaction.check()?;
-                }
+                self.ready_for_rows()?;
                 let process = Arc::clone(&self.process);
                 let execute = Box::pin(crate::nested::execute(self, statement, parameters));
                 process.unless_killed(execute).await
@@ -442,7 +443,9 @@ impl Session {
             }
             Prepared::Other(statement) => crate::statements::execute(self, statement, &parameters).await,
             Prepared::Account(statement) => crate::accounts::execute(self, statement).await,
-            Prepared::Request(request) if matches!(request.as_ref(), Request::Show(..)) => {
+            Prepared::Request(request)
+                if matches!(request.as_ref(), Request::Show(..) | Request::SelectInto(..)) =>
+            {
                 let process = Arc::clone(&self.process);
                 process.unless_killed(crate::statements::request(self, request, &parameters)).await
             }
@@ -480,12 +483,14 @@ impl Session {
         }
     }
 
-    /// After a deadlock there is no transaction any more, as in MySQL, and none after a statement that was killed at any place of its work;
-    /// after other errors that ended it in the cluster it stays, and refuses everything but its end.
+    /// After a deadlock there is no transaction any more, as in MySQL. After other errors that ended it in the cluster it stays, and refuses
+    /// everything but its end: so does one whose statement was killed at any place of its work.
     pub async fn after_error(&mut self, error: &SqlError) {
-        if error.code == 1_317 {
+        if error.code == 1_317
+            && let Some(transaction) = &mut self.transaction
+        {
             // Dropped, it is rolled back by the client, also while its operations wait for locks.
-            self.transaction = None;
+            *transaction = OpenTransaction::ended_by(error, &self.client, &self.memory);
         }
         let failed = self.transaction.as_ref().is_some_and(OpenTransaction::has_failed);
         if failed && error.code == 1_213 {
@@ -524,11 +529,15 @@ impl Session {
         }
     }
 
-    /// Without autocommit the first statement on a table begins a transaction.
-    fn begin_where_needed(&mut self) {
+    /// Before a statement reads or writes rows: without autocommit the first one begins a transaction.
+    ///
+    /// # Errors
+    /// 1180 when an error has rolled the transaction back.
+    pub fn ready_for_rows(&mut self) -> Result<()> {
         if self.transaction.is_none() && !self.facts.variables.autocommit() {
             self.transaction = Some(OpenTransaction::begin(&self.client, &self.memory));
         }
+        self.open_transaction().map(|_| ())
     }
 
     /// The transaction, if there is one.
@@ -548,10 +557,7 @@ impl Session {
     /// Those of the statement.
     pub async fn execute_plan(&mut self, plan: &Arc<Plan>, parameters: Vec<Value>) -> Result<Outcome> {
         if plan.table().is_some() {
-            self.begin_where_needed();
-            if let Some(transaction) = &self.transaction {
-                transaction.check()?;
-            }
+            self.ready_for_rows()?;
         }
         match plan.as_ref() {
             Plan::Select(select) => {
@@ -559,7 +565,7 @@ impl Session {
                     Some(table) => self.catalog.sequence(table).await?.map(|sequence| sequence.column),
                     None => None,
                 };
-                let head = select.head(&parameters, auto_increment);
+                let head = select.head(&parameters, &self.facts, auto_increment);
                 let client = self.client.clone();
                 let transaction = self.transaction.as_mut();
                 let cursor = Cursor::open(
@@ -630,7 +636,7 @@ impl Session {
                 self.gather_losses();
                 let (matched, changed, warnings) = (counts.matched, counts.changed, self.warnings.len());
                 let info = format!("Rows matched: {matched}  Changed: {changed}  Warnings: {warnings}");
-                Ok(Outcome::Done(Done { affected, info, ..Done::default() }))
+                Ok(Outcome::Done(Done { affected, info, last_insert_id: self.facts.last_insert_id.said() }))
             }
             Plan::Delete(delete) => {
                 let client = self.client.clone();
@@ -658,8 +664,9 @@ impl Session {
 
     fn inserted(&mut self, inserted: Inserted, rows: usize, all_new: InsertIds) -> Outcome {
         let ids = inserted.ids.unwrap_or(all_new);
+        let said = self.facts.last_insert_id.said();
         if ids.generated > 0 {
-            self.facts.last_insert_id = ids.generated;
+            self.facts.last_insert_id.generated(ids.generated);
         }
         self.gather_losses();
         for warning in inserted.warnings {
@@ -673,7 +680,8 @@ impl Session {
                 self.warnings.len()
             ),
         };
-        Outcome::Done(Done { affected: inserted.affected, last_insert_id: ids.answer(), info })
+        let last_insert_id = if ids.generated == 0 && said > 0 { said } else { ids.answer() };
+        Outcome::Done(Done { affected: inserted.affected, last_insert_id, info })
     }
 
     /// Commits what is open before a change of definitions, as MySQL does.

@@ -2,21 +2,22 @@
 
 use crate::catalog::DROP_PATIENCE;
 use crate::error::{Result, SqlError, not_supported};
+use crate::execute::insert::duplicate;
 use crate::expression::{Environment, Scope, compile};
+use crate::nested;
 use crate::plan::character_sets::{check_character_set, check_collation};
 use crate::plan::{column_definition, free_name, key_columns, new_table, table_name};
-use crate::processes::{Ending, WAIT_TIMEOUT_SECONDS};
+use crate::processes::Ending;
 use crate::session::{Outcome, Session};
 use crate::show::Filter;
 use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::wire::results::Done;
-use duet_client::{IndexKind, Value};
+use duet_client::{ErrorCode, IndexKind, Value};
 use duet_gateway_wire::requests::Request;
 use sqlparser::ast::{
-    AlterTable, AlterTableOperation, ContextModifier, Expr, KillType, LockTable, LockTableType, ObjectName,
-    ObjectType, Set, ShowStatementFilter, Statement, TransactionAccessMode, TransactionIsolationLevel,
-    TransactionMode, Truncate, Use,
+    AlterTable, AlterTableOperation, LockTable, LockTableType, ObjectName, ObjectType, ShowStatementFilter,
+    Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Truncate, Use,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -46,7 +47,7 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             Ok(Session::nothing())
         }
         Statement::Savepoint { .. } | Statement::ReleaseSavepoint { .. } => not_supported("SAVEPOINT"),
-        Statement::Set(set) => set_variables(session, set).await,
+        Statement::Set(set) => crate::assign::set_variables(session, set, parameters).await,
         Statement::Use(target) => {
             let (Use::Object(name) | Use::Database(name) | Use::Schema(name)) = target else {
                 return not_supported("this form of USE");
@@ -90,15 +91,6 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             let columns = key_columns(&create.columns)?;
             let kind = if create.unique { IndexKind::Unique } else { IndexKind::Ordered };
             create_index(session, &create.table_name, Some(&index), kind, &columns).await
-        }
-        Statement::Kill { modifier, id } => {
-            let ending = match modifier {
-                None | Some(KillType::Connection) => Ending::Connection,
-                Some(KillType::Query) => Ending::Query,
-                Some(KillType::Mutation) => return not_supported("KILL MUTATION"),
-            };
-            session.kill(*id, ending)?;
-            Ok(Session::nothing())
         }
         Statement::Explain { statement, analyze: false, .. } => {
             // Planning a statement may plan one within it, which explains nothing.
@@ -150,6 +142,22 @@ pub async fn request(session: &mut Session, request: &Request, parameters: &[Val
         Request::Snapshot => not_supported(
             "START TRANSACTION WITH CONSISTENT SNAPSHOT; mysqldump needs --skip-lock-tables in place of --single-transaction",
         ),
+        Request::Kill { only_query, number } => {
+            let number = compile(number, &mut Scope::empty("field list"))?;
+            let number = number.evaluate(&Environment::new(parameters, &session.facts))?;
+            let ending = if *only_query { Ending::Query } else { Ending::Connection };
+            let known =
+                exact(&number).and_then(|(number, scale)| u64::try_from(number).ok().filter(|_| scale == 0));
+            let Some(known) = known else {
+                return Err(SqlError::no_such_connection(format!("Unknown thread id: {}", text(&number))));
+            };
+            session.kill(known, ending)?;
+            Ok(Session::nothing())
+        }
+        Request::SelectInto(names, query) => {
+            crate::assign::select_into(session, names, query, parameters).await
+        }
+        Request::Refused(what) => not_supported(what),
     }
 }
 
@@ -183,7 +191,11 @@ pub fn may_be_killed(statement: &Statement) -> bool {
     )
 }
 
-fn check_modes(modes: &[TransactionMode]) -> Result<()> {
+/// What START TRANSACTION and SET TRANSACTION ask for is so.
+///
+/// # Errors
+/// 1235 where it is not.
+pub fn check_modes(modes: &[TransactionMode]) -> Result<()> {
     for mode in modes {
         match mode {
             TransactionMode::IsolationLevel(
@@ -391,8 +403,15 @@ async fn create_index(
     }
     let columns: Vec<&str> = columns.iter().map(String::as_str).collect();
     let client = session.catalog.client().clone();
-    client.create_index(&table, &index, kind, &columns, BUILD_WITHIN).await?;
-    Ok(Session::nothing())
+    match client.create_index(&table, &index, kind, &columns, BUILD_WITHIN).await {
+        Ok(_) => Ok(Session::nothing()),
+        Err(error) if error.is(ErrorCode::UniqueViolation) || error.is(ErrorCode::DuplicateKey) => {
+            let error = SqlError::from(error);
+            let values = nested::first_duplicate(session, &table, &columns).await;
+            Err(values.ok().flatten().map_or(error, |values| duplicate(&table, &index, &values)))
+        }
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn drop_index(session: &mut Session, table: &ObjectName, index: &str) -> Result<Outcome> {
@@ -407,105 +426,4 @@ async fn drop_index(session: &mut Session, table: &ObjectName, index: &str) -> R
     let client = session.catalog.client().clone();
     client.drop_index(&table, &known.name).await?;
     Ok(Session::nothing())
-}
-
-async fn set_variables(session: &mut Session, set: &Set) -> Result<Outcome> {
-    match set {
-        Set::SingleAssignment { scope, variable, values, .. } => {
-            let [value] = values.as_slice() else { return not_supported("this form of SET") };
-            assign(session, *scope, variable, value).await?;
-        }
-        Set::MultipleAssignments { assignments } => {
-            for assignment in assignments {
-                assign(session, assignment.scope, &assignment.name, &assignment.value).await?;
-            }
-        }
-        Set::SetNames { charset_name, collation_name } => {
-            let name = charset_name.value.to_ascii_lowercase();
-            if let Some(collation) = collation_name {
-                check_collation(collation, &mut Vec::new())?;
-            }
-            if !matches!(name.as_str(), "utf8mb4" | "utf8" | "utf8mb3" | "ascii" | "default" | "binary") {
-                check_character_set(&name, &mut Vec::new())?;
-                return not_supported(&format!("the character set {name}; use utf8mb4"));
-            }
-        }
-        Set::SetNamesDefault {} => {}
-        Set::SetTransaction { modes, .. } => check_modes(modes)?,
-        Set::SetTimeZone { value, .. } => {
-            let name = ObjectName::from(vec![sqlparser::ast::Ident::new("time_zone")]);
-            assign(session, None, &name, value).await?;
-        }
-        _ => return not_supported("this form of SET"),
-    }
-    Ok(Session::nothing())
-}
-
-/// The value that SET gives; words are their own names.
-fn set_value(session: &Session, value: &Expr) -> Result<Option<Value>> {
-    if let Expr::Identifier(word) = value
-        && !word.value.starts_with('@')
-    {
-        return Ok(match word.value.eq_ignore_ascii_case("DEFAULT") {
-            true => None,
-            false => Some(Value::Text(word.value.clone())),
-        });
-    }
-    let compiled = compile(value, &mut Scope::empty("field list"))?;
-    compiled.evaluate(&Environment::new(&[], &session.facts)).map(Some)
-}
-
-async fn assign(
-    session: &mut Session,
-    scope: Option<ContextModifier>,
-    variable: &ObjectName,
-    value: &Expr,
-) -> Result<()> {
-    /// Most variables of a session, and most bytes of one.
-    const MOST: (usize, usize) = (256, 64 << 10);
-    let parts: Vec<String> = variable.0.iter().map(|part| part.to_string().replace('`', "")).collect();
-    let value = set_value(session, value)?;
-    let joined = parts.join(".").to_ascii_lowercase();
-    if let Some(name) = joined.strip_prefix('@').filter(|name| !name.starts_with('@')) {
-        let value = value.unwrap_or_default();
-        let variables = &mut session.facts.user_variables;
-        if text(&value).len() > MOST.1 || (variables.len() >= MOST.0 && !variables.contains_key(name)) {
-            return Err(SqlError::out_of_memory("Out of memory; too many or too long user variables"));
-        }
-        variables.insert(name.to_owned(), value);
-        return Ok(());
-    }
-    let mut name = joined.trim_start_matches('@');
-    let mut global = scope == Some(ContextModifier::Global);
-    for (prefix, is_global) in [("session.", false), ("local.", false), ("global.", true)] {
-        if let Some(rest) = name.strip_prefix(prefix) {
-            name = rest;
-            global |= is_global;
-        }
-    }
-    if global && name == "gtid_purged" {
-        // Dumps of servers with global transaction identifiers set it.
-        session
-            .warn(SqlError::not_supported("GTID_PURGED changes nothing here: there are no such identifiers"));
-        return Ok(());
-    }
-    if global {
-        return not_supported("SET GLOBAL");
-    }
-    match name {
-        "names" | "character set" | "charset" => return Ok(()),
-        _ => {}
-    }
-    let before = session.facts.variables.autocommit();
-    session.facts.variables.set(name, value)?;
-    if name == "wait_timeout" {
-        let seconds = exact(&session.facts.variables.get(name)?).map(|(number, _)| number);
-        let seconds = seconds.and_then(|number| u32::try_from(number).ok());
-        session.process.set_wait_timeout(seconds.unwrap_or(WAIT_TIMEOUT_SECONDS));
-    }
-    if !before && session.facts.variables.autocommit() {
-        // Turning autocommit on commits.
-        session.commit().await?;
-    }
-    Ok(())
 }

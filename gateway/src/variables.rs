@@ -133,6 +133,25 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         "gtid_executed" | "gtid_purged" => (text(""), Rule::Fixed),
         "gtid_mode" => (text("OFF"), Rule::Fixed),
         "profiling" => (Value::Int(0), Rule::Same),
+        // That of the server.
+        "max_connections" => (Value::Int(0), Rule::Fixed),
+        "max_user_connections" => (Value::Int(0), Rule::Fixed),
+        "max_prepared_stmt_count" => (Value::Int(16_382), Rule::Fixed),
+        "max_error_count" => (Value::Int(crate::session::MAX_WARNINGS as i64), Rule::Same),
+        "server_id" => (Value::Int(1), Rule::Fixed),
+        "character_set_filesystem" => (text("binary"), Rule::Fixed),
+        "character_sets_dir" | "datadir" | "basedir" | "tmpdir" | "socket" => (text(""), Rule::Fixed),
+        "lc_messages" | "lc_time_names" => (text("en_US"), Rule::Same),
+        "default_authentication_plugin" => (text("caching_sha2_password"), Rule::Fixed),
+        "default_tmp_storage_engine" => (text("ndbcluster"), Rule::Free),
+        "completion_type" => (text("NO_CHAIN"), Rule::Same),
+        "sql_require_primary_key" => (Value::Int(1), Rule::Same),
+        "sql_big_selects" => (Value::Int(1), Rule::Same),
+        "sql_buffer_result" | "low_priority_updates" => (Value::Int(0), Rule::Same),
+        "local_infile" | "log_bin" | "general_log" | "slow_query_log" | "skip_networking"
+        | "skip_show_database" => (Value::Int(0), Rule::Fixed),
+        "event_scheduler" => (text("DISABLED"), Rule::Fixed),
+        "optimizer_switch" => (text(""), Rule::Free),
         _ => return None,
     })
 }
@@ -142,17 +161,22 @@ const NAMES: &[&str] = &[
     "auto_increment_increment",
     "auto_increment_offset",
     "autocommit",
+    "basedir",
     "character_set_client",
     "character_set_connection",
     "character_set_database",
+    "character_set_filesystem",
     "character_set_results",
     "character_set_server",
     "character_set_system",
     "collation_connection",
     "collation_database",
     "collation_server",
+    "datadir",
+    "default_authentication_plugin",
     "default_storage_engine",
     "div_precision_increment",
+    "event_scheduler",
     "explicit_defaults_for_timestamp",
     "foreign_key_checks",
     "gtid_executed",
@@ -161,19 +185,33 @@ const NAMES: &[&str] = &[
     "hostname",
     "init_connect",
     "interactive_timeout",
+    "lc_messages",
+    "lc_time_names",
     "license",
+    "local_infile",
+    "log_bin",
     "lower_case_table_names",
     "max_allowed_packet",
+    "max_connections",
+    "max_error_count",
     "max_execution_time",
+    "max_prepared_stmt_count",
+    "max_user_connections",
     "net_buffer_length",
     "net_read_timeout",
     "net_write_timeout",
+    "optimizer_switch",
     "performance_schema",
+    "port",
     "protocol_version",
     "read_only",
+    "server_id",
+    "socket",
     "sql_auto_is_null",
+    "sql_big_selects",
     "sql_mode",
     "sql_notes",
+    "sql_require_primary_key",
     "sql_safe_updates",
     "sql_select_limit",
     "system_time_zone",
@@ -201,6 +239,7 @@ pub fn variable_type(name: &str) -> ColumnType {
 #[derive(Clone, Debug, Default)]
 pub struct Variables {
     changed: BTreeMap<String, Value>,
+    most_connections: usize,
 }
 
 fn unknown(name: &str) -> SqlError {
@@ -209,12 +248,26 @@ fn unknown(name: &str) -> SqlError {
 }
 
 impl Variables {
+    /// Those of a session of a server that takes so many connections.
+    pub fn with_most_connections(most_connections: usize) -> Variables {
+        Variables { most_connections, ..Variables::default() }
+    }
+
+    /// As they were at first.
+    #[must_use]
+    pub fn at_first(&self) -> Variables {
+        Variables::with_most_connections(self.most_connections)
+    }
+
     /// The value of a variable, by its name in lower case.
     ///
     /// # Errors
     /// 1193 when there is none.
     pub fn get(&self, name: &str) -> Result<Value> {
         let (first, _) = known(name).ok_or_else(|| unknown(name))?;
+        if name == "max_connections" {
+            return Ok(Value::Int(i64::try_from(self.most_connections).unwrap_or(i64::MAX)));
+        }
         Ok(self.changed.get(name).cloned().unwrap_or(first))
     }
 
@@ -370,6 +423,9 @@ mod tests {
             variables.set("transaction_isolation", text("SERIALIZABLE")).expect_err("other").code,
             1231
         );
+        let mut variables = Variables::with_most_connections(7);
+        assert_eq!(variables.get("max_connections").expect("known"), Value::Int(7));
+        assert_eq!(variables.at_first().get("max_connections").expect("known"), Value::Int(7));
         assert_eq!(variables.set("version", text("9")).expect_err("fixed").code, 1238);
         assert_eq!(variables.set("nothing", text("9")).expect_err("unknown").code, 1193);
         assert_eq!(variables.set("time_zone", text("Europe/Berlin")).expect_err("other").code, 1235);

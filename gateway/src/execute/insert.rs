@@ -7,7 +7,7 @@
 use crate::catalog::{Catalog, Sequence};
 use crate::error::{Result, SqlError};
 use crate::execute::read::{Values, find_unique, read_each};
-use crate::execute::transaction::{OpenTransaction, key_of};
+use crate::execute::transaction::{OpenTransaction, encoded, key_of};
 use crate::expression::{Environment, Expression};
 use crate::memory::{Held, Memory};
 use crate::plan::{InsertMode, InsertPlan, default_of, times_of_change, unique_indexes};
@@ -15,10 +15,10 @@ use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::value::store::{fit, integer_value};
 use duet_client::{
-    Assignment, Batch, Client, ColumnType, ErrorCode, Expectation, IndexKind, Key, Lock, Table, Value,
-    ValueRef,
+    Assignment, Batch, Client, ColumnType, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
 };
 use rustc_hash::FxHashMap;
+use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
 
@@ -295,11 +295,7 @@ pub async fn insert_within(
         return insert_or_undo(table, &rows, transaction).await;
     }
     let keys: Vec<Vec<Value>> = rows.iter().map(|row| key_of(table, row)).collect();
-    let encoded = |key: &Vec<Value>| -> Result<Vec<u8>> {
-        let mut bytes = Vec::new();
-        key.append_to(table.layout(), &mut bytes).map_err(duet_client::Error::from)?;
-        Ok(bytes)
-    };
+    let encoded = |key: &Vec<Value>| encoded(table, key);
     // What is there, by primary key, and by the values of each unique index the primary key.
     let mut present: FxHashMap<Vec<u8>, Known> = FxHashMap::default();
     for (key, row) in keys.iter().zip(read_each(transaction, table, &keys, Some(Lock::Exclusive)).await?) {
@@ -394,7 +390,11 @@ pub async fn insert_within(
                 let other = others.swap_remove(0);
                 let bytes = encoded(&other)?;
                 let Some(known) = present.get(&bytes) else { continue };
-                let at = Environment { proposed: &row, ..environment.with_row(&known.row) };
+                let proposed = match plan.beside.get(number) {
+                    None => Cow::Borrowed(&row),
+                    Some(beside) => Cow::Owned([row.as_slice(), beside].concat()),
+                };
+                let at = Environment { proposed: &proposed, ..environment.with_row(&known.row) };
                 let mut changed = known.row.clone();
                 for (column, value) in assignments {
                     changed[*column] = value.fitted(&table.definition().columns[*column], &at, number + 1)?;

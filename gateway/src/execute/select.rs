@@ -270,7 +270,7 @@ impl Cursor {
             packed: None,
             held: memory.hold(),
             seen: select.distinct.then(Default::default),
-            scales: scales(select, &parameters),
+            scales: scales(select, &parameters, &facts),
             plan: Arc::clone(plan),
             parameters,
             facts,
@@ -533,10 +533,11 @@ fn columns_of_order(select: &SelectPlan) -> Option<Vec<(usize, bool)>> {
 }
 
 /// For each item the digits behind the point that its type has, where its value may have fewer: CASE and the like give that of one branch.
-fn scales(select: &SelectPlan, parameters: &[Value]) -> Vec<Option<u8>> {
+fn scales(select: &SelectPlan, parameters: &[Value], facts: &Facts) -> Vec<Option<u8>> {
     use crate::expression::Function;
     let columns = select.table.as_ref().map_or(&[][..], |table| &table.definition().columns);
-    let known = Known { columns, parameters, aggregates: &select.aggregates };
+    let user_variables = Some(&facts.user_variables);
+    let known = Known { columns, parameters, aggregates: &select.aggregates, user_variables };
     let scale = |(_, item): &(String, Expression)| {
         let mut chooses = false;
         let mut look = |expression: &Expression| {

@@ -44,6 +44,11 @@ impl OpenTransaction {
         }
     }
 
+    /// One that this error has rolled back, and that waits for its end.
+    pub fn ended_by(error: &SqlError, client: &Client, memory: &Memory) -> OpenTransaction {
+        OpenTransaction { failed: Some(error.clone()), ..OpenTransaction::begin(client, memory) }
+    }
+
     /// Where its statements get their memory.
     pub fn memory(&self) -> &Memory {
         &self.memory
@@ -123,8 +128,7 @@ impl OpenTransaction {
     /// # Errors
     /// When there are too many.
     pub fn wrote(&mut self, table: &Table, key: Vec<Value>) -> Result<()> {
-        let mut bytes = Vec::new();
-        key.append_to(table.layout(), &mut bytes).map_err(duet_client::Error::from)?;
+        let bytes = encoded(table, &key)?;
         if self.written.entry(table.id()).or_default().insert(bytes, key).is_none() {
             self.count += 1;
             if self.count > MAX_WRITTEN {
@@ -183,6 +187,16 @@ impl OpenTransaction {
             let _ = transaction.rollback().await;
         }
     }
+}
+
+/// A primary key as one text of bytes.
+///
+/// # Errors
+/// When it does not fit the table.
+pub fn encoded(table: &Table, key: &Vec<Value>) -> Result<Vec<u8>> {
+    let mut bytes = Vec::new();
+    key.append_to(table.layout(), &mut bytes).map_err(duet_client::Error::from)?;
+    Ok(bytes)
 }
 
 /// Values of the primary key of a row.

@@ -4,18 +4,21 @@
 //! changes by compare-and-set on the version that was read, because MySQL tells how many rows a statement has really changed.
 //! Everything else locks its rows in a transaction first.
 
-use crate::error::{Result, SqlError, not_supported};
+use crate::error::{Result, SqlError};
 use crate::execute::locked::{Search, find_locked};
 use crate::execute::read::{Values, find_unique};
 use crate::execute::select::sort;
 use crate::execute::transaction::{OpenTransaction, key_of};
+use crate::expression::aggregate::put_distinct;
 use crate::expression::{Environment, Expression};
 use crate::memory::{Memory, content_bytes};
-use crate::plan::{Assignments, BoundAccess, DeletePlan, UpdatePlan, times_of_change, unique_indexes};
+use crate::plan::{BoundAccess, DeletePlan, UpdatePlan, times_of_change, unique_indexes};
 use crate::value::compare::exact;
 use duet_client::{
     Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
 };
+use rustc_hash::{FxHashMap, FxHashSet};
+use std::collections::BTreeSet;
 
 /// Tries of a compare-and-set before the row is locked instead.
 const TRIES: usize = 8;
@@ -41,17 +44,16 @@ pub enum Attempt {
 
 /// The values that assignments give a row: those that differ from what it has, and where there are any the times of the change.
 fn changes(
-    table: &Table,
-    assignments: &Assignments,
+    plan: &UpdatePlan,
     times: &[(u16, Value)],
     row: &[Value],
     environment: &Environment<'_>,
     number: usize,
 ) -> Result<Vec<(u16, Value)>> {
-    let columns = &table.definition().columns;
-    let at = environment.with_row(row);
+    let columns = &plan.table.definition().columns;
+    let at = Environment { proposed: plan.given_to(row)?, ..environment.with_row(row) };
     let mut changed = Vec::new();
-    for (column, expression) in assignments {
+    for (column, expression) in &plan.assignments {
         let value = expression.fitted(&columns[*column], &at, number)?;
         if value != row[*column] {
             changed.push((*column as u16, value));
@@ -202,7 +204,7 @@ pub async fn update_alone(
         {
             return Ok(Attempt::Done(Counts::default()));
         }
-        let changed = changes(table, &plan.assignments, &times, row.values(), environment, 1)?;
+        let changed = changes(plan, &times, row.values(), environment, 1)?;
         if changed.is_empty() {
             return Ok(Attempt::Done(Counts { matched: 1, changed: 0 }));
         }
@@ -330,15 +332,18 @@ pub async fn update_within(
     let mut writes = Vec::with_capacity(rows.len());
     let mut held = transaction.memory().hold();
     for (number, row) in rows.iter().enumerate() {
-        let changed = changes(table, &plan.assignments, &times, row, environment, number + 1)?;
+        let changed = changes(plan, &times, row, environment, number + 1)?;
         if !changed.is_empty() {
             held.grow(changed.iter().map(|(_, value)| size_of::<Value>() + content_bytes(value)).sum())?;
             writes.push((key_of(table, row), changed, row));
         }
     }
-    check_unique_changes(table, &writes, transaction).await?;
+    let borders = check_unique_changes(table, &writes, transaction).await?;
     let mut batch = Batch::new();
-    for chunk in writes.chunks(CHUNK_WRITES) {
+    let ends = borders.iter().copied().chain([writes.len()]);
+    let runs =
+        [0].into_iter().chain(borders.iter().copied()).zip(ends).map(|(begin, end)| &writes[begin..end]);
+    for chunk in runs.flat_map(|run| run.chunks(CHUNK_WRITES)) {
         batch.clear();
         for (key, changed, _) in chunk {
             batch.update(table, key, &as_assignments(changed), Expectation::Any)?;
@@ -380,45 +385,67 @@ async fn update_constants(
 type Write<'a> = (Vec<Value>, Vec<(u16, Value)>, &'a Values);
 
 /// Finds out whether changed values of unique indexes belong to other rows, before anything is written: the cluster would roll the whole
-/// transaction back.
+/// transaction back. Rows change one after the other, as in MySQL, so that one may take what a row before has given up: it is written after
+/// that, and where such writes begin is what this gives.
 async fn check_unique_changes(
     table: &Table,
     writes: &[Write<'_>],
     transaction: &mut OpenTransaction,
-) -> Result<()> {
+) -> Result<BTreeSet<usize>> {
+    let mut borders = BTreeSet::new();
     for index in unique_indexes(table) {
-        let mut keys = Vec::new();
-        let mut owners = Vec::new();
-        for (key, changed, row) in writes {
+        // What rows give up and take, each NULL or not; which write it is.
+        let mut moves: Vec<(usize, Vec<Value>, Vec<Value>)> = Vec::new();
+        for (number, (_, changed, row)) in writes.iter().enumerate() {
             if !changed.iter().any(|(column, _)| index.columns.contains(column)) {
                 continue;
             }
-            let value = |column: &u16| {
-                let new = changed.iter().find(|(changed, _)| changed == column).map(|(_, value)| value);
-                new.unwrap_or(&row[usize::from(*column)]).clone()
+            let old = |column: &u16| row[usize::from(*column)].clone();
+            let new = |column: &u16| {
+                let new = changed.iter().find(|(changed, _)| changed == column);
+                new.map_or_else(|| old(column), |(_, value)| value.clone())
             };
-            let values: Vec<Value> = index.columns.iter().map(value).collect();
-            if !values.contains(&Value::Null) {
-                keys.push(values);
-                owners.push(key);
-            }
+            moves.push((
+                number,
+                index.columns.iter().map(old).collect(),
+                index.columns.iter().map(new).collect(),
+            ));
         }
-        if keys.is_empty() {
+        let taken: Vec<Vec<Value>> =
+            moves.iter().map(|(.., new)| new.clone()).filter(|new| !new.contains(&Value::Null)).collect();
+        if taken.is_empty() {
             continue;
         }
-        if writes.len() > 1 {
-            return not_supported("changes of unique columns of several rows in one statement");
-        }
-        let found = find_unique(transaction, table, &index.name, &keys, Some(Lock::Exclusive)).await?;
-        for ((row, values), owner) in found.iter().zip(&keys).zip(owners) {
-            if let Some(row) = row
-                && key_of(table, row.values()) != *owner
-            {
-                return Err(super::insert::duplicate(table, &index.name, values));
+        let name_of = |values: &[Value]| {
+            let mut bytes = Vec::new();
+            values.iter().for_each(|value| put_distinct(value, &mut bytes));
+            bytes
+        };
+        let found = find_unique(transaction, table, &index.name, &taken, Some(Lock::Exclusive)).await?;
+        let owned = found.iter().zip(&taken).filter_map(|(row, values)| {
+            row.as_ref().map(|row| (name_of(values), key_of(table, row.values())))
+        });
+        let mut owners: FxHashMap<Vec<u8>, Vec<Value>> = owned.collect();
+        let mut given_up: FxHashSet<Vec<u8>> = FxHashSet::default();
+        for (number, old, new) in moves {
+            let key = &writes[number].0;
+            if !new.contains(&Value::Null) {
+                let name = name_of(&new);
+                if owners.get(&name).is_some_and(|owner| owner != key) {
+                    return Err(super::insert::duplicate(table, &index.name, &new));
+                }
+                if given_up.contains(&name) {
+                    borders.insert(number);
+                    given_up.clear();
+                }
+                owners.insert(name, key.clone());
             }
+            let name = name_of(&old);
+            owners.remove(&name);
+            given_up.insert(name);
         }
     }
-    Ok(())
+    Ok(borders)
 }
 
 /// DELETE within a transaction.

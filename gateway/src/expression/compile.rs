@@ -687,6 +687,10 @@ fn special_call(name: &str, arguments: &[&Expr], scope: &mut Scope<'_>) -> Resul
             _ => return Err(SqlError::syntax("VALUES takes a column")),
         },
         ("VALUES", _) => return not_supported("VALUES() outside of ON DUPLICATE KEY UPDATE"),
+        ("LAST_INSERT_ID", [argument]) => {
+            let number = Expression::Cast(Box::new(compile(argument, scope)?), ColumnType::BigIntUnsigned);
+            Expression::Call(Function::LastInsertId, vec![number])
+        }
         ("RAND", [_]) => return not_supported("RAND with a seed"),
         _ => return Ok(None),
     }))

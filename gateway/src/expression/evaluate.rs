@@ -25,7 +25,7 @@ pub struct Facts {
     /// Number of the connection.
     pub connection: u32,
     /// `LAST_INSERT_ID()`.
-    pub last_insert_id: u64,
+    pub last_insert_id: super::LastInsertId,
     /// `ROW_COUNT()`.
     pub row_count: i64,
     /// `FOUND_ROWS()`.

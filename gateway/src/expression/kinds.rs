@@ -4,6 +4,7 @@ use super::{AggregateCall, AggregateFunction, Expression, Function, Unit};
 use crate::value::arithmetic::{Operator, QUOTIENT_DIGITS};
 use crate::value::number::MAX_SCALE;
 use duet_client::{Column, ColumnType, Value};
+use std::collections::BTreeMap;
 
 /// Characters of a text whose length is not known.
 const SOME_CHARACTERS: u32 = 1_024;
@@ -17,6 +18,8 @@ pub struct Known<'a> {
     pub parameters: &'a [Value],
     /// Aggregates of the statement.
     pub aggregates: &'a [AggregateCall],
+    /// Variables of the session, if they are known.
+    pub user_variables: Option<&'a BTreeMap<String, Value>>,
 }
 
 fn of_value(value: &Value) -> Option<ColumnType> {
@@ -178,7 +181,12 @@ impl Expression {
             }
             Expression::Aggregate(index) => return aggregate(known.aggregates.get(*index)?, known),
             Expression::SystemVariable(name) => crate::variables::variable_type(name),
-            Expression::UserVariable(_) => ColumnType::Varchar { characters: SOME_CHARACTERS },
+            Expression::UserVariable(name) => {
+                let value = known.user_variables.and_then(|variables| variables.get(name));
+                return value
+                    .and_then(of_value)
+                    .or(Some(ColumnType::Varchar { characters: SOME_CHARACTERS }));
+            }
             Expression::Arithmetic(operator, a, b) => arithmetic(*operator, of(a), of(b)),
             Expression::Negate(a) => arithmetic(Operator::Subtract, Some(ColumnType::BigInt), signed(of(a))),
             Expression::Compare(..)

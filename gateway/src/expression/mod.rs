@@ -4,6 +4,7 @@ pub mod aggregate;
 mod compile;
 mod evaluate;
 mod functions;
+mod insert_id;
 pub mod kinds;
 mod losses;
 mod precise;
@@ -14,6 +15,7 @@ pub use aggregate::{Accumulator, AggregateCall, AggregateFunction, Listing};
 pub use compile::{Outside, Scope, compile};
 pub use evaluate::{Environment, Facts};
 pub use functions::{Function, Unit};
+pub use insert_id::LastInsertId;
 pub use set::Constants;
 
 use crate::value::arithmetic::Operator;
@@ -243,9 +245,12 @@ impl Expression {
         )
     }
 
-    /// Whether it is a function that has another value each time.
+    /// Whether it is a function that has another value each time, or says one to the session each time.
     fn is_random(&self) -> bool {
-        matches!(self, Expression::Call(Function::Random | Function::Uuid, _))
+        match self {
+            Expression::Call(Function::LastInsertId, arguments) => !arguments.is_empty(),
+            other => matches!(other, Expression::Call(Function::Random | Function::Uuid, _)),
+        }
     }
 
     /// Whether it has another value each time, or something below it has.

@@ -2,12 +2,14 @@
 
 use super::{Access, table_name};
 use crate::error::{Result, SqlError, not_supported};
+use crate::execute::transaction::{encoded, key_of};
 use crate::expression::{Expression, Function, Scope, compile};
 use crate::value::arithmetic::Operator;
 use duet_client::{Column, ColumnType, Table, Value};
 use sqlparser::ast::{
     self, AssignmentTarget, Expr, FromTable, ObjectName, OnInsert, SetExpr, TableObject, TableWithJoins,
 };
+use std::collections::HashMap;
 
 /// What an INSERT does where there is a row already.
 #[derive(Clone, Debug, PartialEq)]
@@ -36,6 +38,8 @@ pub struct InsertPlan {
     pub rows: Vec<Vec<Option<Expression>>>,
     /// What happens to rows that exist.
     pub mode: InsertMode,
+    /// For each row other values of the query that it is from, which come behind its own ones as proposed ones.
+    pub beside: Vec<Vec<Value>>,
 }
 
 /// A compiled UPDATE.
@@ -53,6 +57,8 @@ pub struct UpdatePlan {
     pub limit: Option<Expression>,
     /// Order of the rows.
     pub order: Vec<(Expression, bool)>,
+    /// By the encoded keys of rows values that were computed for them, as proposed ones.
+    pub given: HashMap<Vec<u8>, Vec<Value>>,
 }
 
 /// A compiled DELETE.
@@ -290,7 +296,7 @@ pub fn compile_insert(
     if let InsertMode::Update(list) = &mode {
         check_key_unchanged(&table, list)?;
     }
-    Ok(InsertPlan { table, columns, rows, mode })
+    Ok(InsertPlan { table, columns, rows, mode, beside: Vec::new() })
 }
 
 fn given(value: &Expr, scope: &mut Scope<'_>) -> Result<Option<Expression>> {
@@ -341,7 +347,7 @@ pub fn compile_update(update: &ast::Update, table: Table, alias: &str) -> Result
     let access = Access::choose(&table, filter.as_ref());
     let order = order_of(&update.order_by, &table, alias)?;
     let limit = limit_of(update.limit.as_ref())?;
-    Ok(UpdatePlan { assignments, filter, access, limit, order, table })
+    Ok(UpdatePlan { assignments, filter, access, limit, order, table, given: HashMap::new() })
 }
 
 /// Compiles DELETE.
@@ -361,6 +367,18 @@ pub fn compile_delete(delete: &ast::Delete, table: Table, alias: &str) -> Result
 }
 
 impl UpdatePlan {
+    /// The values that were computed for a row.
+    ///
+    /// # Errors
+    /// When its key does not fit the table.
+    pub fn given_to(&self, row: &[Value]) -> Result<&[Value]> {
+        if self.given.is_empty() {
+            return Ok(&[]);
+        }
+        let key = encoded(&self.table, &key_of(&self.table, row))?;
+        Ok(self.given.get(&key).map_or(&[], Vec::as_slice))
+    }
+
     /// The columns to which constants are added, if that is all that the statement does to its rows: then the data node can do it without
     /// the row being read. Only integer columns that are never NULL, so that every row that is found changes, and columns that take the
     /// time of a change can be written with it.

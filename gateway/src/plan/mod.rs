@@ -16,7 +16,9 @@ pub use definition::{
     NewTable, column_definition, column_type, column_type_name, definition_error, free_name, key_columns,
     new_table, type_name,
 };
-pub use select::{SelectPlan, check_select_form, compile_select, item_name, order_matches, query_table};
+pub use select::{
+    SelectPlan, check_select_form, check_waits, compile_select, item_name, order_matches, query_table,
+};
 
 use crate::error::{Result, not_supported};
 use duet_client::Table;

@@ -3,12 +3,12 @@
 use super::{Access, NamedTable, single_table};
 use crate::error::{Result, SqlError, not_supported};
 use crate::expression::kinds::Known;
-use crate::expression::{AggregateCall, Expression, Scope, compile};
+use crate::expression::{AggregateCall, Expression, Facts, Scope, compile};
 use crate::wire::results::{Origin, ResultColumn, ResultHead};
 use duet_client::{Lock, Table, Value};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, LimitClause, LockType, OrderByExpr, OrderByKind, OrderBySort, Query, Select,
-    SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Distinct, Expr, GroupByExpr, LimitClause, LockClause, LockType, NonBlock, OrderByExpr, OrderByKind,
+    OrderBySort, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
 };
 use std::sync::{Arc, OnceLock};
 
@@ -108,6 +108,39 @@ pub fn check_select_form(select: &Select) -> Result<()> {
     }
 }
 
+/// How the rows of a table are locked.
+///
+/// # Errors
+/// 1235 for locks that are not waited for, 3568 for those of other tables.
+pub fn lock_of(lock: &LockClause, alias: &str) -> Result<Lock> {
+    check_waits(lock)?;
+    if let Some(of) = &lock.of {
+        let (_, name) = super::table_name(of)?;
+        if name != alias {
+            let message = format!("Unresolved table name '{name}' in locking clause.");
+            return Err(SqlError { code: 3_568, state: "HY000", message });
+        }
+    }
+    Ok(match lock.lock_type {
+        LockType::Share => Lock::Shared,
+        LockType::Update => Lock::Exclusive,
+    })
+}
+
+/// Locks are waited for.
+///
+/// # Errors
+/// 1235 where they are not to be.
+pub fn check_waits(lock: &LockClause) -> Result<()> {
+    match lock.nonblock {
+        None => Ok(()),
+        Some(NonBlock::Nowait) => {
+            not_supported("NOWAIT: a lock is waited for up to 2 seconds, then error 1205")
+        }
+        Some(NonBlock::SkipLocked) => not_supported("SKIP LOCKED"),
+    }
+}
+
 /// The name that an expression has in the result.
 pub fn item_name(expression: &Expr) -> String {
     match expression {
@@ -197,11 +230,8 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
     let (limit, offset) = limits(query.limit_clause.as_ref())?;
     let lock = match query.locks.as_slice() {
         [] => None,
-        [lock] if lock.nonblock.is_none() && lock.of.is_none() => Some(match lock.lock_type {
-            LockType::Share => Lock::Shared,
-            LockType::Update => Lock::Exclusive,
-        }),
-        _ => return not_supported("FOR UPDATE with OF, NOWAIT or SKIP LOCKED, or twice"),
+        [lock] => Some(lock_of(lock, alias)?),
+        _ => return not_supported("FOR UPDATE and FOR SHARE twice in one SELECT"),
     };
     if !group.is_empty() || !aggregates.is_empty() {
         let parts =
@@ -360,9 +390,15 @@ fn check_grouped(part: &Expression, group: &[Expression], table: Option<&Table>)
 
 impl SelectPlan {
     /// The columns of the result, given the values of the parameters if they are known.
-    pub fn columns(&self, parameters: &[Value], auto_increment: Option<u16>) -> Vec<ResultColumn> {
+    pub fn columns(
+        &self,
+        parameters: &[Value],
+        facts: &Facts,
+        auto_increment: Option<u16>,
+    ) -> Vec<ResultColumn> {
         let columns = self.table.as_ref().map_or(&[][..], |table| &table.definition().columns);
-        let known = Known { columns, parameters, aggregates: &self.aggregates };
+        let user_variables = Some(&facts.user_variables);
+        let known = Known { columns, parameters, aggregates: &self.aggregates, user_variables };
         let column = |(name, item): &(String, Expression)| {
             let origin = match (item, &self.table) {
                 (Expression::Column(index), Some(table)) => Some((columns.get(*index), *index as u16, table)),
@@ -386,14 +422,16 @@ impl SelectPlan {
     }
 
     /// The same as it travels, made once where it is always the same.
-    pub fn head(&self, parameters: &[Value], auto_increment: Option<u16>) -> Arc<ResultHead> {
-        let made = || Arc::new(ResultHead::new(self.columns(parameters, auto_increment)));
+    pub fn head(&self, parameters: &[Value], facts: &Facts, auto_increment: Option<u16>) -> Arc<ResultHead> {
+        let made = || Arc::new(ResultHead::new(self.columns(parameters, facts, auto_increment)));
         if let Some((column, head)) = self.head.get() {
             return if *column == auto_increment { Arc::clone(head) } else { made() };
         }
         let mut fixed = true;
         let mut look = |expression: &Expression| {
-            expression.walk(&mut |part| fixed &= !matches!(part, Expression::Parameter(_)));
+            expression.walk(&mut |part| {
+                fixed &= !matches!(part, Expression::Parameter(_) | Expression::UserVariable(_));
+            });
         };
         self.items.iter().for_each(|(_, item)| look(item));
         self.aggregates.iter().filter_map(|call| call.argument.as_ref()).for_each(look);

@@ -1,6 +1,7 @@
 //! Expressions of MySQL as functions of DataFusion: the evaluator of the fast path gives their values, so that they mean the same on both.
 
 use crate::error::SqlError;
+use crate::expression::kinds::Known;
 use crate::expression::{Environment, Expression, Facts};
 use crate::memory::{Memory, content_bytes};
 use crate::query::run::engine_error;
@@ -11,7 +12,7 @@ use datafusion::common::{Result, ScalarValue};
 use datafusion::logical_expr::{
     ColumnarValue, Expr, ScalarFunctionArgs, ScalarUDF, ScalarUDFImpl, Signature, Volatility,
 };
-use duet_client::{ColumnType, Value};
+use duet_client::{Column, ColumnType, Value};
 use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -43,6 +44,12 @@ impl Drop for EndsWith {
 }
 
 impl Surroundings {
+    /// What types of expressions over these columns depend on.
+    pub fn known<'a>(&'a self, columns: &'a [Column]) -> Known<'a> {
+        let user_variables = Some(&self.facts.user_variables);
+        Known { columns, parameters: &self.parameters, aggregates: &[], user_variables }
+    }
+
     /// For an evaluation.
     pub fn environment(&self) -> Environment<'_> {
         Environment::new(&self.parameters, &self.facts)

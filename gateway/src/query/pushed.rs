@@ -154,7 +154,8 @@ pub fn groups(
             (_, false) => return Ok(None),
         },
     };
-    let known = Known { columns: &definition.columns, parameters: &[], aggregates: &calls };
+    let known =
+        Known { columns: &definition.columns, parameters: &[], aggregates: &calls, user_variables: None };
     let mut outputs = Vec::with_capacity(group.len() + calls.len());
     let all = group.iter().cloned().chain((0..calls.len()).map(Expression::Aggregate));
     for (index, expression) in all.enumerate() {

@@ -2,7 +2,6 @@
 //! logic around them as its own, so that its optimiser sees keys of joins and conditions of tables; everything else as [`Compute`].
 
 use crate::error::Result;
-use crate::expression::kinds::Known;
 use crate::expression::{Comparison, Expression};
 use crate::query::compute::{Compute, Surroundings};
 use crate::query::types::{data_type, scalar};
@@ -85,11 +84,7 @@ impl Translator<'_> {
             return if leaf.truth { Some(ColumnType::BigInt) } else { leaf.column_type };
         }
         let columns = columns_of(self.leaves);
-        expression.column_type(Known {
-            columns: &columns,
-            parameters: &self.surroundings.parameters,
-            aggregates: &[],
-        })
+        expression.column_type(self.surroundings.known(&columns))
     }
 
     /// The value of an expression.

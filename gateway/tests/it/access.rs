@@ -120,6 +120,20 @@ fn killed_statements_and_connections_free_what_they_hold() {
         // Its transaction is rolled back and its locks are free; the connection goes on.
         watcher.query_drop("UPDATE t SET n = n + 1 WHERE id = 2").expect("free");
         assert_eq!(waiter.query_first::<i32, _>("SELECT 7").expect("answered"), Some(7));
+        // What follows is not taken for a transaction of its own until the client has ended this one.
+        for statement in [
+            "SELECT n FROM t",
+            "SELECT a.n FROM t a JOIN t b ON a.id = b.id",
+            "INSERT INTO t VALUES (9, 9)",
+            "UPDATE t SET n = 9 WHERE id = 2",
+            "DELETE FROM t WHERE id IN (SELECT id FROM t)",
+            "SELECT n INTO @n FROM t WHERE id = 1",
+            "SET @n = (SELECT n FROM t WHERE id = 1)",
+            "COMMIT",
+        ] {
+            assert_eq!(code(waiter.query_drop(statement)), 1180, "{statement}");
+        }
+        waiter.query_drop("DELETE FROM t WHERE id = 9").expect("a transaction of its own");
         waiter.query_drop("ROLLBACK").expect("nothing to roll back");
         // A connection that is killed frees its locks, too.
         watcher.query_drop(format!("KILL {}", holder.connection_id())).expect("told");
@@ -134,8 +148,14 @@ fn killed_statements_and_connections_free_what_they_hold() {
     let own = watcher.connection_id();
     assert_eq!(code(watcher.query_drop(format!("KILL QUERY {own}"))), 1317);
     assert_eq!(watcher.query_first::<u8, _>("SELECT 1").expect("it goes on"), Some(1));
+    assert_eq!(code(watcher.query_drop("KILL QUERY CONNECTION_ID()")), 1317);
+    assert_eq!(watcher.query_first::<u8, _>("SELECT 1").expect("it goes on"), Some(1));
     assert_eq!(code(watcher.query_drop(format!("KILL CONNECTION {own}"))), 1317);
     assert!(watcher.query_drop("SELECT 1").is_err());
+    let mut other = connect();
+    assert_eq!(code(other.query_drop("KILL 'abc'")), 1094);
+    assert_eq!(code(other.query_drop("KILL CONNECTION_ID()")), 1317);
+    assert!(other.query_drop("SELECT 1").is_err());
 }
 
 #[test]

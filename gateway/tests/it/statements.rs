@@ -1,6 +1,7 @@
 //! Statements by way of the `mysql` crate: text and prepared.
 
 use crate::cluster::Cluster;
+use mysql::consts::ColumnType;
 use mysql::prelude::Queryable;
 use mysql::{Conn, Row, Value};
 use std::sync::Arc;
@@ -28,8 +29,13 @@ pub fn affected(connection: &mut Conn, sql: &str) -> u64 {
 
 /// Code of the error of a statement.
 pub fn code(connection: &mut Conn, sql: &str) -> u16 {
+    refused(connection, sql).0
+}
+
+/// Code and message of the error of a statement.
+pub fn refused(connection: &mut Conn, sql: &str) -> (u16, String) {
     match connection.query::<Row, _>(sql) {
-        Err(mysql::Error::MySqlError(error)) => error.code,
+        Err(mysql::Error::MySqlError(error)) => (error.code, error.message),
         Err(other) => panic!("{sql}: {other}"),
         Ok(_) => panic!("{sql} is no error"),
     }
@@ -208,7 +214,10 @@ fn ranges_and_groups(connection: &mut Conn) {
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points WHERE s = 's1'"), ["20"]);
     connection.query_drop("DROP INDEX by_s ON points").expect("dropped");
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points WHERE s = 's1'"), ["20"]);
-    assert_eq!(code(connection, "CREATE UNIQUE INDEX one_s ON points (s)"), 1062);
+    assert_eq!(
+        refused(connection, "CREATE UNIQUE INDEX one_s ON points (s)"),
+        (1062, "Duplicate entry 's0' for key 'points.one_s'".to_owned())
+    );
     assert_eq!(
         code(connection, "ALTER TABLE points ADD UNIQUE KEY one_s (s)"),
         1062,
@@ -519,7 +528,7 @@ fn errors(connection: &mut Conn) {
         ("CREATE TABLE bare (id INT)", 1173),
         ("CREATE TABLE twice (id INT PRIMARY KEY, ID INT)", 1060),
         ("CREATE TABLE child (id INT PRIMARY KEY, FOREIGN KEY (id) REFERENCES items (id))", 1235),
-        ("CREATE TRIGGER t BEFORE INSERT ON items FOR EACH ROW SET NEW.id = 1", 1064),
+        ("SELECT 1, SELECT * FROM items", 1064),
         ("DROP TABLE nothing", 1051),
         ("INSERT INTO items (id) VALUES (1)", 1062),
         ("INSERT INTO items (id) VALUES (NULL)", 1048),
@@ -542,6 +551,36 @@ fn errors(connection: &mut Conn) {
     ] {
         assert_eq!(code(connection, sql), expected, "{sql}");
     }
+    for (sql, named) in [
+        ("CREATE TRIGGER t BEFORE INSERT ON items FOR EACH ROW SET NEW.id = 1", "CREATE TRIGGER"),
+        ("CREATE DEFINER=`root`@`localhost` PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", "CREATE PROCEDURE"),
+        ("CREATE FUNCTION f(n INT) RETURNS INT DETERMINISTIC RETURN n + 1", "CREATE FUNCTION"),
+        ("CREATE EVENT e ON SCHEDULE EVERY 1 HOUR DO DELETE FROM items", "CREATE EVENT"),
+        ("CREATE OR REPLACE ALGORITHM=MERGE SQL SECURITY INVOKER VIEW v AS SELECT 1", "CREATE VIEW"),
+        ("DROP VIEW IF EXISTS v", "DROP VIEW"),
+        ("SELECT id FROM items WHERE id = 1 FOR UPDATE NOWAIT", "NOWAIT"),
+        ("SELECT id FROM items WHERE id = 1 FOR SHARE SKIP LOCKED", "SKIP LOCKED"),
+        ("SELECT a.id FROM items a JOIN items b ON a.id = b.id FOR UPDATE SKIP LOCKED", "SKIP LOCKED"),
+        ("SELECT @a := 1", "':='"),
+        ("SELECT id INTO OUTFILE 'x' FROM items", "OUTFILE"),
+        (
+            "INSERT INTO items (id) SELECT DISTINCT a.id FROM items a ON DUPLICATE KEY UPDATE stock = a.stock",
+            "SELECT DISTINCT",
+        ),
+        (
+            "UPDATE items SET stock = 1, price = (SELECT COUNT(*) FROM users WHERE users.n = items.stock)",
+            "earlier assignments",
+        ),
+    ] {
+        let (code, message) = refused(connection, sql);
+        assert!(code == 1235 && message.contains(named), "{sql}: {code} {message}");
+    }
+    assert_eq!(rows(connection, "SELECT id FROM items WHERE id = 4 FOR SHARE OF items"), ["4"]);
+    assert_eq!(code(connection, "SELECT id FROM items WHERE id = 4 FOR UPDATE OF other"), 3568);
+    connection.query_drop("CREATE TABLE wide (id INT PRIMARY KEY, a TEXT, b TEXT)").expect("created");
+    let wide = "INSERT INTO wide VALUES (1, REPEAT('a', 60000), REPEAT('b', 60000))";
+    let (number, message) = refused(connection, wide);
+    assert!(number == 1118 && message.contains("69632"), "{number} {message}");
     // The connection goes on after all of them.
     assert_eq!(rows(connection, "SELECT 1"), ["1"]);
 }
@@ -575,6 +614,30 @@ fn introspection(connection: &mut Conn) {
     connection.query_drop("SET NAMES utf8mb4").expect("set");
     connection.query_drop("SET @a = 5, @b = 'x'").expect("set");
     assert_eq!(rows(connection, "SELECT @a + 1, @b, @c"), ["6|x|NULL"]);
+    // Their types are those of their values, also in a plan that is known.
+    let types = |connection: &mut Conn, sql: &str| {
+        let result = connection.query_iter(sql).expect("read");
+        result.columns().as_ref().iter().map(mysql::Column::column_type).collect::<Vec<_>>()
+    };
+    let sql = "SELECT @a, @a + 1 FROM users LIMIT 1";
+    assert_eq!(types(connection, sql), [ColumnType::MYSQL_TYPE_LONGLONG; 2]);
+    connection.query_drop("SET @a = 1.5").expect("set");
+    assert_eq!(types(connection, sql), [ColumnType::MYSQL_TYPE_NEWDECIMAL; 2]);
+    let value: Option<mysql::Value> = connection.exec_first("SELECT @a", ()).expect("read");
+    assert_eq!(value, Some(mysql::Value::Bytes(b"1.5".to_vec())));
+    connection.query_drop("SET @a = 1e0").expect("set");
+    assert_eq!(types(connection, sql), [ColumnType::MYSQL_TYPE_DOUBLE; 2]);
+    connection.query_drop("SET @a = 7").expect("set");
+    let value: Option<mysql::Value> = connection.exec_first("SELECT @a", ()).expect("read");
+    assert_eq!(value, Some(mysql::Value::Int(7)));
+    // Numbers that a statement says go to the client with its answer.
+    connection.query_drop("CREATE TABLE seq (id INT PRIMARY KEY, n BIGINT NOT NULL)").expect("created");
+    connection.query_drop("INSERT INTO seq VALUES (1, 41)").expect("inserted");
+    connection.query_drop("UPDATE seq SET n = LAST_INSERT_ID(n + 1) WHERE id = 1").expect("changed");
+    assert_eq!(connection.last_insert_id(), 42);
+    assert_eq!(rows(connection, "SELECT LAST_INSERT_ID()"), ["42"]);
+    assert_eq!(rows(connection, "SELECT @@max_connections"), ["1024"]);
+    assert_eq!(rows(connection, "SHOW VARIABLES LIKE 'max_connections'"), ["max_connections|1024"]);
 }
 
 fn two_gateways(one: &mut Conn, other: &mut Conn) {

@@ -96,12 +96,16 @@ codes! {
     invalid_aggregate = 1111, "HY000";
     #[doc = "ER_UNSUPPORTED_EXTENSION: the table definition uses what is not there."]
     wrong_column_count = 1136, "21S01";
+    #[doc = "ER_TOO_BIG_ROWSIZE: a row is longer than the store takes."]
+    row_too_large = 1118, "42000";
     #[doc = "ER_NO_SUCH_TABLE: there is no such table."]
     unknown_table = 1146, "42S02";
     #[doc = "ER_NET_PACKET_TOO_LARGE: the packet is larger than `max_allowed_packet`."]
     packet_too_large = 1153, "08S01";
     #[doc = "ER_NET_PACKETS_OUT_OF_ORDER: packets are out of order."]
     packets_out_of_order = 1156, "08S01";
+    #[doc = "ER_TOO_MANY_ROWS: SELECT … INTO has found several rows."]
+    several_rows = 1172, "42000";
     #[doc = "ER_REQUIRES_PRIMARY_KEY: a table needs a primary key."]
     needs_primary_key = 1173, "42000";
     #[doc = "ER_ERROR_DURING_COMMIT: the transaction could not be committed."]
@@ -116,6 +120,8 @@ codes! {
     wrong_arguments = 1210, "HY000";
     #[doc = "ER_LOCK_DEADLOCK: the transaction was rolled back; try it again."]
     deadlock = 1213, "40001";
+    #[doc = "ER_WRONG_NUMBER_OF_COLUMNS_IN_SELECT: as many columns as there are variables are needed."]
+    wrong_width = 1222, "21000";
     #[doc = "ER_WRONG_VALUE_FOR_VAR: a variable cannot have this value."]
     wrong_variable_value = 1231, "42000";
     #[doc = "ER_NOT_SUPPORTED_YET: MySQL can do this and we cannot."]
@@ -138,6 +144,10 @@ codes! {
     unknown_function = 1305, "42000";
     #[doc = "ER_QUERY_INTERRUPTED: the statement was killed."]
     interrupted = 1317, "70100";
+    #[doc = "ER_SP_UNDECLARED_VAR: there is no such variable of a program."]
+    undeclared_variable = 1327, "42000";
+    #[doc = "ER_SP_FETCH_NO_DATA: SELECT … INTO has found no row."]
+    no_data = 1329, "02000";
     #[doc = "ER_TABLE_DEF_CHANGED: an index was dropped under the statement; try it again."]
     table_changed = 1412, "HY000";
     #[doc = "ER_DIVISION_BY_ZERO."]
@@ -192,6 +202,8 @@ impl From<duet_client::Error> for SqlError {
         let message = format!("{} (Duet error {number})", error.message);
         let Some(code) = error.error_code() else {
             return match number {
+                // A row that takes too many bytes, or one whose columns of fixed size alone do.
+                115 | 158 => SqlError::row_too_large(format!("Row size too large: {message}")),
                 // Rules of table definitions.
                 100..=149 => SqlError::invalid_definition(message),
                 _ => SqlError::other(message),

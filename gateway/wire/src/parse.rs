@@ -4,6 +4,7 @@
 use crate::dialect::MySql;
 use crate::error::{Result, SqlError};
 use crate::headings::{Headings, Place, headings, name_items};
+use crate::requests::stored;
 use crate::value::literal::literal;
 use duet_client::Value;
 use sqlparser::ast::{self, Statement};
@@ -78,6 +79,10 @@ pub fn tokens(sql: &str) -> Result<Vec<Tokens>> {
     }
     statements.push(current);
     statements.retain(|statement| !statement.is_empty());
+    // Semicolons of a program that would be stored are not between statements.
+    if let Some(first) = statements.iter().position(|tokens| stored(tokens).is_some()) {
+        statements.truncate(first + 1);
+    }
     let mut place = Place::at_start(sql);
     statements.into_iter().map(|tokens| prepared(tokens, &mut place)).collect()
 }
@@ -180,8 +185,11 @@ fn piece_counts(text: &str) -> (usize, usize) {
 
 fn prepared(mut tokens: Vec<TokenWithSpan>, place: &mut Place<'_>) -> Result<Tokens> {
     check_depth(&tokens)?;
+    check_places_of_select(&tokens)?;
     let headings = headings(&tokens, place);
     name_modulo(&mut tokens);
+    name_shared_locks(&mut tokens);
+    name_assignments(&mut tokens);
     let mut parameters = 0;
     for token in &mut tokens {
         if let Token::Placeholder(name) = &mut token.token {
@@ -206,6 +214,49 @@ fn name_modulo(tokens: &mut [TokenWithSpan]) {
         if is_mod && behind_operand && !is_call {
             tokens[index].token = Token::Mod;
         }
+    }
+}
+
+/// `LOCK IN SHARE MODE` is `FOR SHARE`.
+fn name_shared_locks(tokens: &mut Vec<TokenWithSpan>) {
+    const WORDS: [Keyword; 4] = [Keyword::LOCK, Keyword::IN, Keyword::SHARE, Keyword::MODE];
+    let mut left_out = vec![false; tokens.len()];
+    for at in 0..tokens.len().saturating_sub(WORDS.len() - 1) {
+        let four = &mut tokens[at..at + WORDS.len()];
+        if four.iter().map(|token| keyword(&token.token)).eq(WORDS) {
+            four[0].token = Token::make_keyword("FOR");
+            four[1].token = Token::make_keyword("SHARE");
+            left_out[at + 2..at + WORDS.len()].fill(true);
+        }
+    }
+    let mut left_out = left_out.into_iter();
+    tokens.retain(|_| !left_out.next().unwrap_or_default());
+}
+
+/// `SET a := b` is `SET a = b`.
+fn name_assignments(tokens: &mut [TokenWithSpan]) {
+    if tokens.first().is_some_and(|first| keyword(&first.token) == Keyword::SET) {
+        let assignments = tokens.iter_mut().filter(|token| token.token == Token::Assignment);
+        assignments.for_each(|token| token.token = Token::Eq);
+    }
+}
+
+/// The parser takes SELECT for a name where an operand is expected.
+fn check_places_of_select(tokens: &[TokenWithSpan]) -> Result<()> {
+    let misplaced = tokens.windows(2).find(|two| {
+        let before = &two[0].token;
+        let needs_operand = matches!(before, Token::Comma | Token::Eq | Token::Neq)
+            || matches!(before, Token::Lt | Token::Gt | Token::LtEq | Token::GtEq)
+            || matches!(before, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod)
+            || matches!(
+                keyword(before),
+                Keyword::SELECT | Keyword::WHERE | Keyword::HAVING | Keyword::BY | Keyword::AND | Keyword::OR
+            );
+        needs_operand && keyword(&two[1].token) == Keyword::SELECT
+    });
+    match misplaced {
+        None => Ok(()),
+        Some(two) => Err(syntax(&format!("near '{}' at line {}", two[1].token, two[1].span.start.line))),
     }
 }
 
@@ -318,6 +369,9 @@ impl Tokens {
         let odd = |token: &TokenWithSpan| {
             matches!(keyword(&token.token), Keyword::CAST | Keyword::CONVERT | Keyword::INTERVAL)
                 || is_of_format(&token.token)
+                // Those that are not for the parser.
+                || token.token == Token::Assignment
+                || first == Keyword::SELECT && keyword(&token.token) == Keyword::INTO
         };
         if !is_data || self.parameters > 0 || self.tokens.iter().any(odd) {
             return;
@@ -374,24 +428,32 @@ impl Tokens {
     /// # Errors
     /// 1064 when the tokens are no statement.
     pub fn parse(self) -> Result<Statement> {
-        let headings = self.headings;
-        let mut parser = Parser::new(&MySql).with_tokens_with_locations(self.tokens);
-        let failed = |error| match error {
-            ParserError::RecursionLimitExceeded => {
-                SqlError::nested_too_deeply("Thread stack overrun: the statement nests too deeply")
-            }
-            ParserError::TokenizerError(text) | ParserError::ParserError(text) => syntax(&text),
-        };
-        let statement = parser.parse_statement().map_err(failed)?;
-        let rest = parser.peek_token();
-        match rest.token {
-            Token::EOF => {
-                let mut statement = statement;
-                name_items(&mut statement, &headings);
-                Ok(statement)
-            }
-            token => Err(syntax(&format!("near '{token}' at line {}", rest.span.start.line))),
+        let mut statement = parsed(self.tokens, Parser::parse_statement)?;
+        name_items(&mut statement, &self.headings);
+        Ok(statement)
+    }
+}
+
+/// What tokens are, all of them together.
+///
+/// # Errors
+/// 1064 when they are something else.
+pub(crate) fn parsed<T>(
+    tokens: Vec<TokenWithSpan>,
+    parse: impl FnOnce(&mut Parser<'static>) -> std::result::Result<T, ParserError>,
+) -> Result<T> {
+    let mut parser = Parser::new(&MySql).with_tokens_with_locations(tokens);
+    let failed = |error| match error {
+        ParserError::RecursionLimitExceeded => {
+            SqlError::nested_too_deeply("Thread stack overrun: the statement nests too deeply")
         }
+        ParserError::TokenizerError(text) | ParserError::ParserError(text) => syntax(&text),
+    };
+    let all = parse(&mut parser).map_err(failed)?;
+    let rest = parser.peek_token();
+    match rest.token {
+        Token::EOF => Ok(all),
+        token => Err(syntax(&format!("near '{token}' at line {}", rest.span.start.line))),
     }
 }
 

@@ -12,13 +12,16 @@
 //! CREATE {DATABASE | SCHEMA} [IF NOT EXISTS] name [options]
 //! ALTER TABLE table {DISABLE | ENABLE} KEYS
 //! START TRANSACTION WITH CONSISTENT SNAPSHOT
+//! KILL [CONNECTION | QUERY] expression
+//! SELECT … INTO @name [, @name …] …
+//! {CREATE | ALTER | DROP} … {TRIGGER | PROCEDURE | FUNCTION | EVENT | VIEW} …
 //! ```
 
 use crate::accounts::Reader;
 use crate::dialect::MySql;
 use crate::error::{Result, SqlError};
-use crate::parse::{Tokens, syntax};
-use sqlparser::ast::ShowStatementFilter;
+use crate::parse::{Tokens, parsed, syntax};
+use sqlparser::ast::{Expr, ShowStatementFilter, Statement};
 use sqlparser::parser::Parser;
 use sqlparser::tokenizer::{Token, TokenWithSpan};
 
@@ -47,6 +50,17 @@ pub enum Request {
     SwitchKeys(TableName),
     /// START TRANSACTION WITH CONSISTENT SNAPSHOT.
     Snapshot,
+    /// KILL of the connection whose number this is, or only of its statement.
+    Kill {
+        /// Not the connection.
+        only_query: bool,
+        /// Its number.
+        number: Box<Expr>,
+    },
+    /// SELECT … INTO user variables, whose names are in lower case.
+    SelectInto(Vec<String>, Box<Statement>),
+    /// What there is not: its name.
+    Refused(String),
 }
 
 /// What SHOW shows.
@@ -290,6 +304,71 @@ fn switch_keys(mut reader: Reader<'_>) -> Option<Request> {
     (switches && reader.tokens.is_empty()).then_some(Request::SwitchKeys(table))
 }
 
+/// KILL, behind that word.
+fn kill(mut reader: Reader<'_>) -> Result<Request> {
+    let only_query = reader.takes_one(&["CONNECTION", "QUERY"]) == Some(1);
+    let number = Box::new(parsed(reader.tokens.to_vec(), Parser::parse_expr)?);
+    Ok(Request::Kill { only_query, number })
+}
+
+/// SELECT … INTO; `None` of one that gives its rows to the client.
+fn select_into(tokens: &[TokenWithSpan]) -> Result<Option<Request>> {
+    let mut depth = 0_usize;
+    let into = tokens.iter().position(|token| {
+        match token.token {
+            Token::LParen => depth += 1,
+            Token::RParen => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+        depth == 0 && Reader { tokens: std::slice::from_ref(token) }.takes(&["INTO"])
+    });
+    let Some(into) = into else { return Ok(None) };
+    let mut reader = Reader { tokens: &tokens[into + 1..] };
+    if reader.takes_one(&["OUTFILE", "DUMPFILE"]).is_some() {
+        return Ok(Some(Request::Refused("SELECT … INTO OUTFILE and DUMPFILE".to_owned())));
+    }
+    let mut names = Vec::new();
+    loop {
+        let name = reader.identifier()?;
+        match name.strip_prefix('@').filter(|name| !name.is_empty() && !name.starts_with('@')) {
+            Some(name) => names.push(name.to_ascii_lowercase()),
+            None => return Err(SqlError::undeclared_variable(format!("Undeclared variable: {name}"))),
+        }
+        if !reader.takes_token(&Token::Comma) {
+            break;
+        }
+    }
+    let rest = [&tokens[..into], reader.tokens].concat();
+    Ok(Some(Request::SelectInto(names, Box::new(parsed(rest, Parser::parse_statement)?))))
+}
+
+/// The beginning of a statement about programs or views, of which there are none: `CREATE TRIGGER`.
+pub(crate) fn stored(tokens: &[TokenWithSpan]) -> Option<String> {
+    const VERBS: [&str; 3] = ["CREATE", "ALTER", "DROP"];
+    const KINDS: [&str; 5] = ["TRIGGER", "PROCEDURE", "FUNCTION", "EVENT", "VIEW"];
+    let mut reader = Reader { tokens };
+    let verb = VERBS[reader.takes_one(&VERBS)?];
+    loop {
+        if let Some(kind) = reader.takes_one(&KINDS) {
+            return Some(format!("{verb} {}", KINDS[kind]));
+        }
+        if reader.takes(&["DEFINER"]) {
+            let _ = reader.takes_token(&Token::Eq);
+            let user = reader.name_and_host().ok()?;
+            if user.0.eq_ignore_ascii_case("CURRENT_USER") && reader.takes_token(&Token::LParen) {
+                let _ = reader.takes_token(&Token::RParen);
+            }
+        } else if reader.takes(&["ALGORITHM"]) {
+            let _ = reader.takes_token(&Token::Eq);
+            reader.step();
+        } else if reader.takes(&["SQL", "SECURITY"]) {
+            reader.step();
+        } else if !reader.takes(&["OR", "REPLACE"]) && !reader.takes(&["AGGREGATE"]) {
+            return None;
+        }
+    }
+}
+
 impl Tokens {
     /// The statement that these tokens are, if it is one that is not for the parser.
     ///
@@ -302,6 +381,18 @@ impl Tokens {
 
 fn read(tokens: &[TokenWithSpan]) -> Result<Option<Request>> {
     let mut reader = Reader { tokens };
+    if let Some(what) = stored(tokens) {
+        return Ok(Some(Request::Refused(what)));
+    }
+    if tokens.iter().any(|token| token.token == Token::Assignment) {
+        return Ok(Some(Request::Refused("':=' in other statements than SET".to_owned())));
+    }
+    if reader.takes_one(&["SELECT", "WITH"]).is_some() {
+        return select_into(tokens);
+    }
+    if reader.takes(&["KILL"]) {
+        return kill(reader).map(Some);
+    }
     if reader.takes(&["SHOW"]) {
         return show(reader);
     }
@@ -358,6 +449,37 @@ mod tests {
         ] {
             assert_eq!(shown(sql), expected, "{sql}");
         }
+        let refused = |what: &str| Some(Request::Refused(what.to_owned()));
+        for (sql, expected) in [
+            ("CREATE TRIGGER t AFTER DELETE ON u FOR EACH ROW SET @a = 1", "CREATE TRIGGER"),
+            (
+                "CREATE DEFINER = CURRENT_USER() PROCEDURE p() BEGIN SELECT 1; SELECT 2; END",
+                "CREATE PROCEDURE",
+            ),
+            ("create or replace aggregate function f returns int soname 'x'", "CREATE FUNCTION"),
+            ("ALTER DEFINER='a'@'b' EVENT e DISABLE", "ALTER EVENT"),
+            ("CREATE ALGORITHM=UNDEFINED DEFINER=a@b SQL SECURITY DEFINER VIEW v AS SELECT 1", "CREATE VIEW"),
+        ] {
+            assert_eq!(request(sql).expect(sql), refused(expected), "{sql}");
+        }
+        for (sql, expected, rest) in [
+            ("SELECT a, 5 INTO @X, @y FROM t WHERE a = 1", &["x", "y"][..], "SELECT a, 5 FROM t WHERE a = 1"),
+            ("SELECT (1) FROM t LIMIT 1 INTO @x FOR UPDATE", &["x"], "SELECT (1) FROM t LIMIT 1 FOR UPDATE"),
+        ] {
+            let Some(Request::SelectInto(names, statement)) = request(sql).expect(sql) else {
+                panic!("{sql}")
+            };
+            assert_eq!(
+                (names.as_slice(), statement.to_string().as_str()),
+                (expected.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>().as_slice(), rest)
+            );
+        }
+        for (sql, only) in
+            [("KILL 5", false), ("KILL CONNECTION 5", false), ("KILL QUERY CONNECTION_ID()", true)]
+        {
+            let killed = request(sql).expect(sql);
+            assert!(matches!(killed, Some(Request::Kill { only_query, .. }) if only_query == only), "{sql}");
+        }
         let describe = |database: Option<&str>, column: &str| {
             Some(Request::Describe((database.map(str::to_owned), "t".to_owned()), column.to_owned()))
         };
@@ -388,6 +510,9 @@ mod tests {
             "CREATE DATABASE d COMMENT 'x'",
             "START TRANSACTION",
             "SELECT 1",
+            "CREATE TABLE event (view INT PRIMARY KEY)",
+            "INSERT INTO t SELECT 1",
+            "SET @a := 5",
         ] {
             assert_eq!(request(sql).expect(sql), None, "{sql}");
         }
@@ -399,6 +524,11 @@ mod tests {
             "SHOW TABLE STATUS LIKE 'a' b",
             "SHOW INDEX FROM",
             "SHOW EVENTS 'a'",
+            "KILL",
+            "KILL 5 6",
+            "SELECT 1 INTO",
+            "SELECT 1 INTO @a FROM",
+            "SELECT 1, SELECT 2",
             "SHOW CREATE DATABASE d WHERE 1 = 0",
         ] {
             assert_eq!(request(sql).expect_err(sql).code, 1064, "{sql}");

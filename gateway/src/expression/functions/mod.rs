@@ -510,6 +510,10 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
     let of_bytes =
         values.iter().enumerate().any(|(index, value)| is_bytes(value) && function.is_made_of(index));
     match function {
+        Function::LastInsertId if !values.is_empty() => {
+            facts.last_insert_id.say(&values[0]);
+            return Ok(values[0].clone());
+        }
         Function::IsNull => return Ok(Value::Int(i64::from(values[0] == Value::Null))),
         Function::NullIf => {
             let equal = compare(&values[0], &values[1])? == Some(Ordering::Equal);
@@ -569,7 +573,7 @@ fn call_with(function: Function, values: &[Value], facts: &Facts) -> Result<Valu
         Function::User => Value::Text(facts.user.clone()),
         Function::Version => Value::Text(SERVER_VERSION.to_owned()),
         Function::ConnectionId => Value::UInt(u64::from(facts.connection)),
-        Function::LastInsertId => Value::UInt(facts.last_insert_id),
+        Function::LastInsertId => Value::UInt(facts.last_insert_id.number()),
         Function::RowCount => Value::Int(facts.row_count),
         Function::FoundRows => Value::Int(i64::try_from(facts.found_rows).unwrap_or(i64::MAX)),
         Function::Absolute => match &values[0] {

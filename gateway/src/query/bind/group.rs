@@ -31,7 +31,7 @@ impl Binder<'_> {
     ) -> Result<Option<ColumnType>> {
         let leaves = self.leaves()?;
         let columns = columns_of(&leaves);
-        let known = Known { columns: &columns, parameters: &self.surroundings.parameters, aggregates: calls };
+        let known = Known { aggregates: calls, ..self.surroundings.known(&columns) };
         Ok(Expression::Aggregate(index).column_type(known))
     }
 

@@ -4,6 +4,7 @@ use super::{Binder, Clause, Common, Frame, unsupported};
 use crate::error::{Result, SqlError};
 use crate::expression::kinds::unified;
 use crate::expression::{Environment, Expression, Scope, compile};
+use crate::plan::check_waits;
 use crate::query::relation::{BoundColumn, Relation, Source, SourceColumn};
 use crate::query::run::sql_error;
 use crate::query::translate::Translator;
@@ -53,6 +54,7 @@ fn plain(query: &Query) -> Result<()> {
     if !plain {
         return unsupported("this form of query");
     }
+    query.locks.iter().try_for_each(check_waits)?;
     match query.locks.is_empty() {
         true => Ok(()),
         false => unsupported("FOR UPDATE and FOR SHARE in joins and subqueries"),
