@@ -9,6 +9,8 @@ pub enum Action {
     Clear,
     /// Connects anew, maybe with another database.
     Connect,
+    /// Lets statements end with something else than a semicolon.
+    Delimiter,
     /// Sends the statement, for an answer of one column a line.
     Ego,
     /// Sends the statement.
@@ -49,6 +51,7 @@ const COMMANDS: &[Command] = &[
     ours("?", '?', true, Action::Help),
     ours("clear", 'c', false, Action::Clear),
     ours("connect", 'r', true, Action::Connect),
+    ours("delimiter", 'd', true, Action::Delimiter),
     ours("ego", 'G', false, Action::Ego),
     ours("exit", 'q', false, Action::Quit),
     ours("go", 'g', false, Action::Go),
@@ -59,7 +62,6 @@ const COMMANDS: &[Command] = &[
     ours("status", 's', false, Action::Status),
     ours("use", 'u', true, Action::Use),
     unknown("charset", 'C', true),
-    unknown("delimiter", 'd', true),
     unknown("edit", 'e', false),
     unknown("nopager", 'n', false),
     unknown("notee", 't', false),
@@ -82,6 +84,7 @@ Commands of the shell stand at the beginning of a statement, or anywhere by thei
   help     \\h \\?        this text
   clear    \\c           forget the statement that has begun
   connect  \\r DATABASE  connect anew; the database may be left out
+  delimiter \\d WORD     statements end with this word instead of ;
   print    \\p           show the statement that has begun (by its letter only)
   quit     \\q           leave, as do exit and Ctrl-D
   source   \\. FILE      execute the statements and commands of a file
@@ -95,6 +98,14 @@ variables of the session are lost then, and no statement is repeated.";
 /// The command of a letter after a backslash.
 pub fn by_letter(letter: char) -> Option<&'static Command> {
     COMMANDS.iter().find(|command| command.letter == letter)
+}
+
+/// The argument of a line that sets the delimiter, which may contain the present one.
+pub fn delimiter(line: &str) -> Option<&str> {
+    let line = line.trim_start();
+    let (name, argument) = line.split_at_checked("delimiter".len())?;
+    let ends = argument.chars().next().is_none_or(char::is_whitespace);
+    (ends && name.eq_ignore_ascii_case("delimiter")).then(|| argument.trim())
 }
 
 /// A text that is a command with its argument; `None` if it is SQL.

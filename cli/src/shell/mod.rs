@@ -222,13 +222,18 @@ impl Shell {
                 Action::Use => self.choose_database(argument)?,
                 Action::Source => self.run_file(Path::new(argument))?,
                 Action::Connect => {
-                    if !argument.is_empty() {
-                        self.options = self.options.clone().db_name(Some(unquoted(argument)));
-                    }
-                    self.connect()?;
+                    let options = self.options.clone();
+                    self.connect(match argument.is_empty() {
+                        true => options,
+                        false => options.db_name(Some(unquoted(argument))),
+                    })?;
+                }
+                Action::Delimiter if argument.is_empty() || argument.contains('\\') => {
+                    let usage = "DELIMITER must be followed by a word without backslashes";
+                    return Err(complaint(usage.to_owned()));
                 }
                 // The splitter has done that.
-                Action::Clear | Action::Ego | Action::Go => {}
+                Action::Delimiter | Action::Clear | Action::Ego | Action::Go => {}
             },
             Piece::Unknown(word) => {
                 return Err(complaint(format!("Unknown command '{word}'; `help` says what there is")));
@@ -369,13 +374,13 @@ impl Shell {
                 Ok(text) => text,
                 // What was begun is forgotten.
                 Err(ReadlineError::Interrupted) => {
-                    splitter = Splitter::default();
+                    splitter.clear();
                     continue;
                 }
                 Err(ReadlineError::Eof) => break,
                 Err(error) => return Err(error).context("the terminal cannot be read"),
             };
-            if !text.trim().is_empty() && !has_password(&text) {
+            if !text.trim().is_empty() && !has_password(&format!("{}{text}", splitter.begun())) {
                 let _ = editor.add_history_entry(&text);
             }
             // What was pasted may have several lines.
@@ -388,6 +393,11 @@ impl Shell {
                             eprintln!("{error:#}");
                             if is_lost(&error) {
                                 self.connect_again();
+                            }
+                            // Nobody can want the rest of what was typed: it may belong to a transaction that is no more.
+                            if error.downcast_ref().is_some_and(Failure::ends_file) {
+                                splitter.clear();
+                                continue 'session;
                             }
                         }
                     }
@@ -409,17 +419,17 @@ impl Shell {
             return Ok(());
         }
         if self.lost {
-            return self.connect();
+            return self.connect(self.options.clone());
         }
         self.connection.ping().map_err(|_| anyhow::Error::new(Failure::gone_away()))
     }
 
-    /// Connects anew, with the same user and the database that was chosen last.
-    fn connect(&mut self) -> Result<()> {
-        let connection = Conn::new(self.options.clone());
+    /// Connects anew, from now on with these options.
+    fn connect(&mut self, options: OptsBuilder) -> Result<()> {
+        let connection = Conn::new(options.clone());
         self.connection =
             connection.map_err(|error| anyhow::Error::new(Failure::of_connecting(error, &self.gateway)))?;
-        self.lost = false;
+        (self.lost, self.options) = (false, options);
         let database: Option<Option<String>> =
             self.connection.query_first("SELECT DATABASE()").map_err(shown)?;
         let database = database.flatten().unwrap_or_else(|| "*** NONE ***".to_owned());
@@ -433,7 +443,7 @@ impl Shell {
         eprintln!(
             "The session is lost, with an open transaction and its variables; no statement is repeated. Connecting again..."
         );
-        if let Err(error) = self.connect() {
+        if let Err(error) = self.connect(self.options.clone()) {
             eprintln!("{error:#}\nThe next statement tries to connect again.");
         }
     }

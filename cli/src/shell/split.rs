@@ -25,11 +25,19 @@ pub enum Piece {
 }
 
 /// Collects lines until statements are complete.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Splitter {
     /// The statement that has begun.
     text: String,
     inside: Inside,
+    /// What ends a statement.
+    delimiter: String,
+}
+
+impl Default for Splitter {
+    fn default() -> Splitter {
+        Splitter { text: String::new(), inside: Inside::Nothing, delimiter: ";".to_owned() }
+    }
 }
 
 /// What surrounds the end of the text.
@@ -48,7 +56,12 @@ impl Splitter {
     /// Adds a line, without its line feed; what it completes.
     pub fn add_line(&mut self, line: &str) -> Vec<Piece> {
         if !self.has_begun()
-            && !line.contains(';')
+            && let Some(argument) = commands::delimiter(line)
+        {
+            return vec![self.set_delimiter(argument)];
+        }
+        if !self.has_begun()
+            && !line.contains(&self.delimiter)
             && !line.contains("\\g")
             && let Some(command) = commands::named(line)
         {
@@ -62,10 +75,11 @@ impl Splitter {
             let next = bytes.get(at + 1).copied();
             let mut step = 1;
             match (self.inside, byte, next) {
-                (Inside::Nothing, b';', _) => {
+                (Inside::Nothing, ..) if bytes[at..].starts_with(self.delimiter.as_bytes()) => {
                     self.take(&line[from..at]);
                     pieces.push(self.end(false));
-                    from = at + 1;
+                    step = self.delimiter.len();
+                    from = at + step;
                 }
                 // NULL in files for LOAD DATA, and no command.
                 (Inside::Nothing, b'\\', Some(b'N')) => step = 2,
@@ -115,6 +129,26 @@ impl Splitter {
         pieces
     }
 
+    /// Lets statements end with the first word of this; the command, with that word.
+    fn set_delimiter(&mut self, argument: &str) -> Piece {
+        let word = argument.split_whitespace().next().unwrap_or_default();
+        if !word.is_empty() && !word.contains('\\') {
+            self.delimiter = word.to_owned();
+        }
+        Piece::Command(Action::Delimiter, word.to_owned())
+    }
+
+    /// Forgets the statement that has begun.
+    pub fn clear(&mut self) {
+        self.text.clear();
+        self.inside = Inside::Nothing;
+    }
+
+    /// The statement so far.
+    pub fn begun(&self) -> &str {
+        &self.text
+    }
+
     /// Whether a statement or a comment has begun.
     pub fn has_begun(&self) -> bool {
         !self.text.is_empty() || self.inside != Inside::Nothing
@@ -151,6 +185,7 @@ impl Splitter {
             length = (length + argument.len() + 1).min(text.len());
         }
         let piece = match command.and_then(|command| command.action) {
+            Some(Action::Delimiter) => return (Some(self.set_delimiter(&text[word.len()..])), text.len()),
             Some(Action::Clear) => {
                 self.text.clear();
                 None
@@ -225,6 +260,27 @@ mod tests {
     }
 
     #[test]
+    fn statements_end_with_another_word_where_one_is_set() {
+        let procedure = "CREATE PROCEDURE p() BEGIN\n DELETE FROM t; DELETE FROM u;\nEND";
+        assert_eq!(
+            pieces(&format!(
+                "DELIMITER ;;\n{procedure} ;;\ndelimiter ;\nSELECT 1; \\d //\nSELECT 2; // SELECT 3//"
+            )),
+            [
+                command(Action::Delimiter, ";;"),
+                statement(procedure),
+                command(Action::Delimiter, ";"),
+                statement("SELECT 1"),
+                command(Action::Delimiter, "//"),
+                statement("SELECT 2;"),
+                statement("SELECT 3"),
+            ]
+        );
+        assert_eq!(pieces("delimiter\nSELECT 1;"), [command(Action::Delimiter, ""), statement("SELECT 1")]);
+        assert_eq!(pieces("delimiters;"), [statement("delimiters")]);
+    }
+
+    #[test]
     fn comments_before_a_statement_are_left_out() {
         assert_eq!(split("-- first\n  # second\nSELECT 1; -- ; last"), ["SELECT 1"]);
         assert_eq!(split("/* ;\n ; */ SELECT 1; /* x */"), ["SELECT 1"]);
@@ -273,7 +329,6 @@ mod tests {
         assert_eq!(pieces("\\z"), [unknown("\\z")]);
         assert_eq!(pieces("\\é SELECT 1;"), [unknown("\\é"), statement("SELECT 1")]);
         assert_eq!(pieces("SELECT 1 \\z;"), [unknown("\\z"), statement("SELECT 1 \\z")]);
-        assert_eq!(pieces("delimiter //"), [unknown("delimiter")]);
         assert_eq!(pieces("tee;"), [unknown("tee")]);
         assert_eq!(pieces("\\! ls; SELECT 1"), [unknown("\\!"), statement("SELECT 1")]);
     }

@@ -1,9 +1,9 @@
 //! Transactions of several operations: which node runs each, what was sent, and how it ends.
 //!
 //! A transaction lives at the node that leads its first row, and on one link: when the link is lost, so is the
-//! transaction, unless its commit was on the way; then its outcome is resolved like that of a write. A node that does not
-//! execute the first operation, because it leaves or is starting, ends nothing: the transaction begins again where that row
-//! is led by then.
+//! transaction, unless its commit was on the way; then its outcome is resolved like that of a write. The first
+//! operation is another exception: where it is refused because the node leaves or is starting, or the link is lost before it is
+//! answered, the transaction begins again where that row is led by then.
 
 use crate::batch::{
     FLAG_COMMITTED, FLAG_EXPECT, FLAG_IGNORE, FLAG_IN_DOUBT, FLAG_RESULT, Kind, Operation, State,
@@ -392,8 +392,9 @@ impl ClientCore {
         }
     }
 
-    /// The operation was not executed, because another node leads its row or the node leaves, starts or is gone. If it is all that was sent of
-    /// its transaction, that begins again under another number where the row is led by then. Whether it does.
+    /// The operation was refused because another node leads its row or the node leaves or starts, or nobody answers it any more. If it is
+    /// all that was sent of its transaction, that is rolled back, whatever became of it, and begins again under another number where the row is
+    /// led by then. Whether it does.
     fn begins_elsewhere(&mut self, now: Nanoseconds, handle: TransactionHandle, reference: u64) -> bool {
         let Some((batch, index)) = self.batches.find(reference, State::InFlight) else { return false };
         let alone = batch.operations.len() == 1 && changes_hands(batch.operations[index].code);

@@ -1,7 +1,7 @@
 //! Rows that a statement locks: found without a lock, locked by their keys, and looked at once more.
 
 use crate::error::Result;
-use crate::execute::read::{Rows, Values, Wanted, read_keys};
+use crate::execute::read::{Rows, Values, Wanted, read_each};
 use crate::execute::select::sort;
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::{Environment, Expression};
@@ -20,13 +20,14 @@ pub struct Search<'a> {
     pub order: &'a [(Expression, bool)],
     /// Whether the index that they are found by has this order, and is read backwards for it.
     pub sorted: Option<bool>,
-    /// How many of them; no others are locked, but those of keys whose order is not known before.
+    /// How many of them. No others are locked, but those of keys whose order is not known before, and those that have changed before they
+    /// were locked.
     pub limit: usize,
     /// How they are locked.
     pub lock: Lock,
 }
 
-/// The rows, with their locks, in any order.
+/// The rows, with their locks, in any order; with some behind the limit where others have changed their place meanwhile.
 ///
 /// # Errors
 /// Those of expressions and of the cluster.
@@ -39,17 +40,24 @@ pub async fn find_locked(
 ) -> Result<Vec<Values>> {
     let Search { table, filter, order, limit, .. } = *search;
     let prepared = filter.and_then(|filter| filter.prepared(environment));
-    let passes = |row: &[Value]| -> Result<bool> {
-        match prepared.as_ref().or(filter) {
-            Some(filter) => Ok(filter.truth(&environment.with_row(row))? == Some(true)),
-            None => Ok(true),
+    // The place in the order of a row that passes, where it matters.
+    let by_order = !order.is_empty() && limit != usize::MAX;
+    let look = |row: &[Value]| -> Result<Option<Values>> {
+        let at = environment.with_row(row);
+        if let Some(filter) = prepared.as_ref().or(filter)
+            && filter.truth(&at)? != Some(true)
+        {
+            return Ok(None);
         }
+        let parts = order.iter().filter(|_| by_order);
+        parts.map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>().map(Some)
     };
-    let mut locked = Locked { rows: Vec::new(), held: transaction.memory().hold() };
+    let mut locked = Locked { rows: Vec::new(), counted: 0, held: transaction.memory().hold() };
     let access = match access {
         BoundAccess::Keys { index: None, keys } => {
             let limit = if order.is_empty() { limit } else { usize::MAX };
-            locked.add(&Search { limit, ..*search }, &keys, &passes, transaction).await?;
+            let found: Vec<Found> = keys.into_iter().map(|key| (None, key)).collect();
+            locked.add(&Search { limit, ..*search }, &found, &look, transaction).await?;
             return Ok(locked.rows);
         }
         others => others,
@@ -58,55 +66,62 @@ pub async fn find_locked(
     let condition = filter.and_then(|filter| conditions(filter, table, environment).0);
     let wanted = Wanted { filter: condition, order: search.sorted, ..Wanted::default() };
     let mut rows = Rows::open(client, table, access, wanted, Some(transaction)).await?;
-    let as_they_come = order.is_empty() || limit == usize::MAX || search.sorted.is_some() && !rows.is_mixed();
+    let as_they_come = !by_order || search.sorted.is_some() && !rows.is_mixed();
     let mut held = transaction.memory().hold();
-    let mut found = Vec::new();
-    while locked.rows.len() < limit
+    let mut found: Vec<(Values, Values)> = Vec::new();
+    while locked.counted < limit
         && let Some(chunk) = rows.next().await?
     {
-        let mut keys = Vec::new();
         for row in chunk {
-            if !passes(&row)? {
-                continue;
+            if let Some(place) = look(&row)? {
+                let key = key_of(table, &row);
+                held.add(&place)?;
+                held.add(&key)?;
+                found.push((place, key));
             }
-            let key = key_of(table, &row);
-            if as_they_come {
-                keys.push(key);
-                continue;
-            }
-            let at = environment.with_row(&row);
-            let by = order.iter().map(|(part, _)| part.evaluate(&at)).collect::<Result<Values>>()?;
-            held.add(&by)?;
-            held.add(&key)?;
-            found.push((by, key));
         }
-        locked.add(search, &keys, &passes, transaction).await?;
+        if as_they_come {
+            locked.add(search, &placed(std::mem::take(&mut found)), &look, transaction).await?;
+            held = transaction.memory().hold();
+        }
     }
     sort(&mut found, order);
-    let keys: Vec<Values> = found.into_iter().map(|(_, key)| key).collect();
-    locked.add(search, &keys, &passes, transaction).await?;
+    locked.add(search, &placed(found), &look, transaction).await?;
     Ok(locked.rows)
+}
+
+/// The key of a row, and its place in the order of the statement, if that is known.
+type Found = (Option<Values>, Values);
+
+fn placed(found: Vec<(Values, Values)>) -> Vec<Found> {
+    found.into_iter().map(|(place, key)| (Some(place), key)).collect()
 }
 
 struct Locked {
     rows: Vec<Values>,
+    /// Those whose place in the order is as they were found: one that has moved may come behind others that are not locked yet.
+    counted: usize,
     held: Held,
 }
 
 impl Locked {
-    /// Locks the rows of these keys and keeps those that pass, until there are enough.
+    /// Locks these rows and keeps those that pass, until there are enough.
     async fn add(
         &mut self,
         search: &Search<'_>,
-        keys: &[Values],
-        passes: &impl Fn(&[Value]) -> Result<bool>,
+        found: &[Found],
+        look: &impl Fn(&[Value]) -> Result<Option<Values>>,
         transaction: &mut OpenTransaction,
     ) -> Result<()> {
-        let mut rest = keys;
-        while !rest.is_empty() && self.rows.len() < search.limit {
-            let (some, others) = rest.split_at(rest.len().min(search.limit - self.rows.len()));
-            for row in read_keys(transaction, search.table, some, Some(search.lock)).await? {
-                if passes(&row)? {
+        let mut rest = found;
+        while !rest.is_empty() && self.counted < search.limit {
+            let (some, others) = rest.split_at(rest.len().min(search.limit - self.counted));
+            let keys: Vec<Values> = some.iter().map(|(_, key)| key.clone()).collect();
+            let rows = read_each(transaction, search.table, &keys, Some(search.lock)).await?;
+            for ((before, _), row) in some.iter().zip(rows) {
+                let Some(row) = row else { continue };
+                if let Some(place) = look(&row)? {
+                    self.counted += usize::from(before.as_ref().is_none_or(|before| *before == place));
                     self.held.add(&row)?;
                     self.rows.push(row);
                 }

@@ -532,7 +532,8 @@ fn columns_of_order(select: &SelectPlan) -> Option<Vec<(usize, bool)>> {
     select.order.iter().map(column).collect()
 }
 
-/// For each item the digits behind the point that its type has, where its value may have fewer: CASE and the like give that of one branch.
+/// For each item the digits behind the point that its type has, where its value may have fewer: CASE and the like give that of one branch,
+/// ROUND of a quotient no more than this has.
 fn scales(select: &SelectPlan, parameters: &[Value], facts: &Facts) -> Vec<Option<u8>> {
     use crate::expression::Function;
     let columns = select.table.as_ref().map_or(&[][..], |table| &table.definition().columns);
@@ -546,7 +547,12 @@ fn scales(select: &SelectPlan, parameters: &[Value], facts: &Facts) -> Vec<Optio
                     part,
                     Expression::Case(..)
                         | Expression::Call(
-                            Function::Coalesce | Function::If | Function::Greatest | Function::Least,
+                            Function::Coalesce
+                                | Function::If
+                                | Function::Greatest
+                                | Function::Least
+                                | Function::Round
+                                | Function::Truncate,
                             _
                         )
                 );

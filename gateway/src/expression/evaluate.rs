@@ -91,6 +91,7 @@ impl Expression {
             Expression::UserVariable(name) => {
                 environment.facts.user_variables.get(name).cloned().unwrap_or(Value::Null)
             }
+            // See `Expression::is_precise`.
             Expression::Arithmetic(..)
             | Expression::Negate(_)
             | Expression::Case(..)
@@ -204,7 +205,7 @@ impl Expression {
                 }
             }
             other => {
-                let value = other.evaluate(environment)?;
+                let value = other.precisely(environment)?.value;
                 environment.facts.losses.of_number(&value, "DOUBLE")?;
                 truth(&value)
             }

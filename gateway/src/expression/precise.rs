@@ -65,13 +65,15 @@ fn calculated(operator: Operator, a: Precise, b: Precise) -> Result<Precise> {
             digits = digits.saturating_sub(WORD);
         }
     }
-    if a.shown.or(b.shown).is_none() || operator.is_of_bits() {
+    let is_whole = operator.is_of_bits() || operator == Operator::IntegerDivide;
+    if a.shown.or(b.shown).is_none() || is_whole {
         return calculate(operator, &a.value, &b.value).map(Precise::from);
     }
     match calculate(operator, &a.value, &b.value) {
         Ok(value) => {
             let shown = match operator {
                 Operator::Multiply => x_shown + y_shown,
+                Operator::Divide => x_shown + QUOTIENT_DIGITS,
                 _ => x_shown.max(y_shown),
             };
             Ok(Precise { value, shown: Some(shown.min(MAX_SCALE)) })
@@ -150,6 +152,17 @@ impl Expression {
     pub fn fitted(&self, column: &Column, environment: &Environment<'_>, row: usize) -> Result<Value> {
         let value = self.evaluate_for(column.column_type, environment)?;
         environment.facts.losses.fit(value, column, row)
+    }
+
+    /// Whether it gives all digits of its parts on: [`Expression::precisely`] knows more of it than its value.
+    pub fn is_precise(&self) -> bool {
+        matches!(
+            self,
+            Expression::Arithmetic(..)
+                | Expression::Negate(_)
+                | Expression::Case(..)
+                | Expression::Call(Function::Coalesce | Function::If, _)
+        )
     }
 
     /// Whether there is a quotient in it, whose digits are more than its type says.

@@ -11,9 +11,11 @@ use std::sync::Arc;
 /// Length from which on a list is worth sorting.
 const LONG_LIST: usize = 16;
 
-/// The constants of an IN list, sorted.
+/// The constants of an IN list, to be looked up.
 #[derive(Debug, Default, PartialEq)]
 pub struct Constants {
+    /// All but NULL, as they were written.
+    values: Vec<Value>,
     /// Exact numbers, and the same as doubles: what texts and doubles are compared with.
     numbers: Vec<Value>,
     doubles: Vec<f64>,
@@ -42,12 +44,16 @@ impl Constants {
     pub fn new(values: Vec<Value>) -> Option<Constants> {
         let mut set = Constants::default();
         for value in values {
-            match value {
-                Value::Null => set.has_null = true,
-                Value::Text(_) | Value::Bytes(_) => set.texts.push(value),
-                number if exact(&number).is_some() => set.numbers.push(number),
+            match &value {
+                Value::Null => {
+                    set.has_null = true;
+                    continue;
+                }
+                Value::Text(_) | Value::Bytes(_) => set.texts.push(value.clone()),
+                number if exact(number).is_some() => set.numbers.push(value.clone()),
                 _ => return None,
             }
+            set.values.push(value);
         }
         set.numbers.sort_by(sort_order);
         set.texts.sort_by(sort_order);
@@ -84,10 +90,12 @@ impl Constants {
                     }
                     _ => return Ok(None),
                 };
-                among_numbers || {
-                    self.words.iter().try_for_each(|word| losses.of_comparison(word, number))?;
-                    to_double(number).is_some_and(|double| is_among(&self.texts_as_doubles, double))
-                }
+                among_numbers
+                    || to_double(number).is_some_and(|double| is_among(&self.texts_as_doubles, double))
+                    || {
+                        self.words.iter().try_for_each(|word| losses.of_comparison(word, number))?;
+                        false
+                    }
             }
         };
         Ok(Some(if found { Some(true) } else { self.otherwise() }))
@@ -99,12 +107,8 @@ impl Constants {
     }
 
     /// Those that are not NULL.
-    pub fn values(&self) -> impl ExactSizeIterator<Item = &Value> {
-        let split = self.numbers.len();
-        (0..split + self.texts.len()).map(move |index| match index.checked_sub(split) {
-            None => &self.numbers[index],
-            Some(index) => &self.texts[index],
-        })
+    pub fn values(&self) -> &[Value] {
+        &self.values
     }
 }
 

@@ -1,4 +1,4 @@
-//! Aggregates of MySQL as those of DataFusion: exact sums, averages with four more digits, DISTINCT by MySQL's equality.
+//! Aggregates of MySQL as those of DataFusion: exact sums, DISTINCT by MySQL's equality.
 
 use crate::expression::{Accumulator as Counted, AggregateCall, AggregateFunction};
 use crate::query::run::engine_error;

@@ -17,6 +17,8 @@ use std::hash::{Hash, Hasher};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+/// Rows for which it is worth sorting long IN lists.
+const ROWS_TO_PREPARE_FOR: usize = 32;
 /// Rows that are computed before it is looked whether anybody waits for them.
 const ROWS_WITHOUT_A_LOOK: usize = 256;
 
@@ -137,7 +139,10 @@ impl Compute {
             .collect();
         let mut row = Vec::with_capacity(readers.len());
         let environment = self.surroundings.environment();
-        let prepared = self.expression.prepared(&environment);
+        let prepared = match rows {
+            ROWS_TO_PREPARE_FOR.. => self.expression.prepared(&environment),
+            _ => None,
+        };
         let expression = prepared.as_ref().unwrap_or(&self.expression);
         let mut found = Vec::new();
         let mut builder = Builder::new(self.result)?;

@@ -68,7 +68,7 @@ pub fn folded(expression: &Expression, surroundings: &Surroundings) -> Expressio
 /// A part of a larger expression, which goes on with all digits of a quotient and not with its value.
 fn folded_part(part: &Expression, surroundings: &Surroundings) -> Expression {
     match part {
-        Expression::Arithmetic(..) if part.has_quotient() => {
+        part if part.is_precise() && part.has_quotient() => {
             part.mapped(&mut |inner| folded_part(inner, surroundings))
         }
         other => folded(other, surroundings),

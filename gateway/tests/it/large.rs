@@ -118,6 +118,34 @@ fn large_changes_work_or_say_how_large_they_may_be() {
     assert_eq!(rows(&mut connection, "SELECT MAX(id), COUNT(*) FROM t WHERE n = 5"), ["5005|6"]);
     affected(&mut connection, "ROLLBACK");
 
+    // A row that has moved while its lock was awaited takes nobody's place.
+    affected(&mut connection, "CREATE TABLE q (id INT PRIMARY KEY, prio INT, KEY by_prio (prio))");
+    for order in ["prio", "prio + 0", "prio DESC"] {
+        affected(&mut connection, "REPLACE INTO q VALUES (1, 1), (2, 2), (3, 3)");
+        affected(&mut connection, "BEGIN");
+        let (moves, first) = if order == "prio DESC" { ("id = 3", "2|2") } else { ("id = 1", "2|2") };
+        let away = if order == "prio DESC" { -9 } else { 9 };
+        affected(&mut connection, &format!("UPDATE q SET prio = {away} WHERE {moves}"));
+        let mut waiting = cluster.connect();
+        let taken = std::thread::spawn(move || {
+            affected(&mut waiting, "BEGIN");
+            let sql = format!("SELECT id, prio FROM large.q ORDER BY {order} LIMIT 1 FOR UPDATE");
+            let found = rows(&mut waiting, &sql);
+            let gone = affected(&mut waiting, &format!("DELETE FROM large.q ORDER BY {order} LIMIT 1"));
+            let left = rows(&mut waiting, "SELECT id FROM large.q ORDER BY id");
+            affected(&mut waiting, "ROLLBACK");
+            (found, gone, left)
+        });
+        std::thread::sleep(std::time::Duration::from_millis(300));
+        affected(&mut connection, "COMMIT");
+        let (found, gone, left) = taken.join().expect("no panic");
+        assert_eq!((found, gone, left), (vec![first.to_owned()], 1, vec!["1".to_owned(), "3".to_owned()]));
+    }
+    // What is found among the texts is not compared with those that are no numbers.
+    let texts = (1..16).map(|number| format!("'{number}'")).collect::<Vec<_>>().join(",");
+    affected(&mut connection, "REPLACE INTO q VALUES (1, 1), (2, 2), (3, 3)");
+    assert_eq!(affected(&mut connection, &format!("DELETE FROM q WHERE prio + 0 IN ({texts}, 'abc')")), 3);
+
     // Rows that the transaction itself has written are looked at as it has them.
     affected(&mut connection, "BEGIN");
     assert_eq!(affected(&mut connection, "UPDATE t SET n = 77777 WHERE id = 5"), 1);

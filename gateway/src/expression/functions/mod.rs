@@ -59,7 +59,24 @@ impl Function {
         use Function::*;
         matches!(
             self,
-            Round | Truncate | Floor | Ceiling | Format | Power | SquareRoot | Exponential | NaturalLogarithm
+            Round
+                | Truncate
+                | Floor
+                | Ceiling
+                | Format
+                | Power
+                | SquareRoot
+                | Exponential
+                | NaturalLogarithm
+                | Logarithm
+                | Logarithm2
+                | Logarithm10
+                | Sine
+                | Cosine
+                | Tangent
+                | Cotangent
+                | Degrees
+                | Radians
         )
     }
 

@@ -6,6 +6,8 @@ SELECT id, COALESCE(price / 7, 0) * 100, IF(price > 0, price / 7, 0) * 100, CASE
 SELECT COUNT(*), SUM(amount) / COUNT(*) * 100, ROUND(SUM(amount) / COUNT(*), 8), AVG(amount) * 3, ROUND(AVG(amount), 8), AVG(quantity) * 100, AVG(amount) / AVG(quantity) * 100, ROUND(AVG(quantity), 2), AVG(DISTINCT quantity) * 7 FROM sales;
 SELECT shop, AVG(amount) * 3, SUM(quantity) / SUM(amount) * 100, ROUND(AVG(quantity), 6) FROM sales GROUP BY shop HAVING AVG(amount) > 1 ORDER BY shop;
 SELECT s.name, ROUND(100 * SUM(x.quantity) / SUM(x.amount), 6), AVG(x.amount) * 7, ROUND(AVG(x.quantity), 7) FROM shops s JOIN sales x ON x.shop = s.id GROUP BY s.name ORDER BY s.name;
+SELECT ((10 / 3) DIV 1) / 7, ((10 / 3) DIV 1) * 1.5 / 7, ROUND(1 / 3, 12), LOG10(1 / 3), IF(1 / 3000000, 1, 2);
+SELECT /* total */ s.id, x.item, x.quantity * -(1 / 3), x.quantity * IF(1, 1 / 3, 0), x.quantity * CASE WHEN 1 THEN 1 / 3 END, ROUND(x.amount / 7, 12), ROUND(x.amount / 7, 6) FROM shops s JOIN sales x ON x.shop = s.id ORDER BY s.id, x.item;
 SELECT 1 / 0, 5 % 0, 5 DIV 0, NULL + 1;
 SELECT 10 / 4, 10.00 / 4, 1.5 * 2.25, 0.1 + 0.2, 1e0 / 3;
 SELECT NULL = NULL, NULL <=> NULL, 1 <=> NULL, NULL IS NULL, NOT NULL, NULL AND 0, NULL OR 1;
