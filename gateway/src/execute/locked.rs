@@ -56,8 +56,8 @@ pub async fn find_locked(
     let access = match access {
         BoundAccess::Keys { index: None, keys } => {
             let limit = if order.is_empty() { limit } else { usize::MAX };
-            let found: Vec<Found> = keys.into_iter().map(|key| (None, key)).collect();
-            locked.add(&Search { limit, ..*search }, &found, &look, transaction).await?;
+            let found = keys.into_iter().map(|key| (Values::new(), key)).collect();
+            locked.add(&Search { limit, ..*search }, found, &look, transaction).await?;
             return Ok(locked.rows);
         }
         others => others,
@@ -81,20 +81,13 @@ pub async fn find_locked(
             }
         }
         if as_they_come {
-            locked.add(search, &placed(std::mem::take(&mut found)), &look, transaction).await?;
+            locked.add(search, std::mem::take(&mut found), &look, transaction).await?;
             held = transaction.memory().hold();
         }
     }
     sort(&mut found, order);
-    locked.add(search, &placed(found), &look, transaction).await?;
+    locked.add(search, found, &look, transaction).await?;
     Ok(locked.rows)
-}
-
-/// The key of a row, and its place in the order of the statement, if that is known.
-type Found = (Option<Values>, Values);
-
-fn placed(found: Vec<(Values, Values)>) -> Vec<Found> {
-    found.into_iter().map(|(place, key)| (Some(place), key)).collect()
 }
 
 struct Locked {
@@ -105,28 +98,28 @@ struct Locked {
 }
 
 impl Locked {
-    /// Locks these rows and keeps those that pass, until there are enough.
+    /// Locks the rows of these places and keys and keeps those that pass, until there are enough.
     async fn add(
         &mut self,
         search: &Search<'_>,
-        found: &[Found],
+        found: Vec<(Values, Values)>,
         look: &impl Fn(&[Value]) -> Result<Option<Values>>,
         transaction: &mut OpenTransaction,
     ) -> Result<()> {
-        let mut rest = found;
-        while !rest.is_empty() && self.counted < search.limit {
-            let (some, others) = rest.split_at(rest.len().min(search.limit - self.counted));
-            let keys: Vec<Values> = some.iter().map(|(_, key)| key.clone()).collect();
-            let rows = read_each(transaction, search.table, &keys, Some(search.lock)).await?;
-            for ((before, _), row) in some.iter().zip(rows) {
+        let (places, keys): (Vec<Values>, Vec<Values>) = found.into_iter().unzip();
+        let mut from = 0;
+        while from < keys.len() && self.counted < search.limit {
+            let some = from..keys.len().min(from.saturating_add(search.limit - self.counted));
+            from = some.end;
+            let rows = read_each(transaction, search.table, &keys[some.clone()], Some(search.lock)).await?;
+            for (before, row) in places[some].iter().zip(rows) {
                 let Some(row) = row else { continue };
                 if let Some(place) = look(&row)? {
-                    self.counted += usize::from(before.as_ref().is_none_or(|before| *before == place));
+                    self.counted += usize::from(*before == place);
                     self.held.add(&row)?;
                     self.rows.push(row);
                 }
             }
-            rest = others;
         }
         Ok(())
     }

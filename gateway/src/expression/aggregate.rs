@@ -27,8 +27,6 @@ pub enum AggregateFunction {
     Count,
     /// `SUM(a)`
     Sum,
-    /// `AVG(a)`
-    Average,
     /// `MIN(a)`
     Minimum,
     /// `MAX(a)`
@@ -61,7 +59,6 @@ impl AggregateFunction {
         Some(match name {
             "COUNT" => AggregateFunction::Count,
             "SUM" => AggregateFunction::Sum,
-            "AVG" => AggregateFunction::Average,
             "MIN" => AggregateFunction::Minimum,
             "MAX" => AggregateFunction::Maximum,
             "VARIANCE" | "VAR_POP" => AggregateFunction::VariancePopulation,
@@ -82,7 +79,6 @@ impl AggregateFunction {
         match self {
             AggregateFunction::Count => "count",
             AggregateFunction::Sum => "sum",
-            AggregateFunction::Average => "avg",
             AggregateFunction::Minimum => "min",
             AggregateFunction::Maximum => "max",
             AggregateFunction::VariancePopulation => "var_pop",
@@ -201,7 +197,7 @@ impl Accumulator {
         self.count += 1;
         match self.function {
             AggregateFunction::Count | AggregateFunction::Single => {}
-            AggregateFunction::Sum | AggregateFunction::Average => {
+            AggregateFunction::Sum => {
                 // Exact numbers are added as decimals, which do not overflow where integers would.
                 let number = match exact(&value) {
                     Some((unscaled, scale)) => Value::Decimal { unscaled, scale },
@@ -252,7 +248,6 @@ impl Accumulator {
     pub fn result(&self) -> Result<Value> {
         match self.function {
             AggregateFunction::Count => Ok(Value::Int(i64::try_from(self.count).unwrap_or(i64::MAX))),
-            AggregateFunction::Average => Err(SqlError::other("an average is made of a sum and a count")),
             AggregateFunction::Sum
             | AggregateFunction::Minimum
             | AggregateFunction::Maximum

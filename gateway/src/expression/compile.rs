@@ -575,7 +575,9 @@ fn given<'e>(function: &'e ast::Function, name: &str) -> Result<Given<'e>> {
 fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
     let name = function.name.to_string().replace('`', "").to_ascii_uppercase();
     let given = given(function, &name)?;
-    let aggregate = match AggregateFunction::named(&name) {
+    // An average is made of a sum and a count.
+    let is_average = name == "AVG";
+    let aggregate = match AggregateFunction::named(if is_average { "SUM" } else { &name }) {
         // JSON_ARRAYAGG and JSON_OBJECTAGG.
         None if name.ends_with("AGG") && name.starts_with("JSON_") => return not_supported(&name),
         aggregate => aggregate,
@@ -589,7 +591,11 @@ fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
         let (window, counts) = match aggregate {
             Some(_) if given.distinct => return not_supported("DISTINCT in window functions"),
             Some(AggregateFunction::Concatenation) => return not_supported("GROUP_CONCAT with OVER"),
-            Some(aggregate) => (WindowFunction::Aggregate(aggregate), usize::from(!given.wildcard)..=1),
+            Some(aggregate) => {
+                let window =
+                    if is_average { WindowFunction::Average } else { WindowFunction::Aggregate(aggregate) };
+                (window, usize::from(!given.wildcard)..=1)
+            }
             None => WindowFunction::named(&name).ok_or_else(|| unknown_function(&name))?,
         };
         if !counts.contains(&given.arguments.len()) {
@@ -599,7 +605,7 @@ fn call(function: &ast::Function, scope: &mut Scope<'_>) -> Result<Expression> {
         return compile_window(window, arguments, over, scope);
     }
     if let Some(aggregate) = aggregate {
-        return aggregate_call(aggregate, &name, &given, scope);
+        return aggregate_call(aggregate, is_average, &name, &given, scope);
     }
     if given.wildcard || given.distinct {
         return Err(SqlError::syntax(format!("{name} takes no * and no DISTINCT")));
@@ -698,6 +704,7 @@ fn special_call(name: &str, arguments: &[&Expr], scope: &mut Scope<'_>) -> Resul
 
 fn aggregate_call(
     function: AggregateFunction,
+    is_average: bool,
     name: &str,
     given: &Given<'_>,
     scope: &mut Scope<'_>,
@@ -714,13 +721,13 @@ fn aggregate_call(
         });
         Expression::Aggregate(index)
     };
-    let result = match function {
-        AggregateFunction::Average => {
-            let sum = collected(AggregateCall { function: AggregateFunction::Sum, ..call.clone() });
+    let result = match is_average {
+        true => {
+            let sum = collected(call.clone());
             let count = collected(AggregateCall { function: AggregateFunction::Count, ..call });
             Expression::average(sum, count)
         }
-        _ => collected(call),
+        false => collected(call),
     };
     scope.aggregates = Some(calls);
     Ok(result)

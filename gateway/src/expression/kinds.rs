@@ -103,23 +103,22 @@ fn is_binary(column_type: ColumnType) -> bool {
 }
 
 /// Of a number rounded to as many digits as an argument says, if that is known.
-fn rounded(of: Option<ColumnType>, digits: Option<&Expression>) -> ColumnType {
+fn rounded(of: Option<ColumnType>, arguments: &[Expression]) -> ColumnType {
     match class(of) {
         Class::Double => ColumnType::Double,
         Class::Integer { .. } => of.map_or(ColumnType::BigInt, widened),
         Class::Decimal { scale } => {
-            let digits = match digits {
-                Some(Expression::Constant(Value::Int(digits))) => (*digits).clamp(0, 38) as u8,
-                Some(_) => scale,
-                None => 0,
+            let scale = match arguments {
+                [number, Expression::Constant(Value::Int(digits))] => {
+                    let most = if number.has_quotient() { MAX_SCALE } else { scale };
+                    (*digits).clamp(0, i64::from(most)) as u8
+                }
+                [_, _] => scale,
+                _ => 0,
             };
-            ColumnType::Decimal { precision: 38, scale: scale.min(digits) }
+            ColumnType::Decimal { precision: 38, scale }
         }
     }
-}
-
-fn is_number(expression: &Expression) -> bool {
-    matches!(expression, Expression::Constant(Value::Int(_)))
 }
 
 /// Whether a whole number that is rounded before the point may be beyond those of 64 bits.
@@ -218,18 +217,9 @@ impl Expression {
                     Function::Round if may_grow(arguments, first) => {
                         ColumnType::Decimal { precision: 38, scale: 0 }
                     }
-                    Function::Round | Function::Truncate => {
-                        let digits = arguments.get(1);
-                        match first {
-                            Some(ColumnType::Decimal { precision, .. })
-                                if arguments[0].has_quotient() && digits.is_some_and(is_number) =>
-                            {
-                                rounded(Some(ColumnType::Decimal { precision, scale: MAX_SCALE }), digits)
-                            }
-                            _ => rounded(first, digits),
-                        }
+                    Function::Round | Function::Truncate | Function::Floor | Function::Ceiling => {
+                        rounded(first, arguments)
                     }
-                    Function::Floor | Function::Ceiling => rounded(first, None),
                     Function::AddInterval | Function::SubtractInterval => match arguments.get(2) {
                         Some(Expression::Constant(Value::Text(name))) => Unit::named(name)?.moved_type(first),
                         _ => return None,
@@ -317,13 +307,6 @@ fn aggregate(call: &AggregateCall, known: Known<'_>) -> Option<ColumnType> {
             Class::Double => ColumnType::Double,
             Class::Integer { .. } => ColumnType::Decimal { precision: 38, scale: 0 },
             Class::Decimal { scale } => ColumnType::Decimal { precision: 38, scale },
-        },
-        AggregateFunction::Average => match class(argument) {
-            Class::Double => ColumnType::Double,
-            Class::Integer { .. } => ColumnType::Decimal { precision: 38, scale: QUOTIENT_DIGITS },
-            Class::Decimal { scale } => {
-                ColumnType::Decimal { precision: 38, scale: (scale + QUOTIENT_DIGITS).min(MAX_SCALE) }
-            }
         },
     })
 }

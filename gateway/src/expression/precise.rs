@@ -48,7 +48,7 @@ fn whole_words(digits: u8) -> u8 {
 }
 
 /// The result of an operator with all its digits; with those that are shown where there is no room for more.
-fn calculated(operator: Operator, a: Precise, b: Precise) -> Result<Precise> {
+fn calculated(operator: Operator, a: &Precise, b: &Precise) -> Result<Precise> {
     let (Some((x, x_scale)), Some((y, y_scale))) = (exact(&a.value), exact(&b.value)) else {
         return calculate(operator, &a.value, &b.value).map(Precise::from);
     };
@@ -79,7 +79,7 @@ fn calculated(operator: Operator, a: Precise, b: Precise) -> Result<Precise> {
             Ok(Precise { value, shown: Some(shown.min(MAX_SCALE)) })
         }
         // With fewer digits it may fit.
-        Err(_) => calculate(operator, &a.shown(), &b.shown()).map(Precise::from),
+        Err(_) => calculate(operator, &a.clone().shown(), &b.clone().shown()).map(Precise::from),
     }
 }
 
@@ -93,9 +93,8 @@ impl Expression {
         match self {
             Expression::Arithmetic(operator, a, b) => {
                 let (a, b) = (a.precisely(environment)?, b.precisely(environment)?);
-                let (x, y) = (a.value.clone(), b.value.clone());
-                let result = calculated(*operator, a, b)?;
-                losses.of_arithmetic(*operator, &x, &y, &result.value)?;
+                let result = calculated(*operator, &a, &b)?;
+                losses.of_arithmetic(*operator, &a.value, &b.value, &result.value)?;
                 Ok(result)
             }
             Expression::Negate(a) => {

@@ -30,6 +30,8 @@ pub enum WindowFunction {
     LastValue,
     /// `NTH_VALUE(a, n)`
     NthValue,
+    /// `AVG(a)` of the rows of the frame.
+    Average,
     /// An aggregate of the rows of the frame.
     Aggregate(AggregateFunction),
 }

@@ -220,6 +220,9 @@ fn name_modulo(tokens: &mut [TokenWithSpan]) {
 /// `LOCK IN SHARE MODE` is `FOR SHARE`.
 fn name_shared_locks(tokens: &mut Vec<TokenWithSpan>) {
     const WORDS: [Keyword; 4] = [Keyword::LOCK, Keyword::IN, Keyword::SHARE, Keyword::MODE];
+    if !tokens.iter().any(|token| keyword(&token.token) == Keyword::LOCK) {
+        return;
+    }
     let mut left_out = vec![false; tokens.len()];
     for at in 0..tokens.len().saturating_sub(WORDS.len() - 1) {
         let four = &mut tokens[at..at + WORDS.len()];
@@ -244,15 +247,17 @@ fn name_assignments(tokens: &mut [TokenWithSpan]) {
 /// The parser takes SELECT for a name where an operand is expected.
 fn check_places_of_select(tokens: &[TokenWithSpan]) -> Result<()> {
     let misplaced = tokens.windows(2).find(|two| {
+        if keyword(&two[1].token) != Keyword::SELECT {
+            return false;
+        }
         let before = &two[0].token;
-        let needs_operand = matches!(before, Token::Comma | Token::Eq | Token::Neq)
+        matches!(before, Token::Comma | Token::Eq | Token::Neq)
             || matches!(before, Token::Lt | Token::Gt | Token::LtEq | Token::GtEq)
             || matches!(before, Token::Plus | Token::Minus | Token::Mul | Token::Div | Token::Mod)
             || matches!(
                 keyword(before),
                 Keyword::SELECT | Keyword::WHERE | Keyword::HAVING | Keyword::BY | Keyword::AND | Keyword::OR
-            );
-        needs_operand && keyword(&two[1].token) == Keyword::SELECT
+            )
     });
     match misplaced {
         None => Ok(()),

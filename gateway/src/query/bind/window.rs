@@ -35,9 +35,6 @@ impl Binder<'_> {
     }
 
     fn window(&mut self, plan: LogicalPlan, call: &WindowCall) -> Result<(LogicalPlan, Leaf)> {
-        if let WindowFunction::Aggregate(AggregateFunction::Average) = call.function {
-            return self.average(plan, call);
-        }
         let leaves = self.leaves()?;
         let surroundings = Arc::clone(&self.surroundings);
         let translator = Translator { leaves: &leaves, surroundings: &surroundings };
@@ -68,6 +65,7 @@ impl Binder<'_> {
         let same = |definition| (WindowFunctionDefinition::WindowUDF(definition), first);
         let mut inputs: Vec<Native> = arguments.iter().map(|(native, _)| native.clone()).collect();
         let (definition, column_type) = match call.function {
+            WindowFunction::Average => return self.average(plan, call),
             WindowFunction::RowNumber => number(row_number::row_number_udwf()),
             WindowFunction::Rank => number(rank::rank_udwf()),
             WindowFunction::DenseRank => number(rank::dense_rank_udwf()),
