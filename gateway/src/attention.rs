@@ -1,73 +1,48 @@
-//! Looking instead of sleeping, while one client alone sends short statements one after the other.
+//! Looking instead of sleeping, while statements follow each other closely.
 //!
-//! Each step of such a statement (client, gateway, data node, its backup, and back) wakes a process that sleeps on another processor, which takes
-//! longer than what it then does. A gateway that looks for what comes next instead of sleeping spares two or three of these. It looks as long
-//! as twice the usual wait and no longer, and only if waits are short; with two clients at once, on whatever threads, none does, because then
-//! processors have others to serve.
+//! Each step of a statement (client, gateway, data node, its backup, and back) wakes a process that sleeps, often on another processor, which
+//! in a virtual machine takes longer than what it then does. A thread of the gateway that looks for what comes next instead of sleeping spares two or
+//! three of these. It looks as long as twice the usual wait and no longer, and only if waits are short; after each look it leaves the
+//! processor to whoever else wants it.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::time::Instant;
 use tokio::sync::Notify;
 
-/// Mean waits in nanoseconds above which sleeping is better: for the next statement, and for the end of one.
+/// Mean waits in nanoseconds above which sleeping is better: for the next statement, and for something to happen to one that is under way.
 const MOST_THOUGHT: u64 = 60_000;
 const MOST_WORK: u64 = 200_000;
 /// The least time in nanoseconds that is worth a look.
 const LEAST: u64 = 20_000;
-/// After a statement of another client nobody is alone for so long: 10 ms.
-const COMPANY: u64 = 10_000_000;
 /// What a wait counts at most, in nanoseconds: one long wait is forgotten after some short ones.
 const LONGEST: u64 = 1_000_000;
+/// With more statements under way than this there is work enough, and others want the processor.
+const MOST_UNDER_WAY: u64 = 2;
 
-/// What all threads of a gateway know of its clients together.
-#[derive(Debug)]
-pub struct Company {
-    start: Instant,
-    is_allowed: bool,
-    /// Who sent the last statement, as far as that was noted.
-    client: AtomicU64,
-    /// Others were here before this time.
-    until: AtomicU64,
-}
-
-impl Company {
-    /// Nobody yet. Where there is one processor only nobody may look.
-    pub fn new() -> Company {
-        Company {
-            start: Instant::now(),
-            is_allowed: std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1),
-            client: AtomicU64::new(0),
-            until: AtomicU64::new(0),
-        }
-    }
-
-    /// A client has sent a statement at this time.
-    fn note(&self, client: u64, now: u64) {
-        // In lasting company not every statement is noted, so that threads do not wait for each other's notes.
-        let noted = get(&self.until) > now + COMPANY / 2;
-        if !noted && get(&self.client) != client {
-            put(&self.client, client);
-            self.until.fetch_max(now + COMPANY, Ordering::Relaxed);
-        }
-    }
-}
-
-/// What a thread knows of its clients. All of it belongs to that thread; the atomics only make it `Sync`.
+/// What a thread knows of its statements. All of it belongs to that thread; the atomics only make it `Sync`.
 #[derive(Debug)]
 pub struct Attention {
-    company: Arc<Company>,
+    start: Instant,
+    is_allowed: bool,
     /// When the last statement began or ended.
     at: AtomicU64,
-    /// Who sent it.
-    client: AtomicU64,
-    /// Whether it is under way.
-    at_work: AtomicBool,
-    /// Mean times from the end of a statement to the beginning of the next, and from there to its end.
+    /// Statements under way.
+    under_way: AtomicU64,
+    /// Mean times from one beginning or end to the next: with no statement under way before, and with some.
     thought: AtomicU64,
     work: AtomicU64,
     looks: AtomicBool,
     wake: Notify,
+}
+
+/// A statement under way; it ends when this is dropped.
+#[derive(Debug)]
+pub struct UnderWay<'a>(&'a Attention);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.note(|under_way| under_way - 1);
+    }
 }
 
 fn get(number: &AtomicU64) -> u64 {
@@ -78,19 +53,14 @@ fn put(number: &AtomicU64, value: u64) {
     number.store(value, Ordering::Relaxed);
 }
 
-/// The mean moves by an eighth of the way.
-fn average(mean: &AtomicU64, wait: u64) {
-    put(mean, (get(mean) * 7 + wait.min(LONGEST)) / 8);
-}
-
 impl Attention {
-    /// Of a thread with these others.
-    pub fn new(company: Arc<Company>) -> Attention {
+    /// Of a thread without statements. Where there is one processor only nobody looks.
+    pub fn new() -> Attention {
         Attention {
-            company,
+            start: Instant::now(),
+            is_allowed: std::thread::available_parallelism().is_ok_and(|processors| processors.get() > 1),
             at: AtomicU64::new(0),
-            client: AtomicU64::new(0),
-            at_work: AtomicBool::new(false),
+            under_way: AtomicU64::new(0),
             thought: AtomicU64::new(LONGEST),
             work: AtomicU64::new(LONGEST),
             looks: AtomicBool::new(false),
@@ -99,44 +69,36 @@ impl Attention {
     }
 
     fn now(&self) -> u64 {
-        self.company.start.elapsed().as_nanos() as u64
+        self.start.elapsed().as_nanos() as u64
     }
 
-    /// A statement of a client has come.
-    pub fn begins(&self, client: u32) {
-        let now = self.now();
-        if get(&self.client) == u64::from(client) {
-            average(&self.thought, now - get(&self.at));
-        } else {
-            put(&self.client, client.into());
-        }
-        self.company.note(client.into(), now);
+    /// A statement has come.
+    pub fn begin(&self) -> UnderWay<'_> {
+        self.note(|under_way| under_way + 1);
+        UnderWay(self)
+    }
+
+    /// A statement has begun or ended.
+    fn note(&self, change: impl FnOnce(u64) -> u64) {
+        let (now, under_way) = (self.now(), get(&self.under_way));
+        let mean = if under_way > 0 { &self.work } else { &self.thought };
+        // It moves by an eighth of the way.
+        put(mean, (get(mean) * 7 + (now - get(&self.at)).min(LONGEST)) / 8);
         put(&self.at, now);
-        self.at_work.store(true, Ordering::Relaxed);
-        if self.company.is_allowed && !self.looks.load(Ordering::Relaxed) && self.is_worth(now) {
+        put(&self.under_way, change(under_way));
+        if self.is_allowed && !self.looks.load(Ordering::Relaxed) && self.is_worth(now) {
             self.wake.notify_one();
-        }
-    }
-
-    /// Its answer was sent.
-    pub fn ends(&self, client: u32) {
-        let at = get(&self.at);
-        // In company nobody asks for the time.
-        if get(&self.client) == u64::from(client) && get(&self.company.until) <= at {
-            let now = self.now();
-            average(&self.work, now - at);
-            put(&self.at, now);
-            self.at_work.store(false, Ordering::Relaxed);
         }
     }
 
     /// Whether to look on at this time.
     fn is_worth(&self, now: u64) -> bool {
-        let (mean, most) = match self.at_work.load(Ordering::Relaxed) {
-            true => (get(&self.work), MOST_WORK),
-            false => (get(&self.thought), MOST_THOUGHT),
+        let (mean, most) = match get(&self.under_way) {
+            0 => (get(&self.thought), MOST_THOUGHT),
+            1..=MOST_UNDER_WAY => (get(&self.work), MOST_WORK),
+            _ => return false,
         };
-        now >= get(&self.company.until) && mean <= most && now - get(&self.at) <= (2 * mean).max(LEAST)
+        mean <= most && now - get(&self.at) <= (2 * mean).max(LEAST)
     }
 
     /// Looks whenever that is worth it; for ever.
@@ -145,6 +107,7 @@ impl Attention {
             self.wake.notified().await;
             self.looks.store(true, Ordering::Relaxed);
             while self.is_worth(self.now()) {
+                std::thread::yield_now();
                 // The runtime asks its sockets without a wait.
                 tokio::task::yield_now().await;
             }
@@ -157,42 +120,51 @@ impl Attention {
 mod tests {
     use super::*;
 
+    fn used_to(thought: u64, work: u64) -> Attention {
+        let attention = Attention::new();
+        put(&attention.thought, thought);
+        put(&attention.work, work);
+        attention
+    }
+
     #[test]
-    fn one_client_with_short_statements_is_worth_a_look() {
-        let attention = Attention::new(Arc::new(Company::new()));
-        attention.begins(1);
-        assert!(!attention.is_worth(attention.now()), "nothing is known yet");
-        put(&attention.company.until, 0);
-        put(&attention.work, 50_000);
+    fn short_waits_are_worth_a_look() {
+        let attention = used_to(20_000, 50_000);
+        let statement = attention.begin();
+        let at = get(&attention.at);
+        assert!(attention.is_worth(at + 100_000));
+        assert!(!attention.is_worth(at + 100_001), "longer than usual");
+        put(&attention.under_way, MOST_UNDER_WAY + 1);
+        assert!(!attention.is_worth(at + 1), "work enough");
+        put(&attention.under_way, 1);
+        drop(statement);
         put(&attention.thought, 20_000);
         let at = get(&attention.at);
-        assert!(attention.is_worth(at + 90_000));
-        assert!(!attention.is_worth(at + 110_000), "longer than usual");
-        attention.ends(1);
-        let at = get(&attention.at);
-        assert!(get(&attention.thought) == 20_000 && attention.is_worth(at + 30_000));
+        assert!(attention.is_worth(at + 40_000) && !attention.is_worth(at + 40_001));
         put(&attention.thought, MOST_THOUGHT + 1);
         assert!(!attention.is_worth(at + 1), "a client that thinks");
     }
 
     #[test]
-    fn two_clients_are_not_looked_for() {
-        let company = Arc::new(Company::new());
-        let (one, other) = (Attention::new(Arc::clone(&company)), Attention::new(Arc::clone(&company)));
-        for attention in [&one, &other] {
-            put(&attention.work, 50_000);
-            put(&attention.thought, 20_000);
-        }
-        one.begins(1);
-        put(&company.until, 0);
-        let at = get(&one.at);
-        assert!(one.is_worth(at + 1));
-        other.begins(2);
-        assert!(!one.is_worth(at + 1) && !other.is_worth(get(&other.at) + 1), "on two threads");
-        put(&company.until, 0);
-        one.begins(3);
-        put(&company.until, 0);
-        one.ends(1);
-        assert!(one.at_work.load(Ordering::Relaxed), "the other one's is still under way");
+    fn nothing_is_expected_of_what_is_not_known_yet() {
+        let attention = Attention::new();
+        let statement = attention.begin();
+        assert!(!attention.is_worth(attention.now()));
+        drop(statement);
+        assert!(!attention.is_worth(attention.now()));
+    }
+
+    #[test]
+    fn waits_are_told_apart_by_whether_a_statement_is_under_way() {
+        let attention = used_to(8_000, 16_000);
+        let one = attention.begin();
+        assert_eq!(get(&attention.work), 16_000);
+        let other = attention.begin();
+        let work = get(&attention.work);
+        assert_ne!(work, 16_000, "the time between two beginnings is one of work");
+        let thought = get(&attention.thought);
+        drop(one);
+        drop(other);
+        assert_eq!((get(&attention.thought), get(&attention.under_way)), (thought, 0));
     }
 }

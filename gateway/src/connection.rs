@@ -65,7 +65,6 @@ struct Statement {
 
 struct Connection {
     server: Arc<Server>,
-    attention: Arc<Attention>,
     wire: Wire,
     session: Session,
     process: Arc<Process>,
@@ -108,7 +107,6 @@ pub async fn serve(
     let memory = server.catalog.engine().memory();
     let mut connection = Connection {
         server,
-        attention,
         wire: guest.wire,
         session: guest.session,
         process: Arc::clone(&guest.place.process),
@@ -124,7 +122,7 @@ pub async fn serve(
         scratch: Vec::new(),
     };
     // What was open is rolled back when it is dropped.
-    let _ = connection.commands().await;
+    let _ = connection.commands(&attention).await;
 }
 
 /// Says that there are too many connections.
@@ -133,7 +131,7 @@ pub async fn refuse(stream: TcpStream) {
 }
 
 impl Connection {
-    async fn commands(&mut self) -> std::result::Result<(), End> {
+    async fn commands(&mut self, attention: &Attention) -> std::result::Result<(), End> {
         loop {
             self.process.sleeps();
             self.wire.begin_command();
@@ -153,7 +151,7 @@ impl Connection {
                     return Ok(());
                 }
             };
-            self.attention.begins(self.process.number);
+            let _under_way = attention.begin();
             let goes_on = match self.hold_payload(payload.len()) {
                 Ok(()) => self.command(&payload).await?,
                 Err(error) => {
@@ -167,7 +165,6 @@ impl Connection {
                 return Ok(());
             }
             self.flush().await?;
-            self.attention.ends(self.process.number);
         }
     }
 

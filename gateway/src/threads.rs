@@ -5,10 +5,11 @@
 //! of DataFusion, which may compute for long, and everything that is rare run on other threads.
 
 use crate::arguments::Arguments;
-use crate::attention::{Attention, Company};
+use crate::attention::Attention;
 use crate::connection::serve;
 use crate::server::{Server, connect};
 use anyhow::{Context, Result};
+use core_affinity::CoreId;
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
 use tokio::runtime::Builder;
@@ -16,6 +17,8 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc, oneshot};
 
 /// Bytes of a thread's stack: expressions nest as deeply as a statement's bounds let them.
 const STACK_BYTES: usize = 32 << 20;
+/// With fewer processors than this its threads have one each. With more, those of data nodes may be pinned beside them.
+const SHARED_PROCESSORS: usize = 4;
 /// Connections that wait for a thread to take them.
 const WAITING: usize = 64;
 
@@ -68,21 +71,38 @@ fn count(arguments: &Arguments) -> usize {
     arguments.threads.unwrap_or(processors.clamp(1, 256))
 }
 
+/// The processor of each thread, where few are shared with everybody else and there is a thread for each: what belongs together stays on one,
+/// and waking somebody on another costs several times as much.
+fn processors(threads: usize) -> Vec<Option<CoreId>> {
+    match core_affinity::get_core_ids() {
+        Some(mut usable) if usable.len() == threads && threads < SHARED_PROCESSORS => {
+            // Gateways beside each other do not all begin with the same one.
+            usable.rotate_left(std::process::id() as usize % threads);
+            usable.into_iter().map(Some).collect()
+        }
+        _ => vec![None; threads],
+    }
+}
+
 /// Starts the threads that serve connections, each with a client that is connected.
 ///
 /// # Errors
 /// When a thread cannot be started or its client does not reach the cluster.
 pub async fn start(arguments: &Arguments, server: &Arc<Server>) -> Result<Vec<Guests>> {
     let mut threads = Vec::new();
-    let company = Arc::new(Company::new());
-    for number in 0..count(arguments) {
+    for (number, processor) in processors(count(arguments)).into_iter().enumerate() {
         let (sender, visitors) = mpsc::channel(WAITING);
         let (ready, is_ready) = oneshot::channel();
-        let (arguments, server, company) = (arguments.clone(), Arc::clone(server), Arc::clone(&company));
+        let (arguments, server) = (arguments.clone(), Arc::clone(server));
+        let attention = Arc::new(Attention::new());
         std::thread::Builder::new()
             .name(format!("serve-{number}"))
             .stack_size(STACK_BYTES)
-            .spawn(move || serve_visitors(&arguments, &server, company, visitors, ready))
+            .spawn(move || {
+                // A thread that may not be pinned runs anywhere.
+                processor.map(core_affinity::set_for_current);
+                serve_visitors(&arguments, &server, attention, visitors, ready);
+            })
             .context("cannot start a thread")?;
         is_ready.await.context("a thread that serves connections has ended")??;
         threads.push(Guests { sender, seats: Arc::new(()) });
@@ -94,7 +114,7 @@ pub async fn start(arguments: &Arguments, server: &Arc<Server>) -> Result<Vec<Gu
 fn serve_visitors(
     arguments: &Arguments,
     server: &Arc<Server>,
-    company: Arc<Company>,
+    attention: Arc<Attention>,
     mut visitors: mpsc::Receiver<Visitor>,
     ready: oneshot::Sender<Result<()>>,
 ) {
@@ -115,7 +135,6 @@ fn serve_visitors(
             }
         };
         let _ = ready.send(Ok(()));
-        let attention = Arc::new(Attention::new(company));
         let looking = Arc::clone(&attention);
         tokio::spawn(async move { looking.look().await });
         while let Some(Visitor { stream, peer, place, seat }) = visitors.recv().await {
