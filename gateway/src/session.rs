@@ -421,6 +421,10 @@ impl Session {
         self.facts.last_insert_id.begin();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
+        self.facts.select_limit = match prepared {
+            Prepared::Planned(_) | Prepared::Query(_) => self.facts.variables.select_limit(),
+            _ => None,
+        };
         let executed = match prepared {
             Prepared::Planned(plan) => {
                 let process = Arc::clone(&self.process);

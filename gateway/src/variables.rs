@@ -1,6 +1,7 @@
 //! System variables that drivers and tools ask for, and set.
 
 use crate::error::{Result, SqlError};
+use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::wire::handshake::SERVER_VERSION;
 use crate::wire::packet::MAX_PACKET_BYTES;
@@ -18,6 +19,8 @@ enum Rule {
     Switch,
     /// A number of seconds from 1 to a year.
     Seconds,
+    /// A number of rows.
+    Rows,
     /// Only what it is already, in any spelling.
     Same,
     /// Names of SQL modes, those that would change what statements mean left out.
@@ -115,7 +118,7 @@ fn known(name: &str) -> Option<(Value, Rule)> {
             (Value::Int(1), Rule::Switch)
         }
         "sql_auto_is_null" | "sql_safe_updates" | "big_tables" => (Value::Int(0), Rule::Same),
-        "sql_select_limit" => (Value::UInt(u64::MAX), Rule::Same),
+        "sql_select_limit" => (Value::UInt(u64::MAX), Rule::Rows),
         "sql_quote_show_create" => (Value::Int(1), Rule::Same),
         "performance_schema" | "query_cache_size" | "have_query_cache" => (Value::Int(0), Rule::Fixed),
         "query_cache_type" => (text("OFF"), Rule::Fixed),
@@ -323,6 +326,17 @@ impl Variables {
                 // MySQL, too, takes the nearest value that may be.
                 self.changed.insert(name.to_owned(), Value::Int(seconds.clamp(1, 31_536_000)));
             }
+            Rule::Rows => {
+                let rows = match exact(&value) {
+                    // MySQL, too, takes the nearest value that may be.
+                    Some((rows, 0)) => u64::try_from(rows.max(0)).unwrap_or(u64::MAX),
+                    _ => {
+                        let message = format!("Incorrect argument type to variable '{name}'");
+                        return Err(SqlError::wrong_variable_type(message));
+                    }
+                };
+                self.changed.insert(name.to_owned(), Value::UInt(rows));
+            }
             Rule::Switch => {
                 let on = match text(&value).to_ascii_uppercase().as_str() {
                     "1" | "ON" | "TRUE" => 1,
@@ -379,6 +393,14 @@ impl Variables {
         !self.changed.get("sql_mode").is_some_and(named)
     }
 
+    /// Most rows of a SELECT without LIMIT, if that is set.
+    pub fn select_limit(&self) -> Option<u64> {
+        match self.changed.get("sql_select_limit") {
+            Some(Value::UInt(rows)) => Some(*rows),
+            _ => None,
+        }
+    }
+
     /// Whether notes are told of.
     pub fn notes(&self) -> bool {
         self.changed.get("sql_notes") != Some(&Value::Int(0))
@@ -412,6 +434,13 @@ mod tests {
         assert!(!variables.zero_asks_for_a_number());
         let read = variables.get("sql_mode").expect("known");
         assert_eq!(Some(read), text("STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO"));
+        for (rows, wanted) in [(Value::Int(7), 7), (Value::Int(-7), 0), (Value::UInt(u64::MAX), u64::MAX)] {
+            variables.set("sql_select_limit", Some(rows)).expect("a number");
+            assert_eq!(variables.select_limit(), Some(wanted));
+        }
+        assert_eq!(variables.set("sql_select_limit", text("7")).expect_err("a text").code, 1232);
+        variables.set("sql_select_limit", None).expect("as at first");
+        assert_eq!(variables.select_limit(), None);
         for (modes, code) in
             [("ansi_quotes", 1235), ("STRICT_ALL_TABLES,PIPES_AS_CONCAT", 1235), ("nosuch", 1231)]
         {

@@ -257,7 +257,7 @@ impl Cursor {
         memory: &Memory,
     ) -> Result<Cursor> {
         let environment = Environment::new(&parameters, &facts);
-        let limit = row_count(select.limit.as_ref(), &environment, u64::MAX)?;
+        let limit = row_count(select.limit.as_ref(), &environment, facts.select_limit.unwrap_or(u64::MAX))?;
         let offset = row_count(select.offset.as_ref(), &environment, 0)?;
         Ok(Cursor {
             rows: None,

@@ -34,6 +34,8 @@ pub struct Facts {
     pub variables: crate::variables::Variables,
     /// Values of `@name`.
     pub user_variables: BTreeMap<String, Value>,
+    /// Most rows of a SELECT that does not say so itself.
+    pub select_limit: Option<u64>,
     /// What the statement's conversions have lost.
     pub losses: Losses,
 }

@@ -188,7 +188,11 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
             ColumnOption::Default(value) => default = Some(value),
             ColumnOption::PrimaryKey(_) => extras.is_key = true,
             ColumnOption::Unique(_) => extras.is_unique = true,
-            ColumnOption::Comment(_) => {}
+            ColumnOption::Comment(_) => warnings.push(SqlError {
+                code: 1_618,
+                state: "HY000",
+                message: "<COMMENT> option ignored".to_owned(),
+            }),
             ColumnOption::CharacterSet(name) => check_character_set(&unquoted(name), warnings)?,
             ColumnOption::Collation(name) => check_collation(&unquoted(name), warnings)?,
             ColumnOption::DialectSpecific(tokens) => {

@@ -91,7 +91,10 @@ fn columns(relation: &Relation) -> Vec<ResultColumn> {
 /// # Errors
 /// Those of the statement.
 pub async fn execute(session: &mut Session, query: &Query, parameters: Vec<Value>) -> Result<Outcome> {
-    let (relation, end) = planned(session, query, parameters, false).await?;
+    let (mut relation, end) = planned(session, query, parameters, false).await?;
+    if let (Some(most), None) = (session.facts.select_limit, &query.limit_clause) {
+        relation.limit(0, Some(usize::try_from(most).unwrap_or(usize::MAX)))?;
+    }
     let rows = session.catalog.engine().open(&relation).await?.that_end_with(end);
     let head = Arc::new(ResultHead::new(columns(&relation)));
     Ok(Outcome::Rows { head, rows: Rows::Query(Box::new(rows)) })

@@ -1,11 +1,12 @@
 //! What the binder knows of relations: plans with columns as MySQL sees them.
 
 use crate::error::{Result, SqlError};
+use crate::query::run::sql_error;
 use crate::wire::results::Origin;
 use datafusion::arrow::datatypes::{Field, FieldRef, Schema};
 use datafusion::catalog::TableProvider;
 use datafusion::common::Column;
-use datafusion::logical_expr::LogicalPlan;
+use datafusion::logical_expr::{LogicalPlan, LogicalPlanBuilder};
 use duet_client::{ColumnType, Table};
 use sqlparser::ast::Ident;
 use std::sync::Arc;
@@ -96,6 +97,18 @@ pub struct Relation {
     pub plan: LogicalPlan,
     /// Its columns.
     pub columns: Vec<BoundColumn>,
+}
+
+impl Relation {
+    /// Its rows behind so many, and of these at most so many.
+    ///
+    /// # Errors
+    /// Those of the engine.
+    pub fn limit(&mut self, skip: usize, fetch: Option<usize>) -> Result<()> {
+        let plan = LogicalPlanBuilder::from(self.plan.clone()).limit(skip, fetch);
+        self.plan = plan.and_then(LogicalPlanBuilder::build).map_err(sql_error)?;
+        Ok(())
+    }
 }
 
 fn same(a: &str, b: &str) -> bool {

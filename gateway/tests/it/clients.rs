@@ -63,6 +63,24 @@ fn the_command_line_client_of_mariadb_works() {
     assert!(text(&vertical).contains("*** 2. row ***"), "{}", text(&vertical));
 }
 
+/// The driver by that name of the package `libmariadb-java`, which no variable requires: where it is not installed nothing is tested.
+const JDBC_DRIVER: &str = "/usr/share/java/mariadb-java-client.jar";
+
+#[test]
+fn the_jdbc_driver_of_mariadb_works() {
+    let java = Command::new("java").arg("-version").output().is_ok_and(|output| output.status.success());
+    if !java || !std::path::Path::new(JDBC_DRIVER).exists() {
+        eprintln!("skipped: java or {JDBC_DRIVER} is not installed");
+        return;
+    }
+    let cluster = Cluster::start();
+    drop(cluster.connect());
+    let program = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/clients/Jdbc.java");
+    let url = format!("jdbc:mariadb://127.0.0.1:{}/default?user=root", cluster.port(0));
+    let output = Command::new("java").args(["-cp", JDBC_DRIVER, program, &url]).output().expect("it runs");
+    assert!(output.status.success() && text(&output).contains("all is well"), "{}", text(&output));
+}
+
 #[test]
 fn a_dump_is_read_back() {
     use mysql::prelude::Queryable;

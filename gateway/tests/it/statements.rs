@@ -52,6 +52,7 @@ fn statements_do_what_they_do_in_mysql() {
     transactions(&cluster, &mut connection);
     ranges_and_groups(&mut connection);
     exact_ranges(&mut connection);
+    limits_of_the_session(&mut connection);
     unique_index_of_a_table_in_use(&cluster, &mut connection);
     collisions(&mut connection);
     feature_store(&mut connection);
@@ -236,6 +237,39 @@ fn ranges_and_groups(connection: &mut Conn) {
 }
 
 /// Where a range is the whole condition nothing else is checked: NULL, constants of other types and rows of a transaction must not slip through.
+/// As JDBC drivers bound results: `setMaxRows`.
+fn limits_of_the_session(connection: &mut Conn) {
+    affected(connection, "CREATE TABLE limited (id INT PRIMARY KEY, n INT)");
+    affected(connection, "CREATE TABLE copied (id INT PRIMARY KEY, n INT)");
+    affected(connection, "INSERT INTO limited VALUES (1, 9), (2, 8), (3, 7), (4, 6), (5, 5)");
+    affected(connection, "SET sql_select_limit = 2");
+    for (sql, wanted) in [
+        ("SELECT id FROM limited ORDER BY n", &["5", "4"][..]),
+        ("SELECT id FROM limited ORDER BY n LIMIT 3", &["5", "4", "3"]),
+        ("SELECT COUNT(*) FROM limited", &["5"]),
+        ("SELECT id FROM limited WHERE id IN (1, 2, 3) ORDER BY id", &["1", "2"]),
+        ("SELECT a.id FROM limited a JOIN limited b ON a.id = b.id ORDER BY a.n", &["5", "4"]),
+        (
+            "SELECT id FROM limited WHERE id < 2 UNION ALL SELECT id + 10 FROM limited WHERE id > 3 ORDER BY 1",
+            &["1", "14"],
+        ),
+        ("SELECT MAX(id) FROM (SELECT id FROM limited) d", &["5"]),
+        ("SELECT id FROM limited WHERE id = (SELECT MAX(id) FROM limited)", &["5"]),
+    ] {
+        assert_eq!(rows(connection, sql), wanted, "{sql}");
+    }
+    assert_eq!(affected(connection, "INSERT INTO copied SELECT id, n FROM limited"), 5);
+    assert_eq!(affected(connection, "UPDATE limited SET n = 1"), 5);
+    let prepared = connection.prep("SELECT id FROM limited WHERE id > ?").expect("prepared");
+    for (set, wanted) in [("1", 1), ("0", 0), ("DEFAULT", 4)] {
+        affected(connection, &format!("SET SESSION sql_select_limit = {set}"));
+        let found: Vec<u32> = connection.exec(&prepared, (1,)).expect("executed");
+        assert_eq!(found.len(), wanted, "{set}");
+    }
+    assert_eq!(code(connection, "SET sql_select_limit = 'two'"), 1232);
+    assert_eq!(rows(connection, "SELECT @@sql_select_limit"), ["18446744073709551615"]);
+}
+
 fn exact_ranges(connection: &mut Conn) {
     connection
         .query_drop(

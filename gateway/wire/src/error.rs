@@ -124,6 +124,8 @@ codes! {
     wrong_width = 1222, "21000";
     #[doc = "ER_WRONG_VALUE_FOR_VAR: a variable cannot have this value."]
     wrong_variable_value = 1231, "42000";
+    #[doc = "ER_WRONG_TYPE_FOR_VAR: a variable cannot have a value of this type."]
+    wrong_variable_type = 1232, "42000";
     #[doc = "ER_NOT_SUPPORTED_YET: MySQL can do this and we cannot."]
     not_supported = 1235, "42000";
     #[doc = "ER_INCORRECT_GLOBAL_LOCAL_VAR: the variable is of another kind."]

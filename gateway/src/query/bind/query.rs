@@ -82,10 +82,7 @@ impl Binder<'_> {
             }
         };
         if skip > 0 || fetch.is_some() {
-            relation.plan = LogicalPlanBuilder::from(relation.plan)
-                .limit(skip, fetch)
-                .and_then(LogicalPlanBuilder::build)
-                .map_err(sql_error)?;
+            relation.limit(skip, fetch)?;
         }
         Ok(relation)
     }
