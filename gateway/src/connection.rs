@@ -15,6 +15,7 @@ use crate::wire::results::{
     put_column_count, put_end, put_error, put_ok, put_text_row, put_text_value,
 };
 use duet_client::{Client, ColumnType, Value, ValueRef};
+use duet_gateway_wire::outline::Outline;
 use mysql_common::constants::{CapabilityFlags, Command, StatusFlags};
 use rustc_hash::FxHashMap;
 use std::net::SocketAddr;
@@ -322,9 +323,18 @@ impl Connection {
     }
 
     async fn query(&mut self, body: &[u8]) -> std::result::Result<(), End> {
+        let mut outline = None;
         let statements = match duet_gateway_wire::binary::text(body) {
             Ok(sql) => {
                 self.process.begins("Query", self.session.facts.database.as_deref(), &sql);
+                outline = Outline::of(&sql);
+                if let Some(found) = &mut outline
+                    && let Some(prepared) = self.session.known(found).await
+                {
+                    let executed = self.session.execute(&prepared, std::mem::take(&mut found.literals)).await;
+                    self.answer(executed, false, false).await?;
+                    return Ok(());
+                }
                 self.session.statements(&sql)
             }
             Err(error) => Err(error),
@@ -346,7 +356,12 @@ impl Connection {
         let count = statements.len();
         for (index, tokens) in statements.into_iter().enumerate() {
             let executed = match self.session.plan_text(tokens).await {
-                Ok((prepared, literals)) => self.session.execute(&prepared, literals).await,
+                Ok((prepared, literals)) => {
+                    if let Some(outline) = outline.take() {
+                        self.session.learn(outline, &prepared, &literals);
+                    }
+                    self.session.execute(&prepared, literals).await
+                }
                 Err(error) => {
                     self.session.forget_warnings();
                     Err(error)

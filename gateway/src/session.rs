@@ -14,7 +14,7 @@ use crate::plan::{
     InsertMode, Plan, compile_delete, compile_insert, compile_select, compile_update, delete_tables,
     insert_table, query_table, single_table, table_name,
 };
-use crate::plans::Plans;
+use crate::plans::{Plans, Shape};
 use crate::processes::{Ending, Process, Processes, WAIT_TIMEOUT_SECONDS};
 use crate::query::run::QueryRows;
 use crate::server::Server;
@@ -23,6 +23,7 @@ use crate::variables::Variables;
 use crate::wire::results::{Done, ResultColumn, ResultHead};
 use duet_client::{Client, Table, Value};
 use duet_gateway_wire::accounts::AccountStatement;
+use duet_gateway_wire::outline::Outline;
 use duet_gateway_wire::requests::Request;
 use mysql_common::constants::StatusFlags;
 use sqlparser::ast::{Query, Statement};
@@ -242,6 +243,27 @@ impl Session {
         tokens(sql)
     }
 
+    /// The plan of a text whose outline was learned, if it is one for the table as it is.
+    pub async fn known(&self, outline: &Outline) -> Option<Prepared> {
+        let plan = self.plans.get(&self.plan_key(outline.text.clone()))?;
+        self.is_current(&plan, &mut 0).await.then_some(Prepared::Planned(plan))
+    }
+
+    /// Learns the plan of a text from its outline, where that finds the same literals as reading it in full: then it does so for all texts of
+    /// this outline, because what is a literal depends on the words and signs around it.
+    pub fn learn(&self, outline: Outline, prepared: &Prepared, literals: &[Value]) {
+        if let Prepared::Planned(plan) = prepared
+            && outline.literals == literals
+        {
+            self.plans.put(self.plan_key(outline.text), Arc::clone(plan));
+        }
+    }
+
+    /// A statement's place among the plans.
+    fn plan_key(&self, shape: String) -> Shape {
+        (self.facts.database.clone().unwrap_or_default(), shape)
+    }
+
     /// Plans a statement of COM_QUERY: with its literals taken out, so that others of its shape find the plan.
     ///
     /// # Errors
@@ -258,7 +280,7 @@ impl Session {
         if shape.is_empty() {
             return Ok((self.prepare(tokens).await?, Vec::new()));
         }
-        let key = (self.facts.database.clone().unwrap_or_default(), shape);
+        let key = self.plan_key(shape);
         if let Some(plan) = self.plans.get(&key)
             && self.is_current(&plan, &mut 0).await
         {

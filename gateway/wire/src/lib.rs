@@ -9,6 +9,7 @@ pub mod binary;
 mod dialect;
 pub mod error;
 mod headings;
+pub mod outline;
 pub mod parse;
 pub mod requests;
 pub mod value;
