@@ -47,7 +47,7 @@ public class Jdbc {
         Timestamp moment = Timestamp.valueOf("2024-02-29 12:34:56.123456");
         insert.setString(1, "ännä");
         insert.setBigDecimal(2, new BigDecimal("12.34"));
-        insert.setTimestamp(3, moment);
+        insert.setTimestamp(3, Timestamp.valueOf("2024-02-29 12:34:56.789"));
         insert.setTimestamp(4, moment);
         insert.setDate(5, Date.valueOf("2024-02-29"));
         insert.setTime(6, Time.valueOf("11:22:33"));
@@ -65,7 +65,7 @@ public class Jdbc {
         row.next();
         same(row.getString("name"), "ännä");
         same(row.getBigDecimal("price"), new BigDecimal("12.34"));
-        same(row.getTimestamp("at"), Timestamp.valueOf("2024-02-29 12:34:56.123"));
+        same(row.getTimestamp("at"), Timestamp.valueOf("2024-02-29 12:34:56.789"));
         same(row.getTimestamp("ts"), moment);
         same(row.getDate("d"), Date.valueOf("2024-02-29"));
         same(row.getTime("tm"), Time.valueOf("11:22:33"));
