@@ -13,7 +13,7 @@ public class Jdbc {
         }
     }
 
-    /** Some columns of all rows, joined by colons. */
+    /** Some columns of all rows, joined by colons; NULL is the word `null`. */
     static List<String> rows(ResultSet found, String... columns) throws SQLException {
         List<String> rows = new ArrayList<>();
         while (found.next()) {
@@ -122,7 +122,7 @@ public class Jdbc {
                 connection.rollback();
             }
             ResultSet found = statement.executeQuery("SELECT price FROM items WHERE name = 'n3'");
-            same(rows(found, "price").get(0), commits ? "5.00" : null);
+            same(rows(found, "price").get(0), commits ? "5.00" : "null");
         }
         refused(1235, () -> connection.setSavepoint("here"));
         connection.rollback();
