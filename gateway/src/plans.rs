@@ -5,34 +5,35 @@ use rustc_hash::FxHashMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
 /// Most plans that are kept.
-const MAX_PLANS: usize = 4_096;
+const MAX_PLANS: usize = 8_192;
 /// Longest shape that is kept.
 const MAX_SHAPE_BYTES: usize = 16 << 10;
 
-/// Database and shape of a statement.
-pub type Shape = (String, String);
+/// Plans by the shapes of statements, for each database by its name.
+type ByShape = FxHashMap<String, FxHashMap<String, Arc<Plan>>>;
 
 /// The plans.
 #[derive(Debug, Default)]
 pub struct Plans {
-    plans: Mutex<FxHashMap<Shape, Arc<Plan>>>,
+    plans: Mutex<ByShape>,
 }
 
 impl Plans {
-    /// The plan of a shape.
-    pub fn get(&self, shape: &Shape) -> Option<Arc<Plan>> {
-        self.plans.lock().unwrap_or_else(PoisonError::into_inner).get(shape).cloned()
+    /// The plan of a shape, where the database is the one chosen.
+    pub fn get(&self, database: &str, shape: &str) -> Option<Arc<Plan>> {
+        let plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
+        plans.get(database)?.get(shape).cloned()
     }
 
     /// Keeps a plan. When there are too many all are forgotten: those in use come back at once.
-    pub fn put(&self, shape: Shape, plan: Arc<Plan>) {
-        if shape.1.len() > MAX_SHAPE_BYTES {
+    pub fn put(&self, database: &str, shape: String, plan: Arc<Plan>) {
+        if shape.len() > MAX_SHAPE_BYTES {
             return;
         }
         let mut plans = self.plans.lock().unwrap_or_else(PoisonError::into_inner);
-        if plans.len() >= MAX_PLANS {
+        if plans.values().map(FxHashMap::len).sum::<usize>() >= MAX_PLANS {
             plans.clear();
         }
-        plans.insert(shape, plan);
+        plans.entry(database.to_owned()).or_default().insert(shape, plan);
     }
 }

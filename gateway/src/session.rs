@@ -14,7 +14,7 @@ use crate::plan::{
     InsertMode, Plan, compile_delete, compile_insert, compile_select, compile_update, delete_tables,
     insert_table, query_table, single_table, table_name,
 };
-use crate::plans::{Plans, Shape};
+use crate::plans::Plans;
 use crate::processes::{Ending, Process, Processes, WAIT_TIMEOUT_SECONDS};
 use crate::query::run::QueryRows;
 use crate::server::Server;
@@ -245,7 +245,7 @@ impl Session {
 
     /// The plan of a text whose outline was learned, if it is one for the table as it is.
     pub async fn known(&self, outline: &Outline) -> Option<Prepared> {
-        let plan = self.plans.get(&self.plan_key(outline.text.clone()))?;
+        let plan = self.plans.get(self.chosen(), &outline.text)?;
         self.is_current(&plan, &mut 0).await.then_some(Prepared::Planned(plan))
     }
 
@@ -255,13 +255,13 @@ impl Session {
         if let Prepared::Planned(plan) = prepared
             && outline.literals == literals
         {
-            self.plans.put(self.plan_key(outline.text), Arc::clone(plan));
+            self.plans.put(self.chosen(), outline.text, Arc::clone(plan));
         }
     }
 
-    /// A statement's place among the plans.
-    fn plan_key(&self, shape: String) -> Shape {
-        (self.facts.database.clone().unwrap_or_default(), shape)
+    /// The database that is chosen; no text where there is none.
+    fn chosen(&self) -> &str {
+        self.facts.database.as_deref().unwrap_or_default()
     }
 
     /// Plans a statement of COM_QUERY: with its literals taken out, so that others of its shape find the plan.
@@ -280,15 +280,14 @@ impl Session {
         if shape.is_empty() {
             return Ok((self.prepare(tokens).await?, Vec::new()));
         }
-        let key = self.plan_key(shape);
-        if let Some(plan) = self.plans.get(&key)
+        if let Some(plan) = self.plans.get(self.chosen(), &shape)
             && self.is_current(&plan, &mut 0).await
         {
             return Ok((Prepared::Planned(plan), literals));
         }
         let prepared = self.prepare_statement(tokens.parse()?).await?;
         if let Prepared::Planned(plan) = &prepared {
-            self.plans.put(key, Arc::clone(plan));
+            self.plans.put(self.chosen(), shape, Arc::clone(plan));
         }
         Ok((prepared, literals))
     }
@@ -445,6 +444,9 @@ impl Session {
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
         self.facts.select_limit = match prepared {
             Prepared::Planned(_) | Prepared::Query(_) => self.facts.variables.select_limit(),
+            Prepared::Request(request) if matches!(request.as_ref(), Request::SelectInto(..)) => {
+                self.facts.variables.select_limit()
+            }
             _ => None,
         };
         let executed = match prepared {

@@ -76,7 +76,7 @@ fn count(arguments: &Arguments) -> usize {
 fn processors(threads: usize) -> Vec<Option<CoreId>> {
     match core_affinity::get_core_ids() {
         Some(mut usable) if usable.len() == threads && threads < SHARED_PROCESSORS => {
-            // Gateways beside each other do not all begin with the same one.
+            // So gateways beside each other mostly do not begin with the same one.
             usable.rotate_left(std::process::id() as usize % threads);
             usable.into_iter().map(Some).collect()
         }

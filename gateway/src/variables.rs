@@ -393,10 +393,10 @@ impl Variables {
         !self.changed.get("sql_mode").is_some_and(named)
     }
 
-    /// Most rows of a SELECT without LIMIT, if that is set.
+    /// Most rows of a SELECT without LIMIT, if that is set to less than any result could have.
     pub fn select_limit(&self) -> Option<u64> {
         match self.changed.get("sql_select_limit") {
-            Some(Value::UInt(rows)) => Some(*rows),
+            Some(Value::UInt(rows)) if *rows < i64::MAX as u64 => Some(*rows),
             _ => None,
         }
     }

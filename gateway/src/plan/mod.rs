@@ -17,7 +17,8 @@ pub use definition::{
     new_table, type_name,
 };
 pub use select::{
-    SelectPlan, check_select_form, check_waits, compile_select, item_name, order_matches, query_table,
+    SelectPlan, bare, check_select_form, check_waits, compile_select, is_of_mysql, item_name, order_matches,
+    query_table,
 };
 
 use crate::error::{Result, not_supported};

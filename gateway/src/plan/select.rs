@@ -50,7 +50,7 @@ pub struct SelectPlan {
 /// # Errors
 /// 1235 for what is more than one SELECT of one table.
 pub fn query_table(query: &Query) -> Result<Option<NamedTable>> {
-    let select = body(query)?;
+    let select = body(bare(query))?;
     if select.from.is_empty() {
         return Ok(None);
     }
@@ -59,26 +59,41 @@ pub fn query_table(query: &Query) -> Result<Option<NamedTable>> {
     Ok((!is_dual).then_some(named))
 }
 
+/// What parentheses hold, around which there is nothing else.
+pub fn bare(query: &Query) -> &Query {
+    let is_nothing_else = query.with.is_none()
+        && query.order_by.is_none()
+        && query.limit_clause.is_none()
+        && query.locks.is_empty()
+        && is_of_mysql(query);
+    match query.body.as_ref() {
+        SetExpr::Query(inner) if is_nothing_else => bare(inner),
+        _ => query,
+    }
+}
+
+/// Whether a query has no clauses of other databases around its body.
+pub fn is_of_mysql(query: &Query) -> bool {
+    query.fetch.is_none()
+        && query.for_clause.is_none()
+        && query.settings.is_none()
+        && query.format_clause.is_none()
+        && query.pipe_operators.is_empty()
+}
+
 fn body(query: &Query) -> Result<&Select> {
     if query.with.is_some() {
         return not_supported("WITH");
     }
     match query.body.as_ref() {
         SetExpr::Select(select) => Ok(select),
-        SetExpr::Query(inner) if query.order_by.is_none() && query.limit_clause.is_none() => body(inner),
         SetExpr::SetOperation { .. } => not_supported("UNION and its kin"),
         _ => not_supported("this form of query"),
     }
 }
 
 fn check_select(query: &Query, select: &Select) -> Result<()> {
-    let plain = select.named_window.is_empty()
-        && query.fetch.is_none()
-        && query.for_clause.is_none()
-        && query.settings.is_none()
-        && query.format_clause.is_none()
-        && query.pipe_operators.is_empty();
-    if !plain {
+    if !select.named_window.is_empty() || !is_of_mysql(query) {
         return not_supported("this form of SELECT");
     }
     check_select_form(select)
@@ -164,6 +179,7 @@ pub fn item_name(expression: &Expr) -> String {
 /// # Errors
 /// 1054 for unknown columns, 1055 for columns that are not grouped, 1235 for what is not supported.
 pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Result<SelectPlan> {
+    let query = bare(query);
     let select = body(query)?;
     check_select(query, select)?;
     let mut scope = match &table {

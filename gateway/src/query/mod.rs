@@ -25,6 +25,7 @@ pub mod translate;
 mod types;
 
 use crate::error::{Result, SqlError};
+use crate::plan::bare;
 use crate::query::bind::{Binder, Missing, Told};
 use crate::query::compute::{EndsWith, Surroundings};
 use crate::query::relation::Relation;
@@ -92,7 +93,7 @@ fn columns(relation: &Relation) -> Vec<ResultColumn> {
 /// Those of the statement.
 pub async fn execute(session: &mut Session, query: &Query, parameters: Vec<Value>) -> Result<Outcome> {
     let (mut relation, end) = planned(session, query, parameters, false).await?;
-    if let (Some(most), None) = (session.facts.select_limit, &query.limit_clause) {
+    if let (Some(most), None) = (session.facts.select_limit, &bare(query).limit_clause) {
         relation.limit(0, Some(usize::try_from(most).unwrap_or(usize::MAX)))?;
     }
     let rows = session.catalog.engine().open(&relation).await?.that_end_with(end);

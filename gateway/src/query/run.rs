@@ -22,7 +22,7 @@ use futures::StreamExt;
 use std::sync::Arc;
 use tokio::runtime::Handle;
 use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use tokio::task::{JoinError, JoinSet, spawn_blocking};
 
 /// Batches that wait until the connection sends them.
 const WAITING_BATCHES: usize = 2;
@@ -150,7 +150,7 @@ impl Engine {
         let (engine, relation) = (Arc::clone(self), relation.clone());
         let (sender, batches) = mpsc::channel(WAITING_BATCHES);
         let (planned, is_planned) = oneshot::channel();
-        let mut task = JoinSet::new();
+        let mut tasks = JoinSet::new();
         let compute = async move {
             let begun = engine.physical(&relation).await;
             let begun =
@@ -172,7 +172,8 @@ impl Engine {
                 }
             }
         };
-        // On a thread of its own: operators may compute for long without a pause, and tasks of others would wait for them.
+        // On a thread of its own: operators may compute for long without a pause, and tasks of others would wait for them. Begun from a thread
+        // of the runtime, because a thread that serves connections would leave the processor that it is pinned to to all that it starts.
         let (alive, gone) = oneshot::channel::<()>();
         let runtime = self.runtime.clone();
         let until_gone = move || {
@@ -184,10 +185,10 @@ impl Engine {
                 }
             });
         };
-        task.spawn_blocking_on(until_gone, &self.runtime);
+        tasks.spawn_on(async move { spawn_blocking(until_gone).await }, &self.runtime);
         let lost = |_| SqlError::other("the query engine has ended");
         is_planned.await.map_err(lost)??;
-        Ok(QueryRows { batches, types, task, _alive: alive, _end: None })
+        Ok(QueryRows { batches, types, tasks, _alive: alive, _end: None })
     }
 
     /// The only value of a relation; `None` without rows.
@@ -217,7 +218,7 @@ impl Engine {
 pub struct QueryRows {
     batches: mpsc::Receiver<crate::error::Result<RecordBatch>>,
     types: Vec<Option<ColumnType>>,
-    task: JoinSet<()>,
+    tasks: JoinSet<std::result::Result<(), JoinError>>,
     /// Ends the computing in its next pause when it is dropped.
     _alive: oneshot::Sender<()>,
     /// Ends what computes without a pause.
@@ -250,9 +251,11 @@ impl QueryRows {
 
     /// Whether all rows have come, or what computed them has failed.
     async fn ended(&mut self) -> crate::error::Result<Option<Vec<Values>>> {
-        match self.task.join_next().await {
-            None | Some(Ok(())) => Ok(None),
-            Some(Err(error)) => Err(SqlError::other(format!("the query engine failed: {error}"))),
+        match self.tasks.join_next().await {
+            None | Some(Ok(Ok(()))) => Ok(None),
+            Some(Ok(Err(error)) | Err(error)) => {
+                Err(SqlError::other(format!("the query engine failed: {error}")))
+            }
         }
     }
 }

@@ -236,7 +236,6 @@ fn ranges_and_groups(connection: &mut Conn) {
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points"), ["0"]);
 }
 
-/// Where a range is the whole condition nothing else is checked: NULL, constants of other types and rows of a transaction must not slip through.
 /// As JDBC drivers bound results: `setMaxRows`.
 fn limits_of_the_session(connection: &mut Conn) {
     affected(connection, "CREATE TABLE limited (id INT PRIMARY KEY, n INT)");
@@ -254,22 +253,46 @@ fn limits_of_the_session(connection: &mut Conn) {
             &["1", "14"],
         ),
         ("SELECT MAX(id) FROM (SELECT id FROM limited) d", &["5"]),
+        ("(SELECT id FROM limited)", &["1", "2"]),
+        ("(SELECT id FROM limited ORDER BY id DESC LIMIT 3)", &["5", "4", "3"]),
+        ("(SELECT id FROM limited ORDER BY id DESC LIMIT 3) LIMIT 1", &["5"]),
+        ("((SELECT id FROM limited) ORDER BY n)", &["5", "4"]),
+        (
+            "(SELECT a.id FROM limited a JOIN limited b ON a.id = b.id ORDER BY a.id LIMIT 3)",
+            &["1", "2", "3"],
+        ),
         ("SELECT id FROM limited WHERE id = (SELECT MAX(id) FROM limited)", &["5"]),
     ] {
         assert_eq!(rows(connection, sql), wanted, "{sql}");
     }
     assert_eq!(affected(connection, "INSERT INTO copied SELECT id, n FROM limited"), 5);
+    affected(connection, "DELETE FROM copied");
+    assert_eq!(affected(connection, "INSERT INTO copied (SELECT id, n FROM limited ORDER BY id LIMIT 3)"), 3);
     assert_eq!(affected(connection, "UPDATE limited SET n = 1"), 5);
     let prepared = connection.prep("SELECT id FROM limited WHERE id > ?").expect("prepared");
-    for (set, wanted) in [("1", 1), ("0", 0), ("DEFAULT", 4)] {
+    for (set, wanted) in [
+        ("1", 1),
+        ("0", 0),
+        ("DEFAULT", 4),
+        ("3", 3),
+        ("18446744073709551615", 4),
+        ("9223372036854775807", 4),
+    ] {
         affected(connection, &format!("SET SESSION sql_select_limit = {set}"));
         let found: Vec<u32> = connection.exec(&prepared, (1,)).expect("executed");
         assert_eq!(found.len(), wanted, "{set}");
+        let joined = "SELECT a.id FROM limited a JOIN limited b ON a.id = b.id WHERE a.id > 1";
+        assert_eq!(rows(connection, joined).len(), wanted, "{set}");
     }
+    affected(connection, "SET sql_select_limit = 1");
+    affected(connection, "SELECT id INTO @first FROM limited ORDER BY id");
+    affected(connection, "SET sql_select_limit = DEFAULT");
+    assert_eq!(rows(connection, "SELECT @first"), ["1"]);
     assert_eq!(code(connection, "SET sql_select_limit = 'two'"), 1232);
     assert_eq!(rows(connection, "SELECT @@sql_select_limit"), ["18446744073709551615"]);
 }
 
+/// Where a range is the whole condition nothing else is checked: NULL, constants of other types and rows of a transaction must not slip through.
 fn exact_ranges(connection: &mut Conn) {
     connection
         .query_drop(

@@ -4,7 +4,7 @@ use super::{Binder, Clause, Common, Frame, unsupported};
 use crate::error::{Result, SqlError};
 use crate::expression::kinds::unified;
 use crate::expression::{Environment, Expression, Scope, compile};
-use crate::plan::check_waits;
+use crate::plan::{check_waits, is_of_mysql};
 use crate::query::relation::{BoundColumn, Relation, Source, SourceColumn};
 use crate::query::run::sql_error;
 use crate::query::translate::Translator;
@@ -46,12 +46,7 @@ pub(super) fn sort(expression: Native, down: bool) -> SortExpr {
 }
 
 fn plain(query: &Query) -> Result<()> {
-    let plain = query.fetch.is_none()
-        && query.for_clause.is_none()
-        && query.settings.is_none()
-        && query.format_clause.is_none()
-        && query.pipe_operators.is_empty();
-    if !plain {
+    if !is_of_mysql(query) {
         return unsupported("this form of query");
     }
     query.locks.iter().try_for_each(check_waits)?;
