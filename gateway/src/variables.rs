@@ -434,9 +434,11 @@ mod tests {
         assert!(!variables.zero_asks_for_a_number());
         let read = variables.get("sql_mode").expect("known");
         assert_eq!(Some(read), text("STRICT_ALL_TABLES,NO_AUTO_VALUE_ON_ZERO"));
-        for (rows, wanted) in [(Value::Int(7), 7), (Value::Int(-7), 0), (Value::UInt(u64::MAX), u64::MAX)] {
+        for (rows, wanted) in
+            [(Value::Int(7), Some(7)), (Value::Int(-7), Some(0)), (Value::UInt(u64::MAX), None)]
+        {
             variables.set("sql_select_limit", Some(rows)).expect("a number");
-            assert_eq!(variables.select_limit(), Some(wanted));
+            assert_eq!(variables.select_limit(), wanted);
         }
         assert_eq!(variables.set("sql_select_limit", text("7")).expect_err("a text").code, 1232);
         variables.set("sql_select_limit", None).expect("as at first");

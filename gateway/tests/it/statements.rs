@@ -253,10 +253,10 @@ fn limits_of_the_session(connection: &mut Conn) {
             &["1", "14"],
         ),
         ("SELECT MAX(id) FROM (SELECT id FROM limited) d", &["5"]),
-        ("(SELECT id FROM limited)", &["1", "2"]),
+        ("(SELECT id FROM limited ORDER BY id)", &["1", "2"]),
         ("(SELECT id FROM limited ORDER BY id DESC LIMIT 3)", &["5", "4", "3"]),
         ("(SELECT id FROM limited ORDER BY id DESC LIMIT 3) LIMIT 1", &["5"]),
-        ("((SELECT id FROM limited) ORDER BY n)", &["5", "4"]),
+        ("((SELECT id FROM limited) ORDER BY id DESC)", &["5", "4"]),
         (
             "(SELECT a.id FROM limited a JOIN limited b ON a.id = b.id ORDER BY a.id LIMIT 3)",
             &["1", "2", "3"],
