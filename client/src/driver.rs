@@ -5,6 +5,7 @@
 //! because the task lets the others run once before it takes what they left.
 
 use crate::input::Input;
+use crate::network::{Stream, connect};
 use crate::shared::{JobRequest, Shared, Snapshot, Waiter, lock};
 use crate::{Batch, Result};
 use duet_client_core::{ClientCore, CloseReason, Command, JobId, JobResult, LinkId, Nanoseconds};
@@ -15,8 +16,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio::net::TcpStream;
+use tokio::io::ReadBuf;
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -32,7 +32,7 @@ const ENOUGH_BATCHES: usize = 64;
 /// An open socket.
 struct Socket {
     link: LinkId,
-    stream: TcpStream,
+    stream: Stream,
     input: Input,
     /// Bytes that the system has not accepted.
     pending: Vec<u8>,
@@ -93,7 +93,7 @@ impl Driver {
         for socket in &mut self.sockets {
             for turn in 0..READS_PER_TURN {
                 let mut buffer = ReadBuf::new(socket.input.room());
-                match Pin::new(&mut socket.stream).poll_read(context, &mut buffer) {
+                match socket.stream.poll_read(context, &mut buffer) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                         let length = buffer.filled().len();
@@ -241,12 +241,8 @@ impl Driver {
                 Command::Connect { target, address } => {
                     let shared = Arc::clone(&self.shared);
                     tokio::spawn(async move {
-                        let connecting = tokio::time::timeout(CONNECT_WITHIN, TcpStream::connect(&address));
+                        let connecting = tokio::time::timeout(CONNECT_WITHIN, connect(&address));
                         let connected = connecting.await.unwrap_or_else(|elapsed| Err(elapsed.into()));
-                        let connected = connected.and_then(|stream| {
-                            stream.set_nodelay(true)?;
-                            Ok(stream)
-                        });
                         if let Err(error) = &connected {
                             tracing::debug!(address, %error, "no connection");
                         }
@@ -305,7 +301,7 @@ impl Driver {
 fn write_some<'b>(socket: &mut Socket, bytes: &'b [u8], context: &mut Context<'_>) -> &'b [u8] {
     let mut rest = bytes;
     while !rest.is_empty() {
-        match Pin::new(&mut socket.stream).poll_write(context, rest) {
+        match socket.stream.poll_write(context, rest) {
             Poll::Ready(Ok(written)) if written > 0 => rest = &rest[written..],
             Poll::Ready(Ok(_) | Err(_)) => {
                 socket.broken = true;

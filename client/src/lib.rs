@@ -63,6 +63,7 @@ mod input;
 mod lookup;
 mod management;
 mod mapping;
+mod network;
 mod range;
 mod row;
 mod scan;

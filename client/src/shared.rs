@@ -87,7 +87,7 @@ pub(crate) struct Queue {
     /// Transactions that were dropped before their end.
     pub(crate) forgotten: Vec<TransactionHandle>,
     pub(crate) jobs: Vec<(JobRequest, oneshot::Sender<Result<JobResult>>)>,
-    pub(crate) connects: Vec<(duet_client_core::Target, std::io::Result<tokio::net::TcpStream>)>,
+    pub(crate) connects: Vec<(duet_client_core::Target, std::io::Result<crate::network::Stream>)>,
     /// Set while the driver sleeps.
     pub(crate) driver: Option<Waker>,
     /// The last handle is gone.

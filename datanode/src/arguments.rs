@@ -47,6 +47,10 @@ pub struct Arguments {
     #[arg(long, env = "DUET_SCHEDULER_RESPONSIVENESS", value_name = "N", default_value_t = 5,
         value_parser = parse_responsiveness)]
     pub scheduler_responsiveness: u8,
+    /// Whether gateways, programs and nodes on this machine that run as the same user reach this node by sockets of the Unix domain, which cost
+    /// less than its network interfaces; not where it listens on all of these (0.0.0.0).
+    #[arg(long, env = "DUET_LOCAL_LINKS", value_enum, value_name = "SWITCH", default_value_t = Switch::On)]
+    pub local_links: Switch,
     /// CPUs that the node may pin its threads to, such as 0 or 2-3,6; without it nothing is pinned on fewer than 4 CPUs.
     #[arg(long, value_name = "LIST", value_parser = parse_cpus)]
     pub cpus: Option<CpuList>,

@@ -40,7 +40,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
     let topology =
         topology::plan(&arguments.threads, arguments.cpus.as_ref(), arguments.node_id).context(option)?;
     make_room_for_sockets(arguments.max_links);
-    let listener = Listener::bind(arguments.listen)?;
+    let listener = Listener::bind(arguments.listen, arguments.local_links == Switch::On)?;
     let listen = listener.address();
     let metrics = arguments.metrics.map(MetricsListener::bind).transpose().map_err(anyhow::Error::msg)?;
     let metrics_address = metrics.as_ref().map(MetricsListener::address);

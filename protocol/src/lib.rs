@@ -9,6 +9,7 @@ pub mod hash;
 pub mod ids;
 pub mod key;
 pub mod layout;
+pub mod local;
 pub mod record;
 pub mod row;
 pub mod scan_program;

@@ -165,7 +165,7 @@ fn main() {
     let management = TcpListener::bind("127.0.0.1:0").expect("port");
     let management_address = management.local_addr().expect("bound").to_string();
     let free = std::net::SocketAddr::from(([127, 0, 0, 1], 0));
-    let listeners: Vec<Listener> = (0..2).map(|_| Listener::bind(free).expect("port")).collect();
+    let listeners: Vec<Listener> = (0..2).map(|_| Listener::bind(free, true).expect("port")).collect();
     let addresses: Vec<String> = listeners.iter().map(|listener| listener.address().to_string()).collect();
     let state = Arc::new(state(&addresses));
     let managed = Arc::clone(&state);

@@ -31,10 +31,17 @@ impl Interest {
 }
 
 /// An epoll instance and room for what it reports.
+#[derive(Debug)]
 pub(crate) struct Poll {
     epoll: OwnedFd,
     events: Box<[libc::epoll_event]>,
     ready: usize,
+}
+
+impl AsRawFd for Poll {
+    fn as_raw_fd(&self) -> RawFd {
+        self.epoll.as_raw_fd()
+    }
 }
 
 impl Poll {

@@ -1,9 +1,12 @@
 //! Sockets: listening, accepting, connecting, and the options that all links share.
 
-use socket2::{Domain, Protocol, SockRef, Socket, TcpKeepalive, Type};
+use crate::poll::{Interest, Poll};
+use duet_protocol::local::local_name;
+use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections that may wait to be accepted.
@@ -27,19 +30,29 @@ pub enum ListenError {
     Other(SocketAddr, io::Error),
 }
 
-/// A listening socket, not blocking.
-#[derive(Debug)]
+/// Where connections come in, not blocking. Clones are the same for other threads.
+#[derive(Clone, Debug)]
 pub struct Listener {
-    socket: Socket,
+    sockets: Arc<Listening>,
     address: SocketAddr,
 }
 
+#[derive(Debug)]
+struct Listening {
+    network: Socket,
+    /// For links from this machine.
+    local: Option<Socket>,
+    /// Ready when one of them is.
+    any: Poll,
+}
+
 impl Listener {
-    /// Listens on an address; port 0 takes a free port.
+    /// Listens on an address; port 0 takes a free port. `locally`: also for links from this machine at a socket of the Unix domain, where that can
+    /// be opened and the address is not that of every interface.
     ///
     /// # Errors
     /// A [`ListenError`], which is a sentence for people.
-    pub fn bind(address: SocketAddr) -> Result<Listener, ListenError> {
+    pub fn bind(address: SocketAddr, locally: bool) -> Result<Listener, ListenError> {
         let open = || {
             let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
             socket.set_reuse_address(true)?;
@@ -49,7 +62,11 @@ impl Listener {
             socket.bind(&address.into())?;
             socket.listen(LISTEN_BACKLOG)?;
             let bound = socket.local_addr()?.as_socket().unwrap_or(address);
-            Ok(Listener { socket, address: bound })
+            let any = Poll::new()?;
+            any.add(&socket, 0, Interest::READ)?;
+            let local =
+                if locally && !bound.ip().is_unspecified() { listen_locally(bound, &any) } else { None };
+            Ok(Listener { sockets: Arc::new(Listening { network: socket, local, any }), address: bound })
         };
         open().map_err(|error: io::Error| match error.kind() {
             io::ErrorKind::AddrInUse => ListenError::InUse(address),
@@ -62,17 +79,13 @@ impl Listener {
         self.address
     }
 
-    /// The same listening socket for another thread.
-    ///
-    /// # Errors
-    /// When the process has no descriptors left.
-    pub(crate) fn share(&self) -> io::Result<Listener> {
-        Ok(Listener { socket: self.socket.try_clone()?, address: self.address })
-    }
-
-    /// The next waiting connection, not blocking.
+    /// The next waiting connection, not blocking. One from this machine has the address that is listened on.
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
-        let (socket, address) = self.socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK)?;
+        let accept = |socket: &Socket| socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
+        let (socket, address) = match (accept(&self.sockets.network), &self.sockets.local) {
+            (Err(error), Some(local)) if error.kind() == io::ErrorKind::WouldBlock => accept(local)?,
+            (accepted, _) => accepted?,
+        };
         let address = address.as_socket().unwrap_or(self.address);
         Ok((socket, address))
     }
@@ -80,12 +93,60 @@ impl Listener {
 
 impl AsRawFd for Listener {
     fn as_raw_fd(&self) -> RawFd {
-        self.socket.as_raw_fd()
+        self.sockets.any.as_raw_fd()
     }
+}
+
+/// Listens for links from this machine, if the system lets us and nobody has the name.
+fn listen_locally(address: SocketAddr, any: &Poll) -> Option<Socket> {
+    let open = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&SockAddr::unix(local_name(address))?)?;
+        socket.listen(LISTEN_BACKLOG)?;
+        any.add(&socket, 1, Interest::READ)?;
+        Ok(socket)
+    };
+    open().inspect_err(|error: &io::Error| tracing::warn!(%address, %error, "no local links")).ok()
+}
+
+/// A link to who listens on an address of this machine and says so, if that is this user or root.
+fn connect_locally(address: SocketAddr) -> Option<Socket> {
+    let open = || {
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(local_name(address))?)?;
+        Ok::<_, io::Error>(socket)
+    };
+    // Whatever is in the way, the network remains.
+    let socket = open().ok()?;
+    let user = user_of_peer(&socket).ok()?;
+    // SAFETY: the call has no arguments and cannot fail.
+    (user == 0 || user == unsafe { libc::geteuid() }).then_some(socket)
+}
+
+/// The user that listened at the other end of a socket of the Unix domain.
+fn user_of_peer(socket: &Socket) -> io::Result<u32> {
+    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
+    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
+    // SAFETY: the descriptor is open, and `credentials` and `length` are valid for the `length` bytes that may be written.
+    let result = unsafe {
+        libc::getsockopt(
+            socket.as_raw_fd(),
+            libc::SOL_SOCKET,
+            libc::SO_PEERCRED,
+            (&raw mut credentials).cast(),
+            &raw mut length,
+        )
+    };
+    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(credentials.uid) }
 }
 
 /// Starts a connection; it is open when the socket becomes writable without an error.
 pub(crate) fn start_connect(address: SocketAddr) -> io::Result<Socket> {
+    if let Some(socket) = connect_locally(address) {
+        return Ok(socket);
+    }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
     socket.set_nonblocking(true)?;
     set_options(&socket)?;
@@ -104,7 +165,7 @@ pub(crate) fn finish_connect(socket: &Socket) -> io::Result<()> {
     }
     // A connection to a free local port may meet itself, because both ends draw from the same range of ports.
     let (here, there) = (socket.local_addr()?.as_socket(), socket.peer_addr()?.as_socket());
-    if here == there {
+    if here.is_some() && here == there {
         return Err(io::ErrorKind::ConnectionRefused.into());
     }
     Ok(())
@@ -118,8 +179,11 @@ fn set_congestion_control(socket: &Socket, address: SocketAddr) {
     }
 }
 
-/// Buffer sizes are left to the system, which grows them with the measured bandwidth.
+/// Buffer sizes are left to the system, which grows them with the measured bandwidth. Links within the machine need no options.
 pub(crate) fn set_options(socket: &Socket) -> io::Result<()> {
+    if socket.domain()? == Domain::UNIX {
+        return Ok(());
+    }
     socket.set_tcp_nodelay(true)?;
     let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
     socket.set_tcp_keepalive(&keep_alive)?;
@@ -129,13 +193,57 @@ pub(crate) fn set_options(socket: &Socket) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use std::io::{Read, Write};
     use std::net::Ipv4Addr;
 
     #[test]
     fn a_port_in_use_is_said_in_a_sentence() {
-        let first = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
-        let error = Listener::bind(first.address()).unwrap_err();
+        let first = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
+        let error = Listener::bind(first.address(), true).unwrap_err();
         assert!(matches!(error, ListenError::InUse(_)));
         assert!(error.to_string().contains(&first.address().to_string()), "{error}");
+    }
+
+    fn connected(listener: &Listener) -> (Socket, Socket) {
+        let socket = start_connect(listener.address()).unwrap();
+        let accepted = std::iter::repeat_with(|| listener.accept())
+            .find(|accepted| !matches!(accepted, Err(error) if error.kind() == io::ErrorKind::WouldBlock));
+        let accepted = accepted.unwrap().unwrap();
+        assert_eq!(finish_connect(&socket).map_err(|error| error.kind()), Ok(()));
+        set_options(&accepted.0).unwrap();
+        (socket, accepted.0)
+    }
+
+    #[test]
+    fn links_within_the_machine_are_local_where_somebody_listens_for_them() {
+        for locally in [true, false] {
+            let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), locally).unwrap();
+            let (socket, accepted) = connected(&listener);
+            for socket in [&socket, &accepted] {
+                assert_eq!(socket.domain().unwrap() == Domain::UNIX, locally);
+            }
+            (&socket).write_all(b"here").unwrap();
+            accepted.set_nonblocking(false).unwrap();
+            let mut bytes = [0; 4];
+            (&accepted).read_exact(&mut bytes).unwrap();
+            assert_eq!(&bytes, b"here");
+            let address = listener.address();
+            drop(listener);
+            assert!(connect_locally(address).is_none(), "the name ends with who listens");
+        }
+    }
+
+    #[test]
+    fn a_name_that_somebody_has_leaves_the_network() {
+        let free = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
+        let any = Poll::new().unwrap();
+        let squatter = listen_locally(free.address(), &any).unwrap();
+        let address = free.address();
+        drop(free);
+        let listener = Listener::bind(address, true).unwrap();
+        assert!(listener.sockets.local.is_none());
+        drop(squatter);
+        let (socket, _) = connected(&listener);
+        assert_eq!(socket.domain().unwrap(), Domain::IPV4);
     }
 }

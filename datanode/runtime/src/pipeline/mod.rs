@@ -126,15 +126,7 @@ impl Pipeline {
         let (mut number, mut coordinator, mut manager) = (0, 0, 0);
         for (index, (roles, ports)) in threads.iter().zip(wiring.finish(&threads)).enumerate() {
             let sockets = Sockets {
-                listener: if roles.receive {
-                    Some(
-                        listener
-                            .share()
-                            .map_err(|error| RuntimeError::system("sharing the listener", error))?,
-                    )
-                } else {
-                    None
-                },
+                listener: if roles.receive { Some(listener.clone()) } else { None },
                 number,
                 of: receivers as u32,
                 may_spin,

@@ -69,7 +69,7 @@ fn has_ring() -> bool {
 }
 
 fn start(io: LinkIo) -> Result<EchoNode, RuntimeError> {
-    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
     EchoNode::try_start(io, listener, Behaviour::default(), Limits::new(8))
 }
 

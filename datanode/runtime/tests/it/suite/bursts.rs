@@ -10,7 +10,7 @@ const FRAME_BYTES: usize = 8 << 10;
 
 /// Bytes between flushes when this many links have each sent a frame before the loop looks at any.
 fn bursts(level: u8) -> Vec<usize> {
-    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
     let mut streams: Vec<TcpStream> =
         (0..LINKS).map(|_| TcpStream::connect(listener.address()).unwrap()).collect();
     let bytes = frame(FRAME_BYTES, 7);

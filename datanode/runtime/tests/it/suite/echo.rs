@@ -175,7 +175,7 @@ pub struct EchoNode {
 
 impl EchoNode {
     pub fn start(behaviour: Behaviour, limits: Limits) -> EchoNode {
-        EchoNode::start_on(Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap(), behaviour, limits)
+        EchoNode::start_on(Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap(), behaviour, limits)
     }
 
     /// On a listener that others may have connected to already.

@@ -42,7 +42,7 @@ fn a_link_that_says_nothing_is_closed() {
 
 #[test]
 fn a_kernel_that_cannot_be_made_is_an_error_of_the_start() {
-    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+    let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
     let options =
         BatchOptions { name: "duet-batch", listener, limits: Limits::new(8), cpu: None, io: super::io() };
     let started = BatchThread::start::<duet_datanode_core::Kernel>(options, |_| Err("no memory".to_owned()));

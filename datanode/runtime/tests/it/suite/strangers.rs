@@ -21,7 +21,7 @@ struct Node {
 
 impl Node {
     fn start(limits: Limits) -> Node {
-        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into()).unwrap();
+        let listener = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
         let address = listener.address();
         let configuration = NodeConfiguration {
             node: 1,
