@@ -103,12 +103,13 @@ impl ServerRunArguments {
         }
     }
 
-    /// A cluster of so many data nodes and replicas, but for its memory and CPUs.
+    /// A cluster of so many data nodes and replicas, but for its memory and CPUs. It is reached over TCP, as the peers and the floor are.
     pub(crate) fn cluster(&self, data_nodes: u32, replicas: u32) -> Result<LocalClusterOptions> {
         let mut options = LocalClusterOptions::new(self.executable()?);
         options.data_nodes = data_nodes;
         options.replicas = Some(replicas);
         options.io = self.io.clone();
+        options.data_arguments = ["--local-links", "off"].map(Into::into).into();
         Ok(options)
     }
 
