@@ -11,6 +11,7 @@ use crate::{Batch, Result};
 use duet_client_core::{ClientCore, CloseReason, Command, JobId, JobResult, LinkId, Nanoseconds};
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -39,6 +40,8 @@ struct Socket {
     /// How much of that the system has taken.
     taken: usize,
     broken: bool,
+    /// The other side takes nothing any more; what it has sent is read to its end.
+    deaf: bool,
 }
 
 /// The task of a client.
@@ -150,6 +153,7 @@ impl Driver {
                         pending: Vec::new(),
                         taken: 0,
                         broken: false,
+                        deaf: false,
                     });
                     self.attached = true;
                     self.core.link_connected(now, link, target);
@@ -300,17 +304,22 @@ impl Driver {
 /// Writes until the system takes no more; returns what is left.
 fn write_some<'b>(socket: &mut Socket, bytes: &'b [u8], context: &mut Context<'_>) -> &'b [u8] {
     let mut rest = bytes;
-    while !rest.is_empty() {
+    while !rest.is_empty() && !socket.deaf {
         match socket.stream.poll_write(context, rest) {
             Poll::Ready(Ok(written)) if written > 0 => rest = &rest[written..],
+            Poll::Ready(Err(error))
+                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
+            {
+                socket.deaf = true;
+            }
             Poll::Ready(Ok(_) | Err(_)) => {
                 socket.broken = true;
                 return &[];
             }
-            Poll::Pending => break,
+            Poll::Pending => return rest,
         }
     }
-    rest
+    if socket.deaf { &[] } else { rest }
 }
 
 impl Future for Driver {

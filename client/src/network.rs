@@ -1,8 +1,9 @@
 //! Links of the asynchronous client: over the network, or within the machine.
 
-use duet_protocol::local::local_name;
+use duet_protocol::local::{local_folder, local_socket};
 use std::io;
 use std::net::SocketAddr;
+use std::os::unix::fs::MetadataExt;
 use std::pin::Pin;
 use std::task::{Context, Poll};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -29,15 +30,15 @@ pub(crate) async fn connect(address: &str) -> io::Result<Stream> {
     Ok(Stream::Network(stream))
 }
 
-/// A link to who listens on an address of this machine and says so, if that is this user or root.
+/// A link to who listens on an address of this machine, if that is a process of this user.
 async fn connect_locally(address: SocketAddr) -> io::Result<UnixStream> {
-    let stream = UnixStream::connect(local_name(address)).await?;
-    let user = stream.peer_cred()?.uid();
-    let (pair, _) = UnixStream::pair()?;
-    match user == 0 || user == pair.peer_cred()?.uid() {
-        true => Ok(stream),
-        false => Err(io::ErrorKind::PermissionDenied.into()),
+    let user = std::fs::metadata("/proc/self")?.uid();
+    let folder = std::fs::symlink_metadata(local_folder(user))?;
+    if !folder.is_dir() || folder.uid() != user || folder.mode() & 0o077 != 0 {
+        return Err(io::ErrorKind::PermissionDenied.into());
     }
+    let network = std::fs::metadata("/proc/self/ns/net")?.ino();
+    UnixStream::connect(local_socket(user, network, address)).await
 }
 
 impl Stream {

@@ -2,9 +2,14 @@
 
 use std::net::SocketAddr;
 
-/// The name of the Unix-domain socket, in Linux's abstract namespace, at which a process that listens on an address takes links from its own
-/// machine: bytes cost half as much there as over the loopback interface. The namespace is that of the network, so nobody sees a name of
-/// another machine's; nor is one left when a process ends. It begins with a zero byte, as the system wants it.
-pub fn local_name(address: SocketAddr) -> String {
-    format!("\0duet/{address}")
+/// The folder of the Unix-domain sockets of a user's processes. It must be the user's alone (mode 700), so that nobody else connects to
+/// them or pretends to be one.
+pub fn local_folder(user: u32) -> String {
+    format!("/tmp/duet-{user}")
+}
+
+/// The Unix-domain socket at which a process that listens on an address takes links from its own machine: bytes cost half as much there as
+/// over the loopback interface. `network` is the inode of the network namespace (`/proc/self/ns/net`), in which the address means something.
+pub fn local_socket(user: u32, network: u64, address: SocketAddr) -> String {
+    format!("{}/{network}-{address}", local_folder(user))
 }

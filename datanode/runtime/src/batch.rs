@@ -2,7 +2,7 @@
 
 use crate::clock::boot_nanoseconds;
 use crate::driven::{Driven, TICK_EVERY};
-use crate::link::Phase;
+use crate::link::{Backlog, Phase};
 use crate::links::{Event, LISTENER_TOKEN, LinkIo, Links, Readiness, TICKER_TOKEN, WAKER_TOKEN};
 use crate::mailbox::LoopBell;
 use crate::output::{Failure, Sending, reason_of};
@@ -552,9 +552,30 @@ impl<K: Driven> Batch<K> {
                     tracing::warn!(%address, waiting_bytes, "link closed: {failure}");
                 });
             }
-            self.lose(id, failure.reason(), &failure);
+            if !self.reads_on(id, &failure) {
+                self.lose(id, failure.reason(), &failure);
+            }
         }
         gone
+    }
+
+    /// Whether a link that cannot be written any more, because the other side has closed it, is only read to its end: what it has sent before may
+    /// still be there. With io_uring, where sends are under way, it is lost at once.
+    fn reads_on(&mut self, id: LinkId, failure: &Failure) -> bool {
+        let Failure::Io(error) = failure else { return false };
+        let is_closed = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
+        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open() && !link.deaf) else {
+            return false;
+        };
+        if !is_closed || self.sending.deferred {
+            return false;
+        }
+        link.deaf = true;
+        self.sending.total_backlog -= link.backlog.len();
+        link.backlog = Backlog::default();
+        self.kernel.set_backlog(id, 0);
+        self.links.update(link);
+        true
     }
 
     /// Obeys the kernel's commands. Whether there were any.

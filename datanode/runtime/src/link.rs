@@ -56,6 +56,8 @@ pub(crate) struct Link {
     pub port: u32,
     /// The system took less than it was offered, with io_uring: the rest waits for room.
     pub blocked: bool,
+    /// The other side takes nothing any more; what it has sent is read to its end.
+    pub deaf: bool,
     /// The kernel does not want input from this link now.
     pub paused: bool,
     /// A whole frame has arrived.
@@ -77,6 +79,7 @@ impl Link {
             interest: Interest::NONE,
             port: 0,
             blocked: false,
+            deaf: false,
             paused: false,
             spoke: false,
             active: true,

@@ -94,7 +94,7 @@ impl Sending {
         bytes: &[u8],
     ) {
         // The kernel hands out bytes only of links that it believes to be open; one that failed in this burst is not.
-        let Some(link) = table.get_mut(id).filter(|link| link.is_open()) else { return };
+        let Some(link) = table.get_mut(id).filter(|link| link.is_open() && !link.deaf) else { return };
         let mut left = bytes;
         if !self.deferred && link.backlog.is_empty() {
             match write(&link.socket, bytes, counters) {

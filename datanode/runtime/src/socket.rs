@@ -1,16 +1,20 @@
 //! Sockets: listening, accepting, connecting, and the options that all links share.
 
 use crate::poll::{Interest, Poll};
-use duet_protocol::local::local_name;
+use duet_protocol::local::{local_folder, local_socket};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
+use std::os::unix::fs::{DirBuilderExt, MetadataExt};
 use std::sync::Arc;
 use std::time::Duration;
 
 /// Connections that may wait to be accepted.
 const LISTEN_BACKLOG: i32 = 1024;
+/// Bytes on their way to a process of this machine, if the system allows so many.
+const LOCAL_BUFFER_BYTES: usize = 1 << 20;
 /// Silence after which the system asks whether the other side is still there, and how often.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -39,11 +43,18 @@ pub struct Listener {
 
 #[derive(Debug)]
 struct Listening {
+    /// For links from this machine; it goes before the port does.
+    local: Option<Local>,
     network: Socket,
-    /// For links from this machine.
-    local: Option<Socket>,
     /// Ready when one of them is.
     any: Poll,
+}
+
+/// A socket of the Unix domain with its file.
+#[derive(Debug)]
+struct Local {
+    socket: Socket,
+    path: String,
 }
 
 impl Listener {
@@ -65,7 +76,7 @@ impl Listener {
             let any = Poll::new()?;
             any.add(&socket, 0, Interest::READ)?;
             let local =
-                if locally && !bound.ip().is_unspecified() { listen_locally(bound, &any) } else { None };
+                if locally && !bound.ip().is_unspecified() { Local::listen(bound, &any) } else { None };
             Ok(Listener { sockets: Arc::new(Listening { network: socket, local, any }), address: bound })
         };
         open().map_err(|error: io::Error| match error.kind() {
@@ -82,9 +93,10 @@ impl Listener {
     /// The next waiting connection, not blocking. One from this machine has the address that is listened on.
     pub(crate) fn accept(&self) -> io::Result<(Socket, SocketAddr)> {
         let accept = |socket: &Socket| socket.accept4(libc::SOCK_CLOEXEC | libc::SOCK_NONBLOCK);
-        let (socket, address) = match (accept(&self.sockets.network), &self.sockets.local) {
-            (Err(error), Some(local)) if error.kind() == io::ErrorKind::WouldBlock => accept(local)?,
-            (accepted, _) => accepted?,
+        let local = self.sockets.local.as_ref().map(|local| accept(&local.socket));
+        let (socket, address) = match local {
+            Some(Ok(accepted)) => accepted,
+            _ => accept(&self.sockets.network)?,
         };
         let address = address.as_socket().unwrap_or(self.address);
         Ok((socket, address))
@@ -97,54 +109,64 @@ impl AsRawFd for Listener {
     }
 }
 
-/// Listens for links from this machine, if the system lets us and nobody has the name.
-fn listen_locally(address: SocketAddr, any: &Poll) -> Option<Socket> {
-    let open = || {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.bind(&SockAddr::unix(local_name(address))?)?;
-        socket.listen(LISTEN_BACKLOG)?;
-        any.add(&socket, 1, Interest::READ)?;
-        Ok(socket)
-    };
-    open().inspect_err(|error: &io::Error| tracing::warn!(%address, %error, "no local links")).ok()
+impl Local {
+    /// Listens for links from this machine, if the system lets us. Who has the port owns the name.
+    fn listen(address: SocketAddr, any: &Poll) -> Option<Local> {
+        let open = || {
+            let folder = local_folder(user()?);
+            let _ = DirBuilder::new().mode(0o700).create(folder);
+            let path = local_path(address)?;
+            let _ = std::fs::remove_file(&path);
+            let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+            socket.set_nonblocking(true)?;
+            socket.bind(&SockAddr::unix(&path)?)?;
+            let local = Local { socket, path };
+            local.socket.listen(LISTEN_BACKLOG)?;
+            any.add(&local.socket, 1, Interest::READ)?;
+            Ok(local)
+        };
+        open()
+            .inspect_err(|error: &io::Error| tracing::info!(%address, %error, "no links within the machine"))
+            .ok()
+    }
 }
 
-/// A link to who listens on an address of this machine and says so, if that is this user or root.
-fn connect_locally(address: SocketAddr) -> Option<Socket> {
-    let open = || {
-        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
-        socket.set_nonblocking(true)?;
-        socket.connect(&SockAddr::unix(local_name(address))?)?;
-        Ok::<_, io::Error>(socket)
-    };
-    // Whatever is in the way, the network remains.
-    let socket = open().ok()?;
-    let user = user_of_peer(&socket).ok()?;
-    // SAFETY: the call has no arguments and cannot fail.
-    (user == 0 || user == unsafe { libc::geteuid() }).then_some(socket)
+impl Drop for Local {
+    fn drop(&mut self) {
+        // Without it nothing connects, which is what its absence says, too.
+        let _ = std::fs::remove_file(&self.path);
+    }
 }
 
-/// The user that listened at the other end of a socket of the Unix domain.
-fn user_of_peer(socket: &Socket) -> io::Result<u32> {
-    let mut credentials = libc::ucred { pid: 0, uid: u32::MAX, gid: u32::MAX };
-    let mut length = size_of::<libc::ucred>() as libc::socklen_t;
-    // SAFETY: the descriptor is open, and `credentials` and `length` are valid for the `length` bytes that may be written.
-    let result = unsafe {
-        libc::getsockopt(
-            socket.as_raw_fd(),
-            libc::SOL_SOCKET,
-            libc::SO_PEERCRED,
-            (&raw mut credentials).cast(),
-            &raw mut length,
-        )
-    };
-    if result < 0 { Err(io::Error::last_os_error()) } else { Ok(credentials.uid) }
+/// The user that this process runs as.
+fn user() -> io::Result<u32> {
+    Ok(std::fs::metadata("/proc/self")?.uid())
+}
+
+/// Where processes of this user listen for links from this machine, if only they can.
+fn local_path(address: SocketAddr) -> io::Result<String> {
+    let user = user()?;
+    let folder = std::fs::symlink_metadata(local_folder(user))?;
+    if !folder.is_dir() || folder.uid() != user || folder.mode() & 0o077 != 0 {
+        return Err(io::ErrorKind::PermissionDenied.into());
+    }
+    Ok(local_socket(user, std::fs::metadata("/proc/self/ns/net")?.ino(), address))
+}
+
+/// A link to who listens on an address of this machine, if that is a process of this user.
+fn connect_locally(address: SocketAddr) -> io::Result<Socket> {
+    let path = SockAddr::unix(local_path(address)?)?;
+    let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+    socket.set_nonblocking(true)?;
+    socket.connect(&path)?;
+    set_options(&socket)?;
+    Ok(socket)
 }
 
 /// Starts a connection; it is open when the socket becomes writable without an error.
 pub(crate) fn start_connect(address: SocketAddr) -> io::Result<Socket> {
-    if let Some(socket) = connect_locally(address) {
+    // Whatever is in the way, the network remains.
+    if let Ok(socket) = connect_locally(address) {
         return Ok(socket);
     }
     let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
@@ -179,10 +201,10 @@ fn set_congestion_control(socket: &Socket, address: SocketAddr) {
     }
 }
 
-/// Buffer sizes are left to the system, which grows them with the measured bandwidth. Links within the machine need no options.
+/// Buffer sizes are left to the system, which grows them with the measured bandwidth; not those of links within the machine.
 pub(crate) fn set_options(socket: &Socket) -> io::Result<()> {
     if socket.domain()? == Domain::UNIX {
-        return Ok(());
+        return socket.set_send_buffer_size(LOCAL_BUFFER_BYTES);
     }
     socket.set_tcp_nodelay(true)?;
     let keep_alive = TcpKeepalive::new().with_time(KEEP_ALIVE_AFTER).with_interval(KEEP_ALIVE_EVERY);
@@ -229,21 +251,25 @@ mod tests {
             assert_eq!(&bytes, b"here");
             let address = listener.address();
             drop(listener);
-            assert!(connect_locally(address).is_none(), "the name ends with who listens");
+            assert!(connect_locally(address).is_err(), "the name ends with who listens");
         }
     }
 
     #[test]
-    fn a_name_that_somebody_has_leaves_the_network() {
-        let free = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), false).unwrap();
-        let any = Poll::new().unwrap();
-        let squatter = listen_locally(free.address(), &any).unwrap();
-        let address = free.address();
-        drop(free);
+    fn a_file_that_a_killed_process_left_is_replaced() {
+        let first = Listener::bind((Ipv4Addr::LOCALHOST, 0).into(), true).unwrap();
+        let address = first.address();
+        let path = local_path(address).unwrap();
+        drop(first);
+        drop(std::os::unix::net::UnixListener::bind(&path).unwrap());
+        assert_eq!(
+            connect_locally(address).map_err(|error| error.kind()).unwrap_err(),
+            io::ErrorKind::ConnectionRefused
+        );
         let listener = Listener::bind(address, true).unwrap();
-        assert!(listener.sockets.local.is_none());
-        drop(squatter);
         let (socket, _) = connected(&listener);
-        assert_eq!(socket.domain().unwrap(), Domain::IPV4);
+        assert_eq!(socket.domain().unwrap(), Domain::UNIX);
+        drop(listener);
+        assert!(!std::path::Path::new(&path).exists());
     }
 }
