@@ -17,7 +17,7 @@ use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
-use tokio::io::ReadBuf;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::sync::oneshot;
 use tokio::time::Sleep;
 
@@ -96,7 +96,7 @@ impl Driver {
         for socket in &mut self.sockets {
             for turn in 0..READS_PER_TURN {
                 let mut buffer = ReadBuf::new(socket.input.room());
-                match socket.stream.poll_read(context, &mut buffer) {
+                match Pin::new(&mut socket.stream).poll_read(context, &mut buffer) {
                     Poll::Pending => break,
                     Poll::Ready(Ok(())) if !buffer.filled().is_empty() => {
                         let length = buffer.filled().len();
@@ -305,7 +305,7 @@ impl Driver {
 fn write_some<'b>(socket: &mut Socket, bytes: &'b [u8], context: &mut Context<'_>) -> &'b [u8] {
     let mut rest = bytes;
     while !rest.is_empty() && !socket.deaf {
-        match socket.stream.poll_write(context, rest) {
+        match Pin::new(&mut socket.stream).poll_write(context, rest) {
             Poll::Ready(Ok(written)) if written > 0 => rest = &rest[written..],
             Poll::Ready(Err(error))
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
