@@ -3,11 +3,13 @@
 use crate::poll::{Interest, Poll};
 use duet_protocol::local::{local_folder, local_socket};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
+use std::collections::BTreeSet;
 use std::fs::DirBuilder;
 use std::io;
 use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, RawFd};
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -15,6 +17,8 @@ use std::time::Duration;
 const LISTEN_BACKLOG: i32 = 1024;
 /// Bytes on their way to a process of this machine, if the system allows so many.
 const LOCAL_BUFFER_BYTES: usize = 1 << 20;
+/// Age of a file of a socket that nobody has open, after which it is removed.
+const LEFT_OVER_AFTER: Duration = Duration::from_secs(60);
 /// Silence after which the system asks whether the other side is still there, and how often.
 const KEEP_ALIVE_AFTER: Duration = Duration::from_secs(30);
 const KEEP_ALIVE_EVERY: Duration = Duration::from_secs(10);
@@ -116,6 +120,8 @@ impl Local {
             let folder = local_folder(user()?);
             let _ = DirBuilder::new().mode(0o700).create(folder);
             let path = local_path(address)?;
+            // Files are small; some may stay.
+            let _ = remove_leftovers(&local_folder(user()?));
             let _ = std::fs::remove_file(&path);
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
@@ -138,6 +144,27 @@ impl Drop for Local {
     }
 }
 
+/// Removes the files of processes of this network that were killed: nobody has them open, and not since just now.
+fn remove_leftovers(folder: &str) -> io::Result<()> {
+    let prefix = format!("{}-", network()?);
+    let mut old = Vec::new();
+    for entry in std::fs::read_dir(folder)? {
+        let entry = entry?;
+        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+        if age > LEFT_OVER_AFTER && entry.file_name().to_string_lossy().starts_with(&prefix) {
+            old.push(entry.path());
+        }
+    }
+    let table = std::fs::read_to_string("/proc/net/unix")?;
+    let open: BTreeSet<&Path> = table.split_ascii_whitespace().map(Path::new).collect();
+    old.iter().filter(|path| !open.contains(path.as_path())).try_for_each(std::fs::remove_file)
+}
+
+/// The network namespace that this process runs in.
+fn network() -> io::Result<u64> {
+    Ok(std::fs::metadata("/proc/self/ns/net")?.ino())
+}
+
 /// The user that this process runs as.
 fn user() -> io::Result<u32> {
     Ok(std::fs::metadata("/proc/self")?.uid())
@@ -150,7 +177,7 @@ fn local_path(address: SocketAddr) -> io::Result<String> {
     if !folder.is_dir() || folder.uid() != user || folder.mode() & 0o077 != 0 {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
-    Ok(local_socket(user, std::fs::metadata("/proc/self/ns/net")?.ino(), address))
+    Ok(local_socket(user, network()?, address))
 }
 
 /// A link to who listens on an address of this machine, if that is a process of this user.
@@ -269,7 +296,17 @@ mod tests {
         let listener = Listener::bind(address, true).unwrap();
         let (socket, _) = connected(&listener);
         assert_eq!(socket.domain().unwrap(), Domain::UNIX);
+        drop(std::os::unix::net::UnixListener::bind(format!("{path}-old")).unwrap());
+        let age = |path: &str| {
+            let touched = std::process::Command::new("touch").args(["-d", "2 minutes ago", path]).status();
+            assert!(touched.unwrap().success());
+        };
+        age(&path);
+        age(&format!("{path}-old"));
+        remove_leftovers(&local_folder(user().unwrap())).unwrap();
+        assert!(Path::new(&path).exists(), "it is open");
+        assert!(!Path::new(&format!("{path}-old")).exists());
         drop(listener);
-        assert!(!std::path::Path::new(&path).exists());
+        assert!(!Path::new(&path).exists());
     }
 }
