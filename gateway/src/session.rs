@@ -35,6 +35,9 @@ pub const MAX_WARNINGS: usize = 64;
 /// How long a statement that is a transaction of its own is tried again after a deadlock and the like.
 const RETRY_WITHIN: Duration = Duration::from_secs(5);
 
+/// What took so long and ended with 1205 has waited for a lock until the data node refused it (after 2 s).
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
 /// The code of what the fast path leaves to the query engine.
 const NOT_SUPPORTED: u16 = 1_235;
 
@@ -764,13 +767,17 @@ async fn ended<T>(transaction: OpenTransaction, done: Result<T>) -> Result<T> {
     }
 }
 
-/// Tries a statement that is a transaction of its own again while others are in its way.
+/// Tries a statement that is a transaction of its own again while others are in its way; not when it has waited for a lock as long as it may.
 async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
     let until = Instant::now() + RETRY_WITHIN;
     let mut wait = Duration::from_millis(1);
     loop {
+        let begun = Instant::now();
         match attempt().await {
-            Err(error) if matches!(error.code, 1_205 | 1_213) && Instant::now() < until => {
+            Err(error)
+                if Instant::now() < until
+                    && (error.code == 1_213 || error.code == 1_205 && begun.elapsed() < LOCK_WAIT) =>
+            {
                 tokio::time::sleep(wait).await;
                 wait = (wait * 2).min(Duration::from_millis(100));
             }

@@ -318,13 +318,16 @@ async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcom
     let (database, name) = table_name(&alter.name)?;
     let database = session.database(database.as_deref())?;
     session.before_definition(&database).await?;
-    let mut changes = 0;
-    for operation in &alter.operations {
-        match operation {
-            AlterTableOperation::Algorithm { .. } | AlterTableOperation::Lock { .. } => continue,
-            _ if changes > 0 => return not_supported("several changes in one ALTER TABLE"),
-            _ => changes += 1,
-        }
+    let is_way = |operation: &&AlterTableOperation| {
+        matches!(operation, AlterTableOperation::Algorithm { .. } | AlterTableOperation::Lock { .. })
+    };
+    let mut changes = alter.operations.iter().filter(|operation| !is_way(operation));
+    let change = changes.next();
+    if changes.next().is_some() {
+        // Each is made for itself: none is made where not all can be.
+        return not_supported("several changes in one ALTER TABLE");
+    }
+    if let Some(operation) = change {
         match operation {
             AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
                 let table = session.catalog.table(&database, &name).await?;
@@ -337,7 +340,7 @@ async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcom
                         return Err(error);
                     }
                     session.note(error);
-                    continue;
+                    return Ok(Session::nothing());
                 }
                 let client = session.catalog.client().clone();
                 client.add_column(&table, column).await?;

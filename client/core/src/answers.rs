@@ -277,6 +277,8 @@ impl ClientCore {
                 let newest = self.wire.map.table_version(table.id);
                 retryable = newest.is_none_or(|newest| newest == table.version);
             }
+            // The lock was waited for as long as it may be; another wait could end in doubt. Who asked may try again.
+            Some(ErrorCode::LockTimeout) => retryable = false,
             Some(ErrorCode::OutcomeExpired) if is_write && operation.tries == 1 => {
                 // It was sent once and refused at once, so it may have another number.
                 let old = std::mem::take(&mut operation.transaction);

@@ -170,6 +170,9 @@ fn transactions(cluster: &Cluster, connection: &mut Conn) {
     // Rows that are read FOR UPDATE are locked: the other one waits, and gives up after two seconds.
     connection.query_drop("BEGIN").expect("begun");
     assert_eq!(rows(connection, "SELECT id FROM items WHERE id = 4 FOR UPDATE"), ["4"]);
+    // Also a statement of its own, of which nothing is in doubt then.
+    assert_eq!(code(&mut other, "UPDATE items SET stock = 7 WHERE id = 4"), 1205);
+    assert_eq!(code(&mut other, "DELETE FROM items WHERE stock < 1000"), 1205);
     other.query_drop("BEGIN").expect("begun");
     assert_eq!(code(&mut other, "UPDATE items SET stock = stock + 1 WHERE id = 4"), 1205);
     assert_eq!(code(&mut other, "SELECT * FROM items WHERE id = 1"), 1180);
@@ -231,6 +234,9 @@ fn ranges_and_groups(connection: &mut Conn) {
     connection.query_drop("ALTER TABLE points ADD UNIQUE (a, b)").expect("created");
     assert_eq!(code(connection, "ALTER TABLE points ADD UNIQUE a (a, b)"), 1061);
     connection.query_drop("ALTER TABLE points DROP INDEX a").expect("dropped");
+    let several = "ALTER TABLE points ADD COLUMN y INT, ADD COLUMN z INT, ALGORITHM = INPLACE";
+    assert_eq!(code(connection, several), 1235);
+    assert_eq!(code(connection, "SELECT y FROM points"), 1054, "none of them is made");
     assert_eq!(affected(connection, "DELETE FROM points WHERE v = 0 LIMIT 4"), 4);
     connection.query_drop("TRUNCATE TABLE points").expect("truncated");
     assert_eq!(rows(connection, "SELECT COUNT(*) FROM points"), ["0"]);
