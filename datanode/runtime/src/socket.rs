@@ -148,16 +148,21 @@ impl Drop for Local {
 fn remove_leftovers(folder: &str) -> io::Result<()> {
     let prefix = format!("{}-", network()?);
     let mut old = Vec::new();
-    for entry in std::fs::read_dir(folder)? {
-        let entry = entry?;
-        let age = entry.metadata()?.modified()?.elapsed().unwrap_or_default();
+    for entry in std::fs::read_dir(folder)?.flatten() {
+        // One that is gone meanwhile is as new as can be.
+        let modified = entry.metadata().and_then(|metadata| metadata.modified());
+        let age = modified.ok().and_then(|modified| modified.elapsed().ok()).unwrap_or_default();
         if age > LEFT_OVER_AFTER && entry.file_name().to_string_lossy().starts_with(&prefix) {
             old.push(entry.path());
         }
     }
     let table = std::fs::read_to_string("/proc/net/unix")?;
     let open: BTreeSet<&Path> = table.split_ascii_whitespace().map(Path::new).collect();
-    old.iter().filter(|path| !open.contains(path.as_path())).try_for_each(std::fs::remove_file)
+    for path in old.iter().filter(|path| !open.contains(path.as_path())) {
+        // Others may do the same.
+        let _ = std::fs::remove_file(path);
+    }
+    Ok(())
 }
 
 /// The network namespace that this process runs in.
