@@ -304,22 +304,26 @@ impl Driver {
 /// Writes until the system takes no more; returns what is left.
 fn write_some<'b>(socket: &mut Socket, bytes: &'b [u8], context: &mut Context<'_>) -> &'b [u8] {
     let mut rest = bytes;
-    while !rest.is_empty() && !socket.deaf {
+    if socket.deaf {
+        return &[];
+    }
+    while !rest.is_empty() {
         match Pin::new(&mut socket.stream).poll_write(context, rest) {
             Poll::Ready(Ok(written)) if written > 0 => rest = &rest[written..],
             Poll::Ready(Err(error))
                 if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
             {
                 socket.deaf = true;
+                return &[];
             }
             Poll::Ready(Ok(_) | Err(_)) => {
                 socket.broken = true;
                 return &[];
             }
-            Poll::Pending => return rest,
+            Poll::Pending => break,
         }
     }
-    if socket.deaf { &[] } else { rest }
+    rest
 }
 
 impl Future for Driver {

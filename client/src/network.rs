@@ -31,7 +31,7 @@ pub(crate) async fn connect(address: &str) -> io::Result<Stream> {
 
 #[cfg(unix)]
 mod within_machine {
-    use duet_protocol::local::{local_folder, local_socket};
+    use duet_protocol::local::{is_private_folder, local_folder, local_socket};
     use std::io;
     use std::net::SocketAddr;
     use std::os::unix::fs::MetadataExt;
@@ -41,7 +41,7 @@ mod within_machine {
     pub(super) async fn connect(address: SocketAddr) -> io::Result<UnixStream> {
         let user = std::fs::metadata("/proc/self")?.uid();
         let folder = std::fs::symlink_metadata(local_folder(user))?;
-        if !folder.is_dir() || folder.uid() != user || folder.mode() & 0o077 != 0 {
+        if !is_private_folder(folder.uid(), folder.mode(), user) {
             return Err(io::ErrorKind::PermissionDenied.into());
         }
         let network = std::fs::metadata("/proc/self/ns/net")?.ino();

@@ -445,13 +445,12 @@ impl Session {
         self.facts.last_insert_id.begin();
         let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
         self.facts.now = i64::try_from(now.as_micros()).unwrap_or(i64::MAX);
-        self.facts.select_limit = match prepared {
-            Prepared::Planned(_) | Prepared::Query(_) => self.facts.variables.select_limit(),
-            Prepared::Request(request) if matches!(request.as_ref(), Request::SelectInto(..)) => {
-                self.facts.variables.select_limit()
-            }
-            _ => None,
+        let may_be_bounded = match prepared {
+            Prepared::Planned(_) | Prepared::Query(_) => true,
+            Prepared::Request(request) => matches!(request.as_ref(), Request::SelectInto(..)),
+            _ => false,
         };
+        self.facts.select_limit = if may_be_bounded { self.facts.variables.select_limit() } else { None };
         let executed = match prepared {
             Prepared::Planned(plan) => {
                 let process = Arc::clone(&self.process);

@@ -318,58 +318,55 @@ async fn alter_table(session: &mut Session, alter: &AlterTable) -> Result<Outcom
     let (database, name) = table_name(&alter.name)?;
     let database = session.database(database.as_deref())?;
     session.before_definition(&database).await?;
-    let is_way = |operation: &&AlterTableOperation| {
-        matches!(operation, AlterTableOperation::Algorithm { .. } | AlterTableOperation::Lock { .. })
-    };
-    let mut changes = alter.operations.iter().filter(|operation| !is_way(operation));
-    let change = changes.next();
+    // How it is to be done is up to us.
+    let mut changes = alter.operations.iter().filter(|operation| {
+        !matches!(operation, AlterTableOperation::Algorithm { .. } | AlterTableOperation::Lock { .. })
+    });
+    let Some(change) = changes.next() else { return Ok(Session::nothing()) };
     if changes.next().is_some() {
         // Each is made for itself: none is made where not all can be.
         return not_supported("several changes in one ALTER TABLE");
     }
-    if let Some(operation) = change {
-        match operation {
-            AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
-                let table = session.catalog.table(&database, &name).await?;
-                let mut warnings = Vec::new();
-                let column = column_definition(column_def, &mut warnings)?;
-                if table.definition().column_index(&column.name).is_some() {
-                    let error =
-                        SqlError::duplicate_column(format!("Duplicate column name '{}'", column.name));
-                    if !if_not_exists {
-                        return Err(error);
-                    }
-                    session.note(error);
-                    return Ok(Session::nothing());
+    match change {
+        AlterTableOperation::AddColumn { if_not_exists, column_def, column_position: None, .. } => {
+            let table = session.catalog.table(&database, &name).await?;
+            let mut warnings = Vec::new();
+            let column = column_definition(column_def, &mut warnings)?;
+            if table.definition().column_index(&column.name).is_some() {
+                let error = SqlError::duplicate_column(format!("Duplicate column name '{}'", column.name));
+                if !if_not_exists {
+                    return Err(error);
                 }
-                let client = session.catalog.client().clone();
-                client.add_column(&table, column).await?;
-                warnings.into_iter().for_each(|warning| session.warn(warning));
+                session.note(error);
+                return Ok(Session::nothing());
             }
-            AlterTableOperation::AddConstraint {
-                constraint: sqlparser::ast::TableConstraint::Index(index),
-                ..
-            } => {
-                let columns = key_columns(&index.columns)?;
-                let index_name = index.name.as_ref().map(|name| name.value.as_str());
-                create_index(session, &alter.name, index_name, IndexKind::Ordered, &columns).await?;
-            }
-            AlterTableOperation::AddConstraint {
-                constraint: sqlparser::ast::TableConstraint::Unique(unique),
-                ..
-            } => {
-                let columns = key_columns(&unique.columns)?;
-                let index_name = unique.index_name.as_ref().or(unique.name.as_ref());
-                let index_name = index_name.map(|name| name.value.as_str());
-                create_index(session, &alter.name, index_name, IndexKind::Unique, &columns).await?;
-            }
-            AlterTableOperation::DropIndex { name } => {
-                drop_index(session, &alter.name, &name.value).await?;
-            }
-            other => {
-                let shown: String = other.to_string().chars().take(60).collect();
-                return not_supported(&format!("ALTER TABLE … {shown}"));
-            }
+            let client = session.catalog.client().clone();
+            client.add_column(&table, column).await?;
+            warnings.into_iter().for_each(|warning| session.warn(warning));
+        }
+        AlterTableOperation::AddConstraint {
+            constraint: sqlparser::ast::TableConstraint::Index(index),
+            ..
+        } => {
+            let columns = key_columns(&index.columns)?;
+            let index_name = index.name.as_ref().map(|name| name.value.as_str());
+            create_index(session, &alter.name, index_name, IndexKind::Ordered, &columns).await?;
+        }
+        AlterTableOperation::AddConstraint {
+            constraint: sqlparser::ast::TableConstraint::Unique(unique),
+            ..
+        } => {
+            let columns = key_columns(&unique.columns)?;
+            let index_name = unique.index_name.as_ref().or(unique.name.as_ref());
+            let index_name = index_name.map(|name| name.value.as_str());
+            create_index(session, &alter.name, index_name, IndexKind::Unique, &columns).await?;
+        }
+        AlterTableOperation::DropIndex { name } => {
+            drop_index(session, &alter.name, &name.value).await?;
+        }
+        other => {
+            let shown: String = other.to_string().chars().take(60).collect();
+            return not_supported(&format!("ALTER TABLE … {shown}"));
         }
     }
     Ok(Session::nothing())

@@ -564,12 +564,12 @@ impl<K: Driven> Batch<K> {
     fn reads_on(&mut self, id: LinkId, failure: &Failure) -> bool {
         let Failure::Io(error) = failure else { return false };
         let is_closed = matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset);
-        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open() && !link.deaf) else {
-            return false;
-        };
         if !is_closed || self.sending.deferred {
             return false;
         }
+        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open() && !link.deaf) else {
+            return false;
+        };
         link.deaf = true;
         self.sending.total_backlog -= link.backlog.len();
         link.backlog = Backlog::default();

@@ -1,7 +1,7 @@
 //! Sockets: listening, accepting, connecting, and the options that all links share.
 
 use crate::poll::{Interest, Poll};
-use duet_protocol::local::{local_folder, local_socket};
+use duet_protocol::local::{is_private_folder, local_folder, local_socket};
 use socket2::{Domain, Protocol, SockAddr, SockRef, Socket, TcpKeepalive, Type};
 use std::collections::BTreeSet;
 use std::fs::DirBuilder;
@@ -118,10 +118,10 @@ impl Local {
     fn listen(address: SocketAddr, any: &Poll) -> Option<Local> {
         let open = || {
             let folder = local_folder(user()?);
-            let _ = DirBuilder::new().mode(0o700).create(folder);
+            let _ = DirBuilder::new().mode(0o700).create(&folder);
             let path = local_path(address)?;
             // Files are small; some may stay.
-            let _ = remove_leftovers(&local_folder(user()?));
+            let _ = remove_leftovers(&folder);
             let _ = std::fs::remove_file(&path);
             let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
             socket.set_nonblocking(true)?;
@@ -179,7 +179,7 @@ fn user() -> io::Result<u32> {
 fn local_path(address: SocketAddr) -> io::Result<String> {
     let user = user()?;
     let folder = std::fs::symlink_metadata(local_folder(user))?;
-    if !folder.is_dir() || folder.uid() != user || folder.mode() & 0o077 != 0 {
+    if !is_private_folder(folder.uid(), folder.mode(), user) {
         return Err(io::ErrorKind::PermissionDenied.into());
     }
     Ok(local_socket(user, network()?, address))

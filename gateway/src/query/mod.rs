@@ -94,7 +94,7 @@ fn columns(relation: &Relation) -> Vec<ResultColumn> {
 pub async fn execute(session: &mut Session, query: &Query, parameters: Vec<Value>) -> Result<Outcome> {
     let (mut relation, end) = planned(session, query, parameters, false).await?;
     if let (Some(most), None) = (session.facts.select_limit, &bare(query).limit_clause) {
-        relation.limit(0, Some(usize::try_from(most).unwrap_or(usize::MAX)))?;
+        relation = relation.limit(0, Some(usize::try_from(most).unwrap_or(usize::MAX)))?;
     }
     let rows = session.catalog.engine().open(&relation).await?.that_end_with(end);
     let head = Arc::new(ResultHead::new(columns(&relation)));

@@ -104,10 +104,9 @@ impl Relation {
     ///
     /// # Errors
     /// Those of the engine.
-    pub fn limit(&mut self, skip: usize, fetch: Option<usize>) -> Result<()> {
-        let plan = LogicalPlanBuilder::from(self.plan.clone()).limit(skip, fetch);
-        self.plan = plan.and_then(LogicalPlanBuilder::build).map_err(sql_error)?;
-        Ok(())
+    pub fn limit(self, skip: usize, fetch: Option<usize>) -> Result<Relation> {
+        let plan = LogicalPlanBuilder::from(self.plan).limit(skip, fetch);
+        Ok(Relation { plan: plan.and_then(LogicalPlanBuilder::build).map_err(sql_error)?, ..self })
     }
 }
 

@@ -69,17 +69,17 @@ impl Binder<'_> {
     fn body_and_order(&mut self, query: &Query) -> Result<Relation> {
         let order = order_of(query)?;
         let (skip, fetch) = self.limits(query.limit_clause.as_ref())?;
-        let mut relation = match query.body.as_ref() {
+        let relation = match query.body.as_ref() {
             SetExpr::Select(select) => self.select(select, order)?,
             body => {
                 let relation = self.body(body)?;
                 self.ordered(relation, order)?
             }
         };
-        if skip > 0 || fetch.is_some() {
-            relation.limit(skip, fetch)?;
+        match skip > 0 || fetch.is_some() {
+            true => relation.limit(skip, fetch),
+            false => Ok(relation),
         }
-        Ok(relation)
     }
 
     fn body(&mut self, body: &SetExpr) -> Result<Relation> {
