@@ -328,7 +328,7 @@ fn column_row(table: &Table, index: u16, column: &Column, auto_increment: bool) 
         word(key_kind(table, index)),
         word(extra_text(column, auto_increment)),
         word("select,insert,update"),
-        word(""),
+        word(column.comment.clone()),
         word(""),
         Value::Null,
     ]

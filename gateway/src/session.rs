@@ -597,16 +597,20 @@ impl Session {
                 };
                 let head = select.head(&parameters, &self.facts, auto_increment);
                 let client = self.client.clone();
-                let transaction = self.transaction.as_mut();
-                let cursor = Cursor::open(
-                    &client,
-                    Arc::clone(plan),
-                    parameters,
-                    self.facts.clone(),
-                    &self.memory,
-                    transaction,
-                )
-                .await?;
+                let mut own = None;
+                let transaction = match &mut self.transaction {
+                    None if select.lock.is_some() => {
+                        Some(own.insert(OpenTransaction::begin(&client, &self.memory)))
+                    }
+                    transaction => transaction.as_mut(),
+                };
+                let (plan, facts) = (Arc::clone(plan), self.facts.clone());
+                let opened = Cursor::open(&client, plan, parameters, facts, &self.memory, transaction).await;
+                // Rows that are locked have all been read.
+                let cursor = match own {
+                    None => opened?,
+                    Some(own) => ended(own, opened).await?,
+                };
                 Ok(Outcome::Rows { head, rows: Rows::Cursor(Box::new(cursor)) })
             }
             Plan::Insert(insert) => {

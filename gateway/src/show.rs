@@ -513,7 +513,7 @@ async fn describe(session: &Session, table: &Table, full: bool, filter: Filter<'
         ];
         if full {
             row.insert(2, collation_of(column));
-            row.extend([word("select,insert,update"), word("")]);
+            row.extend([word("select,insert,update"), word(column.comment.clone())]);
         }
         rows.push(row);
     }
@@ -585,6 +585,9 @@ pub fn create_statement(table: &Table, auto_increment: Option<u16>, next: Option
         }
         if auto_increment == Some(index as u16) {
             line.push_str(" AUTO_INCREMENT");
+        }
+        if !column.comment.is_empty() {
+            line.push_str(&format!(" COMMENT {}", literal(&Value::Text(column.comment.clone()))));
         }
         lines.push(line);
     }

@@ -16,8 +16,9 @@ use crate::wire::results::Done;
 use duet_client::{ErrorCode, IndexKind, Value};
 use duet_gateway_wire::requests::Request;
 use sqlparser::ast::{
-    AlterTable, AlterTableOperation, LockTable, LockTableType, ObjectName, ObjectType, ShowStatementFilter,
-    Statement, TransactionAccessMode, TransactionIsolationLevel, TransactionMode, Truncate, Use,
+    AlterTable, AlterTableOperation, AnalyzeFormat, AnalyzeFormatKind, LockTable, LockTableType, ObjectName,
+    ObjectType, ShowStatementFilter, Statement, TransactionAccessMode, TransactionIsolationLevel,
+    TransactionMode, Truncate, Use,
 };
 use std::sync::Arc;
 use std::time::Duration;
@@ -91,6 +92,12 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             let columns = key_columns(&create.columns)?;
             let kind = if create.unique { IndexKind::Unique } else { IndexKind::Ordered };
             create_index(session, &create.table_name, Some(&index), kind, &columns).await
+        }
+        Statement::Explain {
+            format: Some(AnalyzeFormatKind::Keyword(format) | AnalyzeFormatKind::Assignment(format)),
+            ..
+        } if !matches!(format, AnalyzeFormat::TREE) => {
+            not_supported(&format!("EXPLAIN FORMAT={format}; FORMAT=TREE is what EXPLAIN gives"))
         }
         Statement::Explain { statement, analyze: false, .. } => {
             // Planning a statement may plan one within it, which explains nothing.

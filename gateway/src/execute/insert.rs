@@ -17,7 +17,7 @@ use crate::value::store::{fit, integer_value};
 use duet_client::{
     Assignment, Batch, Client, ColumnType, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
 };
-use rustc_hash::FxHashMap;
+use rustc_hash::{FxHashMap, FxHashSet};
 use std::borrow::Cow;
 use std::ops::Range;
 use std::sync::Arc;
@@ -325,6 +325,8 @@ pub async fn insert_within(
         }
     }
     let mut writes: Vec<Write> = Vec::with_capacity(rows.len());
+    // Keys that rows had when the statement began, and have no longer.
+    let mut left: FxHashSet<Vec<u8>> = FxHashSet::default();
     let (mut done, mut ids) = (Inserted::default(), InsertIds::default());
     for (number, (row, key)) in rows.into_iter().zip(keys).enumerate() {
         // Keys of the rows that this one collides with, and how the first collision is called.
@@ -394,9 +396,9 @@ pub async fn insert_within(
                     None => Cow::Borrowed(&row),
                     Some(beside) => Cow::Owned([row.as_slice(), beside].concat()),
                 };
-                let at = Environment { proposed: &proposed, ..environment.with_row(&known.row) };
                 let mut changed = known.row.clone();
                 for (column, value) in assignments {
+                    let at = Environment { proposed: &proposed, ..environment.with_row(&changed) };
                     changed[*column] = value.fitted(&table.definition().columns[*column], &at, number + 1)?;
                 }
                 done.duplicates += 1;
@@ -425,11 +427,35 @@ pub async fn insert_within(
                         }
                     }
                 }
+                let new = key_of(table, &changed);
+                if new != other {
+                    let taken = encoded(&new)?;
+                    let mut is_taken = present.contains_key(&taken);
+                    if !is_taken && !left.contains(&taken) {
+                        let there =
+                            read_each(transaction, table, std::slice::from_ref(&new), Some(Lock::Exclusive))
+                                .await?;
+                        is_taken = there.iter().any(Option::is_some);
+                    }
+                    if is_taken {
+                        return Err(duplicate(table, "PRIMARY", &new));
+                    }
+                }
                 forget(&known.row, &mut owners);
-                remember(&changed, &other, &mut owners);
-                let before = present.insert(bytes, Known { row: changed.clone() });
-                writes.push(Write::Change(other, before.map(|known| known.row).unwrap_or_default(), changed));
+                remember(&changed, &new, &mut owners);
                 done.affected += 2;
+                let after = Known { row: changed.clone() };
+                if new == other {
+                    let before = present.insert(bytes, after);
+                    let before = before.map(|known| known.row).unwrap_or_default();
+                    writes.push(Write::Change(other, before, changed));
+                } else {
+                    present.insert(encoded(&new)?, after);
+                    present.remove(&bytes);
+                    left.insert(bytes);
+                    writes.push(Write::Delete(other));
+                    writes.push(Write::Insert(new, changed));
+                }
             }
         }
     }

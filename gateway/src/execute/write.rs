@@ -6,14 +6,14 @@
 
 use crate::error::{Result, SqlError};
 use crate::execute::locked::{Search, find_locked};
-use crate::execute::read::{Values, find_unique};
+use crate::execute::read::{Values, find_unique, read_each};
 use crate::execute::select::sort;
 use crate::execute::transaction::{OpenTransaction, key_of};
 use crate::expression::aggregate::put_distinct;
 use crate::expression::{Environment, Expression};
 use crate::memory::{Memory, content_bytes};
 use crate::plan::{BoundAccess, DeletePlan, UpdatePlan, times_of_change, unique_indexes};
-use crate::value::compare::exact;
+use crate::value::compare::{exact, first_difference, sort_order};
 use duet_client::{
     Assignment, Batch, Client, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
 };
@@ -51,12 +51,23 @@ fn changes(
     number: usize,
 ) -> Result<Vec<(u16, Value)>> {
     let columns = &plan.table.definition().columns;
-    let at = Environment { proposed: plan.given_to(row)?, ..environment.with_row(row) };
+    let proposed = plan.given_to(row)?;
     let mut changed = Vec::new();
-    for (column, expression) in &plan.assignments {
-        let value = expression.fitted(&columns[*column], &at, number)?;
-        if value != row[*column] {
-            changed.push((*column as u16, value));
+    if plan.is_chained {
+        let mut new = row.to_vec();
+        for (column, expression) in &plan.assignments {
+            let at = Environment { proposed, ..environment.with_row(&new) };
+            new[*column] = expression.fitted(&columns[*column], &at, number)?;
+        }
+        let differ = new.into_iter().enumerate().filter(|(column, value)| *value != row[*column]);
+        changed.extend(differ.map(|(column, value)| (column as u16, value)));
+    } else {
+        let at = Environment { proposed, ..environment.with_row(row) };
+        for (column, expression) in &plan.assignments {
+            let value = expression.fitted(&columns[*column], &at, number)?;
+            if value != row[*column] {
+                changed.push((*column as u16, value));
+            }
         }
     }
     if !changed.is_empty() {
@@ -126,11 +137,14 @@ fn added<'a>(bound: &[(u16, i64)], times: &'a [(u16, Value)]) -> Vec<(u16, Assig
     list
 }
 
-/// The new values of an update that depend on no row, and of no column that a unique index has; `None` of other updates, and of tables with
+/// The new values of an update that depend on no row, and of no column that a key has; `None` of other updates, and of tables with
 /// a column that takes the time of a change: whether there is one has to be known first.
 fn constant_values(plan: &UpdatePlan, environment: &Environment<'_>) -> Result<Option<Vec<(u16, Value)>>> {
     let definition = plan.table.definition();
-    if !times_of_change(&plan.table, &plan.assignments, environment.facts.now).is_empty() {
+    if plan.sets_key()
+        || plan.is_chained
+        || !times_of_change(&plan.table, &plan.assignments, environment.facts.now).is_empty()
+    {
         return Ok(None);
     }
     let mut values = Vec::with_capacity(plan.assignments.len());
@@ -161,7 +175,7 @@ pub async fn update_alone(
     let access = plan.access.bind(&table.definition().columns, environment)?;
     let key = match single_key(&access) {
         Some(None) => return Ok(Attempt::Done(Counts::default())),
-        Some(Some(key)) if plan.limit.is_none() => key,
+        Some(Some(key)) if plan.limit.is_none() && !plan.sets_key() => key,
         _ => return Ok(Attempt::NeedsTransaction),
     };
     if plan.access.exact
@@ -325,7 +339,14 @@ pub async fn update_within(
     let limit = limit_of(plan.limit.as_ref(), environment)?;
     let search = Search { table, filter, order: &plan.order, sorted: None, limit, lock: Lock::Exclusive };
     let rows = find_locked(client, &search, access, environment, transaction).await?;
-    let rows = chosen(rows, &search, environment, transaction.memory())?;
+    let mut rows = chosen(rows, &search, environment, transaction.memory())?;
+    if plan.sets_key() && plan.order.is_empty() {
+        // As in MySQL: a row may take the key that one before it had.
+        rows.sort_by(|a, b| {
+            let columns = table.definition().primary_key.iter().map(|column| usize::from(*column));
+            first_difference(columns.map(|column| (sort_order(&a[column], &b[column]), false)))
+        });
+    }
     let times = times_of_change(table, &plan.assignments, environment.facts.now);
     let mut counts = Counts { matched: rows.len() as u64, changed: 0 };
     // All new values first: a row that does not fit leaves the transaction as it was.
@@ -335,7 +356,7 @@ pub async fn update_within(
         let changed = changes(plan, &times, row, environment, number + 1)?;
         if !changed.is_empty() {
             held.grow(changed.iter().map(|(_, value)| size_of::<Value>() + content_bytes(value)).sum())?;
-            writes.push((key_of(table, row), changed, row));
+            writes.push(Write::new(table, row, changed));
         }
     }
     let borders = check_unique_changes(table, &writes, transaction).await?;
@@ -344,13 +365,27 @@ pub async fn update_within(
     let runs =
         [0].into_iter().chain(borders.iter().copied()).zip(ends).map(|(begin, end)| &writes[begin..end]);
     for chunk in runs.flat_map(|run| run.chunks(CHUNK_WRITES)) {
+        // Rows that get another key are deleted before they are inserted: their values of unique indexes have to be free.
         batch.clear();
-        for (key, changed, _) in chunk {
-            batch.update(table, key, &as_assignments(changed), Expectation::Any)?;
+        for write in chunk.iter().filter(|write| write.moved.is_some()) {
+            batch.delete(table, &write.key, Expectation::Any)?;
+        }
+        if !batch.is_empty() {
+            transaction.execute(&mut batch).await?;
+        }
+        batch.clear();
+        for write in chunk {
+            match &write.moved {
+                None => batch.update(table, &write.key, &as_assignments(&write.changed), Expectation::Any)?,
+                Some((_, row)) => batch.insert(table, row)?,
+            };
         }
         transaction.execute(&mut batch).await?;
-        for (key, ..) in chunk {
-            transaction.wrote(table, key.clone())?;
+        for write in chunk {
+            transaction.wrote(table, write.key.clone())?;
+            if let Some((key, _)) = &write.moved {
+                transaction.wrote(table, key.clone())?;
+            }
             counts.changed += 1;
         }
     }
@@ -382,9 +417,31 @@ async fn update_constants(
     }
 }
 
-type Write<'a> = (Vec<Value>, Vec<(u16, Value)>, &'a Values);
+/// A row that is different after an UPDATE.
+struct Write<'a> {
+    key: Vec<Value>,
+    row: &'a Values,
+    changed: Vec<(u16, Value)>,
+    /// Key and row, where it has another key afterwards.
+    moved: Option<(Vec<Value>, Values)>,
+}
 
-/// Finds out whether changed values of unique indexes belong to other rows, before anything is written: the cluster would roll the whole
+impl<'a> Write<'a> {
+    fn new(table: &Table, row: &'a Values, changed: Vec<(u16, Value)>) -> Write<'a> {
+        let key = key_of(table, row);
+        let mut moved = None;
+        if changed.iter().any(|(column, _)| table.definition().is_key_column(*column)) {
+            let mut new = row.clone();
+            for (column, value) in &changed {
+                new[usize::from(*column)] = value.clone();
+            }
+            moved = Some((key_of(table, &new), new));
+        }
+        Write { key, row, changed, moved }
+    }
+}
+
+/// Finds out whether changed values of unique keys belong to other rows, before anything is written: the cluster would roll the whole
 /// transaction back. Rows change one after the other, as in MySQL, so that one may take what a row before has given up: it is written after
 /// that, and where such writes begin is what this gives.
 async fn check_unique_changes(
@@ -393,11 +450,13 @@ async fn check_unique_changes(
     transaction: &mut OpenTransaction,
 ) -> Result<BTreeSet<usize>> {
     let mut borders = BTreeSet::new();
-    for index in unique_indexes(table) {
+    let primary = (None, &table.definition().primary_key);
+    let others = unique_indexes(table).map(|index| (Some(index.name.as_str()), &index.columns));
+    for (name, columns) in std::iter::once(primary).chain(others) {
         // What rows give up and take, each NULL or not; which write it is.
         let mut moves: Vec<(usize, Vec<Value>, Vec<Value>)> = Vec::new();
-        for (number, (_, changed, row)) in writes.iter().enumerate() {
-            if !changed.iter().any(|(column, _)| index.columns.contains(column)) {
+        for (number, Write { changed, row, .. }) in writes.iter().enumerate() {
+            if !changed.iter().any(|(column, _)| columns.contains(column)) {
                 continue;
             }
             let old = |column: &u16| row[usize::from(*column)].clone();
@@ -405,11 +464,7 @@ async fn check_unique_changes(
                 let new = changed.iter().find(|(changed, _)| changed == column);
                 new.map_or_else(|| old(column), |(_, value)| value.clone())
             };
-            moves.push((
-                number,
-                index.columns.iter().map(old).collect(),
-                index.columns.iter().map(new).collect(),
-            ));
+            moves.push((number, columns.iter().map(old).collect(), columns.iter().map(new).collect()));
         }
         let taken: Vec<Vec<Value>> =
             moves.iter().map(|(.., new)| new.clone()).filter(|new| !new.contains(&Value::Null)).collect();
@@ -421,28 +476,35 @@ async fn check_unique_changes(
             values.iter().for_each(|value| put_distinct(value, &mut bytes));
             bytes
         };
-        let found = find_unique(transaction, table, &index.name, &taken, Some(Lock::Exclusive)).await?;
-        let owned = found.iter().zip(&taken).filter_map(|(row, values)| {
-            row.as_ref().map(|row| (name_of(values), key_of(table, row.values())))
-        });
+        let found: Vec<Option<Values>> = match name {
+            None => read_each(transaction, table, &taken, Some(Lock::Exclusive)).await?,
+            Some(name) => {
+                let found = find_unique(transaction, table, name, &taken, Some(Lock::Exclusive)).await?;
+                found.into_iter().map(|row| row.map(|row| row.values().to_vec())).collect()
+            }
+        };
+        let owned = found
+            .iter()
+            .zip(&taken)
+            .filter_map(|(row, values)| row.as_ref().map(|row| (name_of(values), key_of(table, row))));
         let mut owners: FxHashMap<Vec<u8>, Vec<Value>> = owned.collect();
         let mut given_up: FxHashSet<Vec<u8>> = FxHashSet::default();
         for (number, old, new) in moves {
-            let key = &writes[number].0;
+            let key = &writes[number].key;
             if !new.contains(&Value::Null) {
-                let name = name_of(&new);
-                if owners.get(&name).is_some_and(|owner| owner != key) {
-                    return Err(super::insert::duplicate(table, &index.name, &new));
+                let taken = name_of(&new);
+                if owners.get(&taken).is_some_and(|owner| owner != key) {
+                    return Err(super::insert::duplicate(table, name.unwrap_or("PRIMARY"), &new));
                 }
-                if given_up.contains(&name) {
+                if given_up.contains(&taken) {
                     borders.insert(number);
                     given_up.clear();
                 }
-                owners.insert(name, key.clone());
+                owners.insert(taken, key.clone());
             }
-            let name = name_of(&old);
-            owners.remove(&name);
-            given_up.insert(name);
+            let left = name_of(&old);
+            owners.remove(&left);
+            given_up.insert(left);
         }
     }
     Ok(borders)

@@ -122,7 +122,17 @@ pub enum Expression {
 impl Expression {
     /// Calls `visit` with this expression and all below it.
     pub fn walk(&self, visit: &mut impl FnMut(&Expression)) {
-        visit(self);
+        self.walk_where(&mut |part| {
+            visit(part);
+            true
+        });
+    }
+
+    /// The same, without what is below the expressions of which `visit` says `false`.
+    pub fn walk_where(&self, visit: &mut impl FnMut(&Expression) -> bool) {
+        if !visit(self) {
+            return;
+        }
         match self {
             Expression::Constant(_)
             | Expression::Parameter(_)
@@ -136,29 +146,29 @@ impl Expression {
             | Expression::IsNull(a)
             | Expression::IsTruth(a, _)
             | Expression::InSet(a, _)
-            | Expression::Cast(a, _) => a.walk(visit),
+            | Expression::Cast(a, _) => a.walk_where(visit),
             Expression::Arithmetic(_, a, b)
             | Expression::Compare(_, a, b)
             | Expression::And(a, b)
             | Expression::Or(a, b)
             | Expression::Xor(a, b)
             | Expression::Like(a, b, _) => {
-                a.walk(visit);
-                b.walk(visit);
+                a.walk_where(visit);
+                b.walk_where(visit);
             }
             Expression::In(a, list) => {
-                a.walk(visit);
-                list.iter().for_each(|item| item.walk(visit));
+                a.walk_where(visit);
+                list.iter().for_each(|item| item.walk_where(visit));
             }
             Expression::Tuple(list) | Expression::Call(_, list) => {
-                list.iter().for_each(|item| item.walk(visit));
+                list.iter().for_each(|item| item.walk_where(visit));
             }
             Expression::Case(cases, otherwise) => {
                 for (condition, result) in cases {
-                    condition.walk(visit);
-                    result.walk(visit);
+                    condition.walk_where(visit);
+                    result.walk_where(visit);
                 }
-                otherwise.walk(visit);
+                otherwise.walk_where(visit);
             }
         }
     }

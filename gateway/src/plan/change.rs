@@ -49,6 +49,8 @@ pub struct UpdatePlan {
     pub table: Table,
     /// What is set.
     pub assignments: Assignments,
+    /// Whether an assignment sees, or undoes, what an earlier one did: then they are made one after the other.
+    pub is_chained: bool,
     /// Which rows.
     pub filter: Option<Expression>,
     /// How they are found.
@@ -137,19 +139,18 @@ fn assignments(
         };
         compiled.push((column, value));
     }
-    // In MySQL later assignments see what earlier ones did; ours see the row as it was.
-    for (index, (_, value)) in compiled.iter().enumerate() {
-        let mut sees_change = false;
-        value.walk(&mut |part| {
-            if let Expression::Column(column) = part {
-                sees_change |= compiled[..index].iter().any(|(changed, _)| changed == column);
-            }
-        });
-        if sees_change || compiled[..index].iter().any(|(changed, _)| *changed == compiled[index].0) {
-            return not_supported("assignments that depend on earlier assignments of the same statement");
-        }
-    }
     Ok(compiled)
+}
+
+/// Whether an assignment sees, or undoes, what an earlier one did.
+fn is_chained(assignments: &Assignments) -> bool {
+    assignments.iter().enumerate().any(|(index, (column, value))| {
+        let is_set_before = |column: &usize| assignments[..index].iter().any(|(set, _)| set == column);
+        let mut chained = is_set_before(column);
+        value
+            .walk(&mut |part| chained |= matches!(part, Expression::Column(column) if is_set_before(column)));
+        chained
+    })
 }
 
 fn is_default(word: &ast::Ident) -> bool {
@@ -293,9 +294,6 @@ pub fn compile_insert(
         }
         _ => return not_supported("IGNORE and REPLACE with ON DUPLICATE KEY UPDATE"),
     };
-    if let InsertMode::Update(list) = &mode {
-        check_key_unchanged(&table, list)?;
-    }
     Ok(InsertPlan { table, columns, rows, mode, beside: Vec::new() })
 }
 
@@ -304,15 +302,6 @@ fn given(value: &Expr, scope: &mut Scope<'_>) -> Result<Option<Expression>> {
         Expr::Identifier(word) if is_default(word) => Ok(None),
         value => compile(value, scope).map(Some),
     }
-}
-
-fn check_key_unchanged(table: &Table, assignments: &Assignments) -> Result<()> {
-    for (column, _) in assignments {
-        if table.definition().primary_key.contains(&(*column as u16)) {
-            return not_supported("changes of primary key columns; delete the row and insert another");
-        }
-    }
-    Ok(())
 }
 
 fn order_of(list: &[ast::OrderByExpr], table: &Table, alias: &str) -> Result<Vec<(Expression, bool)>> {
@@ -340,14 +329,15 @@ pub fn compile_update(update: &ast::Update, table: Table, alias: &str) -> Result
     if update.from.is_some() || update.returning.is_some() || update.output.is_some() || update.or.is_some() {
         return not_supported("FROM, RETURNING and the like of UPDATE");
     }
+    super::check_hints(&update.table.relation, &table, alias)?;
     let assignments = assignments(&update.assignments, &table, alias, None)?;
-    check_key_unchanged(&table, &assignments)?;
     let mut scope = Scope::of(&table, alias, "where clause");
     let filter = update.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;
     let access = Access::choose(&table, filter.as_ref());
     let order = order_of(&update.order_by, &table, alias)?;
     let limit = limit_of(update.limit.as_ref())?;
-    Ok(UpdatePlan { assignments, filter, access, limit, order, table, given: HashMap::new() })
+    let is_chained = is_chained(&assignments);
+    Ok(UpdatePlan { assignments, is_chained, filter, access, limit, order, table, given: HashMap::new() })
 }
 
 /// Compiles DELETE.
@@ -367,6 +357,12 @@ pub fn compile_delete(delete: &ast::Delete, table: Table, alias: &str) -> Result
 }
 
 impl UpdatePlan {
+    /// Whether columns of the primary key are set, maybe to what they are.
+    pub fn sets_key(&self) -> bool {
+        let definition = self.table.definition();
+        self.assignments.iter().any(|(column, _)| definition.is_key_column(*column as u16))
+    }
+
     /// The values that were computed for a row.
     ///
     /// # Errors
@@ -384,6 +380,9 @@ impl UpdatePlan {
     /// time of a change can be written with it.
     pub fn additions(&self) -> Option<Vec<(usize, bool, &Expression)>> {
         let columns = &self.table.definition().columns;
+        if self.sets_key() || self.is_chained {
+            return None;
+        }
         let indexed = |column: usize| {
             let unique = |index: &&duet_client::IndexDefinition| index.kind == duet_client::IndexKind::Unique;
             let mut indexes = self.table.definition().indexes.iter().filter(unique);

@@ -188,11 +188,7 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
             ColumnOption::Default(value) => default = Some(value),
             ColumnOption::PrimaryKey(_) => extras.is_key = true,
             ColumnOption::Unique(_) => extras.is_unique = true,
-            ColumnOption::Comment(_) => warnings.push(SqlError {
-                code: 1_618,
-                state: "HY000",
-                message: "<COMMENT> option ignored".to_owned(),
-            }),
+            ColumnOption::Comment(comment) => comment.clone_into(&mut column.comment),
             ColumnOption::CharacterSet(name) => check_character_set(&unquoted(name), warnings)?,
             ColumnOption::Collation(name) => check_collation(&unquoted(name), warnings)?,
             ColumnOption::DialectSpecific(tokens) => {
@@ -446,6 +442,10 @@ pub fn definition_error(error: duet_protocol::schema::SchemaError) -> SqlError {
         }
         SchemaError::NameTooLong { .. } => SqlError::name_too_long(text),
         SchemaError::InvalidCurrentTime { .. } => SqlError { code: 1_235, state: "42000", message: text },
+        SchemaError::CommentTooLong { ref what, .. } => {
+            let code = if what == "the table" { 1_628 } else { 1_629 };
+            SqlError { code, state: "HY000", message: text }
+        }
         SchemaError::InvalidColumnType { .. } => SqlError::column_too_long(text),
         SchemaError::KeyTooLarge { .. } | SchemaError::IndexKeyTooLarge { .. } => {
             SqlError { code: 1_071, state: "42000", message: text }

@@ -18,12 +18,12 @@ pub use definition::{
 };
 pub use select::{
     SelectPlan, bare, check_select_form, check_waits, compile_select, is_of_mysql, item_name, order_matches,
-    query_table,
+    other_column, query_table, repeats_random,
 };
 
-use crate::error::{Result, not_supported};
+use crate::error::{Result, SqlError, not_supported};
 use duet_client::Table;
-use sqlparser::ast::{ObjectName, ObjectNamePart, TableFactor, TableWithJoins};
+use sqlparser::ast::{Ident, ObjectName, ObjectNamePart, TableFactor, TableWithJoins};
 
 /// Database and name of a table; no database where the statement names none.
 ///
@@ -87,6 +87,26 @@ pub fn single_table(from: &[TableWithJoins]) -> Result<NamedTable> {
         None => name.clone(),
     };
     Ok(NamedTable { database, name, alias })
+}
+
+/// Hints choose nothing here, but the indexes that they name have to exist.
+///
+/// # Errors
+/// 1176 where one does not.
+pub fn check_hints(factor: &TableFactor, table: &Table, alias: &str) -> Result<()> {
+    let TableFactor::Table { index_hints, .. } = factor else { return Ok(()) };
+    let mut names = index_hints.iter().flat_map(|hint| &hint.index_names);
+    let is_missing = |name: &&Ident| {
+        !name.value.eq_ignore_ascii_case("PRIMARY")
+            && table.definition().index_position(&name.value).is_none()
+    };
+    match names.find(is_missing) {
+        None => Ok(()),
+        Some(name) => {
+            let message = format!("Key '{}' doesn't exist in table '{alias}'", name.value);
+            Err(SqlError { code: 1_176, state: "42000", message })
+        }
+    }
 }
 
 /// A plan for a statement on one table.

@@ -107,6 +107,11 @@ pub fn check_select_form(select: &Select) -> Result<()> {
     if select.into.is_some() {
         return not_supported("SELECT … INTO");
     }
+    if select.select_modifiers.as_ref().is_some_and(|modifiers| modifiers.sql_calc_found_rows) {
+        return not_supported(
+            "SQL_CALC_FOUND_ROWS; a second statement with COUNT(*) tells how many rows there are",
+        );
+    }
     let plain = select.top.is_none()
         && select.exclude.is_none()
         && select.lateral_views.is_empty()
@@ -182,6 +187,9 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
     let query = bare(query);
     let select = body(query)?;
     check_select(query, select)?;
+    if let (Some(table), [from]) = (&table, select.from.as_slice()) {
+        super::check_hints(&from.relation, table, alias)?;
+    }
     let mut scope = match &table {
         Some(table) => Scope::of(table, alias, "field list"),
         None => Scope::empty("field list"),
@@ -209,9 +217,9 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
     }
     let aggregates = scope.aggregates.take();
     scope.place = "where clause";
-    let filter = select.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;
+    let mut filter = select.selection.as_ref().map(|filter| compile(filter, &mut scope)).transpose()?;
     scope.place = "group statement";
-    let group = match &select.group_by {
+    let mut group = match &select.group_by {
         GroupByExpr::Expressions(expressions, modifiers) if modifiers.is_empty() => {
             let of = |expression: &Expr| {
                 by_name_or_number(expression, &items, select, &mut scope, "group statement")
@@ -224,7 +232,7 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
     scope.aggregates = aggregates;
     scope.place = "having clause";
     scope.names = aliases(select, &items);
-    let having = match &select.having {
+    let mut having = match &select.having {
         None => None,
         Some(having) => Some(compile(having, &mut scope)?),
     };
@@ -249,14 +257,22 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
         [lock] => Some(lock_of(lock, alias)?),
         _ => return not_supported("FOR UPDATE and FOR SHARE twice in one SELECT"),
     };
+    if having.as_ref().is_some_and(|having| repeats_random(having, items.iter().map(|(_, item)| item))) {
+        return not_supported("the name of a random value in HAVING");
+    }
     if !group.is_empty() || !aggregates.is_empty() {
         let parts =
             items.iter().map(|(_, item)| item).chain(&having).chain(order.iter().map(|(part, _)| part));
+        add_implied(&mut group, parts.clone(), table.as_ref());
         for part in parts {
             check_grouped(part, &group, table.as_ref())?;
         }
-    } else if having.is_some() {
-        return not_supported("HAVING without groups");
+    } else if let Some(having) = having.take() {
+        check_selected(&having, &items, table.as_ref())?;
+        filter = Some(match filter {
+            None => having,
+            Some(filter) => Expression::And(Box::new(filter), Box::new(having)),
+        });
     }
     let access = match &table {
         Some(table) => Access::choose(table, filter.as_ref()),
@@ -375,33 +391,69 @@ fn limits(clause: Option<&LimitClause>) -> Result<(Option<Expression>, Option<Ex
     }
 }
 
-/// Every column outside of aggregates must be one of those that make the groups.
+/// Where the whole primary key is grouped, every column has one value in each group.
+fn add_implied<'e>(
+    group: &mut Vec<Expression>,
+    parts: impl Iterator<Item = &'e Expression>,
+    table: Option<&Table>,
+) {
+    let is_grouped = |column: &u16| group.contains(&Expression::Column(usize::from(*column)));
+    if !table.is_some_and(|table| table.definition().primary_key.iter().all(is_grouped)) {
+        return;
+    }
+    for part in parts {
+        part.walk(&mut |part| {
+            if matches!(part, Expression::Column(_)) && !group.contains(part) {
+                group.push(part.clone());
+            }
+        });
+    }
+}
+
+/// Every column outside of aggregates must be one of those that make the groups, or be part of such an expression.
 fn check_grouped(part: &Expression, group: &[Expression], table: Option<&Table>) -> Result<()> {
-    if group.contains(part) {
-        return Ok(());
+    match other_column(part, |part| group.contains(part)) {
+        None => Ok(()),
+        Some(column) => Err(SqlError::not_grouped(format!(
+            "Expression contains nonaggregated column '{}', which is not in GROUP BY; this is incompatible with \
+             sql_mode=only_full_group_by",
+            column_name(table, column)
+        ))),
     }
-    match part {
-        Expression::Column(index) => {
-            let name = table
-                .and_then(|table| table.definition().columns.get(*index).map(|column| column.name.clone()))
-                .unwrap_or_default();
-            Err(SqlError::not_grouped(format!(
-                "Expression contains nonaggregated column '{name}', which is not in GROUP BY; this is incompatible with \
-                 sql_mode=only_full_group_by"
-            )))
-        }
-        other => {
-            let mut children = Vec::new();
-            let mut first = true;
-            // Direct and indirect children alike: a child that is grouped as a whole is rare below a parent that is not.
-            other.walk(&mut |child| {
-                if !std::mem::take(&mut first) && matches!(child, Expression::Column(_)) {
-                    children.push(child.clone());
-                }
-            });
-            children.iter().try_for_each(|child| check_grouped(child, group, table))
-        }
+}
+
+/// Without groups, HAVING is about columns of the result only.
+fn check_selected(having: &Expression, items: &[(String, Expression)], table: Option<&Table>) -> Result<()> {
+    match other_column(having, |part| items.iter().any(|(_, item)| item == part)) {
+        None => Ok(()),
+        Some(column) => Err(SqlError::no_column(column_name(table, column), "having clause")),
     }
+}
+
+/// Whether a random value of the result is evaluated once more.
+pub fn repeats_random<'i>(expression: &Expression, items: impl Iterator<Item = &'i Expression>) -> bool {
+    let random: Vec<&Expression> = items.filter(|item| item.has_random()).collect();
+    let mut repeats = false;
+    expression.walk(&mut |part| repeats |= random.contains(&part));
+    repeats
+}
+
+fn column_name(table: Option<&Table>, column: usize) -> &str {
+    table.and_then(|table| table.definition().columns.get(column)).map_or("", |column| &column.name)
+}
+
+/// A column in an expression that is not part of expressions which are known.
+pub fn other_column(expression: &Expression, is_known: impl Fn(&Expression) -> bool) -> Option<usize> {
+    let mut other = None;
+    expression.walk_where(&mut |part| match part {
+        part if is_known(part) => false,
+        Expression::Column(column) => {
+            other = other.or(Some(*column));
+            false
+        }
+        _ => true,
+    });
+    other
 }
 
 impl SelectPlan {

@@ -25,7 +25,7 @@ class Item(Base):
     )
 
     id: Mapped[int] = mapped_column(primary_key=True)
-    code: Mapped[str] = mapped_column(sa.String(20), nullable=False)
+    code: Mapped[str] = mapped_column(sa.String(20), nullable=False, comment="how it's called")
     name: Mapped[str | None] = mapped_column(sa.String(50))
     price: Mapped[decimal.Decimal] = mapped_column(sa.Numeric(10, 2), nullable=False)
     added: Mapped[datetime.datetime | None] = mapped_column(sa.DateTime)
@@ -103,6 +103,7 @@ class SQLAlchemy(unittest.TestCase):
         self.assertFalse(columns["code"]["nullable"])
         self.assertTrue(columns["name"]["nullable"])
         self.assertTrue(columns["id"]["autoincrement"])
+        self.assertEqual((columns["code"]["comment"], columns["name"]["comment"]), ("how it's called", None))
         self.assertEqual(inspector.get_pk_constraint("items")["constrained_columns"], ["id"])
         indexes = {index["name"]: (index["column_names"], index["unique"]) for index in inspector.get_indexes("items")}
         self.assertEqual(indexes, {"one_code": (["code"], True), "by_price": (["price"], False)})

@@ -94,7 +94,7 @@ fn a_dump_is_read_back() {
         "CREATE DATABASE two",
         "CREATE TABLE one.every (id INT AUTO_INCREMENT PRIMARY KEY, s VARCHAR(20) NOT NULL DEFAULT 'it''s', c CHAR(3), b BINARY(2), \
          v VARBINARY(20), l BLOB, x TEXT, j JSON, d DECIMAL(30,4), f FLOAT, g DOUBLE, t TINYINT, u BIGINT UNSIGNED, y BOOLEAN, \
-         da DATE, ti TIME, dt DATETIME, ts TIMESTAMP NULL, UNIQUE KEY by_u (u), KEY by_s (s, t)) COMMENT='a \\\\ and a '' in it'",
+         da DATE COMMENT 'a \\\\ and a '' in it', ti TIME, dt DATETIME, ts TIMESTAMP NULL, UNIQUE KEY by_u (u), KEY by_s (s, t)) COMMENT='a \\\\ and a '' in it'",
         "INSERT INTO one.every VALUES (1, 'a''\\n\\\\\"', 'é', x'00ff', x'00ff27225c0a1a', x'0001fe41', 'täxt', '{\"a\": [1, null]}', \
          -12345678901234567890.1234, 1.5, 1e100, -128, 18446744073709551615, TRUE, '2024-02-29', '-12:00:00.5', \
          '2024-01-02 03:04:05', '2024-01-02 03:04:05.000001')",

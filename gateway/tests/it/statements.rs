@@ -170,7 +170,10 @@ fn transactions(cluster: &Cluster, connection: &mut Conn) {
     // Rows that are read FOR UPDATE are locked: the other one waits, and gives up after two seconds.
     connection.query_drop("BEGIN").expect("begun");
     assert_eq!(rows(connection, "SELECT id FROM items WHERE id = 4 FOR UPDATE"), ["4"]);
-    // Also a statement of its own, of which nothing is in doubt then.
+    // Also a statement of its own, of which nothing is in doubt then, and which locks nothing any more when it has ended.
+    assert_eq!(code(&mut other, "SELECT id FROM items WHERE id = 4 FOR UPDATE"), 1205);
+    assert_eq!(rows(&mut other, "SELECT id FROM items WHERE id = 1 FOR UPDATE"), ["1"]);
+    assert_eq!(affected(connection, "UPDATE items SET stock = stock + 1 WHERE id = 1"), 1);
     assert_eq!(code(&mut other, "UPDATE items SET stock = 7 WHERE id = 4"), 1205);
     assert_eq!(code(&mut other, "DELETE FROM items WHERE stock < 1000"), 1205);
     other.query_drop("BEGIN").expect("begun");
@@ -603,7 +606,7 @@ fn errors(connection: &mut Conn) {
         ("INSERT INTO items (name) VALUES ('x')", 1364),
         ("INSERT INTO items SELECT * FROM items", 1062),
         ("UPDATE items SET stock = stock + 2147483647 WHERE id = 10", 1264),
-        ("UPDATE items SET id = 5 WHERE id = 10", 1235),
+        ("UPDATE items SET id = 4 WHERE id = 10", 1062),
         ("SAVEPOINT a", 1235),
         ("SET TRANSACTION ISOLATION LEVEL SERIALIZABLE", 1235),
         ("SET nosuchvariable = 1", 1193),
@@ -625,6 +628,10 @@ fn errors(connection: &mut Conn) {
         ("SELECT id FROM items WHERE id = 1 FOR SHARE SKIP LOCKED", "SKIP LOCKED"),
         ("SELECT a.id FROM items a JOIN items b ON a.id = b.id FOR UPDATE SKIP LOCKED", "SKIP LOCKED"),
         ("SELECT @a := 1", "':='"),
+        ("SELECT SQL_CALC_FOUND_ROWS id FROM items LIMIT 1", "COUNT(*)"),
+        ("EXPLAIN FORMAT=JSON SELECT id FROM items", "FORMAT=TREE"),
+        ("SELECT id, RAND() AS chance FROM items HAVING chance < 0.5", "HAVING"),
+        ("SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM items HAVING place < 3", "HAVING"),
         ("SELECT id INTO OUTFILE 'x' FROM items", "OUTFILE"),
         (
             "INSERT INTO items (id) SELECT DISTINCT a.id FROM items a ON DUPLICATE KEY UPDATE stock = a.stock",

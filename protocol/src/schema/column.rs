@@ -54,13 +54,22 @@ pub struct Column {
     pub default: Option<Value>,
     /// When it takes the current time by itself, if it does.
     pub current_time: Option<CurrentTime>,
+    /// What the column is for.
+    pub comment: String,
 }
 
 impl Column {
     /// A column that is NOT NULL and has no default.
     #[must_use]
     pub fn new(name: impl Into<String>, column_type: ColumnType) -> Self {
-        Self { name: name.into(), column_type, nullable: false, default: None, current_time: None }
+        Self {
+            name: name.into(),
+            column_type,
+            nullable: false,
+            default: None,
+            current_time: None,
+            comment: String::new(),
+        }
     }
 
     /// Lets the column be NULL.
@@ -74,6 +83,13 @@ impl Column {
     #[must_use]
     pub fn default_value(mut self, value: impl Into<Value>) -> Self {
         self.default = Some(value.into());
+        self
+    }
+
+    /// Says what the column is for.
+    #[must_use]
+    pub fn comment(mut self, comment: impl Into<String>) -> Self {
+        self.comment = comment.into();
         self
     }
 

@@ -31,8 +31,8 @@
 //! | 126 | `InvalidCurrentTime` | a column cannot take the current time by itself |
 
 use super::{
-    ColumnType, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES,
-    MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES,
+    ColumnType, MAX_COLUMNS, MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES, MAX_KEY_COLUMNS,
+    MAX_NAME_CHARACTERS, MAX_VALUE_BYTES,
 };
 use crate::row::RowError;
 
@@ -159,9 +159,14 @@ pub enum SchemaError {
         /// Why.
         reason: &'static str,
     },
-    /// The comment is too long.
-    #[error("the comment has more than {MAX_COMMENT_CHARACTERS} characters")]
-    CommentTooLong,
+    /// A comment is too long.
+    #[error("the comment of {what} has more than {most} characters")]
+    CommentTooLong {
+        /// What it is of: the table, or a column with its name.
+        what: String,
+        /// Most characters.
+        most: usize,
+    },
     /// There are too many secondary indexes.
     #[error("the table has {count} secondary indexes; at most {MAX_INDEXES} are allowed")]
     TooManyIndexes {
@@ -247,7 +252,7 @@ impl SchemaError {
             Self::RowTooLarge { .. } => 115,
             Self::InvalidDefault { .. } => 116,
             Self::InvalidTimeToLive { .. } => 117,
-            Self::CommentTooLong => 118,
+            Self::CommentTooLong { .. } => 118,
             Self::TooManyIndexes { .. } => 119,
             Self::DuplicateIndex { .. } => 120,
             Self::ReservedIndexName { .. } => 121,

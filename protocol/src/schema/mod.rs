@@ -33,8 +33,10 @@ pub const MAX_COLUMNS: usize = 512;
 pub const MAX_KEY_COLUMNS: usize = 32;
 /// Longest encoded primary key, in bytes.
 pub const MAX_KEY_BYTES: usize = 3072;
-/// Longest comment, in characters.
+/// Longest comment of a table, in characters.
 pub const MAX_COMMENT_CHARACTERS: usize = 2048;
+/// Longest comment of a column, in characters.
+pub const MAX_COLUMN_COMMENT_CHARACTERS: usize = 1024;
 /// Longest value image of a row, in bytes: 64 KiB of data and room for null bits and offsets.
 pub const MAX_VALUE_BYTES: usize = 65_536 + 4_096;
 

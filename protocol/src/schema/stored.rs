@@ -1,4 +1,4 @@
-//! The encoding of columns. It is the one that columns had before any of them took the current time: the rule for that lies in further
+//! The encoding of columns. It is the one that columns had before any of them took the current time or had a comment: these lie in further
 //! variants of what was an `Option`, so that dictionaries, logs and snapshots of then are read as ever. Readers of then refuse the
 //! records of tables with such a column as damaged.
 #![allow(missing_docs, reason = "the derive of rkyv generates fields without documentation")]
@@ -16,13 +16,22 @@ pub struct StoredColumn {
     default: StoredDefault,
 }
 
-/// The default of a column and its rule for the current time.
+/// The default of a column, its rule for the current time and its comment.
 #[derive(Archive, Serialize, Deserialize)]
 pub enum StoredDefault {
     None,
     Some(Value),
     Time(CurrentTime),
     TimeAndSome(CurrentTime, Value),
+    Commented(Box<Commented>),
+}
+
+/// All that a column with a comment says beside name and type.
+#[derive(Archive, Serialize, Deserialize)]
+pub struct Commented {
+    comment: String,
+    default: Option<Value>,
+    current_time: Option<CurrentTime>,
 }
 
 // The variants are no larger than the `Option` that they extend.
@@ -31,26 +40,35 @@ const _: () = assert!(align_of::<Archived<StoredDefault>>() == align_of::<Archiv
 
 impl From<&Column> for StoredColumn {
     fn from(column: &Column) -> StoredColumn {
-        let default = match (column.current_time, &column.default) {
-            (None, None) => StoredDefault::None,
-            (None, Some(value)) => StoredDefault::Some(value.clone()),
-            (Some(rule), None) => StoredDefault::Time(rule),
-            (Some(rule), Some(value)) => StoredDefault::TimeAndSome(rule, value.clone()),
+        let Column { name, column_type, nullable, default, current_time, comment } = column.clone();
+        let default = match (comment.is_empty(), current_time, default) {
+            (true, None, None) => StoredDefault::None,
+            (true, None, Some(value)) => StoredDefault::Some(value),
+            (true, Some(rule), None) => StoredDefault::Time(rule),
+            (true, Some(rule), Some(value)) => StoredDefault::TimeAndSome(rule, value),
+            (false, current_time, default) => {
+                StoredDefault::Commented(Box::new(Commented { comment, default, current_time }))
+            }
         };
-        let Column { name, column_type, nullable, .. } = column;
-        StoredColumn { name: name.clone(), column_type: *column_type, nullable: *nullable, default }
+        StoredColumn { name, column_type, nullable, default }
     }
 }
 
 impl From<StoredColumn> for Column {
     fn from(stored: StoredColumn) -> Column {
-        let (current_time, default) = match stored.default {
-            StoredDefault::None => (None, None),
-            StoredDefault::Some(value) => (None, Some(value)),
-            StoredDefault::Time(rule) => (Some(rule), None),
-            StoredDefault::TimeAndSome(rule, value) => (Some(rule), Some(value)),
-        };
-        let StoredColumn { name, column_type, nullable, .. } = stored;
-        Column { name, column_type, nullable, default, current_time }
+        let StoredColumn { name, column_type, nullable, default } = stored;
+        let column = Column { nullable, ..Column::new(name, column_type) };
+        match default {
+            StoredDefault::None => column,
+            StoredDefault::Some(value) => Column { default: Some(value), ..column },
+            StoredDefault::Time(rule) => Column { current_time: Some(rule), ..column },
+            StoredDefault::TimeAndSome(rule, value) => {
+                Column { current_time: Some(rule), default: Some(value), ..column }
+            }
+            StoredDefault::Commented(commented) => {
+                let Commented { comment, default, current_time } = *commented;
+                Column { default, current_time, comment, ..column }
+            }
+        }
     }
 }

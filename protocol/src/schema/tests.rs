@@ -81,6 +81,12 @@ fn every_rule_has_its_number() {
         (126, table().column(Column::new("c", ColumnType::DateTime).current_time_on_insert(7))),
         (126, table().column(updated("c")).primary_key(["c"])),
         (118, table().comment("x".repeat(MAX_COMMENT_CHARACTERS + 1))),
+        (
+            118,
+            table().column(
+                Column::new("a", ColumnType::Int).comment("x".repeat(MAX_COLUMN_COMMENT_CHARACTERS + 1)),
+            ),
+        ),
         (100, table().ordered_index("", &["state"])),
         (107, table().ordered_index("by_stat", &["stat"])),
         (108, table().unique_index("by_state", &["state", "STATE"])),
@@ -214,12 +220,14 @@ fn columns_are_read_as_they_were_encoded_before_they_took_the_time() {
 }
 
 #[test]
-fn columns_that_take_the_time_travel_and_tell_it() {
+fn columns_that_take_the_time_or_have_comments_travel_and_tell_it() {
     let now = 1_700_000_000_123_456;
     let inserted = Column::new("a", ColumnType::DateTime).current_time_on_insert(3);
     let changed = Column::new("b", ColumnType::Timestamp).nullable().current_time_on_update(6);
     let both = updated("c").added_at(|| now);
-    for column in [inserted.clone(), changed.clone(), both.clone()] {
+    let commented = Column::new("d", ColumnType::Int).default_value(5).comment("counted from 1");
+    let all = both.clone().nullable().comment("µ");
+    for column in [inserted.clone(), changed.clone(), both.clone(), commented, all] {
         let bytes = rkyv::to_bytes::<rkyv::rancor::Error>(&column).unwrap();
         assert_eq!(rkyv::from_bytes::<Column, rkyv::rancor::Error>(&bytes).unwrap(), column);
         assert!(rkyv::from_bytes::<OldColumn, rkyv::rancor::Error>(&bytes).is_err());

@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 
 use super::{
-    Column, ColumnType, IndexDefinition, MAX_COLUMNS, MAX_COMMENT_CHARACTERS, MAX_FRACTION_DIGITS,
-    MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES, MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS, MAX_VALUE_BYTES,
-    PRIMARY_KEY_INDEX_NAME, SchemaError, TableDefinition,
+    Column, ColumnType, IndexDefinition, MAX_COLUMN_COMMENT_CHARACTERS, MAX_COLUMNS, MAX_COMMENT_CHARACTERS,
+    MAX_FRACTION_DIGITS, MAX_INDEX_COLUMNS, MAX_INDEXES, MAX_KEY_BYTES, MAX_KEY_COLUMNS, MAX_NAME_CHARACTERS,
+    MAX_VALUE_BYTES, PRIMARY_KEY_INDEX_NAME, SchemaError, TableDefinition,
 };
 use crate::key::longest_component;
 use crate::layout::image_head_bytes;
@@ -21,10 +21,14 @@ pub(super) fn validate(definition: &TableDefinition) -> Result<(), SchemaError> 
     check_indexes(definition)?;
     check_row_size(definition)?;
     check_time_to_live(definition)?;
-    if definition.comment.chars().nth(MAX_COMMENT_CHARACTERS).is_some() {
-        return Err(SchemaError::CommentTooLong);
+    check_comment("the table", &definition.comment, MAX_COMMENT_CHARACTERS)
+}
+
+fn check_comment(what: &str, comment: &str, most: usize) -> Result<(), SchemaError> {
+    match comment.chars().nth(most) {
+        None => Ok(()),
+        Some(_) => Err(SchemaError::CommentTooLong { what: what.to_owned(), most }),
     }
-    Ok(())
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), SchemaError> {
@@ -66,6 +70,7 @@ fn check_columns(columns: &[Column]) -> Result<(), SchemaError> {
         if let Some(reason) = broken_time_rule(column) {
             return Err(SchemaError::InvalidCurrentTime { column: column.name.clone(), reason });
         }
+        check_comment(&format!("column '{}'", column.name), &column.comment, MAX_COLUMN_COMMENT_CHARACTERS)?;
     }
     Ok(())
 }

@@ -82,6 +82,9 @@ impl Binder<'_> {
                     return self.ask(Missing::Table(database, name));
                 };
                 let shown = alias.as_ref().map_or(name.as_str(), |alias| alias.name.value.as_str());
+                if let Some(table) = &source.table {
+                    crate::plan::check_hints(factor, table, shown)?;
+                }
                 let mut relation = self.scan(source, Some(&database), shown)?;
                 rename(&mut relation.columns, alias.as_ref())?;
                 Ok(relation)

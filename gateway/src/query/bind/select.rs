@@ -4,9 +4,10 @@ use super::query::{goes_down, position, sort};
 use super::{Binder, Clause, Frame, unsupported};
 use crate::error::{Result, SqlError};
 use crate::expression::{AggregateCall, Expression};
-use crate::plan::{check_select_form, item_name, table_name};
+use crate::plan::{check_select_form, item_name, other_column, repeats_random, table_name};
 use crate::query::relation::{BoundColumn, Relation};
 use crate::query::run::sql_error;
+use crate::query::translate::Leaf;
 use crate::wire::results::Origin;
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr as Native, LogicalPlan, LogicalPlanBuilder};
@@ -148,10 +149,35 @@ impl Binder<'_> {
             compiled_order.push((expression, down));
         }
         let grouped = !group.is_empty() || !aggregates.is_empty();
-        if let (Some(_), false) = (&having, grouped) {
-            return unsupported("HAVING without groups");
+        if let Some(having) = &having {
+            self.check_having(having, &items, grouped)?;
         }
         Ok(Selected { items, group, aggregates, having, order: compiled_order })
+    }
+
+    /// HAVING comes before windows, and without groups it is about columns of the result only.
+    fn check_having(&mut self, having: &Expression, items: &[Item], grouped: bool) -> Result<()> {
+        if repeats_random(having, items.iter().map(|item| &item.expression)) {
+            return unsupported("the name of a random value in HAVING");
+        }
+        let parts = &self.frame().parts;
+        let mut has_window = false;
+        having.walk(&mut |part| {
+            has_window |= matches!(part, Expression::Column(index) if matches!(parts[*index], super::Part::Window(_)));
+        });
+        if has_window {
+            return unsupported("windows in HAVING");
+        }
+        if grouped {
+            return Ok(());
+        }
+        let is_selected = |part: &Expression| items.iter().any(|item| item.expression == *part);
+        match other_column(having, is_selected).map(|index| &parts[index]) {
+            Some(super::Part::Ready(Leaf { expr: Native::Column(column), .. })) => {
+                Err(SqlError::no_column(column.name(), "having clause"))
+            }
+            _ => Ok(()),
+        }
     }
 
     fn item(
