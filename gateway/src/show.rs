@@ -208,7 +208,9 @@ pub fn collation_row() -> Vec<Value> {
 
 /// The only engine.
 pub fn engine_row() -> Vec<Value> {
-    ["ndbcluster", "DEFAULT", "Duet, a distributed in-memory row store", "YES", "NO", "NO"].map(word).to_vec()
+    ["ndbcluster", "DEFAULT", "Duet, a distributed in-memory row store", "YES", "NO", "YES"]
+        .map(word)
+        .to_vec()
 }
 
 /// The connections of this gateway.

@@ -3,6 +3,7 @@
 use crate::catalog::DROP_PATIENCE;
 use crate::error::{Result, SqlError, not_supported};
 use crate::execute::insert::duplicate;
+use crate::execute::transaction::unknown_savepoint;
 use crate::expression::{Environment, Scope, compile};
 use crate::nested;
 use crate::plan::character_sets::{check_character_set, check_collation};
@@ -47,7 +48,29 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             session.rollback().await;
             Ok(Session::nothing())
         }
-        Statement::Savepoint { .. } | Statement::ReleaseSavepoint { .. } => not_supported("SAVEPOINT"),
+        Statement::Savepoint { name } => {
+            session.ready_for_rows()?;
+            // Without a transaction there is nothing that could be undone, and MySQL says nothing.
+            if let Some(transaction) = session.open_transaction()? {
+                transaction.set_savepoint(&name.value).await?;
+            }
+            Ok(Session::nothing())
+        }
+        Statement::ReleaseSavepoint { name } => {
+            match session.open_transaction()? {
+                Some(transaction) => transaction.release_savepoint(&name.value)?,
+                None => return Err(unknown_savepoint(&name.value)),
+            }
+            Ok(Session::nothing())
+        }
+        Statement::Rollback { chain: false, savepoint: Some(name) } => {
+            let catalog = Arc::clone(&session.catalog);
+            match session.open_transaction()? {
+                Some(transaction) => transaction.roll_back_to(&name.value, &catalog).await?,
+                None => return Err(unknown_savepoint(&name.value)),
+            }
+            Ok(Session::nothing())
+        }
         Statement::Set(set) => crate::assign::set_variables(session, set, parameters).await,
         Statement::Use(target) => {
             let (Use::Object(name) | Use::Database(name) | Use::Schema(name)) = target else {

@@ -1,9 +1,14 @@
-//! A transaction of a session: the client's, the rows that it has written, and whether it has failed.
+//! A transaction of a session: the client's, the rows that it has written, its savepoints, and whether it has failed.
+
+mod savepoint;
+
+pub use savepoint::unknown_savepoint;
 
 use crate::error::{Result, SqlError};
 use crate::memory::Memory;
 use duet_client::{Batch, Client, ErrorCode, Key, PooledBatch, Table, Transaction, Value};
 use rustc_hash::FxHashMap;
+use savepoint::Savepoint;
 use std::collections::BTreeMap;
 
 /// Most rows that one transaction may write.
@@ -26,8 +31,11 @@ pub struct OpenTransaction {
     memory: Memory,
     /// The client's, once there was something to do in it.
     transaction: Option<Transaction>,
-    written: FxHashMap<u32, WrittenKeys>,
+    /// By the identities of the tables.
+    written: FxHashMap<u32, (Table, WrittenKeys)>,
     count: usize,
+    /// In the order in which they were set.
+    savepoints: Vec<Savepoint>,
     failed: Option<SqlError>,
 }
 
@@ -40,6 +48,7 @@ impl OpenTransaction {
             transaction: None,
             written: FxHashMap::default(),
             count: 0,
+            savepoints: Vec::new(),
             failed: None,
         }
     }
@@ -129,7 +138,9 @@ impl OpenTransaction {
     /// When there are too many.
     pub fn wrote(&mut self, table: &Table, key: Vec<Value>) -> Result<()> {
         let bytes = encoded(table, &key)?;
-        if self.written.entry(table.id()).or_default().insert(bytes, key).is_none() {
+        let new = || (Table::clone(table), WrittenKeys::new());
+        let (_, keys) = self.written.entry(table.id()).or_insert_with(new);
+        if keys.insert(bytes, key).is_none() {
             self.count += 1;
             if self.count > MAX_WRITTEN {
                 let error = too_many_rows();
@@ -159,7 +170,7 @@ impl OpenTransaction {
 
     /// The rows of a table that were written.
     pub fn written(&self, table: &Table) -> Option<&WrittenKeys> {
-        self.written.get(&table.id()).filter(|keys| !keys.is_empty())
+        self.written.get(&table.id()).map(|(_, keys)| keys).filter(|keys| !keys.is_empty())
     }
 
     /// Commits.

@@ -124,7 +124,12 @@ public class Jdbc {
             ResultSet found = statement.executeQuery("SELECT price FROM items WHERE name = 'n3'");
             same(rows(found, "price").get(0), commits ? "5.00" : "null");
         }
-        refused(1235, () -> connection.setSavepoint("here"));
+        java.sql.Savepoint here = connection.setSavepoint("here");
+        same(statement.executeUpdate("UPDATE items SET price = 6 WHERE name = 'n3'"), 1);
+        connection.rollback(here);
+        connection.releaseSavepoint(here);
+        ResultSet found = statement.executeQuery("SELECT price FROM items WHERE name = 'n3'");
+        same(rows(found, "price").get(0), "5.00");
         connection.rollback();
         connection.setAutoCommit(true);
         refused(1062, () -> statement.executeUpdate("INSERT INTO items (id, name) VALUES (1, 'again')"));

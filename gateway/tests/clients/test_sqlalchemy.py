@@ -78,6 +78,20 @@ class SQLAlchemy(unittest.TestCase):
         with self.assertRaises(IntegrityError), Session(self.engine) as session:
             session.add_all([Item(code="same", price=1), Item(code="same", price=2)])
             session.commit()
+        with Session(self.engine) as session:
+            session.add(Item(code="kept", price=1))
+            for code in ["kept", "second"]:
+                try:
+                    with session.begin_nested():
+                        session.add(Item(code=code, price=2))
+                except IntegrityError:
+                    self.assertEqual(code, "kept")
+            nested = session.begin_nested()
+            session.query(Item).update({Item.price: 9})
+            nested.rollback()
+            session.commit()
+            prices = session.execute(sa.select(Item.code, Item.price).order_by(Item.code)).all()
+            self.assertEqual([tuple(row) for row in prices], [("kept", 1), ("second", 2)])
         with self.engine.connect() as connection, self.assertRaises(ProgrammingError):
             connection.execute(sa.text("SELECT * FROM missing"))
 
