@@ -10,6 +10,7 @@ use crate::session::{Outcome, Session};
 use crate::statements::check_modes;
 use crate::value::compare::exact;
 use crate::value::format::text;
+use crate::variables::Variables;
 use crate::wire::results::Done;
 use duet_client::Value;
 use sqlparser::ast::{ContextModifier, Expr, ObjectName, Set, Statement};
@@ -191,7 +192,11 @@ async fn assign(
         _ => {}
     }
     let before = session.facts.variables.autocommit();
+    let caveat = value.as_ref().and_then(|value| Variables::caveat(name, value));
     session.facts.variables.set(name, value)?;
+    if let Some(caveat) = caveat {
+        session.warn(SqlError::not_supported(caveat));
+    }
     if name == "wait_timeout" {
         let seconds = exact(&session.facts.variables.get(name)?).map(|(number, _)| number);
         let seconds = seconds.and_then(|number| u32::try_from(number).ok());

@@ -9,8 +9,8 @@ use crate::execute::read::Values;
 use crate::execute::transaction::encoded;
 use crate::expression::Expression;
 use crate::plan::{
-    Assignments, InsertMode, Plan, compile_delete, compile_insert, compile_update, delete_tables,
-    insert_table, single_table, table_name,
+    Assignments, InsertMode, Plan, compile_delete, compile_insert, delete_tables, insert_table, single_table,
+    table_name,
 };
 use crate::session::{Outcome, Prepared, Rows, Session};
 use duet_client::{Table, Value};
@@ -93,7 +93,7 @@ pub async fn execute(
             let from = update.table.clone();
             settle(session, &table, &from, &mut update.selection, &mut parameters).await?;
             let given = compute(session, &table, &mut update, &dependent, &mut parameters).await?;
-            let mut plan = compile_update(&update, table, &named.alias)?;
+            let mut plan = session.update_plan(&update, table, &named.alias).await?;
             propose(&mut plan.assignments, parameters.len(), 0);
             plan.given = given;
             Plan::Update(plan)

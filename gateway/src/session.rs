@@ -2,6 +2,7 @@
 
 use crate::catalog::{Catalog, check_writable};
 use crate::error::{Result, SqlError, not_supported};
+use crate::execute::alone::{ended, open_locked, retried};
 use crate::execute::insert::{InsertIds, Inserted, insert_alone, insert_together, insert_within, new_rows};
 use crate::execute::read::Values;
 use crate::execute::select::Cursor;
@@ -11,8 +12,8 @@ use crate::expression::{Environment, Facts};
 use crate::memory::Memory;
 use crate::parse::{Tokens, tokens};
 use crate::plan::{
-    InsertMode, Plan, compile_delete, compile_insert, compile_select, compile_update, delete_tables,
-    insert_table, query_table, single_table, table_name,
+    InsertMode, Plan, UpdatePlan, compile_delete, compile_insert, compile_select, compile_update,
+    delete_tables, insert_table, query_table, single_table, table_name,
 };
 use crate::plans::Plans;
 use crate::processes::{Ending, Process, Processes, WAIT_TIMEOUT_SECONDS};
@@ -26,18 +27,12 @@ use duet_gateway_wire::accounts::AccountStatement;
 use duet_gateway_wire::outline::Outline;
 use duet_gateway_wire::requests::Request;
 use mysql_common::constants::StatusFlags;
-use sqlparser::ast::{Query, Statement};
+use sqlparser::ast::{Query, Statement, Update};
 use std::sync::Arc;
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{SystemTime, UNIX_EPOCH};
 
 /// Most warnings that are kept for SHOW WARNINGS.
 pub const MAX_WARNINGS: usize = 64;
-/// How long a statement that is a transaction of its own is tried again after a deadlock and the like.
-const RETRY_WITHIN: Duration = Duration::from_secs(5);
-
-/// What took so long and ended with 1205 has waited for a lock until the data node refused it (after 2 s).
-const LOCK_WAIT: Duration = Duration::from_secs(1);
-
 /// The code of what the fast path leaves to the query engine.
 const NOT_SUPPORTED: u16 = 1_235;
 
@@ -362,7 +357,7 @@ impl Session {
             Statement::Update(update) => {
                 let named = single_table(std::slice::from_ref(&update.table))?;
                 let table = self.table_to_change(named.database.as_deref(), &named.name).await?;
-                Plan::Update(compile_update(update, table, &named.alias)?)
+                Plan::Update(self.update_plan(update, table, &named.alias).await?)
             }
             Statement::Delete(delete) => {
                 let named = single_table(delete_tables(delete)?)?;
@@ -372,6 +367,27 @@ impl Session {
             _ => return Ok(Prepared::Other(Arc::new(statement))),
         };
         Ok(Prepared::Planned(Arc::new(plan)))
+    }
+
+    /// Compiles an UPDATE.
+    ///
+    /// # Errors
+    /// As [`compile_update`]; those of the cluster.
+    pub async fn update_plan(&self, update: &Update, table: Table, alias: &str) -> Result<UpdatePlan> {
+        let mut plan = compile_update(update, table, alias)?;
+        if plan.sets_key() {
+            plan.numbered = self.catalog.sequence(&plan.table).await?.map(|sequence| sequence.column);
+        }
+        Ok(plan)
+    }
+
+    /// Rows that have got other keys may have numbers now that are not to be given out any more.
+    async fn numbers_were_set(&mut self, table: &Table, greatest: Option<u64>) -> Result<()> {
+        let Some(greatest) = greatest else { return Ok(()) };
+        match self.catalog.sequence(table).await? {
+            Some(sequence) => self.catalog.advance(table, &sequence, greatest).await,
+            None => Ok(()),
+        }
     }
 
     /// A table that the statement may change.
@@ -596,20 +612,15 @@ impl Session {
                     None => None,
                 };
                 let head = select.head(&parameters, &self.facts, auto_increment);
-                let client = self.client.clone();
-                let mut own = None;
-                let transaction = match &mut self.transaction {
+                let (client, facts) = (self.client.clone(), &self.facts);
+                let cursor = match &mut self.transaction {
                     None if select.lock.is_some() => {
-                        Some(own.insert(OpenTransaction::begin(&client, &self.memory)))
+                        open_locked(&client, plan, parameters, facts, &self.memory).await?
                     }
-                    transaction => transaction.as_mut(),
-                };
-                let (plan, facts) = (Arc::clone(plan), self.facts.clone());
-                let opened = Cursor::open(&client, plan, parameters, facts, &self.memory, transaction).await;
-                // Rows that are locked have all been read.
-                let cursor = match own {
-                    None => opened?,
-                    Some(own) => ended(own, opened).await?,
+                    transaction => {
+                        let (plan, facts, memory) = (Arc::clone(plan), facts.clone(), &self.memory);
+                        Cursor::open(&client, plan, parameters, facts, memory, transaction.as_mut()).await?
+                    }
                 };
                 Ok(Outcome::Rows { head, rows: Rows::Cursor(Box::new(cursor)) })
             }
@@ -645,6 +656,9 @@ impl Session {
                         .await?
                     }
                 };
+                if let Err(error) = self.numbers_were_set(&insert.table, inserted.greatest).await {
+                    self.warn(error);
+                }
                 Ok(self.inserted(inserted, rows, ids))
             }
             Plan::Update(update) => {
@@ -666,6 +680,10 @@ impl Session {
                         }
                     },
                 };
+                if let Err(error) = self.numbers_were_set(&update.table, counts.greatest).await {
+                    // The rows are changed already.
+                    self.warn(error);
+                }
                 let affected = if self.counts_found { counts.matched } else { counts.changed };
                 self.gather_losses();
                 let (matched, changed, warnings) = (counts.matched, counts.changed, self.warnings.len());
@@ -756,35 +774,5 @@ fn is_strict(prepared: &Prepared) -> bool {
             !matches!(statement.as_ref(), Statement::Insert(insert) if insert.ignore)
         }
         _ => false,
-    }
-}
-
-/// Commits what a statement has done, or rolls it back when it failed.
-async fn ended<T>(transaction: OpenTransaction, done: Result<T>) -> Result<T> {
-    match done {
-        Ok(done) => transaction.commit().await.map(|()| done),
-        Err(error) => {
-            transaction.rollback().await;
-            Err(error)
-        }
-    }
-}
-
-/// Tries a statement that is a transaction of its own again while others are in its way; not when it has waited for a lock as long as it may.
-async fn retried<T, F: Future<Output = Result<T>>>(mut attempt: impl FnMut() -> F) -> Result<T> {
-    let until = Instant::now() + RETRY_WITHIN;
-    let mut wait = Duration::from_millis(1);
-    loop {
-        let begun = Instant::now();
-        match attempt().await {
-            Err(error)
-                if Instant::now() < until
-                    && (error.code == 1_213 || error.code == 1_205 && begun.elapsed() < LOCK_WAIT) =>
-            {
-                tokio::time::sleep(wait).await;
-                wait = (wait * 2).min(Duration::from_millis(100));
-            }
-            other => return other,
-        }
     }
 }

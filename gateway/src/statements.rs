@@ -234,7 +234,7 @@ pub fn check_modes(modes: &[TransactionMode]) -> Result<()> {
             | TransactionMode::AccessMode(TransactionAccessMode::ReadWrite) => {}
             TransactionMode::IsolationLevel(_) => {
                 return not_supported(
-                    "isolation levels other than READ COMMITTED; mysqldump needs --skip-lock-tables in place of --single-transaction",
+                    "isolation levels other than READ COMMITTED (as mysqldump --single-transaction asks for; it needs --skip-lock-tables)",
                 );
             }
             TransactionMode::AccessMode(TransactionAccessMode::ReadOnly) => {
@@ -266,15 +266,21 @@ async fn drop_objects(
 ) -> Result<Outcome> {
     match kind {
         ObjectType::Table => {
-            let mut missing = Vec::new();
+            let (mut missing, mut tables) = (Vec::new(), Vec::new());
             for name in names {
                 let (database, name) = table_name(name)?;
                 let database = session.database(database.as_deref())?;
                 session.before_definition(&database).await?;
                 match session.catalog.table(&database, &name).await {
-                    Ok(table) => session.catalog.drop_table(&table, DROP_PATIENCE).await?,
+                    Ok(table) => tables.push(table),
                     Err(error) if error.code == 1_146 => missing.push(format!("{database}.{name}")),
                     Err(error) => return Err(error),
+                }
+            }
+            // All of them or none.
+            if missing.is_empty() || if_exists {
+                for table in tables {
+                    session.catalog.drop_table(&table, DROP_PATIENCE).await?;
                 }
             }
             if !missing.is_empty() {

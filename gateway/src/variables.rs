@@ -21,6 +21,8 @@ enum Rule {
     Seconds,
     /// A number of rows.
     Rows,
+    /// Stays as it is; what is so then is told in a warning.
+    Stays(&'static str),
     /// Only what it is already, in any spelling.
     Same,
     /// Names of SQL modes, those that would change what statements mean left out.
@@ -105,7 +107,8 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         "max_allowed_packet" => (Value::Int(MAX_PACKET_BYTES as i64), Rule::Same),
         "lower_case_table_names" | "lower_case_file_system" => (Value::Int(0), Rule::Fixed),
         "auto_increment_increment" | "auto_increment_offset" => (Value::Int(1), Rule::Same),
-        "innodb_lock_wait_timeout" | "lock_wait_timeout" => (Value::Int(2), Rule::Free),
+        "innodb_lock_wait_timeout" => (Value::Int(2), Rule::Stays("a lock is waited for 2 seconds")),
+        "lock_wait_timeout" => (Value::Int(5), Rule::Stays("DROP TABLE waits 5 seconds for transactions")),
         "wait_timeout" | "interactive_timeout" => {
             (Value::Int(i64::from(crate::processes::WAIT_TIMEOUT_SECONDS)), Rule::Seconds)
         }
@@ -131,7 +134,7 @@ fn known(name: &str) -> Option<(Value, Rule)> {
         "read_only" | "super_read_only" => (Value::Int(0), Rule::Fixed),
         "default_week_format" => (Value::Int(0), Rule::Same),
         "div_precision_increment" => (Value::Int(4), Rule::Same),
-        "group_concat_max_len" => (Value::Int(1_024), Rule::Free),
+        "group_concat_max_len" => (Value::Int(16 << 20), Rule::Stays("GROUP_CONCAT cuts nothing off")),
         "warning_count" | "error_count" => (Value::Int(0), Rule::Fixed),
         "gtid_executed" | "gtid_purged" => (text(""), Rule::Fixed),
         "gtid_mode" => (text("OFF"), Rule::Fixed),
@@ -361,6 +364,7 @@ impl Variables {
                 let named: Vec<&str> = modes.split(',').map(str::trim).filter(|mode| *mode != "0").collect();
                 self.changed.insert(name.to_owned(), Value::Text(named.join(",")));
             }
+            Rule::Stays(_) => {}
             Rule::Free => {
                 if text(&value).len() > 4_096 {
                     return Err(wrong(&value));
@@ -379,6 +383,19 @@ impl Variables {
                 0 => drop(self.changed.remove(name)),
                 count => drop(self.changed.insert(name.to_owned(), Value::Int(count as i64))),
             }
+        }
+    }
+
+    /// What a statement that sets a variable is to be told, if it changes less than it says.
+    pub fn caveat(name: &str, given: &Value) -> Option<String> {
+        let (first, rule) = known(name)?;
+        let (first, given) = (text(&first), text(given).to_ascii_uppercase());
+        match rule {
+            Rule::Stays(truth) if given != first => Some(format!("{name} stays {first}: {truth}")),
+            Rule::Modes if !given.contains("STRICT_") && !given.contains("TRADITIONAL") => {
+                Some("statements stay strict, also without a strict mode".to_owned())
+            }
+            _ => None,
         }
     }
 

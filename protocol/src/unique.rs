@@ -39,7 +39,7 @@ pub fn entries_definition(base: &TableDefinition, index: &IndexDefinition) -> Ta
         .columns
         .iter()
         .filter_map(|column| base.columns.get(usize::from(*column)))
-        .map(|column| Column { nullable: false, default: None, current_time: None, ..column.clone() })
+        .map(|column| Column::new(&column.name, column.column_type))
         .collect();
     let mut value_name = "primary_key".to_owned();
     while columns.iter().any(|column| column.name.eq_ignore_ascii_case(&value_name)) {

@@ -600,7 +600,7 @@ impl Transactions {
         if transaction.single.is_some() {
             transaction.outstanding.clear();
         }
-        let code = if cause.is_retryable() { cause } else { ErrorCode::TransactionFailed };
+        let code = crate::transaction::told_to_all(cause);
         for (request_id, _) in std::mem::take(&mut transaction.entries).held {
             context.out.error_of(ReplyTo { link: transaction.link, request_id }, code, node, "");
         }

@@ -208,6 +208,15 @@ pub struct Transactions {
     pub(crate) postponed: Postponed,
 }
 
+/// What all are told that wait for a transaction which ended for this reason: the reason itself, if trying again or a smaller transaction helps.
+pub(crate) fn told_to_all(cause: ErrorCode) -> ErrorCode {
+    match cause {
+        ErrorCode::TransactionTooLarge => cause,
+        cause if cause.is_retryable() => cause,
+        _ => ErrorCode::TransactionFailed,
+    }
+}
+
 impl Transactions {
     /// None yet, at the coordinator with this number.
     pub fn numbered(number: u8) -> Transactions {
@@ -469,7 +478,7 @@ impl Transactions {
         self.forget_entries(context, index, cause, node);
         let transaction = &mut self.slots[index];
         debug_assert!(transaction.state != State::Committing, "what is decided is not given up");
-        let code = if cause.is_retryable() { cause } else { ErrorCode::TransactionFailed };
+        let code = told_to_all(cause);
         for waiting in transaction.outstanding.drain(..).flatten() {
             let reply = ReplyTo { link: transaction.link, request_id: waiting.request_id };
             context.out.error_of(reply, code, node, "");

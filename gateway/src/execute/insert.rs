@@ -44,6 +44,13 @@ pub struct Numbered {
     generated: Range<u64>,
 }
 
+impl Numbered {
+    /// The number of a row.
+    fn of(&self, row: &[Value]) -> Option<u64> {
+        exact(&row[self.column?]).and_then(|(digits, _)| u64::try_from(digits).ok())
+    }
+}
+
 /// What a client learns of the AUTO_INCREMENT column.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct InsertIds {
@@ -61,8 +68,7 @@ impl InsertIds {
 
     /// A row was inserted or changed.
     fn add(&mut self, row: &[Value], numbered: &Numbered) {
-        let number = numbered.column.and_then(|column| exact(&row[column]));
-        let Some(number) = number.and_then(|(digits, _)| u64::try_from(digits).ok()) else { return };
+        let Some(number) = numbered.of(row) else { return };
         if self.generated == 0 && numbered.generated.contains(&number) {
             self.generated = number;
         }
@@ -90,6 +96,8 @@ pub struct Inserted {
     pub warnings: Vec<SqlError>,
     /// Numbers of the rows, where they are not simply all new ones.
     pub ids: Option<InsertIds>,
+    /// Greatest number that the AUTO_INCREMENT column was set to in rows that have got another key.
+    pub greatest: Option<u64>,
 }
 
 /// The error of a row that exists.
@@ -453,6 +461,7 @@ pub async fn insert_within(
                     present.insert(encoded(&new)?, after);
                     present.remove(&bytes);
                     left.insert(bytes);
+                    done.greatest = done.greatest.max(numbered.of(&changed));
                     writes.push(Write::Delete(other));
                     writes.push(Write::Insert(new, changed));
                 }

@@ -1,5 +1,6 @@
 //! Statements at work.
 
+pub mod alone;
 pub mod explain;
 pub mod insert;
 pub mod locked;

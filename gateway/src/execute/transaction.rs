@@ -20,7 +20,8 @@ pub type WrittenKeys = BTreeMap<Vec<u8>, Vec<Value>>;
 /// What a transaction with more rows is told.
 pub fn too_many_rows() -> SqlError {
     SqlError::transaction_too_large(format!(
-        "The total number of locks exceeds the lock table size: a transaction writes at most {MAX_WRITTEN} rows"
+        "The total number of locks exceeds the lock table size: a transaction writes at most {MAX_WRITTEN} rows; change fewer at once, as \
+         with LIMIT, or --net-buffer-length of mysqldump"
     ))
 }
 

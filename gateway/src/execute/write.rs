@@ -32,6 +32,14 @@ pub struct Counts {
     pub matched: u64,
     /// Rows that are different now.
     pub changed: u64,
+    /// Greatest number that the AUTO_INCREMENT column was set to in rows that have got another key.
+    pub greatest: Option<u64>,
+}
+
+impl Counts {
+    fn of(matched: u64, changed: u64) -> Counts {
+        Counts { matched, changed, greatest: None }
+    }
 }
 
 /// What came of trying without a transaction.
@@ -188,7 +196,7 @@ pub async fn update_alone(
         pooled.batch().update(table, key, &added(&bound, &times), Expectation::Any)?;
         pooled.execute().await?;
         return match pooled.batch().written(0) {
-            Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+            Ok(_) => Ok(Attempt::Done(Counts::of(1, 1))),
             Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
             Err(error) => Err(changed_error(table, error)),
         };
@@ -203,7 +211,7 @@ pub async fn update_alone(
         return match pooled.batch().written(0) {
             Ok(written) => {
                 let changed = u64::from(written.differs() != Some(false));
-                Ok(Attempt::Done(Counts { matched: 1, changed }))
+                Ok(Attempt::Done(Counts::of(1, changed)))
             }
             Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
             Err(error) => Err(changed_error(table, error)),
@@ -220,13 +228,13 @@ pub async fn update_alone(
         }
         let changed = changes(plan, &times, row.values(), environment, 1)?;
         if changed.is_empty() {
-            return Ok(Attempt::Done(Counts { matched: 1, changed: 0 }));
+            return Ok(Attempt::Done(Counts::of(1, 0)));
         }
         let mut batch = Batch::new();
         batch.update(table, key, &as_assignments(&changed), Expectation::Version(row.version()))?;
         client.execute(&mut batch).await?;
         match batch.written(0) {
-            Ok(_) => return Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+            Ok(_) => return Ok(Attempt::Done(Counts::of(1, 1))),
             Err(error) if error.is(ErrorCode::VersionMismatch) || error.is(ErrorCode::RowNotFound) => {}
             Err(error) => return Err(changed_error(table, error)),
         }
@@ -248,7 +256,7 @@ pub async fn delete_alone(
         Some(None) => Ok(Attempt::Done(Counts::default())),
         Some(Some(key)) if plan.access.exact && plan.limit.is_none() => {
             match client.delete(&plan.table, key).await {
-                Ok(_) => Ok(Attempt::Done(Counts { matched: 1, changed: 1 })),
+                Ok(_) => Ok(Attempt::Done(Counts::of(1, 1))),
                 Err(error) if error.is(ErrorCode::RowNotFound) => Ok(Attempt::Done(Counts::default())),
                 Err(error) => Err(error.into()),
             }
@@ -319,7 +327,7 @@ pub async fn update_within(
             Ok(written) if written.ignored => Ok(Counts::default()),
             Ok(_) => {
                 transaction.wrote(table, key.clone())?;
-                Ok(Counts { matched: 1, changed: 1 })
+                Ok(Counts::of(1, 1))
             }
             Err(error) => {
                 let shown = changed_error(table, error.clone());
@@ -348,31 +356,34 @@ pub async fn update_within(
         });
     }
     let times = times_of_change(table, &plan.assignments, environment.facts.now);
-    let mut counts = Counts { matched: rows.len() as u64, changed: 0 };
+    let mut counts = Counts::of(rows.len() as u64, 0);
     // All new values first: a row that does not fit leaves the transaction as it was.
     let mut writes = Vec::with_capacity(rows.len());
     let mut held = transaction.memory().hold();
     for (number, row) in rows.iter().enumerate() {
         let changed = changes(plan, &times, row, environment, number + 1)?;
         if !changed.is_empty() {
-            held.grow(changed.iter().map(|(_, value)| size_of::<Value>() + content_bytes(value)).sum())?;
-            writes.push(Write::new(table, row, changed));
+            let write = Write::new(table, row, changed);
+            held.grow(write.bytes())?;
+            counts.greatest = counts.greatest.max(write.number(plan.numbered));
+            writes.push(write);
         }
     }
     let borders = check_unique_changes(table, &writes, transaction).await?;
     let mut batch = Batch::new();
+    // Rows that get another key leave theirs, and their values of unique indexes, before others take them.
+    let moved: Vec<&Write<'_>> = writes.iter().filter(|write| write.moved.is_some()).collect();
+    for chunk in moved.chunks(CHUNK_WRITES) {
+        batch.clear();
+        for write in chunk {
+            batch.delete(table, &write.key, Expectation::Any)?;
+        }
+        transaction.execute(&mut batch).await?;
+    }
     let ends = borders.iter().copied().chain([writes.len()]);
     let runs =
         [0].into_iter().chain(borders.iter().copied()).zip(ends).map(|(begin, end)| &writes[begin..end]);
     for chunk in runs.flat_map(|run| run.chunks(CHUNK_WRITES)) {
-        // Rows that get another key are deleted before they are inserted: their values of unique indexes have to be free.
-        batch.clear();
-        for write in chunk.iter().filter(|write| write.moved.is_some()) {
-            batch.delete(table, &write.key, Expectation::Any)?;
-        }
-        if !batch.is_empty() {
-            transaction.execute(&mut batch).await?;
-        }
         batch.clear();
         for write in chunk {
             match &write.moved {
@@ -407,7 +418,7 @@ async fn update_constants(
         Ok(written) if written.ignored => Ok(Counts::default()),
         Ok(written) => {
             transaction.wrote(table, key.clone())?;
-            Ok(Counts { matched: 1, changed: u64::from(written.differs() != Some(false)) })
+            Ok(Counts::of(1, u64::from(written.differs() != Some(false))))
         }
         Err(error) => {
             let shown = changed_error(table, error.clone());
@@ -439,11 +450,23 @@ impl<'a> Write<'a> {
         }
         Write { key, row, changed, moved }
     }
+
+    fn bytes(&self) -> usize {
+        let moved = self.moved.iter().flat_map(|(key, row)| key.iter().chain(row));
+        let values = self.changed.iter().map(|(_, value)| value).chain(moved);
+        values.map(|value| size_of::<Value>() + content_bytes(value)).sum()
+    }
+
+    /// What a row that gets another key has in this column then.
+    fn number(&self, column: Option<u16>) -> Option<u64> {
+        let (_, row) = self.moved.as_ref()?;
+        exact(&row[usize::from(column?)]).and_then(|(digits, _)| u64::try_from(digits).ok())
+    }
 }
 
 /// Finds out whether changed values of unique keys belong to other rows, before anything is written: the cluster would roll the whole
 /// transaction back. Rows change one after the other, as in MySQL, so that one may take what a row before has given up: it is written after
-/// that, and where such writes begin is what this gives.
+/// that, and where such writes begin is what this gives. Rows that get another key have given up everything before all writes.
 async fn check_unique_changes(
     table: &Table,
     writes: &[Write<'_>],
@@ -504,7 +527,9 @@ async fn check_unique_changes(
             }
             let left = name_of(&old);
             owners.remove(&left);
-            given_up.insert(left);
+            if writes[number].moved.is_none() {
+                given_up.insert(left);
+            }
         }
     }
     Ok(borders)

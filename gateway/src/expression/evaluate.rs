@@ -354,11 +354,29 @@ fn found<'t>(text: &'t str, part: &[Option<char>], looks: &mut usize) -> Result<
 }
 
 /// A value as another type, as CAST does: what does not fit is cut, which is told where the nearest value that does is another one.
+/// What a document says that is not an object or an array.
+fn said_by(value: &Value) -> Option<Value> {
+    let Value::Json(document) = value else { return None };
+    Some(match document.as_str() {
+        "true" => Value::Int(1),
+        "false" => Value::Int(0),
+        text if text.starts_with('"') => Value::Text(serde_json::from_str(text).ok()?),
+        text => Value::Text(text.to_owned()),
+    })
+}
+
 fn cast(value: &Value, column_type: duet_client::ColumnType, losses: &Losses) -> Result<Value> {
     use crate::value::calendar::{MAX_TIME, parse_long_time};
     use crate::value::number::prefix_double;
     use duet_client::ColumnType;
     let column = Column::new("CAST", column_type).nullable();
+    let said = said_by(value);
+    let value = match column_type {
+        // Documents are texts otherwise.
+        ColumnType::Json | ColumnType::Char { .. } | ColumnType::Varchar { .. } => value,
+        ColumnType::Varbinary { .. } | ColumnType::Binary { .. } => value,
+        _ => said.as_ref().unwrap_or(value),
+    };
     let fitted = match (column_type, value) {
         (ColumnType::BigInt | ColumnType::BigIntUnsigned, Value::Text(_) | Value::Bytes(_)) => {
             let text = format::text(value);

@@ -204,11 +204,24 @@ impl Expression {
                 return unified(results.fold(None, unified), of(otherwise));
             }
             Expression::Cast(_, column_type) => *column_type,
+            Expression::Call(Function::Coalesce | Function::Greatest | Function::Least, arguments) => {
+                return unify(arguments);
+            }
+            Expression::Call(Function::If, arguments) => {
+                return unify(arguments.get(1..).unwrap_or_default());
+            }
+            Expression::Call(function, arguments) if function.is_made_of_content() => {
+                let mut made_of =
+                    arguments.iter().enumerate().filter(|(index, _)| function.is_made_of(*index));
+                match made_of.any(|(_, argument)| of(argument).is_some_and(is_binary)) {
+                    true => ColumnType::Varbinary { bytes: SOME_CHARACTERS },
+                    false => function.result_type(),
+                }
+            }
             Expression::Call(function, arguments) => {
+                // Each argument is asked once: twice on every level would be without end.
                 let first = arguments.first().and_then(of);
                 match function {
-                    Function::Coalesce | Function::Greatest | Function::Least => return unify(arguments),
-                    Function::If => return unify(arguments.get(1..).unwrap_or_default()),
                     Function::NullIf => return first,
                     Function::Modulo => arithmetic(Operator::Modulo, first, arguments.get(1).and_then(of)),
                     Function::Absolute => {
@@ -256,12 +269,6 @@ impl Expression {
                             0 => ColumnType::BigInt,
                             scale => ColumnType::Decimal { precision: 38, scale },
                         }
-                    }
-                    made if arguments.iter().enumerate().any(|(index, argument)| {
-                        made.is_made_of(index) && of(argument).is_some_and(is_binary)
-                    }) =>
-                    {
-                        ColumnType::Varbinary { bytes: SOME_CHARACTERS }
                     }
                     other => other.result_type(),
                 }

@@ -51,6 +51,8 @@ pub struct UpdatePlan {
     pub assignments: Assignments,
     /// Whether an assignment sees, or undoes, what an earlier one did: then they are made one after the other.
     pub is_chained: bool,
+    /// The AUTO_INCREMENT column, where it may be set.
+    pub numbered: Option<u16>,
     /// Which rows.
     pub filter: Option<Expression>,
     /// How they are found.
@@ -337,7 +339,17 @@ pub fn compile_update(update: &ast::Update, table: Table, alias: &str) -> Result
     let order = order_of(&update.order_by, &table, alias)?;
     let limit = limit_of(update.limit.as_ref())?;
     let is_chained = is_chained(&assignments);
-    Ok(UpdatePlan { assignments, is_chained, filter, access, limit, order, table, given: HashMap::new() })
+    Ok(UpdatePlan {
+        assignments,
+        is_chained,
+        numbered: None,
+        filter,
+        access,
+        limit,
+        order,
+        table,
+        given: HashMap::new(),
+    })
 }
 
 /// Compiles DELETE.

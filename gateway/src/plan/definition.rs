@@ -5,7 +5,7 @@ use crate::expression::{Environment, Facts, Scope, compile};
 use crate::plan::character_sets::{check_character_set, check_collation};
 use crate::value::store::fit;
 use duet_client::{Column, ColumnType, CurrentTime, TableDefinition, Value};
-use duet_protocol::schema::MAX_FRACTION_DIGITS;
+use duet_protocol::schema::{MAX_COLUMN_COMMENT_CHARACTERS, MAX_FRACTION_DIGITS};
 use sqlparser::ast::{
     BinaryLength, CharacterLength, ColumnDef, ColumnOption, CreateTable, CreateTableOptions, DataType,
     ExactNumberInfo, Expr, FunctionArg, FunctionArgExpr, FunctionArguments, IndexColumn, ObjectName,
@@ -188,7 +188,14 @@ fn column_with_extras(definition: &ColumnDef, warnings: &mut Vec<SqlError>) -> R
             ColumnOption::Default(value) => default = Some(value),
             ColumnOption::PrimaryKey(_) => extras.is_key = true,
             ColumnOption::Unique(_) => extras.is_unique = true,
-            ColumnOption::Comment(comment) => comment.clone_into(&mut column.comment),
+            ColumnOption::Comment(comment) => {
+                if comment.chars().nth(MAX_COLUMN_COMMENT_CHARACTERS).is_some() {
+                    let most = MAX_COLUMN_COMMENT_CHARACTERS;
+                    let message = format!("Comment for field '{}' is too long (max = {most})", column.name);
+                    return Err(SqlError { code: 1_629, state: "HY000", message });
+                }
+                comment.clone_into(&mut column.comment);
+            }
             ColumnOption::CharacterSet(name) => check_character_set(&unquoted(name), warnings)?,
             ColumnOption::Collation(name) => check_collation(&unquoted(name), warnings)?,
             ColumnOption::DialectSpecific(tokens) => {
@@ -442,10 +449,7 @@ pub fn definition_error(error: duet_protocol::schema::SchemaError) -> SqlError {
         }
         SchemaError::NameTooLong { .. } => SqlError::name_too_long(text),
         SchemaError::InvalidCurrentTime { .. } => SqlError { code: 1_235, state: "42000", message: text },
-        SchemaError::CommentTooLong { ref what, .. } => {
-            let code = if what == "the table" { 1_628 } else { 1_629 };
-            SqlError { code, state: "HY000", message: text }
-        }
+        SchemaError::CommentTooLong { .. } => SqlError { code: 1_628, state: "HY000", message: text },
         SchemaError::InvalidColumnType { .. } => SqlError::column_too_long(text),
         SchemaError::KeyTooLarge { .. } | SchemaError::IndexKeyTooLarge { .. } => {
             SqlError { code: 1_071, state: "42000", message: text }

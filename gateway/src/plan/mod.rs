@@ -17,8 +17,8 @@ pub use definition::{
     new_table, type_name,
 };
 pub use select::{
-    SelectPlan, bare, check_select_form, check_waits, compile_select, is_of_mysql, item_name, order_matches,
-    other_column, query_table, repeats_random,
+    MAX_RESULT_COLUMNS, SelectPlan, bare, check_select_form, check_waits, compile_select, is_of_mysql,
+    item_name, order_matches, query_table, repeats_random,
 };
 
 use crate::error::{Result, SqlError, not_supported};
@@ -96,9 +96,15 @@ pub fn single_table(from: &[TableWithJoins]) -> Result<NamedTable> {
 pub fn check_hints(factor: &TableFactor, table: &Table, alias: &str) -> Result<()> {
     let TableFactor::Table { index_hints, .. } = factor else { return Ok(()) };
     let mut names = index_hints.iter().flat_map(|hint| &hint.index_names);
+    let indexes = table.definition().indexes.iter().map(|index| index.name.as_str());
+    let known: Vec<&str> = std::iter::once("PRIMARY").chain(indexes).collect();
     let is_missing = |name: &&Ident| {
-        !name.value.eq_ignore_ascii_case("PRIMARY")
-            && table.definition().index_position(&name.value).is_none()
+        // The beginning of a name is enough where no other name begins so.
+        let starts = |known: &&&str| {
+            known.get(..name.value.len()).is_some_and(|start| start.eq_ignore_ascii_case(&name.value))
+        };
+        !known.iter().any(|known| known.eq_ignore_ascii_case(&name.value))
+            && known.iter().filter(starts).count() != 1
     };
     match names.find(is_missing) {
         None => Ok(()),

@@ -7,10 +7,16 @@ use crate::expression::{AggregateCall, Expression, Facts, Scope, compile};
 use crate::wire::results::{Origin, ResultColumn, ResultHead};
 use duet_client::{Lock, Table, Value};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, LimitClause, LockClause, LockType, NonBlock, OrderByExpr, OrderByKind,
-    OrderBySort, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
+    Distinct, Expr, GroupByExpr, Ident, LimitClause, LockClause, LockType, NonBlock, OrderByExpr,
+    OrderByKind, OrderBySort, Query, Select, SelectItem, SelectItemQualifiedWildcardKind, SetExpr,
 };
 use std::sync::{Arc, OnceLock};
+
+/// Most columns of a result, as in MySQL.
+pub const MAX_RESULT_COLUMNS: usize = 4_096;
+
+/// Names and what they stand for.
+type Names = Vec<(String, Expression)>;
 
 /// A compiled SELECT.
 #[derive(Clone, Debug)]
@@ -196,13 +202,17 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
     };
     scope.aggregates = Some(Vec::new());
     let mut items = Vec::new();
+    // Names that the statement gives to items.
+    let mut names: Names = Vec::new();
     for item in &select.projection {
         match item {
             SelectItem::UnnamedExpr(expression) => {
                 items.push((item_name(expression), compile(expression, &mut scope)?));
             }
             SelectItem::ExprWithAlias { expr, alias } => {
-                items.push((alias.value.clone(), compile(expr, &mut scope)?));
+                let item = (alias.value.clone(), compile(expr, &mut scope)?);
+                names.push(item.clone());
+                items.push(item);
             }
             SelectItem::Wildcard(_) => all_columns(table.as_ref(), &mut items)?,
             SelectItem::QualifiedWildcard(SelectItemQualifiedWildcardKind::ObjectName(name), _) => {
@@ -214,6 +224,9 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
             }
             _ => return not_supported("this form of a result column"),
         }
+        if items.len() > MAX_RESULT_COLUMNS {
+            return Err(SqlError { code: 1_117, state: "HY000", message: "Too many columns".to_owned() });
+        }
     }
     let aggregates = scope.aggregates.take();
     scope.place = "where clause";
@@ -222,7 +235,7 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
     let mut group = match &select.group_by {
         GroupByExpr::Expressions(expressions, modifiers) if modifiers.is_empty() => {
             let of = |expression: &Expr| {
-                by_name_or_number(expression, &items, select, &mut scope, "group statement")
+                by_name_or_number(expression, &items, &names, &mut scope, "group statement")
             };
             expressions.iter().map(of).collect::<Result<Vec<_>>>()?
         }
@@ -231,7 +244,12 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
     };
     scope.aggregates = aggregates;
     scope.place = "having clause";
-    scope.names = aliases(select, &items);
+    // Also in HAVING where it is grouped by them.
+    let is_grouped = |name: &str| {
+        let column = table.as_ref().and_then(|table| table.definition().column_index(name));
+        column.is_some_and(|column| group.contains(&Expression::Column(usize::from(column))))
+    };
+    scope.names.extend(names.iter().filter(|(name, _)| !is_grouped(name)).cloned());
     let mut having = match &select.having {
         None => None,
         Some(having) => Some(compile(having, &mut scope)?),
@@ -241,7 +259,7 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
         None => Vec::new(),
         Some(OrderByKind::Expressions(expressions)) => expressions
             .iter()
-            .map(|part| order_part(part, &items, select, &mut scope))
+            .map(|part| order_part(part, &items, &names, &mut scope))
             .collect::<Result<_>>()?,
         Some(OrderByKind::All(_)) => return not_supported("ORDER BY ALL"),
     };
@@ -308,7 +326,7 @@ fn all_columns(table: Option<&Table>, items: &mut Vec<(String, Expression)>) -> 
 fn by_name_or_number(
     expression: &Expr,
     items: &[(String, Expression)],
-    select: &Select,
+    names: &Names,
     scope: &mut Scope<'_>,
     place: &'static str,
 ) -> Result<Expression> {
@@ -323,11 +341,16 @@ fn by_name_or_number(
             None => Err(SqlError::no_column(text, place)),
         };
     }
-    if let Expr::Identifier(name) = expression {
-        let aliased = select.projection.iter().zip(items).find(|(item, _)| {
-            matches!(item, SelectItem::ExprWithAlias { alias, .. } if alias.value.eq_ignore_ascii_case(&name.value))
-        });
-        if let (Some((_, (_, item))), false) = (aliased, has_wildcard(select)) {
+    // Columns come before names of the result in GROUP BY, and behind them in ORDER BY.
+    let is_column = |name: &Ident| {
+        place == "group statement"
+            && scope.table.is_some_and(|table| table.definition().column_index(&name.value).is_some())
+    };
+    if let Expr::Identifier(name) = expression
+        && !is_column(name)
+    {
+        let named = names.iter().find(|(known, _)| known.eq_ignore_ascii_case(&name.value));
+        if let Some((_, item)) = named {
             return repeated(item);
         }
     }
@@ -342,29 +365,10 @@ fn repeated(item: &Expression) -> Result<Expression> {
     }
 }
 
-/// Names that the statement gives to columns of the result.
-fn aliases(select: &Select, items: &[(String, Expression)]) -> Vec<(String, Expression)> {
-    if has_wildcard(select) {
-        return Vec::new();
-    }
-    let named =
-        |item: &&(&SelectItem, &(String, Expression))| matches!(item.0, SelectItem::ExprWithAlias { .. });
-    let pairs = select.projection.iter().zip(items).collect::<Vec<_>>();
-    pairs.iter().filter(named).map(|(_, item)| (*item).clone()).collect()
-}
-
-/// With `*` the items are not one by one those of the statement.
-fn has_wildcard(select: &Select) -> bool {
-    select
-        .projection
-        .iter()
-        .any(|item| matches!(item, SelectItem::Wildcard(_) | SelectItem::QualifiedWildcard(..)))
-}
-
 fn order_part(
     part: &OrderByExpr,
     items: &[(String, Expression)],
-    select: &Select,
+    names: &Names,
     scope: &mut Scope<'_>,
 ) -> Result<(Expression, bool)> {
     if part.with_fill.is_some() || part.options.nulls_first.is_some() {
@@ -375,7 +379,7 @@ fn order_part(
         Some(OrderBySort::Desc) => true,
         Some(OrderBySort::Using(_)) => return not_supported("this form of ORDER BY"),
     };
-    Ok((by_name_or_number(&part.expr, items, select, scope, "order clause")?, down))
+    Ok((by_name_or_number(&part.expr, items, names, scope, "order clause")?, down))
 }
 
 fn limits(clause: Option<&LimitClause>) -> Result<(Option<Expression>, Option<Expression>)> {
@@ -443,9 +447,10 @@ fn column_name(table: Option<&Table>, column: usize) -> &str {
 }
 
 /// A column in an expression that is not part of expressions which are known.
-pub fn other_column(expression: &Expression, is_known: impl Fn(&Expression) -> bool) -> Option<usize> {
+fn other_column(expression: &Expression, is_known: impl Fn(&Expression) -> bool) -> Option<usize> {
     let mut other = None;
     expression.walk_where(&mut |part| match part {
+        Expression::Constant(_) | Expression::Parameter(_) => false,
         part if is_known(part) => false,
         Expression::Column(column) => {
             other = other.or(Some(*column));

@@ -58,9 +58,11 @@ pub fn sql_error(error: DataFusionError) -> SqlError {
             None => SqlError::other(inner.to_string()),
         },
         DataFusionError::ArrowError(inner, _) => arrow(inner),
-        DataFusionError::ResourcesExhausted(text) => {
-            SqlError { code: 1_038, state: "HY001", message: format!("Out of sort memory: {text}") }
-        }
+        DataFusionError::ResourcesExhausted(text) => SqlError {
+            code: 1_038,
+            state: "HY001",
+            message: format!("Out of sort memory: {text}; --query-memory says how much a statement may take"),
+        },
         DataFusionError::NotImplemented(text) | DataFusionError::Plan(text) => {
             SqlError::not_supported(format!("This version of Duet doesn't yet support this query: {text}"))
         }

@@ -477,6 +477,18 @@ fn collisions(connection: &mut Conn) {
     assert_eq!(affected(connection, "INSERT INTO users (mail) VALUES ('e')"), 1);
     assert_eq!(connection.last_insert_id(), 101);
     assert_eq!(rows(connection, "SELECT id FROM users WHERE mail = 'b'"), ["2"]);
+    // Numbers that rows get by a change are not given out either.
+    connection
+        .query_drop("CREATE TABLE counted (id INT AUTO_INCREMENT PRIMARY KEY, v INT UNIQUE)")
+        .expect("created");
+    assert_eq!(affected(connection, "INSERT INTO counted (v) VALUES (1), (2)"), 2);
+    assert_eq!(affected(connection, "UPDATE counted SET id = id + 2 WHERE id < 3 ORDER BY id DESC"), 2);
+    assert_eq!(affected(connection, "INSERT INTO counted (v) VALUES (3)"), 1);
+    assert_eq!(connection.last_insert_id(), 5);
+    assert_eq!(affected(connection, "INSERT INTO counted (v) VALUES (3) ON DUPLICATE KEY UPDATE id = 70"), 2);
+    assert_eq!(affected(connection, "INSERT INTO counted (v) VALUES (4)"), 1);
+    assert_eq!(connection.last_insert_id(), 71);
+    connection.query_drop("DROP TABLE counted").expect("dropped");
     assert_eq!(code(connection, "INSERT INTO users (mail) VALUES ('a')"), 1062);
     assert_eq!(code(connection, "INSERT INTO users (id, mail) VALUES (1, 'z')"), 1062);
     assert_eq!(code(connection, "UPDATE users SET mail = 'a' WHERE id = 2"), 1062);
@@ -618,6 +630,17 @@ fn errors(connection: &mut Conn) {
     ] {
         assert_eq!(code(connection, sql), expected, "{sql}");
     }
+    let nested = "(SELECT i.id + ".repeat(11) + "1" + &" FROM items i WHERE i.id = items.id)".repeat(11);
+    assert_eq!(code(connection, &format!("SELECT {nested} FROM items")), 1473);
+    assert_eq!(code(connection, "SELECT id FROM items WHERE ROW_NUMBER() OVER () = 1"), 3593);
+    assert_eq!(code(connection, "SELECT SUM(ROW_NUMBER() OVER ()) FROM items"), 3593);
+    let named = "SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM items HAVING place < 3";
+    assert_eq!(code(connection, named), 3593);
+    assert_eq!(code(connection, "DROP TABLE items, nosuch"), 1051);
+    connection.query_drop("SET innodb_lock_wait_timeout = 1").expect("set");
+    assert_eq!(rows(connection, "SHOW WARNINGS").len(), 1);
+    assert_eq!(rows(connection, "SELECT @@innodb_lock_wait_timeout"), ["2"]);
+    assert_eq!(code(connection, &format!("SELECT 1{} FROM items", ", id".repeat(4_096))), 1117);
     for (sql, named) in [
         ("CREATE TRIGGER t BEFORE INSERT ON items FOR EACH ROW SET NEW.id = 1", "CREATE TRIGGER"),
         ("CREATE DEFINER=`root`@`localhost` PROCEDURE p() BEGIN SELECT 1; SELECT 2; END", "CREATE PROCEDURE"),
@@ -632,7 +655,12 @@ fn errors(connection: &mut Conn) {
         ("SELECT SQL_CALC_FOUND_ROWS id FROM items LIMIT 1", "COUNT(*)"),
         ("EXPLAIN FORMAT=JSON SELECT id FROM items", "FORMAT=TREE"),
         ("SELECT id, RAND() AS chance FROM items HAVING chance < 0.5", "HAVING"),
-        ("SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM items HAVING place < 3", "HAVING"),
+        (
+            "SELECT id, ROW_NUMBER() OVER (ORDER BY id) AS place FROM items HAVING (place, 1) IN (SELECT 1, 1)",
+            "window function left of IN",
+        ),
+        ("UPDATE IGNORE items SET stock = 1", "UPDATE IGNORE"),
+        ("DELETE QUICK FROM items", "DELETE QUICK"),
         ("SELECT id INTO OUTFILE 'x' FROM items", "OUTFILE"),
         (
             "INSERT INTO items (id) SELECT DISTINCT a.id FROM items a ON DUPLICATE KEY UPDATE stock = a.stock",

@@ -223,7 +223,8 @@ impl From<duet_client::Error> for SqlError {
                 SqlError::lock_timeout("Lock wait timeout exceeded; try restarting transaction")
             }
             ErrorCode::TransactionTooLarge => SqlError::transaction_too_large(format!(
-                "The total number of locks exceeds the lock table size; change fewer rows at once, as with LIMIT: {message}"
+                "The total number of locks exceeds the lock table size: a transaction has at most 16384 operations and 16 MiB; change \
+                 fewer rows at once, as with LIMIT, or --net-buffer-length of mysqldump: {message}"
             )),
             ErrorCode::OutOfRange => SqlError::arithmetic_overflow(message),
             ErrorCode::OutOfMemory | ErrorCode::BackupOutOfMemory => SqlError::out_of_memory(message),

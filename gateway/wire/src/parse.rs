@@ -2,7 +2,7 @@
 //! of which the literals of data statements are taken out, so that statements of the same shape share a plan.
 
 use crate::dialect::MySql;
-use crate::error::{Result, SqlError};
+use crate::error::{Result, SqlError, not_supported};
 use crate::headings::{Headings, Place, headings, name_items};
 use crate::requests::stored;
 use crate::value::literal::literal;
@@ -432,10 +432,50 @@ impl Tokens {
     ///
     /// # Errors
     /// 1064 when the tokens are no statement.
-    pub fn parse(self) -> Result<Statement> {
+    pub fn parse(mut self) -> Result<Statement> {
+        check_modifiers(&self.tokens)?;
+        index_for_key(&mut self.tokens);
         let mut statement = parsed(self.tokens, Parser::parse_statement)?;
         name_items(&mut statement, &self.headings);
         Ok(statement)
+    }
+}
+
+/// Whether a token is this word.
+fn is_word(token: Option<&TokenWithSpan>, wanted: &str) -> bool {
+    matches!(
+        token.map(|token| &token.token),
+        Some(Token::Word(word)) if word.quote_style.is_none() && word.value.eq_ignore_ascii_case(wanted)
+    )
+}
+
+/// Refuses modifiers that the parser takes for names.
+fn check_modifiers(tokens: &[TokenWithSpan]) -> Result<()> {
+    for (first, second, third) in [
+        ("UPDATE", "IGNORE", ""),
+        ("UPDATE", "LOW_PRIORITY", ""),
+        ("DELETE", "IGNORE", ""),
+        ("DELETE", "LOW_PRIORITY", ""),
+        ("DELETE", "QUICK", "FROM"),
+        ("CREATE", "UNLOGGED", ""),
+    ] {
+        let begins = is_word(tokens.first(), first) && is_word(tokens.get(1), second);
+        if begins && (third.is_empty() || is_word(tokens.get(2), third)) {
+            return not_supported(&format!("{first} {second}"));
+        }
+    }
+    Ok(())
+}
+
+/// ALTER TABLE … DROP KEY is DROP INDEX, which the parser knows.
+fn index_for_key(tokens: &mut [TokenWithSpan]) {
+    if !is_word(tokens.first(), "ALTER") {
+        return;
+    }
+    for index in 1..tokens.len() {
+        if is_word(tokens.get(index - 1), "DROP") && is_word(tokens.get(index), "KEY") {
+            tokens[index].token = Token::make_keyword("INDEX");
+        }
     }
 }
 

@@ -11,6 +11,8 @@ use rkyv::{Archive, Deserialize, Serialize};
 const CLUSTER_STATE_VERSION: u16 = 4;
 /// The same with columns that take the current time, of which readers of the version before know nothing.
 const WITH_TIMES_VERSION: u16 = 5;
+/// The same where a column has a comment.
+const WITH_COMMENTS_VERSION: u16 = 6;
 /// Version of the [`ClusterStatus`] record.
 const CLUSTER_STATUS_VERSION: u16 = 4;
 
@@ -271,9 +273,12 @@ impl ClusterState {
     pub fn to_record(&self) -> Result<Vec<u8>, ErrorCode> {
         let mut columns =
             self.tables.iter().flat_map(|table| table.definition.columns.iter().chain(&table.adding));
-        let version = match columns.any(|column| column.current_time.is_some()) {
-            true => WITH_TIMES_VERSION,
-            false => CLUSTER_STATE_VERSION,
+        let version = if columns.clone().any(|column| !column.comment.is_empty()) {
+            WITH_COMMENTS_VERSION
+        } else if columns.any(|column| column.current_time.is_some()) {
+            WITH_TIMES_VERSION
+        } else {
+            CLUSTER_STATE_VERSION
         };
         encode(RecordKind::ClusterState, version, self)
     }
@@ -283,10 +288,13 @@ impl ClusterState {
     /// # Errors
     /// See [`decode`] and [`ClusterState::check`].
     pub fn from_record(bytes: &[u8]) -> Result<ClusterState, ErrorCode> {
-        let state: ClusterState = match decode(RecordKind::ClusterState, CLUSTER_STATE_VERSION, bytes) {
-            Err(ErrorCode::ProtocolVersion) => decode(RecordKind::ClusterState, WITH_TIMES_VERSION, bytes)?,
-            other => other?,
-        };
+        let mut state = decode(RecordKind::ClusterState, CLUSTER_STATE_VERSION, bytes);
+        for newer in [WITH_TIMES_VERSION, WITH_COMMENTS_VERSION] {
+            if matches!(state, Err(ErrorCode::ProtocolVersion)) {
+                state = decode(RecordKind::ClusterState, newer, bytes);
+            }
+        }
+        let state: ClusterState = state?;
         state.check()?;
         Ok(state)
     }

@@ -95,6 +95,11 @@ impl Function {
         }
     }
 
+    /// Whether its result is made of the content of any argument.
+    pub fn is_made_of_content(self) -> bool {
+        (0..4).any(|index| self.is_made_of(index))
+    }
+
     /// Whether it takes a moment, or several.
     pub fn is_of_time(self) -> bool {
         use Function::*;

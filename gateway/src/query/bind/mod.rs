@@ -98,6 +98,8 @@ pub struct Binder<'a> {
     /// What the SELECTs of a subquery take from outside of it.
     taken: Vec<Native>,
     frames: Vec<Frame>,
+    /// How many subqueries are within each other here.
+    nested: usize,
     commons: Vec<(String, Common)>,
     /// Set when binding ended because something is missing.
     pub missing: Option<Missing>,
@@ -126,6 +128,7 @@ impl<'a> Binder<'a> {
             columns: 0,
             taken: Vec::new(),
             frames: Vec::new(),
+            nested: 0,
             commons: Vec::new(),
             missing: None,
         }
@@ -194,7 +197,30 @@ impl<'a> Binder<'a> {
         if let (Some(aggregates), Some(collected)) = (aggregates, scope.aggregates.take()) {
             *aggregates = collected;
         }
+        if !matches!(place, "field list" | "order clause") {
+            self.check_windows(&compiled, place)?;
+        }
         Ok(compiled)
+    }
+
+    /// No window functions where there can be none.
+    fn check_windows(&mut self, expression: &Expression, place: &str) -> Result<()> {
+        if self.has_window(expression) {
+            let message = format!("You cannot use a window function, or the name of one, in the {place}");
+            return Err(SqlError { code: 3_593, state: "HY000", message });
+        }
+        Ok(())
+    }
+
+    /// Whether window functions are right in an expression.
+    fn has_window(&mut self, expression: &Expression) -> bool {
+        let parts = &self.frame().parts;
+        let mut has_window = false;
+        expression.walk(&mut |part| {
+            has_window |=
+                matches!(part, Expression::Column(index) if matches!(parts[*index], Part::Window(_)));
+        });
+        has_window
     }
 
     /// The number of a part; equal leaves have one.

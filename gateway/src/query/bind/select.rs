@@ -1,18 +1,18 @@
 //! One SELECT: conditions, groups, window functions, result columns and order.
 
 use super::query::{goes_down, position, sort};
-use super::{Binder, Clause, Frame, unsupported};
+use super::{Binder, Clause, Frame, Part, unsupported};
 use crate::error::{Result, SqlError};
 use crate::expression::{AggregateCall, Expression};
-use crate::plan::{check_select_form, item_name, other_column, repeats_random, table_name};
-use crate::query::relation::{BoundColumn, Relation};
+use crate::plan::{MAX_RESULT_COLUMNS, check_select_form, item_name, repeats_random, table_name};
+use crate::query::relation::{BoundColumn, Relation, find};
 use crate::query::run::sql_error;
 use crate::query::translate::Leaf;
 use crate::wire::results::Origin;
 use datafusion::common::Column;
 use datafusion::logical_expr::{Expr as Native, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::{
-    Distinct, Expr, GroupByExpr, OrderByExpr, Select, SelectItem, SelectItemQualifiedWildcardKind,
+    Distinct, Expr, GroupByExpr, Ident, OrderByExpr, Select, SelectItem, SelectItemQualifiedWildcardKind,
 };
 
 /// A column of the result.
@@ -113,6 +113,9 @@ impl Binder<'_> {
                 }
                 _ => return unsupported("this form of a result column"),
             }
+            if items.len() > MAX_RESULT_COLUMNS {
+                return Err(SqlError { code: 1_117, state: "HY000", message: "Too many columns".to_owned() });
+            }
         }
         let group = match &select.group_by {
             GroupByExpr::Expressions(expressions, modifiers) if modifiers.is_empty() => expressions
@@ -122,11 +125,9 @@ impl Binder<'_> {
             GroupByExpr::All(_) => return unsupported("GROUP BY ALL"),
             GroupByExpr::Expressions(..) => return unsupported("GROUP BY … WITH ROLLUP"),
         };
-        let names: Vec<(String, Expression)> = items
-            .iter()
-            .filter(|item| item.aliased)
-            .map(|item| (item.name.clone(), item.expression.clone()))
-            .collect();
+        let ambiguous = self.ambiguous(&items);
+        let aliased = aliases(&items);
+        let names: Vec<(String, Expression)> = aliased.iter().cloned().chain(ambiguous).collect();
         let having = match &select.having {
             None => None,
             Some(having) => {
@@ -141,12 +142,18 @@ impl Binder<'_> {
             let expression = match positioned(&part.expr, &items, "order clause")? {
                 Some(expression) => expression,
                 None => {
-                    let clause =
-                        Clause { place: "order clause", aggregates: Some(&mut aggregates), names: &names };
+                    let names = match part.expr {
+                        Expr::Identifier(_) => &names,
+                        _ => &aliased,
+                    };
+                    let clause = Clause { place: "order clause", aggregates: Some(&mut aggregates), names };
                     self.compile(&part.expr, clause)?
                 }
             };
             compiled_order.push((expression, down));
+        }
+        for argument in aggregates.iter().filter_map(|call| call.argument.as_ref()) {
+            self.check_windows(argument, "argument of an aggregate")?;
         }
         let grouped = !group.is_empty() || !aggregates.is_empty();
         if let Some(having) = &having {
@@ -155,27 +162,14 @@ impl Binder<'_> {
         Ok(Selected { items, group, aggregates, having, order: compiled_order })
     }
 
-    /// HAVING comes before windows, and without groups it is about columns of the result only.
+    /// Without groups HAVING is about columns of the result only.
     fn check_having(&mut self, having: &Expression, items: &[Item], grouped: bool) -> Result<()> {
         if repeats_random(having, items.iter().map(|item| &item.expression)) {
             return unsupported("the name of a random value in HAVING");
         }
         let parts = &self.frame().parts;
-        let mut has_window = false;
-        having.walk(&mut |part| {
-            has_window |= matches!(part, Expression::Column(index) if matches!(parts[*index], super::Part::Window(_)));
-        });
-        if has_window {
-            return unsupported("windows in HAVING");
-        }
-        if grouped {
-            return Ok(());
-        }
-        let is_selected = |part: &Expression| items.iter().any(|item| item.expression == *part);
-        match other_column(having, is_selected).map(|index| &parts[index]) {
-            Some(super::Part::Ready(Leaf { expr: Native::Column(column), .. })) => {
-                Err(SqlError::no_column(column.name(), "having clause"))
-            }
+        match unselected(having, items, parts) {
+            Some(column) if !grouped => Err(SqlError::no_column(column.name(), "having clause")),
             _ => Ok(()),
         }
     }
@@ -191,7 +185,7 @@ impl Binder<'_> {
         let compiled = self.compile(expression, clause)?;
         let mut item = Item { name, expression: compiled, nullable: true, origin: None, aliased };
         if let Expression::Column(index) = &item.expression
-            && let Some(super::Part::Ready(leaf)) = self.frame().parts.get(*index).cloned()
+            && let Some(Part::Ready(leaf)) = self.frame().parts.get(*index).cloned()
             && let Native::Column(column) = &leaf.expr
             && let Some(known) = self.frame().columns.iter().find(|known| known.column == *column)
         {
@@ -212,7 +206,7 @@ impl Binder<'_> {
                 Some(alias) => column.alias.as_deref() == Some(alias),
             };
             if wanted {
-                let part = self.part(super::Part::Ready(super::leaf(&column)));
+                let part = self.part(Part::Ready(super::leaf(&column)));
                 items.push(Item {
                     name: column.name,
                     expression: Expression::Column(part),
@@ -224,19 +218,41 @@ impl Binder<'_> {
         }
     }
 
+    /// Columns of the result whose names several tables have: elsewhere in the statement such a name means the one that is selected, if it
+    /// is one.
+    fn ambiguous(&mut self, items: &[Item]) -> Vec<(String, Expression)> {
+        let mut found: Vec<(String, Expression)> = Vec::new();
+        let plain = |item: &&Item| !item.aliased && matches!(item.expression, Expression::Column(_));
+        for item in items.iter().filter(plain) {
+            let name = Ident::new(&item.name);
+            let is_other = |other: &Item| {
+                other.name.eq_ignore_ascii_case(&item.name) && other.expression != item.expression
+            };
+            let several = find(&self.frame().columns, &[], &name, "field list");
+            if several.is_err_and(|error| error.code == 1_052) && !items.iter().any(is_other) {
+                found.push((item.name.clone(), item.expression.clone()));
+            }
+        }
+        found
+    }
+
     fn group_part(&mut self, expression: &Expr, items: &[Item]) -> Result<Expression> {
         if let Some(found) = positioned(expression, items, "group statement")? {
             return Ok(found);
         }
         let clause = Clause { place: "group statement", aggregates: None, names: &[] };
         let compiled = self.compile(expression, clause);
-        // A column of the tables comes before a name of the result.
-        if let (Err(error), Expr::Identifier(name)) = (&compiled, expression)
-            && error.code == 1_054
-            && let Some(item) =
-                items.iter().find(|item| item.aliased && item.name.eq_ignore_ascii_case(&name.value))
-        {
-            return Ok(item.expression.clone());
+        // A column of the tables comes before a name of the result, unless it may be one of several.
+        if let (Err(error), Expr::Identifier(name)) = (&compiled, expression) {
+            let is_named = |(known, _): &&(String, Expression)| known.eq_ignore_ascii_case(&name.value);
+            let names = match error.code {
+                1_052 => self.ambiguous(items),
+                1_054 => aliases(items),
+                _ => Vec::new(),
+            };
+            if let Some((_, item)) = names.iter().find(is_named) {
+                return Ok(item.clone());
+            }
         }
         compiled
     }
@@ -320,6 +336,31 @@ impl Binder<'_> {
         }
         Ok(Relation { plan: builder.build().map_err(sql_error)?, columns })
     }
+}
+
+/// Names that the statement gives to columns of the result.
+fn aliases(items: &[Item]) -> Vec<(String, Expression)> {
+    let aliased = items.iter().filter(|item| item.aliased);
+    aliased.map(|item| (item.name.clone(), item.expression.clone())).collect()
+}
+
+/// A column in an expression that is in none of the items.
+fn unselected<'p>(expression: &Expression, items: &[Item], parts: &'p [Part]) -> Option<&'p Column> {
+    let mut found = None;
+    expression.walk_where(&mut |part| match part {
+        Expression::Constant(_) | Expression::Parameter(_) => false,
+        part if items.iter().any(|item| item.expression == *part) => false,
+        Expression::Column(index) => {
+            found = found.or_else(|| match &parts[*index] {
+                Part::Ready(Leaf { expr: Native::Column(column), .. }) => Some(column),
+                Part::In { operand, .. } => unselected(operand, items, parts),
+                Part::Ready(_) | Part::Window(_) => None,
+            });
+            false
+        }
+        _ => true,
+    });
+    found
 }
 
 /// The item that a number, or the name that the statement gives it, stands for.

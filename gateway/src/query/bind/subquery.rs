@@ -20,13 +20,22 @@ fn subquery(plan: LogicalPlan, outer: Vec<Native>) -> Subquery {
     Subquery { subquery: Arc::new(plan), outer_ref_columns: outer, spans: Spans::new() }
 }
 
+/// Most subqueries within each other: the engine takes half as long again for each level.
+const MAX_NESTED: usize = 10;
+
 impl Binder<'_> {
     /// The plan of a subquery, what it takes from outside, and its place.
     fn inner(&mut self, query: &Query) -> Result<(Relation, Vec<Native>, usize)> {
+        if self.nested >= MAX_NESTED {
+            let message = format!("Too high level of nesting for select: at most {MAX_NESTED} subqueries");
+            return Err(SqlError { code: 1_473, state: "HY000", message });
+        }
         let around = std::mem::take(&mut self.taken);
         self.subqueries += 1;
         let place = self.subqueries;
+        self.nested += 1;
         let relation = self.query(query);
+        self.nested -= 1;
         let mut outer: Vec<Native> = Vec::new();
         for used in std::mem::replace(&mut self.taken, around) {
             if !outer.contains(&used) {
@@ -121,6 +130,9 @@ impl Binder<'_> {
         query: &Query,
         negated: bool,
     ) -> Result<Expression> {
+        if self.has_window(&operand) {
+            return unsupported("a window function left of IN with a subquery");
+        }
         let (relation, outer, _) = self.inner(query)?;
         if let Expression::Tuple(parts) = &operand {
             if parts.len() != relation.columns.len() {

@@ -459,6 +459,17 @@ UPDATE pairs SET c = b + 300, b = a WHERE a = 1 ORDER BY b LIMIT 1;
 INSERT INTO pairs VALUES (1, 8, 4) ON DUPLICATE KEY UPDATE c = c + VALUES(c), b = c;
 SELECT * FROM pairs ORDER BY a, b;
 DROP TABLE pairs;
+CREATE TABLE shifted (id INT PRIMARY KEY, u INT UNIQUE, t TIMESTAMP NULL ON UPDATE CURRENT_TIMESTAMP);
+INSERT INTO shifted (id, u) VALUES (1, 3), (2, 1), (3, 2), (4, NULL);
+UPDATE shifted SET id = id - 1;
+UPDATE shifted SET id = 4 - id;
+UPDATE shifted SET id = id + 1, u = id + 1 WHERE id < 3 ORDER BY id DESC;
+SELECT id, u, t IS NULL FROM shifted ORDER BY id;
+UPDATE shifted SET u = u + 1, id = id + 10 ORDER BY u DESC;
+UPDATE shifted SET id = id + 1 ORDER BY id DESC LIMIT 2;
+UPDATE shifted SET id = id + 1, u = 3;
+SELECT id, u FROM shifted ORDER BY id;
+DROP TABLE shifted;
 
 -- Savepoints.
 CREATE TABLE saved (id INT PRIMARY KEY, u INT UNIQUE, v VARCHAR(10), n INT);
@@ -538,11 +549,27 @@ SELECT DISTINCT n, n % 2 odd FROM moved HAVING odd = 1 ORDER BY n;
 SELECT a.n x, b.n FROM moved a JOIN moved b ON a.n = b.n + 1 HAVING x > 2 ORDER BY 1;
 SELECT a.n x, b.n FROM moved a JOIN moved b ON a.n = b.n + 1 HAVING a.name = 'c' ORDER BY 1;
 SELECT id FROM moved HAVING id > 100;
+SELECT a.id, b.n FROM moved a JOIN moved b ON a.id = b.id ORDER BY id DESC;
+SELECT a.id, COUNT(*) FROM moved a JOIN moved b ON a.id >= b.id GROUP BY id ORDER BY id;
+SELECT a.id, b.n FROM moved a JOIN moved b ON a.id = b.id ORDER BY id + 1;
+SELECT a.id, b.n FROM moved a JOIN moved b ON a.id = b.id HAVING id > 3 ORDER BY id;
+SELECT a.id, b.id FROM moved a JOIN moved b ON a.id = b.id ORDER BY id;
+SELECT b.name, a.n AS id FROM moved a JOIN moved b ON a.id = b.id ORDER BY id, name;
+SELECT *, n * 2 AS m FROM moved HAVING m > 4 ORDER BY m DESC, id;
+SELECT *, n * 2 AS m FROM moved ORDER BY m, id DESC;
+SELECT moved.*, n % 2 AS odd FROM moved HAVING odd = 1 AND name <> 'zz' ORDER BY id;
+SELECT n FROM moved HAVING id IN (SELECT 1) AND name = 'a';
+SELECT id, n FROM moved HAVING id IN (SELECT 1) AND n > 0;
+SELECT n % 2 AS n, COUNT(*) FROM moved GROUP BY n ORDER BY 1, 2;
+SELECT n % 2 AS n, COUNT(*) FROM moved GROUP BY n HAVING n > 1 ORDER BY 1, 2;
+SELECT n % 2 AS k, COUNT(*) AS n FROM moved GROUP BY k HAVING n > 1 ORDER BY k;
+SELECT id, n % 2 AS n FROM moved HAVING n = 1 ORDER BY id;
 SELECT 1 AS one HAVING one = 1;
 SELECT 1 AS one HAVING one = 2;
 
 -- Index hints choose nothing, but name indexes.
 SELECT COUNT(*) FROM moved FORCE INDEX (by_name, PRIMARY);
+SELECT COUNT(*) FROM moved FORCE INDEX (by_n, prim);
 SELECT COUNT(*) FROM moved FORCE INDEX (nothing);
 SELECT COUNT(*) FROM moved a JOIN moved b IGNORE INDEX (nothing) ON a.id = b.id;
 UPDATE moved USE INDEX (nothing) SET n = 1;

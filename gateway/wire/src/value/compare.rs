@@ -67,6 +67,11 @@ pub fn compare(a: &Value, b: &Value) -> Result<Option<Ordering>> {
         (Value::Text(_), Value::Json(document)) if document.starts_with('"') => {
             return Ok(compare(b, a)?.map(Ordering::reverse));
         }
+        (Value::Json(a), Value::Json(b)) => {
+            if let (Some(a), Some(b)) = (number_of(a), number_of(b)) {
+                return compare(&a, &b);
+            }
+        }
         _ => {}
     }
     if let (Some(a), Some(b)) = (bytes_of(a), bytes_of(b)) {
@@ -95,6 +100,14 @@ pub fn compare(a: &Value, b: &Value) -> Result<Option<Ordering>> {
     }
     let (Some(a), Some(b)) = (to_double(a), to_double(b)) else { return Ok(None) };
     Ok(a.partial_cmp(&b))
+}
+
+/// The number that a document is.
+fn number_of(document: &str) -> Option<Value> {
+    match document.parse::<i64>() {
+        Ok(number) => Some(Value::Int(number)),
+        Err(_) => document.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Double),
+    }
 }
 
 fn read_moment(value: &Value) -> Result<i64> {

@@ -133,6 +133,7 @@ pub fn to_double(value: &Value) -> Option<f64> {
             let text = super::format::text(&Value::Decimal { unscaled: *unscaled, scale: *scale });
             text.parse().unwrap_or(0.0)
         }
+        Value::Json(document) if document == "true" => 1.0,
         Value::Text(text) | Value::Json(text) => prefix_double(text).0,
         Value::Bytes(bytes) => prefix_double(&String::from_utf8_lossy(bytes)).0,
         Value::Date(days) => date_number(*days) as f64,
