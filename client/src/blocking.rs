@@ -193,13 +193,9 @@ impl Client {
     }
 
     fn write(&mut self, now: Nanoseconds) {
-        let (sockets, turn) = (&mut self.sockets, &mut self.turn);
+        let sockets = &mut self.sockets;
         self.core.drain_output(|link, bytes| {
-            let Some(index) = sockets.iter().position(|socket| socket.link == link) else { return };
-            // Who is asked last answers last, as a rule: when that has come, the others' answers are there, too, and none of them had to wake
-            // this thread.
-            *turn = index;
-            let socket = &mut sockets[index];
+            let Some(socket) = sockets.iter_mut().find(|socket| socket.link == link) else { return };
             let rest = if socket.pending.is_empty() { write_some(socket, bytes) } else { bytes };
             socket.pending.extend_from_slice(rest);
         });
