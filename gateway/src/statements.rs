@@ -272,12 +272,16 @@ async fn drop_objects(
                 let database = session.database(database.as_deref())?;
                 session.before_definition(&database).await?;
                 match session.catalog.table(&database, &name).await {
+                    Ok(table) if tables.iter().any(|other| Arc::ptr_eq(other, &table)) => {
+                        let message = format!("Not unique table/alias: '{name}'");
+                        return Err(SqlError { code: 1_066, state: "42000", message });
+                    }
                     Ok(table) => tables.push(table),
                     Err(error) if error.code == 1_146 => missing.push(format!("{database}.{name}")),
                     Err(error) => return Err(error),
                 }
             }
-            // All of them or none.
+            // None where one is missing.
             if missing.is_empty() || if_exists {
                 for table in tables {
                     session.catalog.drop_table(&table, DROP_PATIENCE).await?;

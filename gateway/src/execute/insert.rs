@@ -523,6 +523,15 @@ enum Write {
 /// Deletions are done before what follows them: they may free values of unique indexes.
 async fn write_all(table: &Table, writes: &[Write], transaction: &mut OpenTransaction) -> Result<()> {
     let mut batch = Batch::new();
+    // Nothing is written before it is known that all rows can be.
+    for write in writes {
+        batch.clear();
+        match write {
+            Write::Insert(_, row) => drop(batch.insert(table, row)?),
+            Write::Replace(_, row) => drop(batch.upsert(table, row, Expectation::Any)?),
+            Write::Delete(_) | Write::Change(..) => {}
+        }
+    }
     let together =
         |one: &Write, next: &Write| !matches!(one, Write::Delete(_)) || matches!(next, Write::Delete(_));
     for chunk in writes.chunk_by(together).flat_map(|run| run.chunks(CHUNK_WRITES)) {

@@ -17,6 +17,9 @@ pub const MAX_WRITTEN: usize = 16_384;
 /// Keys of rows that were written, by their encoding.
 pub type WrittenKeys = BTreeMap<Vec<u8>, Vec<Value>>;
 
+/// By the identities of tables the rows of each that were written.
+pub type WrittenTables = FxHashMap<u32, (Table, WrittenKeys)>;
+
 /// What a transaction with more rows is told.
 pub fn too_many_rows() -> SqlError {
     SqlError::transaction_too_large(format!(
@@ -32,9 +35,10 @@ pub struct OpenTransaction {
     memory: Memory,
     /// The client's, once there was something to do in it.
     transaction: Option<Transaction>,
-    /// By the identities of the tables.
-    written: FxHashMap<u32, (Table, WrittenKeys)>,
+    written: WrittenTables,
     count: usize,
+    /// What was written since the last savepoint, if there is one.
+    recent: WrittenTables,
     /// In the order in which they were set.
     savepoints: Vec<Savepoint>,
     failed: Option<SqlError>,
@@ -49,6 +53,7 @@ impl OpenTransaction {
             transaction: None,
             written: FxHashMap::default(),
             count: 0,
+            recent: WrittenTables::default(),
             savepoints: Vec::new(),
             failed: None,
         }
@@ -92,6 +97,12 @@ impl OpenTransaction {
     pub fn fail(&mut self, error: duet_client::Error) -> SqlError {
         let error = SqlError::from(error);
         self.failed = Some(error.clone());
+        error
+    }
+
+    /// After an error that leaves a part of a statement done, the transaction can only be rolled back.
+    pub fn give_up(&mut self, error: SqlError) -> SqlError {
+        self.failed.get_or_insert_with(|| error.clone());
         error
     }
 
@@ -140,6 +151,9 @@ impl OpenTransaction {
     pub fn wrote(&mut self, table: &Table, key: Vec<Value>) -> Result<()> {
         let bytes = encoded(table, &key)?;
         let new = || (Table::clone(table), WrittenKeys::new());
+        if !self.savepoints.is_empty() {
+            self.recent.entry(table.id()).or_insert_with(new).1.insert(bytes.clone(), key.clone());
+        }
         let (_, keys) = self.written.entry(table.id()).or_insert_with(new);
         if keys.insert(bytes, key).is_none() {
             self.count += 1;

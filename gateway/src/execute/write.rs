@@ -373,12 +373,20 @@ pub async fn update_within(
     let mut batch = Batch::new();
     // Rows that get another key leave theirs, and their values of unique indexes, before others take them.
     let moved: Vec<&Write<'_>> = writes.iter().filter(|write| write.moved.is_some()).collect();
+    // Nothing is deleted before it is known that all rows can be written.
+    for (_, row) in moved.iter().filter_map(|write| write.moved.as_ref()) {
+        batch.clear();
+        batch.insert(table, row)?;
+    }
     for chunk in moved.chunks(CHUNK_WRITES) {
         batch.clear();
         for write in chunk {
             batch.delete(table, &write.key, Expectation::Any)?;
         }
         transaction.execute(&mut batch).await?;
+        for write in chunk {
+            transaction.wrote(table, write.key.clone())?;
+        }
     }
     let ends = borders.iter().copied().chain([writes.len()]);
     let runs =
@@ -387,9 +395,10 @@ pub async fn update_within(
         batch.clear();
         for write in chunk {
             match &write.moved {
-                None => batch.update(table, &write.key, &as_assignments(&write.changed), Expectation::Any)?,
-                Some((_, row)) => batch.insert(table, row)?,
-            };
+                None => batch.update(table, &write.key, &as_assignments(&write.changed), Expectation::Any),
+                Some((_, row)) => batch.insert(table, row),
+            }
+            .map_err(|error| transaction.give_up(error.into()))?;
         }
         transaction.execute(&mut batch).await?;
         for write in chunk {

@@ -680,6 +680,13 @@ fn errors(connection: &mut Conn) {
     let wide = "INSERT INTO wide VALUES (1, REPEAT('a', 60000), REPEAT('b', 60000))";
     let (number, message) = refused(connection, wide);
     assert!(number == 1118 && message.contains("69632"), "{number} {message}");
+    // Nothing of a statement that ends so is done.
+    connection.query_drop("INSERT INTO wide VALUES (1, REPEAT('a', 40000), 'b')").expect("it fits");
+    connection.query_drop("BEGIN").expect("begun");
+    let moved = "UPDATE wide SET id = id + 1, b = REPEAT('b', 60000)";
+    assert_eq!(code(connection, moved), 1118);
+    connection.query_drop("COMMIT").expect("committed");
+    assert_eq!(rows(connection, "SELECT id, LENGTH(b) FROM wide"), ["1|1"]);
     // The connection goes on after all of them.
     assert_eq!(rows(connection, "SELECT 1"), ["1"]);
 }

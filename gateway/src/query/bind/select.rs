@@ -15,6 +15,9 @@ use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, Ident, OrderByExpr, Select, SelectItem, SelectItemQualifiedWildcardKind,
 };
 
+/// Names and what they stand for.
+type Names = Vec<(String, Expression)>;
+
 /// A column of the result.
 #[derive(Clone, Debug)]
 pub(super) struct Item {
@@ -117,20 +120,23 @@ impl Binder<'_> {
                 return Err(SqlError { code: 1_117, state: "HY000", message: "Too many columns".to_owned() });
             }
         }
+        let ambiguous = self.ambiguous(&items);
         let group = match &select.group_by {
             GroupByExpr::Expressions(expressions, modifiers) if modifiers.is_empty() => expressions
                 .iter()
-                .map(|expression| self.group_part(expression, &items))
+                .map(|expression| self.group_part(expression, &items, &ambiguous))
                 .collect::<Result<Vec<_>>>()?,
             GroupByExpr::All(_) => return unsupported("GROUP BY ALL"),
             GroupByExpr::Expressions(..) => return unsupported("GROUP BY … WITH ROLLUP"),
         };
-        let ambiguous = self.ambiguous(&items);
         let aliased = aliases(&items);
-        let names: Vec<(String, Expression)> = aliased.iter().cloned().chain(ambiguous).collect();
+        let names: Names = aliased.iter().cloned().chain(ambiguous).collect();
         let having = match &select.having {
             None => None,
             Some(having) => {
+                // Columns that are grouped by come before names of the result.
+                let mut names = names.clone();
+                names.retain(|(name, _)| !self.is_grouped(name, &group));
                 let clause =
                     Clause { place: "having clause", aggregates: Some(&mut aggregates), names: &names };
                 Some(self.compile(having, clause)?)
@@ -220,8 +226,8 @@ impl Binder<'_> {
 
     /// Columns of the result whose names several tables have: elsewhere in the statement such a name means the one that is selected, if it
     /// is one.
-    fn ambiguous(&mut self, items: &[Item]) -> Vec<(String, Expression)> {
-        let mut found: Vec<(String, Expression)> = Vec::new();
+    fn ambiguous(&mut self, items: &[Item]) -> Names {
+        let mut found = Names::new();
         let plain = |item: &&Item| !item.aliased && matches!(item.expression, Expression::Column(_));
         for item in items.iter().filter(plain) {
             let name = Ident::new(&item.name);
@@ -236,7 +242,17 @@ impl Binder<'_> {
         found
     }
 
-    fn group_part(&mut self, expression: &Expr, items: &[Item]) -> Result<Expression> {
+    /// Whether a column of this name is grouped by.
+    fn is_grouped(&mut self, name: &str, group: &[Expression]) -> bool {
+        let column = find(&self.frame().columns, &[], &Ident::new(name), "having clause");
+        let leaf = column.ok().flatten().map(super::leaf);
+        leaf.is_some_and(|leaf| {
+            let part = self.part(Part::Ready(leaf));
+            group.contains(&Expression::Column(part))
+        })
+    }
+
+    fn group_part(&mut self, expression: &Expr, items: &[Item], ambiguous: &Names) -> Result<Expression> {
         if let Some(found) = positioned(expression, items, "group statement")? {
             return Ok(found);
         }
@@ -245,13 +261,17 @@ impl Binder<'_> {
         // A column of the tables comes before a name of the result, unless it may be one of several.
         if let (Err(error), Expr::Identifier(name)) = (&compiled, expression) {
             let is_named = |(known, _): &&(String, Expression)| known.eq_ignore_ascii_case(&name.value);
-            let names = match error.code {
-                1_052 => self.ambiguous(items),
-                1_054 => aliases(items),
-                _ => Vec::new(),
+            let found = match error.code {
+                1_052 => ambiguous.iter().find(is_named).map(|(_, item)| item.clone()),
+                1_054 => {
+                    let mut aliased = items.iter().filter(|item| item.aliased);
+                    let item = aliased.find(|item| item.name.eq_ignore_ascii_case(&name.value));
+                    item.map(|item| item.expression.clone())
+                }
+                _ => None,
             };
-            if let Some((_, item)) = names.iter().find(is_named) {
-                return Ok(item.clone());
+            if let Some(item) = found {
+                return Ok(item);
             }
         }
         compiled
@@ -339,7 +359,7 @@ impl Binder<'_> {
 }
 
 /// Names that the statement gives to columns of the result.
-fn aliases(items: &[Item]) -> Vec<(String, Expression)> {
+fn aliases(items: &[Item]) -> Names {
     let aliased = items.iter().filter(|item| item.aliased);
     aliased.map(|item| (item.name.clone(), item.expression.clone())).collect()
 }

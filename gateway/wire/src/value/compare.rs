@@ -104,9 +104,11 @@ pub fn compare(a: &Value, b: &Value) -> Result<Option<Ordering>> {
 
 /// The number that a document is.
 fn number_of(document: &str) -> Option<Value> {
-    match document.parse::<i64>() {
-        Ok(number) => Some(Value::Int(number)),
-        Err(_) => document.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Double),
+    match document.parse::<i128>() {
+        Ok(unscaled) if unscaled.unsigned_abs() < 10_u128.pow(37) => {
+            Some(Value::Decimal { unscaled, scale: 0 })
+        }
+        _ => document.parse().ok().filter(|number: &f64| number.is_finite()).map(Value::Double),
     }
 }
 
