@@ -6,6 +6,7 @@
 mod flights;
 mod generator;
 mod server;
+mod transactions;
 mod written;
 
 use crate::cluster::Cluster;
@@ -186,6 +187,7 @@ fn duet_answers_as_mariadb_does() {
             different(format!("{sql}\n  Duet:    {ours:?}\n  MariaDB: {theirs:?}"));
         }
     }
+    transactions::compare(&mut duet, &mut mariadb, &mut compared, &mut differences);
     flights::compare(&cluster, &mut duet, &mut mariadb, &mut compared, &mut differences);
     eprintln!("{compared} statements compared, {left_out} left out, {} differ", differences.len());
     assert!(differences.is_empty(), "{}", differences[..differences.len().min(10)].join("\n"));
