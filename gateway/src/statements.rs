@@ -57,18 +57,14 @@ pub async fn execute(session: &mut Session, statement: &Statement, parameters: &
             Ok(Session::nothing())
         }
         Statement::ReleaseSavepoint { name } => {
-            match session.open_transaction()? {
-                Some(transaction) => transaction.release_savepoint(&name.value)?,
-                None => return Err(unknown_savepoint(&name.value)),
-            }
+            let transaction = session.open_transaction()?.ok_or_else(|| unknown_savepoint(&name.value))?;
+            transaction.release_savepoint(&name.value)?;
             Ok(Session::nothing())
         }
         Statement::Rollback { chain: false, savepoint: Some(name) } => {
             let catalog = Arc::clone(&session.catalog);
-            match session.open_transaction()? {
-                Some(transaction) => transaction.roll_back_to(&name.value, &catalog).await?,
-                None => return Err(unknown_savepoint(&name.value)),
-            }
+            let transaction = session.open_transaction()?.ok_or_else(|| unknown_savepoint(&name.value))?;
+            transaction.roll_back_to(&name.value, &catalog).await?;
             Ok(Session::nothing())
         }
         Statement::Set(set) => crate::assign::set_variables(session, set, parameters).await,

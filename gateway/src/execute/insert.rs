@@ -7,16 +7,14 @@
 use crate::catalog::{Catalog, Sequence};
 use crate::error::{Result, SqlError};
 use crate::execute::read::{Values, find_unique, read_each};
-use crate::execute::transaction::{OpenTransaction, encoded, key_of};
+use crate::execute::transaction::{OpenTransaction, check_rows, differences, encoded, key_of};
 use crate::expression::{Environment, Expression};
 use crate::memory::{Held, Memory};
 use crate::plan::{InsertMode, InsertPlan, default_of, times_of_change, unique_indexes};
 use crate::value::compare::exact;
 use crate::value::format::text;
 use crate::value::store::{fit, integer_value};
-use duet_client::{
-    Assignment, Batch, Client, ColumnType, ErrorCode, Expectation, IndexKind, Lock, Table, Value, ValueRef,
-};
+use duet_client::{Batch, Client, ColumnType, ErrorCode, Expectation, IndexKind, Lock, Table, Value};
 use rustc_hash::{FxHashMap, FxHashSet};
 use std::borrow::Cow;
 use std::ops::Range;
@@ -47,8 +45,13 @@ pub struct Numbered {
 impl Numbered {
     /// The number of a row.
     fn of(&self, row: &[Value]) -> Option<u64> {
-        exact(&row[self.column?]).and_then(|(digits, _)| u64::try_from(digits).ok())
+        number(&row[self.column?])
     }
+}
+
+/// A number of an AUTO_INCREMENT column.
+pub fn number(value: &Value) -> Option<u64> {
+    exact(value).and_then(|(digits, _)| u64::try_from(digits).ok())
 }
 
 /// What a client learns of the AUTO_INCREMENT column.
@@ -478,6 +481,9 @@ async fn insert_or_undo(
     rows: &[Values],
     transaction: &mut OpenTransaction,
 ) -> Result<Inserted> {
+    if rows.len() > CHUNK_WRITES {
+        check_rows(table, rows.iter())?;
+    }
     let mut inserted: Vec<Vec<Value>> = Vec::with_capacity(rows.len());
     let mut existing = None;
     for chunk in rows.chunks(CHUNK_WRITES) {
@@ -523,14 +529,13 @@ enum Write {
 /// Deletions are done before what follows them: they may free values of unique indexes.
 async fn write_all(table: &Table, writes: &[Write], transaction: &mut OpenTransaction) -> Result<()> {
     let mut batch = Batch::new();
-    // Nothing is written before it is known that all rows can be.
-    for write in writes {
-        batch.clear();
-        match write {
-            Write::Insert(_, row) => drop(batch.insert(table, row)?),
-            Write::Replace(_, row) => drop(batch.upsert(table, row, Expectation::Any)?),
-            Write::Delete(_) | Write::Change(..) => {}
-        }
+    // What goes in one batch is sent when all of it is known to fit.
+    if writes.len() > CHUNK_WRITES || writes.iter().any(|write| matches!(write, Write::Delete(_))) {
+        let rows = writes.iter().filter_map(|write| match write {
+            Write::Insert(_, row) | Write::Replace(_, row) => Some(row),
+            Write::Delete(_) | Write::Change(..) => None,
+        });
+        check_rows(table, rows)?;
     }
     let together =
         |one: &Write, next: &Write| !matches!(one, Write::Delete(_)) || matches!(next, Write::Delete(_));
@@ -542,14 +547,7 @@ async fn write_all(table: &Table, writes: &[Write], transaction: &mut OpenTransa
                 Write::Replace(_, row) => batch.upsert(table, row, Expectation::Any)?,
                 Write::Delete(key) => batch.delete(table, key, Expectation::Any)?,
                 Write::Change(key, before, behind) => {
-                    let differ = before
-                        .iter()
-                        .zip(behind)
-                        .enumerate()
-                        .filter(|(_, (before, behind))| before != behind);
-                    let set = differ
-                        .map(|(column, (_, value))| (column as u16, Assignment::Set(ValueRef::from(value))));
-                    batch.update(table, key, &set.collect::<Vec<_>>(), Expectation::Any)?
+                    batch.update(table, key, &differences(before, behind), Expectation::Any)?
                 }
             };
         }

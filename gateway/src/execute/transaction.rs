@@ -6,7 +6,9 @@ pub use savepoint::unknown_savepoint;
 
 use crate::error::{Result, SqlError};
 use crate::memory::Memory;
-use duet_client::{Batch, Client, ErrorCode, Key, PooledBatch, Table, Transaction, Value};
+use duet_client::{
+    Assignment, Batch, Client, ErrorCode, Key, PooledBatch, Table, Transaction, Value, ValueRef,
+};
 use rustc_hash::FxHashMap;
 use savepoint::Savepoint;
 use std::collections::BTreeMap;
@@ -213,6 +215,25 @@ impl OpenTransaction {
             let _ = transaction.rollback().await;
         }
     }
+}
+
+/// Finds out whether rows can be written at all: told of only after others of the statement are written, it would be half done.
+///
+/// # Errors
+/// 1118 for rows that take too many bytes.
+pub fn check_rows<'r>(table: &Table, rows: impl Iterator<Item = &'r Vec<Value>>) -> Result<()> {
+    let mut batch = Batch::new();
+    for row in rows {
+        batch.clear();
+        batch.insert(table, row)?;
+    }
+    Ok(())
+}
+
+/// What makes one row of another with the same key.
+pub fn differences<'r>(before: &[Value], behind: &'r [Value]) -> Vec<(u16, Assignment<'r>)> {
+    let differ = before.iter().zip(behind).enumerate().filter(|(_, (before, behind))| before != behind);
+    differ.map(|(column, (_, value))| (column as u16, Assignment::Set(ValueRef::from(value)))).collect()
 }
 
 /// A primary key as one text of bytes.

@@ -5,10 +5,11 @@
 //! Everything else locks its rows in a transaction first.
 
 use crate::error::{Result, SqlError};
+use crate::execute::insert::{duplicate, number};
 use crate::execute::locked::{Search, find_locked};
 use crate::execute::read::{Values, find_unique, read_each};
 use crate::execute::select::sort;
-use crate::execute::transaction::{OpenTransaction, key_of};
+use crate::execute::transaction::{OpenTransaction, check_rows, key_of};
 use crate::expression::aggregate::put_distinct;
 use crate::expression::{Environment, Expression};
 use crate::memory::{Memory, content_bytes};
@@ -374,10 +375,7 @@ pub async fn update_within(
     // Rows that get another key leave theirs, and their values of unique indexes, before others take them.
     let moved: Vec<&Write<'_>> = writes.iter().filter(|write| write.moved.is_some()).collect();
     // Nothing is deleted before it is known that all rows can be written.
-    for (_, row) in moved.iter().filter_map(|write| write.moved.as_ref()) {
-        batch.clear();
-        batch.insert(table, row)?;
-    }
+    check_rows(table, moved.iter().filter_map(|write| write.moved.as_ref()).map(|(_, row)| row))?;
     for chunk in moved.chunks(CHUNK_WRITES) {
         batch.clear();
         for write in chunk {
@@ -469,7 +467,7 @@ impl<'a> Write<'a> {
     /// What a row that gets another key has in this column then.
     fn number(&self, column: Option<u16>) -> Option<u64> {
         let (_, row) = self.moved.as_ref()?;
-        exact(&row[usize::from(column?)]).and_then(|(digits, _)| u64::try_from(digits).ok())
+        number(&row[usize::from(column?)])
     }
 }
 
@@ -526,7 +524,7 @@ async fn check_unique_changes(
             if !new.contains(&Value::Null) {
                 let taken = name_of(&new);
                 if owners.get(&taken).is_some_and(|owner| owner != key) {
-                    return Err(super::insert::duplicate(table, name.unwrap_or("PRIMARY"), &new));
+                    return Err(duplicate(table, name.unwrap_or("PRIMARY"), &new));
                 }
                 if given_up.contains(&taken) {
                     borders.insert(number);

@@ -17,8 +17,8 @@ pub use definition::{
     new_table, type_name,
 };
 pub use select::{
-    MAX_RESULT_COLUMNS, SelectPlan, bare, check_select_form, check_waits, compile_select, is_of_mysql,
-    item_name, order_matches, query_table, repeats_random,
+    Names, SelectPlan, bare, check_result_columns, check_select_form, check_waits, compile_select,
+    is_of_mysql, item_name, order_matches, query_table, repeats_random,
 };
 
 use crate::error::{Result, SqlError, not_supported};
@@ -95,6 +95,9 @@ pub fn single_table(from: &[TableWithJoins]) -> Result<NamedTable> {
 /// 1176 where one does not.
 pub fn check_hints(factor: &TableFactor, table: &Table, alias: &str) -> Result<()> {
     let TableFactor::Table { index_hints, .. } = factor else { return Ok(()) };
+    if index_hints.is_empty() {
+        return Ok(());
+    }
     let mut names = index_hints.iter().flat_map(|hint| &hint.index_names);
     let indexes = table.definition().indexes.iter().map(|index| index.name.as_str());
     let known: Vec<&str> = std::iter::once("PRIMARY").chain(indexes).collect();

@@ -13,10 +13,10 @@ use sqlparser::ast::{
 use std::sync::{Arc, OnceLock};
 
 /// Most columns of a result, as in MySQL.
-pub const MAX_RESULT_COLUMNS: usize = 4_096;
+const MAX_RESULT_COLUMNS: usize = 4_096;
 
 /// Names and what they stand for.
-type Names = Vec<(String, Expression)>;
+pub type Names = Vec<(String, Expression)>;
 
 /// A compiled SELECT.
 #[derive(Clone, Debug)]
@@ -224,9 +224,7 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
             }
             _ => return not_supported("this form of a result column"),
         }
-        if items.len() > MAX_RESULT_COLUMNS {
-            return Err(SqlError { code: 1_117, state: "HY000", message: "Too many columns".to_owned() });
-        }
+        check_result_columns(items.len())?;
     }
     let aggregates = scope.aggregates.take();
     scope.place = "where clause";
@@ -312,6 +310,17 @@ pub fn compile_select(query: &Query, table: Option<Table>, alias: &str) -> Resul
         lock,
         head: OnceLock::new(),
     })
+}
+
+/// A result has no more columns than it may.
+///
+/// # Errors
+/// 1117 when it has.
+pub fn check_result_columns(count: usize) -> Result<()> {
+    match count <= MAX_RESULT_COLUMNS {
+        true => Ok(()),
+        false => Err(SqlError { code: 1_117, state: "HY000", message: "Too many columns".to_owned() }),
+    }
 }
 
 fn all_columns(table: Option<&Table>, items: &mut Vec<(String, Expression)>) -> Result<()> {

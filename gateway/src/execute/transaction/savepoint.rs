@@ -4,13 +4,13 @@
 //! one before, and ROLLBACK TO writes back what is different. Rows that were written only after the savepoint are again as they are
 //! committed, which nobody else can change while the transaction has their locks. The locks stay until its end, as in MySQL.
 
-use super::{OpenTransaction, WrittenTables, encoded};
+use super::{OpenTransaction, WrittenTables, differences, encoded};
 use crate::catalog::Catalog;
 use crate::error::{Result, SqlError};
 use crate::execute::read::{Values, read_each};
 use crate::memory::Held;
 use crate::plan::unique_indexes;
-use duet_client::{Assignment, Batch, Expectation, Table, Value, ValueRef};
+use duet_client::{Batch, Expectation, Table, Value};
 use rustc_hash::FxHashMap;
 
 /// Rows that are read, or written, at once.
@@ -60,10 +60,8 @@ impl Restored {
                 batch.insert(&self.table, before)?;
             }
             (Some(now), Some(before)) => {
-                let columns = now.iter().zip(before).enumerate().filter(|(_, (now, before))| now != before);
-                let set = columns
-                    .map(|(column, (_, before))| (column as u16, Assignment::Set(ValueRef::from(before))));
-                batch.update(&self.table, &self.key, &set.collect::<Vec<_>>(), Expectation::Any)?;
+                let changes = differences(now, before);
+                batch.update(&self.table, &self.key, &changes, Expectation::Any)?;
             }
             _ => {}
         }

@@ -4,7 +4,7 @@ use super::query::{goes_down, position, sort};
 use super::{Binder, Clause, Frame, Part, unsupported};
 use crate::error::{Result, SqlError};
 use crate::expression::{AggregateCall, Expression};
-use crate::plan::{MAX_RESULT_COLUMNS, check_select_form, item_name, repeats_random, table_name};
+use crate::plan::{Names, check_result_columns, check_select_form, item_name, repeats_random, table_name};
 use crate::query::relation::{BoundColumn, Relation, find};
 use crate::query::run::sql_error;
 use crate::query::translate::Leaf;
@@ -14,9 +14,6 @@ use datafusion::logical_expr::{Expr as Native, LogicalPlan, LogicalPlanBuilder};
 use sqlparser::ast::{
     Distinct, Expr, GroupByExpr, Ident, OrderByExpr, Select, SelectItem, SelectItemQualifiedWildcardKind,
 };
-
-/// Names and what they stand for.
-type Names = Vec<(String, Expression)>;
 
 /// A column of the result.
 #[derive(Clone, Debug)]
@@ -116,9 +113,7 @@ impl Binder<'_> {
                 }
                 _ => return unsupported("this form of a result column"),
             }
-            if items.len() > MAX_RESULT_COLUMNS {
-                return Err(SqlError { code: 1_117, state: "HY000", message: "Too many columns".to_owned() });
-            }
+            check_result_columns(items.len())?;
         }
         let ambiguous = self.ambiguous(&items);
         let group = match &select.group_by {
@@ -173,11 +168,10 @@ impl Binder<'_> {
         if repeats_random(having, items.iter().map(|item| &item.expression)) {
             return unsupported("the name of a random value in HAVING");
         }
-        let parts = &self.frame().parts;
-        match unselected(having, items, parts) {
-            Some(column) if !grouped => Err(SqlError::no_column(column.name(), "having clause")),
-            _ => Ok(()),
+        if !grouped && let Some(column) = unselected(having, items, &self.frame().parts) {
+            return Err(SqlError::no_column(column.name(), "having clause"));
         }
+        Ok(())
     }
 
     fn item(
