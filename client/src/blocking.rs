@@ -25,6 +25,7 @@ pub use typed::TypedTable;
 
 use crate::client::{no_table, numbered, row_of, split_name, sum_of, unexpected};
 use crate::input::Input;
+use crate::network::{BlockingStream, connect_blocking};
 use crate::{
     Assignment, Batch, ClientBuilder, ClusterStatus, Column, Error, ErrorCode, Expectation, Key, Outcome,
     Reply, Result, Row, RowValues, RowVersion, RowView, Table, TableDefinition, TransactionId, Value,
@@ -36,7 +37,6 @@ use duet_client_core::{
 use duet_protocol::schema::IndexKind;
 use duet_protocol::value::ValueRef;
 use std::io::{ErrorKind, Read, Write};
-use std::net::{TcpStream, ToSocketAddrs};
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::time::{Duration, Instant};
 
@@ -52,10 +52,12 @@ const PAGE_BYTES: u32 = 256 << 10;
 
 struct Socket {
     link: LinkId,
-    stream: TcpStream,
+    stream: BlockingStream,
     input: Input,
     pending: Vec<u8>,
     broken: bool,
+    /// The other side takes nothing any more; what it has sent is read to its end.
+    deaf: bool,
 }
 
 /// A blocking client of a cluster, for one thread.
@@ -66,8 +68,8 @@ pub struct Client {
     /// The socket to read from first.
     turn: usize,
     next_generation: u32,
-    connected: Receiver<(Target, std::io::Result<TcpStream>)>,
-    connecting: SyncSender<(Target, std::io::Result<TcpStream>)>,
+    connected: Receiver<(Target, std::io::Result<BlockingStream>)>,
+    connecting: SyncSender<(Target, std::io::Result<BlockingStream>)>,
     connects: usize,
     /// Used for single operations.
     batch: Option<Box<Batch>>,
@@ -176,7 +178,7 @@ impl Client {
         }
     }
 
-    fn attach(&mut self, now: Nanoseconds, target: Target, connected: std::io::Result<TcpStream>) {
+    fn attach(&mut self, now: Nanoseconds, target: Target, connected: std::io::Result<BlockingStream>) {
         self.connects -= 1;
         let stream = match connected {
             Ok(stream) => stream,
@@ -188,7 +190,14 @@ impl Client {
         let used = |slot: u32| self.sockets.iter().any(|socket| socket.link.slot == slot);
         let slot = (0..).find(|slot| !used(*slot)).unwrap_or_default();
         let link = LinkId { slot, generation: self.next_generation };
-        self.sockets.push(Socket { link, stream, input: Input::new(), pending: Vec::new(), broken: false });
+        self.sockets.push(Socket {
+            link,
+            stream,
+            input: Input::new(),
+            pending: Vec::new(),
+            broken: false,
+            deaf: false,
+        });
         self.core.link_connected(now, link, target);
     }
 
@@ -250,7 +259,8 @@ impl Client {
                     let spawned =
                         std::thread::Builder::new().name("duet-connect".to_owned()).spawn(move || {
                             // The client may be gone by then.
-                            let _ = connecting.send((target, open(&address)));
+                            let _ =
+                                connecting.send((target, connect_blocking(&address, CONNECT_WITHIN, TURN)));
                         });
                     if spawned.is_err() {
                         self.connects -= 1;
@@ -588,31 +598,18 @@ fn is_no_error(kind: ErrorKind) -> bool {
 /// Writes until the system takes no more for a turn; returns what is left.
 fn write_some<'b>(socket: &mut Socket, bytes: &'b [u8]) -> &'b [u8] {
     let mut rest = bytes;
-    while !rest.is_empty() {
+    while !rest.is_empty() && !socket.deaf {
         match socket.stream.write(rest) {
             Ok(written) if written > 0 => rest = &rest[written..],
-            Err(error) if is_no_error(error.kind()) => break,
+            Err(error) if is_no_error(error.kind()) => return rest,
+            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
+                socket.deaf = true;
+            }
             Ok(_) | Err(_) => {
                 socket.broken = true;
                 return &[];
             }
         }
     }
-    rest
-}
-
-fn open(address: &str) -> std::io::Result<TcpStream> {
-    let mut last = std::io::Error::new(ErrorKind::NotFound, "the address names no host");
-    for resolved in address.to_socket_addrs()? {
-        match TcpStream::connect_timeout(&resolved, CONNECT_WITHIN) {
-            Ok(stream) => {
-                stream.set_nodelay(true)?;
-                stream.set_read_timeout(Some(TURN))?;
-                stream.set_write_timeout(Some(TURN))?;
-                return Ok(stream);
-            }
-            Err(error) => last = error,
-        }
-    }
-    Err(last)
+    &[]
 }
