@@ -5,7 +5,7 @@ use crate::metrics::MetricsListener;
 use crate::threads::Threads;
 use crate::topology;
 use anyhow::{Context, bail};
-use duet_datanode_core::NodeConfiguration;
+use duet_datanode_core::{MemoryPreparer, NodeConfiguration};
 use duet_runtime::{
     Listener, Responsiveness, RuntimeError, Stopper, memory_available_bytes, raise_file_limit,
 };
@@ -48,6 +48,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
     let no_randomness = |error| anyhow::anyhow!("the system gives no random numbers: {error}");
     getrandom::fill(&mut process).map_err(no_randomness)?;
     let seed = getrandom::u64().map_err(no_randomness)?;
+    // Only speed depends on it.
+    let memory_preparer = MemoryPreparer::start()
+        .inspect_err(
+            |error| tracing::warn!(%error, "no thread prepares memory: pages are found when rows need them"),
+        )
+        .ok();
     let configuration = NodeConfiguration {
         node: arguments.node_id,
         process,
@@ -57,6 +63,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
         secret,
         memory_bytes,
         arena_bytes: memory_bytes.saturating_add(memory_bytes / 8),
+        memory_preparer,
         max_links: arguments.max_links,
         link_close_is_proof: arguments.link_close_is_proof == Switch::On,
         suspect_after: u64::from(arguments.suspect_after_ms) * 1_000_000,

@@ -108,6 +108,7 @@ impl World {
             secret: Vec::new(),
             memory_bytes,
             arena_bytes: memory_bytes,
+            memory_preparer: None,
             max_links: MAX_LINKS,
             seed: self.identity_random.bits(),
             link_close_is_proof: self.plan.link_close_is_proof,

@@ -1,5 +1,7 @@
 //! What a driver and the kernel say to each other.
 
+use duet_memory::MemoryPreparer;
+
 /// Time since boot in nanoseconds, including suspension (`CLOCK_BOOTTIME`); only differences matter.
 pub type Nanoseconds = u64;
 
@@ -98,6 +100,8 @@ pub struct NodeConfiguration {
     pub memory_bytes: u64,
     /// Address space to reserve for the arena, in bytes; more than `memory_bytes` is of no use.
     pub arena_bytes: u64,
+    /// Finds memory for rows and indexes before they need it; none in tests and the simulator.
+    pub memory_preparer: Option<MemoryPreparer>,
     /// Most links at once.
     pub max_links: u32,
     /// Seed of whatever is random in the kernel (reconnect jitter).

@@ -188,6 +188,9 @@ impl Kernel {
         };
         let mut options = ArenaOptions::small(arena_bytes);
         options.huge_pages = configuration.memory_bytes >= 64 << 20;
+        if let Part::Whole | Part::Data(_) = part {
+            options.preparer = configuration.memory_preparer.clone();
+        }
         let mut ldm = LocalDataManager::new(&budget, options)?;
         let membership = Membership::new(&configuration, now);
         let epochs = shared.as_ref().map(|shared| shared.epoch.clone()).unwrap_or_default();

@@ -34,6 +34,7 @@ mod transaction;
 mod views;
 mod withhold;
 
+pub use duet_memory::MemoryPreparer;
 pub use interface::{CloseReason, Command, LinkId, Nanoseconds, NodeConfiguration, NodeCounters, Target};
 pub use kernel::{Kernel, Message};
 pub use ldm::ReplicaDigest;

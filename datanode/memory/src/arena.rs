@@ -28,6 +28,7 @@
 
 use crate::budget::{MemoryBudget, OutOfMemory, Priority};
 use crate::prefetch::prefetch_line;
+use crate::preparer::MemoryPreparer;
 use crate::reservation::Reservation;
 use crate::size_class::{CLASS_COUNT, CLASSES, PAGE_BYTES, SizeClass, class_of};
 
@@ -86,7 +87,7 @@ impl std::fmt::Debug for RowHandle {
 }
 
 /// How an arena is set up.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub struct ArenaOptions {
     /// Size of the address range in bytes: rounded down to whole pages, at least two pages, at most 32 GiB. Costs
     /// addresses and 16 bytes of lazily touched bookkeeping per 128 KiB, no memory.
@@ -94,13 +95,15 @@ pub struct ArenaOptions {
     /// Whether to ask for transparent huge pages of 2 MiB: faster with much data, wasteful in a process with many
     /// small arenas.
     pub huge_pages: bool,
+    /// Finds memory for the arena before it is used: up to 8 MiB or a 128th of its addresses, which lie above what the budget counts.
+    pub preparer: Option<MemoryPreparer>,
 }
 
 impl Default for ArenaOptions {
     /// 32 GiB with huge pages, for a data node (8 MiB under Miri).
     fn default() -> Self {
         let max_bytes = if cfg!(miri) { 8 << 20 } else { MAX_ARENA_BYTES };
-        Self { max_bytes, huge_pages: true }
+        Self { max_bytes, huge_pages: true, preparer: None }
     }
 }
 
@@ -108,7 +111,7 @@ impl ArenaOptions {
     /// An arena of at most `max_bytes` without huge pages, for the simulator and tests.
     #[must_use]
     pub fn small(max_bytes: usize) -> Self {
-        Self { max_bytes, huge_pages: false }
+        Self { max_bytes, huge_pages: false, preparer: None }
     }
 }
 
@@ -159,7 +162,7 @@ impl Arena {
     /// [`OutOfMemory::System`] when the address range cannot be reserved.
     pub fn new(budget: MemoryBudget, options: ArenaOptions) -> Result<Self, OutOfMemory> {
         let max_pages = options.max_bytes.clamp(2 * PAGE_BYTES, MAX_ARENA_BYTES) / PAGE_BYTES;
-        let reservation = Reservation::new(max_pages * PAGE_BYTES, options.huge_pages)?;
+        let reservation = Reservation::new(max_pages * PAGE_BYTES, options.huge_pages, options.preparer)?;
         let mut pages = Vec::new();
         pages.try_reserve_exact(max_pages).map_err(|_| OutOfMemory::System)?;
         pages.push(UNUSED_PAGE);

@@ -28,6 +28,7 @@ mod budget;
 mod index;
 mod ordered;
 mod prefetch;
+mod preparer;
 mod reservation;
 mod row;
 mod section;
@@ -39,6 +40,7 @@ pub use index::{HashIndex, Probe};
 pub use ordered::{
     BulkError, InsertError, MAX_KEY_BYTES, OrderedIndex, Position, PrimaryKeys, Range, RowKeys,
 };
+pub use preparer::MemoryPreparer;
 pub use row::{MAX_ROW_BYTES, ROW_HEADER_BYTES, RowHeader, RowView};
 pub use section::{Section, SectionMut, SectionPool};
 pub use size_class::PAGE_BYTES;

@@ -183,6 +183,7 @@ fn main() {
                 secret: Vec::new(),
                 memory_bytes: 4 << 30,
                 arena_bytes: 5 << 30,
+                memory_preparer: None,
                 max_links: 100,
                 seed: 1,
                 link_close_is_proof: true,

@@ -184,6 +184,7 @@ impl Network {
                 secret: secret.to_vec(),
                 memory_bytes,
                 arena_bytes: 64 << 20,
+                memory_preparer: None,
                 max_links: 100,
                 seed: u64::from(node),
                 link_close_is_proof: true,

@@ -30,6 +30,7 @@ fn configuration() -> NodeConfiguration {
         secret: Vec::new(),
         memory_bytes: 16 << 20,
         arena_bytes: 16 << 20,
+        memory_preparer: None,
         max_links: 100,
         seed: 1,
         link_close_is_proof: true,

@@ -55,6 +55,7 @@ impl Cluster {
                 secret: Vec::new(),
                 memory_bytes: 64 << 20,
                 arena_bytes: 64 << 20,
+                memory_preparer: None,
                 max_links: 100,
                 seed: u64::from(node),
                 link_close_is_proof: true,

@@ -32,6 +32,7 @@ impl Node {
             secret: SECRET.to_vec(),
             memory_bytes: 8 << 20,
             arena_bytes: 8 << 20,
+            memory_preparer: None,
             max_links: limits.max_links as u32,
             seed: 1,
             link_close_is_proof: true,
