@@ -90,6 +90,6 @@ pub fn run(command: &BenchCommand, say: Say<'_>) -> Result<()> {
             results.render_tables::<CaseRecord<RejoinBenchmark>>()?;
             say(format_args!("wrote {}", results.render_report()?.display()))
         }
-        BenchCommand::FloorServer(options) => floor::serve(*options, say),
+        BenchCommand::FloorServer(options) => floor::serve(options, say),
     }
 }

@@ -1,18 +1,58 @@
 //! A blocking connection with a receive buffer, as all hand-written clients of the harness use it.
 
 use anyhow::{Context, Result, bail};
+use std::fmt;
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
+use std::os::unix::net::UnixStream;
+use std::path::PathBuf;
 use std::time::Duration;
 
 /// How long a reply may take before the run is given up.
 const PATIENCE: Duration = Duration::from_secs(30);
 const BUFFER_BYTES: usize = 256 * 1024;
 
-/// A TCP connection; unread bytes lie in [`Connection::received`].
+/// What clients reach servers through, and data nodes each other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
+pub enum Links {
+    /// TCP over the loopback interface.
+    Tcp,
+    /// Sockets of the Unix domain, which Duet prefers within a machine.
+    Unix,
+}
+
+/// Where a server listens.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// At a port.
+    Tcp(SocketAddr),
+    /// At a socket of the Unix domain.
+    Unix(PathBuf),
+}
+
+impl From<SocketAddr> for Endpoint {
+    fn from(address: SocketAddr) -> Self {
+        Self::Tcp(address)
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Tcp(address) => address.fmt(formatter),
+            Self::Unix(path) => path.display().fmt(formatter),
+        }
+    }
+}
+
+trait Stream: Read + Write + fmt::Debug + Send {}
+
+impl<S: Read + Write + fmt::Debug + Send> Stream for S {}
+
+/// A connection; unread bytes lie in [`Connection::received`].
 #[derive(Debug)]
 pub struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     buffer: Vec<u8>,
     start: usize,
     end: usize,
@@ -23,12 +63,23 @@ impl Connection {
     ///
     /// # Errors
     /// The server refused or did not answer.
-    pub fn open(address: SocketAddr) -> Result<Self> {
-        let stream = TcpStream::connect_timeout(&address, PATIENCE);
-        let stream = stream.with_context(|| format!("cannot connect to {address}"))?;
-        stream.set_nodelay(true).context("TCP_NODELAY")?;
-        stream.set_read_timeout(Some(PATIENCE)).context("SO_RCVTIMEO")?;
-        stream.set_write_timeout(Some(PATIENCE)).context("SO_SNDTIMEO")?;
+    pub fn open(endpoint: &Endpoint) -> Result<Self> {
+        let refused = || format!("cannot connect to {endpoint}");
+        let stream: Box<dyn Stream> = match endpoint {
+            Endpoint::Tcp(address) => {
+                let stream = TcpStream::connect_timeout(address, PATIENCE).with_context(refused)?;
+                stream.set_nodelay(true).context("TCP_NODELAY")?;
+                stream.set_read_timeout(Some(PATIENCE)).context("SO_RCVTIMEO")?;
+                stream.set_write_timeout(Some(PATIENCE)).context("SO_SNDTIMEO")?;
+                Box::new(stream)
+            }
+            Endpoint::Unix(path) => {
+                let stream = UnixStream::connect(path).with_context(refused)?;
+                stream.set_read_timeout(Some(PATIENCE)).context("SO_RCVTIMEO")?;
+                stream.set_write_timeout(Some(PATIENCE)).context("SO_SNDTIMEO")?;
+                Box::new(stream)
+            }
+        };
         Ok(Self { stream, buffer: vec![0; BUFFER_BYTES], start: 0, end: 0 })
     }
 
@@ -92,7 +143,7 @@ mod tests {
             let bytes: Vec<u8> = (0..total).map(|index| (index % 251) as u8).collect();
             stream.write_all(&bytes).unwrap();
         });
-        let mut connection = Connection::open(address).unwrap();
+        let mut connection = Connection::open(&address.into()).unwrap();
         let mut seen = 0;
         while seen < total {
             connection.receive().unwrap();

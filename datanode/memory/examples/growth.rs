@@ -34,8 +34,13 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
                 let begun = Instant::now();
                 for key in batch * BATCH..(batch + 1) * BATCH {
                     let key = key.to_le_bytes();
-                    let header =
-                        RowHeader { epoch: 1, sequence: 1, table_version: 1, state: 0, older: RowHandle::NULL };
+                    let header = RowHeader {
+                        epoch: 1,
+                        sequence: 1,
+                        table_version: 1,
+                        state: 0,
+                        older: RowHandle::NULL,
+                    };
                     let row = arena.allocate_row(&header, &key, &[0x5a; 100], Priority::Normal)?;
                     index.insert(&mut arena, hash(&key), row, Priority::Normal)?;
                 }

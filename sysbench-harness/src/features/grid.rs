@@ -69,7 +69,7 @@ pub(super) fn run(
         let threads: Vec<_> = (0..workers)
             .map(|worker| {
                 scope.spawn(move || {
-                    let mut connection = Connection::open(address)?;
+                    let mut connection = Connection::open(&address.into())?;
                     let (mut pacer, mut times) = (Pacer::new(cell.rate, worker, workers), histogram()?);
                     let (mut random, mut answers) = (mix64(seed ^ mix64(u64::from(worker))), 0);
                     loop {

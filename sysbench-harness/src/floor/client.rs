@@ -1,7 +1,7 @@
 //! The yardstick server as a target.
 
 use super::wire::{GET, MISSING, OK, PUT, REPLY_BYTES, REQUEST_BYTES, Reply, Request, padded};
-use crate::connection::Connection;
+use crate::connection::{Connection, Endpoint, Links};
 use crate::cpu::CpuList;
 use crate::process::{ManagedProcess, ParentDeath};
 use crate::target::{BatchResults, KeyTarget, KeyWorker, ServerProcess, load_with_worker};
@@ -22,13 +22,13 @@ const READY_WITHIN: Duration = Duration::from_secs(60);
 #[derive(Debug)]
 pub struct FloorTarget {
     process: Option<ManagedProcess>,
-    address: SocketAddr,
+    endpoint: Endpoint,
     echo: SocketAddr,
 }
 
 #[derive(Deserialize)]
 struct Ready {
-    listen: SocketAddr,
+    listen: Option<SocketAddr>,
     echo: SocketAddr,
 }
 
@@ -42,18 +42,24 @@ impl FloorTarget {
         workload: &Workload,
         cpus: Option<&CpuList>,
         directory: &Path,
+        links: Links,
     ) -> Result<Self> {
         let mut arguments = command.to_vec();
         arguments.extend(["--rows", &workload.rows.to_string()].map(OsString::from));
         arguments.extend(["--value-bytes", &workload.shape.value_bytes().to_string()].map(OsString::from));
         arguments.push("--parent-pipe".into());
+        let socket = directory.join("floor.socket");
+        if links == Links::Unix {
+            arguments.extend(["--unix".into(), socket.clone().into()]);
+        }
         let log = directory.join("floor.log");
         let mut process =
             ManagedProcess::start("the yardstick server", &arguments, ParentDeath::Pipe, cpus, &log)?;
         let line = process.ready_line(READY_WITHIN)?;
         let ready: Ready =
             serde_json::from_str(&line).with_context(|| format!("not a ready line: {line}"))?;
-        Ok(Self { process: Some(process), address: ready.listen, echo: ready.echo })
+        let endpoint = ready.listen.map_or(Endpoint::Unix(socket), Endpoint::Tcp);
+        Ok(Self { process: Some(process), endpoint, echo: ready.echo })
     }
 
     /// Where the server sends back what it gets, for [`super::measure_echo`].
@@ -86,7 +92,7 @@ impl KeyTarget for FloorTarget {
     fn worker(&self, workload: &Workload, batch: usize) -> Result<Box<dyn KeyWorker>> {
         let value_bytes = workload.shape.value_bytes();
         let output = Vec::with_capacity(batch * (REQUEST_BYTES + padded(value_bytes)));
-        Ok(Box::new(FloorWorker { connection: Connection::open(self.address)?, output, value_bytes }))
+        Ok(Box::new(FloorWorker { connection: Connection::open(&self.endpoint)?, output, value_bytes }))
     }
 }
 
@@ -161,19 +167,30 @@ mod tests {
     use crate::driver::{Length, Plan, drive};
     use crate::workload::{Distribution, KeyChooser, ValueShape};
 
-    #[test]
-    fn every_reply_of_a_mixed_run_is_verified() {
-        let workload = Workload {
+    fn workload() -> Workload {
+        Workload {
             rows: 5_000,
             shape: ValueShape { columns: 5, column_bytes: 20 },
             distribution: Distribution::Uniform,
             mix: "read=70,update=30".parse().unwrap(),
             seed: 1,
-        };
-        let server = Server::bind("127.0.0.1:0".parse().unwrap(), Store::new(5_000, 100).unwrap()).unwrap();
-        let address = server.address().unwrap();
-        std::thread::spawn(move || server.run());
-        let mut target = FloorTarget { process: None, address, echo: address };
+        }
+    }
+
+    #[test]
+    fn every_reply_of_a_mixed_run_is_verified() {
+        let directory = tempfile::tempdir().unwrap();
+        let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
+        for endpoint in [Endpoint::Tcp(loopback), Endpoint::Unix(directory.path().join("floor.socket"))] {
+            let server = Server::bind(&endpoint, Store::new(5_000, 100).unwrap()).unwrap();
+            let endpoint = server.address().unwrap().map_or(endpoint, Endpoint::Tcp);
+            std::thread::spawn(move || server.run());
+            verified_run(FloorTarget { process: None, endpoint, echo: loopback });
+        }
+    }
+
+    fn verified_run(mut target: FloorTarget) {
+        let workload = workload();
         let mut loaded = 0;
         target.load(&workload, &mut |rows| loaded = rows).unwrap();
         assert_eq!(loaded, 5_000);

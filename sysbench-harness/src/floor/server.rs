@@ -2,12 +2,15 @@
 
 use super::echo;
 use super::store::Store;
+use crate::connection::Endpoint;
 use crate::options::Say;
 use anyhow::{Context, Result};
-use mio::net::{TcpListener, TcpStream};
+use mio::event::Source;
+use mio::net::{TcpListener, UnixListener};
 use mio::{Events, Interest, Poll, Registry, Token};
 use std::io::{ErrorKind, Read, Write};
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
 /// Most connections at a time.
 const MOST_CONNECTIONS: usize = 1024;
@@ -17,7 +20,7 @@ const MOST_OUTPUT_BYTES: usize = 256 * 1024;
 const LISTENER: Token = Token(MOST_CONNECTIONS);
 
 /// Size of the yardstick server's table.
-#[derive(Debug, Clone, Copy, clap::Args)]
+#[derive(Debug, Clone, clap::Args)]
 pub struct FloorServerOptions {
     /// Most rows.
     #[arg(long)]
@@ -25,17 +28,20 @@ pub struct FloorServerOptions {
     /// Bytes of a value.
     #[arg(long)]
     pub value_bytes: usize,
+    /// Listen at this socket of the Unix domain, which must not exist, instead of a port.
+    #[arg(long)]
+    pub unix: Option<PathBuf>,
     /// End when standard input ends.
     #[arg(long)]
     pub parent_pipe: bool,
 }
 
 /// Runs the server on free loopback ports until the process is killed, after one line on standard output:
-/// `{"ready":"floor","listen":"127.0.0.1:4567","echo":"127.0.0.1:4568"}`.
+/// `{"ready":"floor","listen":"127.0.0.1:4567","echo":"127.0.0.1:4568"}`; `listen` is missing with a socket of the Unix domain.
 ///
 /// # Errors
 /// A port cannot be opened or the event loop fails.
-pub fn serve(options: FloorServerOptions, say: Say<'_>) -> Result<()> {
+pub fn serve(options: &FloorServerOptions, say: Say<'_>) -> Result<()> {
     if options.parent_pipe {
         std::thread::spawn(|| {
             // Whether it ends or breaks, the parent is gone.
@@ -46,7 +52,8 @@ pub fn serve(options: FloorServerOptions, say: Say<'_>) -> Result<()> {
     let loopback = SocketAddr::from(([127, 0, 0, 1], 0));
     let echo = echo::start_server(loopback)?;
     let store = Store::new(options.rows, options.value_bytes).context("the table")?;
-    let server = Server::bind(loopback, store)?;
+    let endpoint = options.unix.clone().map_or(Endpoint::Tcp(loopback), Endpoint::Unix);
+    let server = Server::bind(&endpoint, store)?;
     let ready = serde_json::json!({ "ready": "floor", "listen": server.address()?, "echo": echo });
     say(format_args!("{ready}"))?;
     server.run()
@@ -55,13 +62,36 @@ pub fn serve(options: FloorServerOptions, say: Say<'_>) -> Result<()> {
 /// The event loop.
 pub(super) struct Server {
     poll: Poll,
-    listener: TcpListener,
+    listener: Listener,
     store: Store,
     connections: Vec<Option<Connection>>,
 }
 
+enum Listener {
+    Tcp(TcpListener),
+    Unix(UnixListener),
+}
+
+impl Listener {
+    fn accept(&self) -> std::io::Result<Box<dyn Stream>> {
+        match self {
+            Self::Tcp(listener) => {
+                let (stream, _) = listener.accept()?;
+                // A connection that was closed already ends at its first read.
+                let _ = stream.set_nodelay(true);
+                Ok(Box::new(stream))
+            }
+            Self::Unix(listener) => Ok(Box::new(listener.accept()?.0)),
+        }
+    }
+}
+
+trait Stream: Read + Write + Source + Send {}
+
+impl<S: Read + Write + Source + Send> Stream for S {}
+
 struct Connection {
-    stream: TcpStream,
+    stream: Box<dyn Stream>,
     input: Vec<u8>,
     /// Bytes of `input` that are filled.
     filled: usize,
@@ -71,16 +101,31 @@ struct Connection {
 }
 
 impl Server {
-    pub(super) fn bind(address: SocketAddr, store: Store) -> Result<Self> {
+    pub(super) fn bind(endpoint: &Endpoint, store: Store) -> Result<Self> {
         let poll = Poll::new().context("epoll")?;
-        let mut listener =
-            TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
-        poll.registry().register(&mut listener, LISTENER, Interest::READABLE).context("epoll")?;
+        let registry = poll.registry();
+        let refused = || format!("cannot listen on {endpoint}");
+        let listener = match endpoint {
+            Endpoint::Tcp(address) => {
+                let mut listener = TcpListener::bind(*address).with_context(refused)?;
+                registry.register(&mut listener, LISTENER, Interest::READABLE).context("epoll")?;
+                Listener::Tcp(listener)
+            }
+            Endpoint::Unix(path) => {
+                let mut listener = UnixListener::bind(path).with_context(refused)?;
+                registry.register(&mut listener, LISTENER, Interest::READABLE).context("epoll")?;
+                Listener::Unix(listener)
+            }
+        };
         Ok(Self { poll, listener, store, connections: Vec::new() })
     }
 
-    pub(super) fn address(&self) -> Result<SocketAddr> {
-        self.listener.local_addr().context("the listener has no address")
+    /// The port, unless it listens in the Unix domain.
+    pub(super) fn address(&self) -> Result<Option<SocketAddr>> {
+        match &self.listener {
+            Listener::Tcp(listener) => listener.local_addr().map(Some).context("the listener has no address"),
+            Listener::Unix(_) => Ok(None),
+        }
     }
 
     pub(super) fn run(mut self) -> Result<()> {
@@ -107,7 +152,7 @@ impl Server {
 
     fn accept(&mut self) {
         // Anything but a connection ends the round; the listener reports again.
-        while let Ok((stream, _)) = self.listener.accept() {
+        while let Ok(stream) = self.listener.accept() {
             let free = self.connections.iter().position(Option::is_none).unwrap_or(self.connections.len());
             if free == MOST_CONNECTIONS {
                 continue;
@@ -127,8 +172,7 @@ impl Server {
 struct Closed;
 
 impl Connection {
-    fn register(mut stream: TcpStream, registry: &Registry, token: Token) -> std::io::Result<Self> {
-        stream.set_nodelay(true)?;
+    fn register(mut stream: Box<dyn Stream>, registry: &Registry, token: Token) -> std::io::Result<Self> {
         registry.register(&mut stream, token, Interest::READABLE | Interest::WRITABLE)?;
         let output = Vec::with_capacity(MOST_OUTPUT_BYTES);
         Ok(Self { stream, input: vec![0; INPUT_BYTES], filled: 0, output, sent: 0 })

@@ -1,6 +1,7 @@
 //! Options of `duet bench keys`.
 
 use super::variant::Variant;
+use crate::connection::Links;
 use crate::driver::{Length, Plan};
 use crate::local_cluster::LocalClusterOptions;
 use crate::options::{Placement, ServerRunArguments, check_rows, check_times};
@@ -73,6 +74,9 @@ pub struct KeysArguments {
     /// Partitions of the Duet cluster [default: its own].
     #[arg(long)]
     pub partitions: Option<u32>,
+    /// What everybody is reached through.
+    #[arg(long, value_enum, default_value_t = Links::Tcp)]
+    pub links: Links,
     /// Also measure the bare yardstick server and a bare TCP round trip.
     #[arg(long)]
     pub floor: bool,
@@ -171,6 +175,9 @@ impl KeysArguments {
     pub(super) fn cluster(&self) -> Result<LocalClusterOptions> {
         let mut options = self.run.cluster(self.data_nodes, self.replicas())?;
         options.partitions = self.partitions;
+        if self.links == Links::Unix {
+            options.data_arguments = ["--local-links", "on"].map(Into::into).into();
+        }
         Ok(options)
     }
 
@@ -186,6 +193,7 @@ impl KeysArguments {
             callers: self.callers.unwrap_or(0),
             rate: self.rate,
             half_load: self.half_load,
+            links: (self.links == Links::Unix).then(|| "unix".to_owned()),
             seconds: self.operations.is_none().then_some(self.seconds),
             operations: self.operations,
             data_nodes: if self.no_duet { 0 } else { self.data_nodes },

@@ -75,12 +75,13 @@ fn start_targets(
         all.push(Box::new(DuetTarget::start(arguments.cluster()?, workload, cpus)?));
     }
     if arguments.floor {
-        let floor = FloorTarget::start(&arguments.floor_command()?, workload, cpus, directory)?;
+        let floor =
+            FloorTarget::start(&arguments.floor_command()?, workload, cpus, directory, arguments.links)?;
         echo = Some(floor.echo_address());
         all.push(Box::new(floor));
     }
     for peer in &arguments.peers {
-        all.push(Box::new(PeerTarget::start(*peer, workload, cpus, directory)?));
+        all.push(Box::new(PeerTarget::start(*peer, workload, cpus, directory, arguments.links)?));
     }
     ensure!(!all.is_empty(), "nothing to measure: choose --floor or --peer beside --no-duet");
     Ok(Targets { all, echo })

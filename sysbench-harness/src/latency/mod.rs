@@ -9,6 +9,7 @@ mod table;
 pub use arguments::LatencyArguments;
 pub use record::{Action, CaseResult, CaseRound, LATENCY_SCHEMA_VERSION, LatencyParameters, LatencyRecord};
 
+use crate::connection::Links;
 use crate::driver::latency_histogram;
 use crate::duet::DuetTarget;
 use crate::floor::{EchoClient, FloorTarget};
@@ -42,7 +43,7 @@ pub fn run(arguments: &LatencyArguments, say: Say<'_>) -> Result<()> {
     let mut duet = DuetTarget::start(cluster, &reads, servers)?;
     let floor_command: Vec<OsString> =
         vec![arguments.run.executable()?.into(), "bench".into(), "floor-server".into()];
-    let mut floor = FloorTarget::start(&floor_command, &reads, servers, scratch.path())?;
+    let mut floor = FloorTarget::start(&floor_command, &reads, servers, scratch.path(), Links::Tcp)?;
     let cases = placement.generate(|| {
         for target in [&mut duet as &mut dyn KeyTarget, &mut floor] {
             let name = format!("{} loads", target.name());

@@ -5,11 +5,10 @@
 //! commands behind it, all in one write.
 
 use super::resp::{line, number};
-use crate::connection::Connection;
+use crate::connection::{Connection, Endpoint};
 use crate::target::{BatchResults, KeyWorker};
 use crate::workload::{Operation, OperationKind, printable_key, write_value};
 use anyhow::{Context, Result, bail, ensure};
-use std::net::SocketAddr;
 
 /// A part of the reply to a `get`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -47,9 +46,9 @@ pub(super) struct MemcachedWorker {
 }
 
 impl MemcachedWorker {
-    pub(super) fn open(address: SocketAddr, value_bytes: usize) -> Result<Self> {
+    pub(super) fn open(endpoint: &Endpoint, value_bytes: usize) -> Result<Self> {
         let set_tail = format!(" 0 0 {value_bytes}\r\n").into_bytes();
-        Ok(Self { connection: Connection::open(address)?, output: Vec::new(), value_bytes, set_tail })
+        Ok(Self { connection: Connection::open(endpoint)?, output: Vec::new(), value_bytes, set_tail })
     }
 
     fn append_get(&mut self, batch: &[Operation]) {
@@ -150,8 +149,8 @@ impl KeyWorker for MemcachedWorker {
 ///
 /// # Errors
 /// It cannot be reached, or does not tell.
-pub(super) fn identity(address: SocketAddr) -> Result<(u32, String)> {
-    let mut connection = Connection::open(address)?;
+pub(super) fn identity(endpoint: &Endpoint) -> Result<(u32, String)> {
+    let mut connection = Connection::open(endpoint)?;
     connection.send(b"stats\r\n")?;
     while !connection.received().ends_with(b"END\r\n") {
         connection.receive()?;

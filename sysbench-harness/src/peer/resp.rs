@@ -1,11 +1,10 @@
 //! Redis and Valkey: pipelined GET and SET over the RESP protocol
 //! (<https://redis.io/docs/latest/develop/reference/protocol-spec/>).
 
-use crate::connection::Connection;
+use crate::connection::{Connection, Endpoint};
 use crate::target::{BatchResults, KeyWorker};
 use crate::workload::{KEY_BYTES, Operation, OperationKind, printable_key, write_value};
 use anyhow::{Context, Result, bail, ensure};
-use std::net::SocketAddr;
 
 /// Longest line of a reply, without its payload.
 const LONGEST_LINE: usize = 4096;
@@ -73,9 +72,9 @@ pub(super) struct RespWorker {
 }
 
 impl RespWorker {
-    pub(super) fn open(address: SocketAddr, value_bytes: usize) -> Result<Self> {
+    pub(super) fn open(endpoint: &Endpoint, value_bytes: usize) -> Result<Self> {
         Ok(Self {
-            connection: Connection::open(address)?,
+            connection: Connection::open(endpoint)?,
             output: Vec::new(),
             value_bytes,
             set_head: format!("*3\r\n$3\r\nSET\r\n${KEY_BYTES}\r\n").into_bytes(),
@@ -134,8 +133,8 @@ impl KeyWorker for RespWorker {
 ///
 /// # Errors
 /// It cannot be reached, or does not tell.
-pub(super) fn identity(address: SocketAddr) -> Result<(u32, String)> {
-    let mut connection = Connection::open(address)?;
+pub(super) fn identity(endpoint: &Endpoint) -> Result<(u32, String)> {
+    let mut connection = Connection::open(endpoint)?;
     connection.send(b"INFO server\r\n")?;
     loop {
         connection.receive()?;

@@ -1,12 +1,13 @@
 //! Processes of peers.
 
 use super::{memcached, resp};
+use crate::connection::{Endpoint, Links};
 use crate::cpu::CpuList;
 use crate::process::{ManagedProcess, ParentDeath};
 use crate::target::{KeyTarget, KeyWorker, ServerProcess, load_with_worker};
 use crate::workload::Workload;
 use anyhow::{Context, Result, bail};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
+use std::net::{Ipv4Addr, TcpListener};
 use std::path::Path;
 use std::time::Duration;
 
@@ -75,21 +76,34 @@ impl PeerKind {
         );
     }
 
-    fn arguments(self, port: u16, workload: &Workload, threads: usize, directory: &Path) -> Vec<String> {
+    /// The command that listens on a loopback port or, if a path is given, in the Unix domain.
+    fn arguments(
+        self,
+        port: u16,
+        socket: Option<&Path>,
+        workload: &Workload,
+        threads: usize,
+        directory: &Path,
+    ) -> Vec<String> {
         let port = port.to_string();
+        let socket = socket.map(|path| path.display().to_string());
         let text = |parts: &[&str]| parts.iter().map(|part| (*part).to_owned()).collect::<Vec<_>>();
         match self {
             Self::Redis | Self::Valkey => {
                 let mut arguments = text(&[self.executable(), "--bind", "127.0.0.1", "--port", &port]);
                 arguments.extend(text(&["--save", "", "--appendonly", "no", "--daemonize", "no"]));
                 arguments.extend(text(&["--dir", &directory.display().to_string()]));
+                arguments.extend(socket.iter().flat_map(|path| text(&["--unixsocket", path])));
                 arguments
             }
             Self::Memcached => {
                 // An item takes its value, key, header and slab rounding; generous, so that nothing is evicted.
                 let bytes = workload.rows * (2 * workload.shape.value_bytes() as u64 + 200);
                 let mebibytes = (128 + (bytes >> 20)).to_string();
-                let mut arguments = text(&[self.executable(), "-l", "127.0.0.1", "-p", &port, "-U", "0"]);
+                let mut arguments = match &socket {
+                    Some(path) => text(&[self.executable(), "-s", path]),
+                    None => text(&[self.executable(), "-l", "127.0.0.1", "-p", &port, "-U", "0"]),
+                };
                 arguments.extend(text(&["-m", &mebibytes, "-t", &threads.to_string()]));
                 if rustix::process::geteuid().is_root() {
                     arguments.extend(text(&["-u", "root"]));
@@ -99,10 +113,10 @@ impl PeerKind {
         }
     }
 
-    fn identity(self, address: SocketAddr) -> Result<(u32, String)> {
+    fn identity(self, endpoint: &Endpoint) -> Result<(u32, String)> {
         match self {
-            Self::Redis | Self::Valkey => resp::identity(address),
-            Self::Memcached => memcached::identity(address),
+            Self::Redis | Self::Valkey => resp::identity(endpoint),
+            Self::Memcached => memcached::identity(endpoint),
         }
     }
 }
@@ -113,7 +127,7 @@ pub struct PeerTarget {
     kind: PeerKind,
     version: String,
     process: ManagedProcess,
-    address: SocketAddr,
+    endpoint: Endpoint,
 }
 
 impl PeerTarget {
@@ -127,6 +141,7 @@ impl PeerTarget {
         workload: &Workload,
         cpus: Option<&CpuList>,
         directory: &Path,
+        links: Links,
     ) -> Result<Self> {
         kind.require()?;
         let threads = cpus.map_or(1, |cpus| cpus.cpus().len());
@@ -136,12 +151,15 @@ impl PeerTarget {
             let free = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).context("no free port")?;
             let address = free.local_addr().context("no free port")?;
             drop(free);
-            let arguments = kind.arguments(address.port(), workload, threads, directory);
+            let socket = directory.join(format!("{}-{}.socket", kind.name(), address.port()));
+            let socket = (links == Links::Unix).then_some(socket);
+            let arguments = kind.arguments(address.port(), socket.as_deref(), workload, threads, directory);
+            let endpoint = socket.map_or(Endpoint::Tcp(address), Endpoint::Unix);
             let mut process =
                 ManagedProcess::start(kind.name(), &arguments, ParentDeath::KernelSignal, cpus, &log)?;
             let process_id = process.process_id();
             let mut version = None;
-            let ready = process.ready_when(READY_WITHIN, || match kind.identity(address) {
+            let ready = process.ready_when(READY_WITHIN, || match kind.identity(&endpoint) {
                 // Whoever else has taken the port is not the process that was started.
                 Ok((answering, found)) if answering == process_id => {
                     version = Some(found);
@@ -150,7 +168,7 @@ impl PeerTarget {
                 Ok(_) | Err(_) => false,
             });
             match (ready, version) {
-                (Ok(()), Some(version)) => return Ok(Self { kind, version, process, address }),
+                (Ok(()), Some(version)) => return Ok(Self { kind, version, process, endpoint }),
                 (Err(_), _) if attempt < PORT_ATTEMPTS && process.exit_status().is_some() => attempt += 1,
                 (Err(error), _) => return Err(error.into()),
                 (Ok(()), None) => bail!("{} does not tell its version", kind.name()),
@@ -180,9 +198,9 @@ impl KeyTarget for PeerTarget {
         let value_bytes = workload.shape.value_bytes();
         Ok(match self.kind {
             PeerKind::Redis | PeerKind::Valkey => {
-                Box::new(resp::RespWorker::open(self.address, value_bytes)?)
+                Box::new(resp::RespWorker::open(&self.endpoint, value_bytes)?)
             }
-            PeerKind::Memcached => Box::new(memcached::MemcachedWorker::open(self.address, value_bytes)?),
+            PeerKind::Memcached => Box::new(memcached::MemcachedWorker::open(&self.endpoint, value_bytes)?),
         })
     }
 }
@@ -206,9 +224,14 @@ mod tests {
 
     /// Runs where the peer is installed; elsewhere its absence must be explained.
     fn verified_run(kind: PeerKind) {
+        verified_run_over(kind, Links::Tcp);
+        verified_run_over(kind, Links::Unix);
+    }
+
+    fn verified_run_over(kind: PeerKind, links: Links) {
         let directory = tempfile::tempdir().unwrap();
         let workload = workload();
-        let started = PeerTarget::start(kind, &workload, None, directory.path());
+        let started = PeerTarget::start(kind, &workload, None, directory.path(), links);
         if kind.require().is_err() {
             let message = started.expect_err("it is not installed").to_string();
             assert!(message.contains(&format!("install the package {}", kind.executable())), "{message}");

@@ -52,6 +52,9 @@ pub struct RunParameters {
     /// Whether every target was also measured in an open loop at half its rate.
     #[serde(default)]
     pub half_load: bool,
+    /// `unix` if everybody was reached through sockets of the Unix domain; `null` with TCP.
+    #[serde(default)]
+    pub links: Option<String>,
     /// Measured seconds per round; `null` if a number of operations was given.
     pub seconds: Option<f64>,
     /// Measured operations per round; `null` if a time was given.
@@ -318,6 +321,7 @@ pub(crate) mod tests {
                 callers: 0,
                 rate: None,
                 half_load: false,
+                links: None,
                 seconds: Some(5.0),
                 operations: None,
                 data_nodes: 2,

@@ -86,9 +86,10 @@ pub fn summary_line(parameters: &RunParameters) -> String {
     };
     let half_load =
         if parameters.half_load { " and open loop of whole batches at half its rate" } else { "" };
+    let links = if parameters.links.is_some() { ", over sockets of the Unix domain" } else { "" };
     let verify = common.verified();
     format!(
-        "{}, {distribution} keys, {mix}, {flight}, {pace}{half_load}, median of {} rounds of {length}{verify}",
+        "{}, {distribution} keys, {mix}, {flight}, {pace}{half_load}{links}, median of {} rounds of {length}{verify}",
         common.table(),
         common.rounds,
     )

@@ -183,6 +183,7 @@ fn recorded(directory: &Path, rows: u64) -> impl Fn(&str) -> Option<(f64, f64)> 
                 && (parameters.threads, parameters.batch, parameters.callers) == (1, KEYS_BATCH, 0)
                 && (parameters.data_nodes, parameters.replicas) == (DATA_NODES, REPLICAS)
                 && parameters.rate.is_none()
+                && parameters.links.is_none()
                 && run.head.build == "release"
         };
         let targets = runs.iter().rev().filter(comparable).flat_map(|run| &run.targets);
