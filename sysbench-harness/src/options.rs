@@ -35,15 +35,6 @@ impl RecordArguments {
     }
 }
 
-/// What clients reach servers through, and data nodes each other.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, clap::ValueEnum)]
-pub enum Links {
-    /// TCP over the loopback interface.
-    Tcp,
-    /// Sockets of the Unix domain, as Duet does by itself within a machine.
-    Unix,
-}
-
 /// Options of every benchmark that starts servers and asks them.
 #[derive(Debug, Clone, clap::Args)]
 pub struct ServerRunArguments {
@@ -65,9 +56,6 @@ pub struct ServerRunArguments {
     /// How the data nodes of the Duet cluster talk to their links [default: their own choice].
     #[arg(long, value_parser = ["auto", "epoll", "uring", "uring,epoll"])]
     pub io: Option<String>,
-    /// What everybody is reached through.
-    #[arg(long, value_enum, default_value_t = Links::Tcp)]
-    pub links: Links,
     /// Seed of keys and kinds of operations.
     #[arg(long, default_value_t = 1)]
     pub seed: u64,
@@ -115,14 +103,13 @@ impl ServerRunArguments {
         }
     }
 
-    /// A cluster of so many data nodes and replicas, but for its memory and CPUs. It is reached as the peers and the floor are.
+    /// A cluster of so many data nodes and replicas, but for its memory and CPUs. It is reached over TCP, as the peers and the floor are.
     pub(crate) fn cluster(&self, data_nodes: u32, replicas: u32) -> Result<LocalClusterOptions> {
         let mut options = LocalClusterOptions::new(self.executable()?);
         options.data_nodes = data_nodes;
         options.replicas = Some(replicas);
         options.io = self.io.clone();
-        let local = if self.links == Links::Unix { "on" } else { "off" };
-        options.data_arguments = ["--local-links", local].map(Into::into).into();
+        options.data_arguments = ["--local-links", "off"].map(Into::into).into();
         Ok(options)
     }
 
