@@ -15,6 +15,7 @@ mod network;
 mod scans;
 mod schema;
 mod serving;
+mod stages;
 mod tasks;
 mod threads;
 mod transactions;
