@@ -7,7 +7,7 @@ use crate::topology;
 use anyhow::{Context, bail};
 use duet_datanode_core::{MemoryPreparer, NodeConfiguration};
 use duet_runtime::{
-    Listener, Responsiveness, RuntimeError, Stopper, memory_available_bytes, raise_file_limit,
+    Listener, Responsiveness, RuntimeError, Stopper, UsableCpus, memory_available_bytes, raise_file_limit,
 };
 use signal_hook::consts::{SIGINT, SIGTERM};
 use std::io::{Read, Write};
@@ -37,8 +37,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
         (Threads::Groups { cpus: Some(_), .. }, None) => "--threads",
         _ => "--cpus",
     };
-    let topology =
-        topology::plan(&arguments.threads, arguments.cpus.as_ref(), arguments.node_id).context(option)?;
+    let topology = topology::plan(
+        &arguments.threads,
+        arguments.cpus.as_ref(),
+        arguments.node_id,
+        &UsableCpus::of_process(),
+    )
+    .context(option)?;
     make_room_for_sockets(arguments.max_links);
     let listener = Listener::bind(arguments.listen, arguments.local_links == Switch::On)?;
     let listen = listener.address();

@@ -9,7 +9,7 @@ use duet_protocol::signal::Sections;
 use duet_protocol::signal::refuse_link::RefuseLink;
 use duet_runtime::{
     BatchOptions, BatchThread, CpuListError, CpuPlan, Limits, LinkIo, Listener, Pipeline, PipelineOptions,
-    Responsiveness, RuntimeError, Snapshot, Stopper, ThreadRoles, plan_cpu,
+    Responsiveness, RuntimeError, Snapshot, Stopper, ThreadRoles, UsableCpus, plan_cpu,
 };
 
 /// Name of the thread that runs all blocks: links, membership, transaction coordinator, local data manager.
@@ -40,29 +40,34 @@ pub enum RunningNode {
     Pipeline(Pipeline),
 }
 
-/// Chooses the threads of a node. Call it before any thread is pinned.
+/// Chooses the threads of a node.
 ///
 /// # Errors
 /// When a CPU was named that the process may not use.
-pub fn plan(threads: &Threads, cpus: Option<&CpuList>, node: u32) -> Result<Topology, CpuListError> {
+pub fn plan(
+    threads: &Threads,
+    cpus: Option<&CpuList>,
+    node: u32,
+    usable: &UsableCpus,
+) -> Result<Topology, CpuListError> {
     let named = match threads {
         Threads::Groups { cpus: Some(cpus), .. } => Some(cpus.as_slice()),
         _ => cpus.map(|list| list.0.as_slice()),
     };
-    let batch = plan_cpu(named, node)?;
-    let usable = batch.quota.map_or(batch.usable.len(), |quota| batch.usable.len().min(quota as usize));
+    let batch = plan_cpu(usable, named, node)?;
+    let at_once = usable.count();
     let groups = match threads {
         Threads::Batch => None,
         Threads::Automatic => {
-            let count = named.map_or(usable, <[usize]>::len);
+            let count = named.map_or(at_once, <[usize]>::len);
             (count >= PIPELINE_FROM_CPUS).then(|| automatic(count))
         }
         Threads::Groups { groups, .. } => Some(groups.clone()),
     };
     let Some(groups) = groups else {
         tracing::info!(
-            usable_cpus = ?batch.usable,
-            quota_cpus = batch.quota,
+            usable_cpus = ?usable.mask,
+            quota_cpus = usable.quota,
             "thread plan: all stages in {BATCH_THREAD}, {batch}"
         );
         return Ok(Topology::Batch(batch));
@@ -71,10 +76,10 @@ pub fn plan(threads: &Threads, cpus: Option<&CpuList>, node: u32) -> Result<Topo
     // Pinned where CPUs were named, or where there is one for each thread.
     let places = match named {
         Some(named) => named.to_vec(),
-        None if usable >= PIPELINE_FROM_CPUS.max(count) => batch.usable.clone(),
+        None if at_once >= PIPELINE_FROM_CPUS.max(count) => usable.mask.clone(),
         None => Vec::new(),
     };
-    let may_spin = usable >= PIPELINE_FROM_CPUS && places.len() >= count;
+    let may_spin = at_once >= PIPELINE_FROM_CPUS && places.len() >= count;
     if !places.is_empty() && places.len() < count {
         tracing::warn!(threads = count, cpus = ?places, "several threads share a CPU; none of them spins");
     }
@@ -87,8 +92,8 @@ pub fn plan(threads: &Threads, cpus: Option<&CpuList>, node: u32) -> Result<Topo
         })
         .collect();
     tracing::info!(
-        usable_cpus = ?batch.usable,
-        quota_cpus = batch.quota,
+        usable_cpus = ?usable.mask,
+        quota_cpus = usable.quota,
         may_spin,
         "thread plan: {}",
         shown.join(", ")
@@ -197,6 +202,94 @@ impl RunningNode {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// What is chosen for `threads` where the mask has so many CPUs: the CPU of each thread by name, and whether they may spin.
+    fn chosen(threads: &str, mask: usize, quota: Option<f64>) -> (Vec<(String, Option<usize>)>, bool) {
+        let usable = UsableCpus { mask: (0..mask).collect(), quota };
+        let threads = threads.parse().expect("a plan");
+        match plan(&threads, None, 1, &usable).expect("no CPU is named that is not there") {
+            Topology::Batch(plan) => (vec![("batch".to_owned(), plan.cpu)], false),
+            Topology::Pipeline { threads, may_spin } => {
+                (threads.into_iter().map(|thread| (thread.name, thread.cpu)).collect(), may_spin)
+            }
+        }
+    }
+
+    /// Threads of each group, such as `recv-tc 1, ldm 2`.
+    fn groups(threads: &[(String, Option<usize>)]) -> String {
+        let mut counts: Vec<(&str, usize)> = Vec::new();
+        for (name, _) in threads {
+            let group = name.rsplit_once('-').map_or(name.as_str(), |(group, _)| group);
+            match counts.last_mut() {
+                Some((last, count)) if *last == group => *count += 1,
+                _ => counts.push((group, 1)),
+            }
+        }
+        let shown: Vec<String> = counts.iter().map(|(group, count)| format!("{group} {count}")).collect();
+        shown.join(", ")
+    }
+
+    #[test]
+    fn the_automatic_choice_has_a_cpu_for_each_thread() {
+        // CPUs by the mask and by the quota; threads, and which CPU the first is pinned to.
+        let cases = [
+            (1, None, "batch 1", None),
+            (2, None, "batch 1", None),
+            (3, None, "batch 1", None),
+            (4, None, "recv-tc 1, ldm 2, send 1", Some(0)),
+            (5, None, "recv-tc 1, ldm 3, send 1", Some(0)),
+            (8, None, "recv 1, tc 1, ldm 5, send 1", Some(0)),
+            (16, None, "recv 1, tc 3, ldm 11, send 1", Some(0)),
+            (64, None, "recv 7, tc 14, ldm 37, send 6", Some(0)),
+            // The quota is smaller than the mask, or the other way round.
+            (64, Some(0.5), "batch 1", None),
+            (64, Some(3.9), "batch 1", None),
+            (64, Some(5.0), "recv-tc 1, ldm 3, send 1", Some(0)),
+            (8, Some(4.5), "recv-tc 1, ldm 2, send 1", Some(0)),
+            (2, Some(16.0), "batch 1", None),
+            (4, Some(4.0), "recv-tc 1, ldm 2, send 1", Some(0)),
+            (5, Some(64.0), "recv-tc 1, ldm 3, send 1", Some(0)),
+        ];
+        for (mask, quota, wanted, first) in cases {
+            let (threads, may_spin) = chosen("auto", mask, quota);
+            assert_eq!((groups(&threads).as_str(), threads[0].1), (wanted, first), "{mask} {quota:?}");
+            assert_eq!(may_spin, wanted != "batch 1", "{mask} {quota:?}");
+            let mut cpus: Vec<usize> = threads.iter().filter_map(|(_, cpu)| *cpu).collect();
+            cpus.dedup();
+            assert!(first.is_none() || cpus.len() == threads.len(), "{mask} {quota:?}: {cpus:?}");
+        }
+    }
+
+    #[test]
+    fn plans_that_are_asked_for_are_pinned_where_each_thread_has_a_cpu() {
+        let four_stages = "recv=1,tc=1,ldm=2,send=1";
+        for (mask, quota, is_pinned) in [
+            (2, None, false),
+            (4, None, false),
+            (5, None, true),
+            (16, Some(4.0), false),
+            (16, Some(5.0), true),
+        ] {
+            let (threads, may_spin) = chosen(four_stages, mask, quota);
+            assert_eq!(groups(&threads), "recv 1, tc 1, ldm 2, send 1");
+            assert!(threads.iter().all(|(_, cpu)| cpu.is_some() == is_pinned), "{mask} {quota:?}");
+            assert_eq!(may_spin, is_pinned, "{mask} {quota:?}");
+        }
+        // CPUs that are named are used, however few; then nobody spins.
+        let (threads, may_spin) = chosen(&format!("{four_stages},cpus=1,3"), 4, None);
+        let cpus: Vec<Option<usize>> = threads.iter().map(|(_, cpu)| *cpu).collect();
+        assert_eq!((cpus, may_spin), ([1, 3, 1, 3, 1].map(Some).to_vec(), false));
+        let refused = plan(
+            &format!("{four_stages},cpus=9").parse().expect("a plan"),
+            None,
+            1,
+            &UsableCpus { mask: vec![0, 1], quota: None },
+        );
+        assert_eq!(refused, Err(CpuListError::NotUsable { cpu: 9, usable: "0,1".to_owned() }));
+        // One thread is pinned by the number of its node.
+        assert_eq!(chosen("batch", 8, None).0, [("batch".to_owned(), Some(7))]);
+        assert_eq!(chosen("batch", 8, Some(3.0)).0, [("batch".to_owned(), None)]);
+    }
 
     #[test]
     fn threads_have_names_and_cpus_in_order() {

@@ -26,6 +26,8 @@ use duet_protocol::value::ValueRef;
 
 /// What the data nodes and honest clients know.
 const SECRET: &[u8] = b"what no fuzzer guesses: 8c1f2e77d0a94b35";
+/// Coordinator and data parts of each node; none for one kernel that is everything.
+const PARTS: [Option<(usize, usize)>; 3] = [None, Some((1, 2)), Some((2, 3))];
 /// Memory of each node in bytes: enough to serve, little enough to run out.
 const MEMORY_BYTES: u64 = 8 << 20;
 /// Most links that are open at once, and most that are opened at all.
@@ -64,17 +66,18 @@ struct World {
     program: Vec<u8>,
 }
 
-/// Runs the steps that the bytes say.
+/// Runs the steps that the bytes say, on nodes of as many parts as the first one says.
 pub fn run(bytes: &[u8]) {
+    let mut input = Input::new(bytes);
+    let parts = PARTS[input.below(PARTS.len())];
     let mut world = World {
-        network: Network::with_secret(MEMORY_BYTES, 0, SECRET),
+        network: Network::of_replicas(parts, MEMORY_BYTES, 0, SECRET, 2),
         outsiders: Vec::new(),
         opened: 0,
         request_id: 0,
         program: Vec::new(),
     };
     encode_update(&layout(), &[(1, Assignment::Add(ValueRef::Int(1)))], &mut world.program).expect("fits");
-    let mut input = Input::new(bytes);
     for _ in 0..MOST_STEPS {
         if input.is_empty() {
             break;

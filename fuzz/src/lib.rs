@@ -7,6 +7,7 @@
 pub mod frame;
 pub mod input;
 pub mod kernel;
+#[allow(missing_docs, reason = "a file of those tests")]
 /// The network of kernels in memory that the tests of the data node's core use.
 #[path = "../../datanode/core/tests/it/network.rs"]
 pub mod network;
@@ -20,7 +21,7 @@ pub mod sql_text;
 pub mod sql_wire;
 pub mod tables;
 
-/// Coordinator and data parts of each node of the kernel target.
+/// Coordinator and data parts of nodes that say nothing else.
 const PARTS: Option<(usize, usize)> = None;
 /// Secondary indexes of the table of the kernel target.
 const INDEXES: &[(&str, &[&str])] = &[("by_balance", &["balance"]), ("by_both", &["id", "balance"])];

@@ -90,8 +90,7 @@ fn frames() -> Vec<Seed> {
 
 /// The form that [`AnySignal::invent`] reads.
 fn invented(signal_type: SignalType, sections: [&[u8]; 3]) -> Vec<u8> {
-    let number = SignalType::ALL.iter().position(|(known, _)| *known == signal_type).expect("listed");
-    let mut bytes = vec![number as u8, 1, 2, 77, 0, 0, 0];
+    let mut bytes = vec![signal_type as u8, 1, 2, 77, 0, 0, 0];
     bytes.extend((0..signal_type.body_bytes()).map(|position| position as u8));
     for section in sections {
         string(&mut bytes, section);
@@ -160,17 +159,24 @@ fn kernel() -> Vec<Seed> {
         write(3, 4, 41),
         vec![14, 1, 11, 31],
     ];
-    vec![
-        Seed::new("kernel", "writes", [begin(0), writes.clone(), read, resolve.clone()].concat()),
-        Seed::new("kernel", "forwarded", [begin(1), writes.clone(), resolve, scan.clone()].concat()),
-        Seed::new("kernel", "scans", [begin(0), writes.clone(), scan].concat()),
-        Seed::new("kernel", "copies", copies),
-        Seed::new("kernel", "garbage", garbage),
-        Seed::new("kernel", "any-signals", any),
-        Seed::new("kernel", "backup-away", unreachable.concat()),
-        Seed::new("kernel", "time", [begin(0), writes, vec![12, 0xFF, 0xFF], write(3, 1, 50)].concat()),
-        Seed::new("kernel", "slow-reader", [begin(0), vec![15, 0, 0xFF, 3, 0, 0, 0, 1]].concat()),
-    ]
+    let steps = [
+        ("writes", [begin(0), writes.clone(), read, resolve.clone()].concat()),
+        ("forwarded", [begin(1), writes.clone(), resolve, scan.clone()].concat()),
+        ("scans", [begin(0), writes.clone(), scan].concat()),
+        ("copies", copies),
+        ("garbage", garbage),
+        ("any-signals", any),
+        ("backup-away", unreachable.concat()),
+        ("time", [begin(0), writes, vec![12, 0xFF, 0xFF], write(3, 1, 50)].concat()),
+        ("slow-reader", [begin(0), vec![15, 0, 0xFF, 3, 0, 0, 0, 1]].concat()),
+    ];
+    let nodes = ["whole", "split-1-2", "split-2-3"];
+    let each = nodes.iter().zip(0..).flat_map(|(node, parts)| {
+        steps.iter().map(move |(name, steps)| {
+            Seed::new("kernel", format!("{name}-{node}"), [&[parts], &steps[..]].concat())
+        })
+    });
+    each.collect()
 }
 
 fn state(tables: &[Table], partitions: u16) -> ClusterState {
@@ -452,4 +458,55 @@ fn program(table: &FuzzTable) -> Vec<u8> {
         encode_update(&table.layout, &[(number, assignment)], &mut program).expect("fits");
     }
     program
+}
+
+#[cfg(test)]
+mod tests {
+    use super::all;
+    use std::collections::BTreeSet;
+    use std::fs::read;
+    use std::path::Path;
+
+    /// The corpus, as seen from the package and from the member of the workspace that runs these tests too.
+    const CORPUS: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/../fuzz/corpus");
+
+    fn run(target: &str, bytes: &[u8]) {
+        match target {
+            "frame" => crate::frame::run(bytes),
+            "signals" => crate::signals::run(bytes),
+            "records" => crate::records::run(bytes),
+            "rows" => crate::rows::run(bytes),
+            "scan_program" => crate::scan_program::run(bytes),
+            "kernel" => crate::kernel::run(bytes),
+            "sql_wire" => crate::sql_wire::run(bytes),
+            "sql_text" => crate::sql_text::run(bytes),
+            _ => panic!("no such target: {target}"),
+        }
+    }
+
+    #[test]
+    fn seeds_that_are_kept_are_what_is_encoded_today() {
+        let stale: Vec<String> = all()
+            .into_iter()
+            .map(|seed| (Path::new(CORPUS).join(seed.target).join(&seed.name), seed.bytes))
+            .filter(|(path, bytes)| read(path).ok().as_ref() != Some(bytes))
+            .map(|(path, _)| path.display().to_string())
+            .collect();
+        assert!(stale.is_empty(), "`--example seeds` writes again (docs/fuzzing.md): {stale:#?}");
+    }
+
+    /// Seeds, and what once crashed a target.
+    #[test]
+    fn every_target_survives_what_is_kept() {
+        let mut targets = BTreeSet::new();
+        for folder in std::fs::read_dir(CORPUS).expect("the corpus") {
+            let folder = folder.expect("a folder");
+            let target = folder.file_name().into_string().expect("UTF-8");
+            for file in std::fs::read_dir(folder.path()).expect("a folder") {
+                run(&target, &read(file.expect("a file").path()).expect("its bytes"));
+            }
+            targets.insert(target);
+        }
+        assert_eq!(targets, all().iter().map(|seed| seed.target.to_owned()).collect());
+    }
 }

@@ -9,6 +9,12 @@ use duet_protocol::signal::{Sections, Signal, SignalType, SignalVisitor};
 /// Most signals of an invented frame.
 const MOST_SIGNALS: usize = 8;
 
+/// The type with this number, or the next one that there is: a type that is added later takes nothing from the others.
+fn type_of(number: u8) -> SignalType {
+    let known = |number| SignalType::from_number(number & 0x3F);
+    (u16::from(number)..).find_map(known).expect("some type is known")
+}
+
 /// A signal of any type.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AnySignal<'a> {
@@ -27,7 +33,8 @@ pub struct AnySignal<'a> {
 impl<'a> AnySignal<'a> {
     /// Type, addresses, body and sections from invented bytes.
     pub fn invent(input: &mut Input<'a>) -> AnySignal<'a> {
-        let (signal_type, body_bytes) = SignalType::ALL[input.below(SignalType::ALL.len())];
+        let signal_type = type_of(input.byte());
+        let body_bytes = signal_type.body_bytes();
         let (block, request_id) = (input.short(), u64::from(input.word()));
         let mut body = input.take(body_bytes).to_vec();
         body.resize(body_bytes, 0);

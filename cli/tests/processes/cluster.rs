@@ -1,5 +1,6 @@
 //! A cluster of processes that ends with the test.
 
+use crate::tasks::Task;
 use crate::wire::{Wire, read};
 use duet_protocol::record::ClusterState;
 use duet_protocol::signal::Sections;
@@ -121,12 +122,17 @@ impl Process {
         self.child.wait().expect("ended");
     }
 
-    /// Processor time that all its threads have used, in ticks of 10 ms.
-    pub fn processor_ticks(&self) -> u64 {
-        let stat = std::fs::read_to_string(format!("/proc/{}/stat", self.child.id())).expect("alive");
-        // "id (name) state …": the name may hold anything. User and system time are the 14th and 15th words.
-        let words = stat.rsplit(") ").next().expect("words").split(' ');
-        words.skip(11).take(2).map(|ticks| ticks.parse::<u64>().expect("a number")).sum()
+    /// Starts `duet` by another program, which gets its path and these arguments after its own.
+    pub fn start_by(program: &[&str], arguments: &[&str]) -> Process {
+        let mut command = Command::new(program[0]);
+        command.args(&program[1..]).arg(env!("CARGO_BIN_EXE_duet")).args(arguments);
+        Process::started(piped(command), arguments)
+    }
+
+    /// Its threads that live now.
+    pub fn tasks(&self) -> Vec<Task> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.child.id())).expect("alive");
+        tasks.flatten().filter_map(|task| Task::read(&task.path()).ok()).collect()
     }
 
     /// Resident memory in bytes.
@@ -145,7 +151,12 @@ impl Drop for Process {
 
 fn command(arguments: &[&str]) -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_duet"));
-    command.args(arguments).stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
+    command.args(arguments);
+    piped(command)
+}
+
+fn piped(mut command: Command) -> Command {
+    command.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
     command.env("DUET_SUSPECT_AFTER_MS", SUSPECT_AFTER_MS);
     command
 }
@@ -155,9 +166,7 @@ fn under(limits: &str, arguments: &[&str]) -> Command {
     shell
         .args(["-c", &format!("{limits} && exec \"$0\" \"$@\""), env!("CARGO_BIN_EXE_duet")])
         .args(arguments);
-    shell.stdin(Stdio::piped()).stdout(Stdio::piped()).stderr(Stdio::piped());
-    shell.env("DUET_SUSPECT_AFTER_MS", SUSPECT_AFTER_MS);
-    shell
+    piped(shell)
 }
 
 /// Runs `duet` to its end under limits that a shell sets.

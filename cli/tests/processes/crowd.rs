@@ -1,6 +1,6 @@
 //! Very many clients, and clients that only ask.
 
-use crate::cluster::{Cluster, Process};
+use crate::cluster::{Cluster, Process, wait_for};
 use crate::threads::FOUR_STAGES;
 use crate::wire::{Wire, read, row, write};
 use duet_protocol::error::ErrorCode;
@@ -13,7 +13,11 @@ use duet_protocol::signal::scan::Scan;
 use duet_protocol::signal::scan_reply::ScanReply;
 use duet_protocol::signal::write::OPERATION_INSERT;
 use duet_protocol::signal::{Sections, SignalType};
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
+use std::net::{Shutdown, TcpStream};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 /// Connections that a node keeps for those that it opens itself.
@@ -106,6 +110,27 @@ fn ten_thousand_connections_are_served_and_more_are_refused() {
     }
 }
 
+/// A scan of a partition.
+fn whole(table: u32, partition: u16) -> Scan {
+    Scan {
+        table: table.into(),
+        table_version: 1.into(),
+        partition: partition.into(),
+        max_rows: 1_000.into(),
+        max_bytes: 1_000_000.into(),
+        ..Scan::default()
+    }
+}
+
+/// A frame of many reads, and one of many scans.
+fn floods(table: u32, key: &[u8], scan: &Scan) -> [Vec<u8>; 2] {
+    let reads = frame(|builder| {
+        (0..100).for_each(|number| builder.push(0, number, &read(table), Sections::one(key)));
+    });
+    let scans = frame(|builder| (0..100).for_each(|number| builder.push(0, number, scan, Sections::none())));
+    [reads, scans]
+}
+
 /// Sends requests until the node stops reading them.
 fn flood(address: &str, request: &[u8]) -> Wire {
     let mut deaf = Wire::client(address);
@@ -131,20 +156,8 @@ fn clients_that_only_ask_disturb_nobody_under_any_plan() {
         let partition =
             cluster.state().partition_of(crate::wire::layout().partition_hash(&key)).expect("formed");
         let before: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
-        let scan = Scan {
-            table: table.into(),
-            table_version: 1.into(),
-            partition: partition.into(),
-            max_rows: 1_000.into(),
-            max_bytes: 1_000_000.into(),
-            ..Scan::default()
-        };
-        // Each frame asks many times.
-        let reads = frame(|builder| {
-            (0..100).for_each(|number| builder.push(0, number, &read(table), Sections::one(&key)));
-        });
-        let scans =
-            frame(|builder| (0..100).for_each(|number| builder.push(0, number, &scan, Sections::none())));
+        let scan = whole(table, partition);
+        let [reads, scans] = floods(table, &key, &scan);
         let deaf = [flood(address, &reads), flood(address, &scans), flood(address, &scans)];
         for _ in 0..50 {
             for wire in &mut wires {
@@ -157,5 +170,79 @@ fn clients_that_only_ask_disturb_nobody_under_any_plan() {
         let after: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
         assert!(after < before + (160 << 20), "{plan}: {before} {after}");
         drop(deaf);
+    }
+}
+
+/// A client that asks and listens as fast as it can, in two threads, until it is dropped.
+struct Torrent {
+    stream: TcpStream,
+    received: Arc<AtomicU64>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Torrent {
+    fn start(address: &str, request: Vec<u8>) -> Torrent {
+        let stream = Wire::client(address).stream;
+        let (mut asking, mut listening) =
+            (stream.try_clone().expect("a copy"), stream.try_clone().expect("a copy"));
+        let received = Arc::new(AtomicU64::new(0));
+        let counted = Arc::clone(&received);
+        let asks = std::thread::spawn(move || while asking.write_all(&request).is_ok() {});
+        let listens = std::thread::spawn(move || {
+            let mut buffer = vec![0; 1 << 20];
+            while let Ok(count @ 1..) = listening.read(&mut buffer) {
+                counted.fetch_add(count as u64, Ordering::Relaxed);
+            }
+        });
+        Torrent { stream, received, threads: vec![asks, listens] }
+    }
+
+    /// Bytes of answers so far.
+    fn received(&self) -> u64 {
+        self.received.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Torrent {
+    fn drop(&mut self) {
+        let _ = self.stream.shutdown(Shutdown::Both);
+        self.threads.drain(..).for_each(|thread| drop(thread.join()));
+    }
+}
+
+/// Everybody is served: those who take all they can get, and those beside them.
+#[test]
+fn clients_that_ask_and_listen_at_full_speed_disturb_nobody_under_any_plan() {
+    for plan in ["batch", FOUR_STAGES] {
+        let (cluster, table, key) = with_row(plan, 1_000, &"long ".repeat(2_000));
+        let mut wires: Vec<Wire> = cluster.nodes.iter().map(|node| Wire::client(&node.listen)).collect();
+        let state = cluster.state();
+        let led = cluster.leader_of(&state, &key);
+        let partition = state.partition_of(crate::wire::layout().partition_hash(&key)).expect("formed");
+        let scan = whole(table, partition);
+        let requests = floods(table, &key, &scan);
+        let before: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
+        let torrents: Vec<Torrent> = requests
+            .iter()
+            .cycle()
+            .take(4)
+            .map(|request| Torrent::start(&cluster.nodes[led].listen, request.clone()))
+            .collect();
+        let begun: Vec<u64> = torrents.iter().map(Torrent::received).collect();
+        let mut rounds = 0;
+        wait_for("answers for everybody", || {
+            for wire in &mut wires {
+                let answer = wire.ask(&read(table), Sections::one(&key));
+                assert_eq!(answer.body::<ReadReply>().code.get(), 0, "{plan}");
+            }
+            let answer = wires[led].ask(&scan, Sections::none());
+            assert!(answer.body::<ScanReply>().row_count.get() > 0, "{plan}");
+            rounds += 1;
+            // Some frames of requests each, while the others were answered.
+            let flows = |(torrent, begun): (&Torrent, &u64)| torrent.received() > begun + (1 << 22);
+            (rounds >= 8 && torrents.iter().zip(&begun).all(flows)).then_some(())
+        });
+        let after: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
+        assert!(after < before + (160 << 20), "{plan}: {before} {after}");
     }
 }

@@ -15,6 +15,8 @@ mod network;
 mod scans;
 mod schema;
 mod serving;
+mod stages;
+mod tasks;
 mod threads;
 mod transactions;
 mod unique;

@@ -6,21 +6,27 @@ use std::time::{Duration, Instant};
 /// A pipeline of four stages.
 pub const FOUR_STAGES: &str = "recv=1,tc=1,ldm=2,send=1";
 
-/// Nobody asks anything of the cluster: no process may keep a CPU busy, whatever its threads.
+/// Nobody asks anything of the cluster: no process may keep a CPU busy, whatever its threads. The bounds are for builds with assertions on a
+/// machine that is busy with other tests, where waking up costs more; released builds use about half (docs/performance.md).
 #[test]
 fn an_idle_cluster_uses_hardly_any_processor_time() {
-    for plan in ["batch", FOUR_STAGES] {
-        let cluster = Cluster::start_with(1, &["--threads", plan]);
-        let processes: Vec<_> = cluster.management.iter().chain(&cluster.nodes).collect();
-        let begin = Instant::now();
-        let before: Vec<u64> = processes.iter().map(|process| process.processor_ticks()).collect();
-        wait_for("some idle time to pass", || (begin.elapsed() >= Duration::from_secs(2)).then_some(()));
-        // What passed in fact, on a machine that may be busy with other things.
-        let bound = begin.elapsed().as_millis() as u64 / 10 / 10;
-        for (process, before) in processes.iter().zip(before) {
-            let used = process.processor_ticks() - before;
-            assert!(used <= bound, "{plan}: {used} of at most {bound} ticks of 10 ms at {}", process.listen);
-        }
+    // Per cent of a CPU that a process may use.
+    let plans = [("batch", 3), (FOUR_STAGES, 6), ("recv=2,tc=2,ldm=2,send=2", 6)];
+    let clusters = plans.map(|(plan, _)| Cluster::start_with(1, &["--threads", plan]));
+    let used = |process: &Process| process.tasks().iter().map(|task| task.ran_nanoseconds).sum::<u64>();
+    let processes = || {
+        plans.iter().zip(&clusters).flat_map(|(plan, cluster)| {
+            cluster.management.iter().chain(&cluster.nodes).map(move |process| (plan, process))
+        })
+    };
+    let begin = Instant::now();
+    let before: Vec<u64> = processes().map(|(_, process)| used(process)).collect();
+    wait_for("some idle time to pass", || (begin.elapsed() >= Duration::from_secs(5)).then_some(()));
+    for (((plan, percent), process), before) in processes().zip(before) {
+        // Of what passed in fact.
+        let bound = begin.elapsed().as_nanos() as u64 * percent / 100;
+        let (used, tasks) = (used(process) - before, process.tasks());
+        assert!(used <= bound, "{plan}: {used} of at most {bound} ns at {}: {tasks:?}", process.listen);
     }
 }
 

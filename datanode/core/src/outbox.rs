@@ -92,7 +92,7 @@ struct LinkOutput {
     open: bool,
     receiver: Instance,
     builder: FrameBuilder,
-    /// Handed to the driver, not yet accepted by the system.
+    /// Handed to the driver, not yet accepted by the system; in a part of a node, when it was first sent to in this burst.
     backlog: usize,
     dirty: bool,
 }
@@ -214,6 +214,9 @@ impl Outbox {
         if !output.dirty {
             output.dirty = true;
             self.dirty.push(link.slot);
+            if let Some(board) = &self.board {
+                output.backlog = board.backlog(link);
+            }
         }
         if output.builder.is_full() {
             output.builder.seal(&Envelope { receiver: output.receiver, ..identity });

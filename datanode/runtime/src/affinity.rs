@@ -49,15 +49,34 @@ pub fn parse_cpu_list(text: &str) -> Result<Vec<usize>, CpuListError> {
     Ok(cpus)
 }
 
+/// CPUs that the process may use.
+#[derive(Clone, Debug, PartialEq)]
+pub struct UsableCpus {
+    /// By its affinity mask.
+    pub mask: Vec<usize>,
+    /// How many its control groups let it use, if limited.
+    pub quota: Option<f64>,
+}
+
+impl UsableCpus {
+    /// Those of this process. Call it before any thread is pinned.
+    pub fn of_process() -> UsableCpus {
+        let mask = core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
+        let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
+        UsableCpus { mask, quota: quota_of(Path::new("/sys/fs/cgroup"), &groups) }
+    }
+
+    /// Threads that may run all the time.
+    pub fn count(&self) -> usize {
+        self.quota.map_or(self.mask.len(), |quota| self.mask.len().min(quota as usize))
+    }
+}
+
 /// Where the thread of the batch pipeline runs, and why.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CpuPlan {
     /// CPU to pin it to, if any.
     pub cpu: Option<usize>,
-    /// CPUs that the process may use by its affinity mask.
-    pub usable: Vec<usize>,
-    /// CPUs that its control group lets it use, if limited.
-    pub quota: Option<f64>,
     /// For the log.
     pub reason: &'static str,
 }
@@ -72,54 +91,68 @@ impl fmt::Display for CpuPlan {
     }
 }
 
-/// Chooses the CPU of the batch pipeline. Call it before any thread is pinned.
+/// Chooses the CPU of the batch pipeline.
 ///
 /// # Errors
 /// [`CpuListError::NotUsable`] when `requested` names a CPU outside the affinity mask.
-pub fn plan_cpu(requested: Option<&[usize]>, node: u32) -> Result<CpuPlan, CpuListError> {
-    let usable: Vec<usize> =
-        core_affinity::get_core_ids().unwrap_or_default().iter().map(|core| core.id).collect();
-    choose(requested, node, usable, cgroup_quota())
-}
-
-fn choose(
+pub fn plan_cpu(
+    usable: &UsableCpus,
     requested: Option<&[usize]>,
     node: u32,
-    usable: Vec<usize>,
-    quota: Option<f64>,
 ) -> Result<CpuPlan, CpuListError> {
+    let mask = &usable.mask;
     if let Some(requested) = requested {
-        if let Some(&cpu) = requested.iter().find(|cpu| !usable.contains(cpu)) {
-            let usable: Vec<String> = usable.iter().map(ToString::to_string).collect();
+        if let Some(&cpu) = requested.iter().find(|cpu| !mask.contains(cpu)) {
+            let usable: Vec<String> = mask.iter().map(ToString::to_string).collect();
             return Err(CpuListError::NotUsable { cpu, usable: usable.join(",") });
         }
         let reason = "the first of the CPUs that were asked for";
-        return Ok(CpuPlan { cpu: requested.first().copied(), usable, quota, reason });
+        return Ok(CpuPlan { cpu: requested.first().copied(), reason });
     }
-    let count = quota.map_or(usable.len(), |quota| usable.len().min(quota as usize));
-    if count < PIN_FROM_CPUS {
+    if usable.count() < PIN_FROM_CPUS {
         let reason = "because the process may use fewer than 4 CPUs and none was asked for";
-        return Ok(CpuPlan { cpu: None, usable, quota, reason });
+        return Ok(CpuPlan { cpu: None, reason });
     }
     // Nodes of one machine start from its last CPU downwards, so that they do not meet.
-    let cpu = usable[usable.len() - 1 - node.saturating_sub(1) as usize % usable.len()];
-    Ok(CpuPlan { cpu: Some(cpu), usable, quota, reason: "chosen by node id" })
+    let cpu = mask[mask.len() - 1 - node.saturating_sub(1) as usize % mask.len()];
+    Ok(CpuPlan { cpu: Some(cpu), reason: "chosen by node id" })
 }
 
-/// The smallest CPU limit of the process's control group and those above it.
-fn cgroup_quota() -> Option<f64> {
-    let groups = std::fs::read_to_string("/proc/self/cgroup").unwrap_or_default();
-    let group = groups.lines().find_map(|line| line.strip_prefix("0::/")).unwrap_or("");
-    let limits = Path::new(group).ancestors().filter_map(|group| {
-        let file = Path::new("/sys/fs/cgroup").join(group).join("cpu.max");
-        parse_quota(&std::fs::read_to_string(file).ok()?)
+/// The smallest CPU limit of the control groups that `groups` (as `/proc/self/cgroup`) names, and of those above them, below the
+/// folder in which the system shows them: of version 2, and of the controller `cpu` of version 1.
+fn quota_of(root: &Path, groups: &str) -> Option<f64> {
+    let limits = groups.lines().filter_map(|line| {
+        let (_, line) = line.split_once(':')?;
+        let (controllers, group) = line.split_once(':')?;
+        let group = Path::new(group.strip_prefix('/')?);
+        let limit: &dyn Fn(&Path) -> Option<f64> = match controllers {
+            "" => &|group| quota_in(&root.join(group)),
+            _ if controllers.split(',').any(|controller| controller == "cpu") => {
+                &|group| old_quota_in(&root.join("cpu").join(group))
+            }
+            _ => return None,
+        };
+        group.ancestors().filter_map(limit).min_by(f64::total_cmp)
     });
     limits.min_by(f64::total_cmp)
 }
 
-fn parse_quota(text: &str) -> Option<f64> {
+/// The limit of one control group of version 2.
+fn quota_in(folder: &Path) -> Option<f64> {
+    let text = std::fs::read_to_string(folder.join("cpu.max")).ok()?;
     let (quota, period) = text.trim().split_once(' ')?;
-    Some(quota.parse::<f64>().ok()? / period.parse::<f64>().ok().filter(|period| *period > 0.0)?)
+    parse_quota(quota, period)
+}
+
+/// The limit of one control group of version 1; without any the quota is -1.
+fn old_quota_in(folder: &Path) -> Option<f64> {
+    let text = |file: &str| std::fs::read_to_string(folder.join(file)).ok();
+    parse_quota(text("cpu.cfs_quota_us")?.trim(), text("cpu.cfs_period_us")?.trim())
+}
+
+fn parse_quota(quota: &str, period: &str) -> Option<f64> {
+    let quota = quota.parse::<f64>().ok().filter(|quota| *quota > 0.0)?;
+    Some(quota / period.parse::<f64>().ok().filter(|period| *period > 0.0)?)
 }
 
 /// Pins the calling thread, and says so; goes on unpinned when the system refuses. Whether it is pinned.
@@ -149,12 +182,16 @@ mod tests {
 
     #[test]
     fn few_cpus_are_not_pinned_unless_asked_for() {
-        assert_eq!(choose(None, 1, vec![0, 1], None).unwrap().cpu, None);
-        assert_eq!(choose(None, 1, (0..8).collect(), Some(2.5)).unwrap().cpu, None);
-        assert_eq!(choose(None, 1, (0..8).collect(), None).unwrap().cpu, Some(7));
-        assert_eq!(choose(None, 2, (0..8).collect(), Some(4.0)).unwrap().cpu, Some(6));
-        assert_eq!(choose(Some(&[1]), 1, vec![0, 1], None).unwrap().cpu, Some(1));
-        let refused = choose(Some(&[1, 9]), 1, vec![0, 1], None).unwrap_err();
+        let chosen = |requested: Option<&[usize]>, node, cpus, quota| {
+            let usable = UsableCpus { mask: (0..cpus).collect(), quota };
+            plan_cpu(&usable, requested, node).map(|plan| plan.cpu)
+        };
+        assert_eq!(chosen(None, 1, 2, None), Ok(None));
+        assert_eq!(chosen(None, 1, 8, Some(2.5)), Ok(None));
+        assert_eq!(chosen(None, 1, 8, None), Ok(Some(7)));
+        assert_eq!(chosen(None, 2, 8, Some(4.0)), Ok(Some(6)));
+        assert_eq!(chosen(Some(&[1]), 1, 2, None), Ok(Some(1)));
+        let refused = chosen(Some(&[1, 9]), 1, 2, None).unwrap_err();
         assert_eq!(refused.to_string(), "CPU 9 is not among those that this process may use (0,1)");
     }
 
@@ -176,8 +213,42 @@ mod tests {
 
     #[test]
     fn quotas_are_read_as_cpus() {
-        assert_eq!(parse_quota("max 100000\n"), None);
-        assert_eq!(parse_quota("150000 100000\n"), Some(1.5));
-        assert_eq!(parse_quota(""), None);
+        assert_eq!(parse_quota("max", "100000"), None);
+        assert_eq!(parse_quota("150000", "100000"), Some(1.5));
+        assert_eq!(parse_quota("-1", "100000"), None);
+        assert_eq!(parse_quota("150000", "0"), None);
+        assert_eq!(parse_quota("", ""), None);
+    }
+
+    #[test]
+    fn the_smallest_quota_of_a_control_group_and_those_above_counts() {
+        let root = tempfile::tempdir().unwrap();
+        let write = |file: &str, text: &str| {
+            let path = root.path().join(file);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, text).unwrap();
+        };
+        let quota = |groups: &str| quota_of(root.path(), groups);
+        assert_eq!(quota("0::/\n"), None, "nothing is there");
+        write("box/cpu.max", "max 100000\n");
+        assert_eq!(quota("0::/box/inner\n"), None);
+        write("box/cpu.max", "300000 100000\n");
+        assert_eq!(quota("0::/box/inner\n"), Some(3.0));
+        write("box/inner/cpu.max", "250000 100000\n");
+        assert_eq!(quota("0::/box/inner\n"), Some(2.5));
+        assert_eq!(quota("0::/box\n"), Some(3.0));
+        // Version 1, with the controller under its own name or beside another.
+        write("cpu/cpu.cfs_quota_us", "-1\n");
+        write("cpu/cpu.cfs_period_us", "100000\n");
+        let groups = "9:name=systemd:/\n4:memory:/old\n3:cpuset:/old\n2:cpuacct,cpu:/old\n0::/\n";
+        assert_eq!(quota(groups), None);
+        write("cpu/old/cpu.cfs_quota_us", "50000\n");
+        write("cpu/old/cpu.cfs_period_us", "100000\n");
+        assert_eq!(quota(groups), Some(0.5));
+        write("cpu/cpu.cfs_quota_us", "20000\n");
+        assert_eq!(quota(groups), Some(0.2));
+        // In a container the path of the group may be that of another system: what is mounted is its own.
+        assert_eq!(quota("2:cpu:/docker/8c1f\n"), Some(0.2));
+        assert_eq!(quota("3:cpuset:/old\n"), None, "another controller");
     }
 }

@@ -32,7 +32,7 @@ mod table;
 mod thread;
 mod uring;
 
-pub use affinity::{CpuListError, CpuPlan, parse_cpu_list, plan_cpu};
+pub use affinity::{CpuListError, CpuPlan, UsableCpus, parse_cpu_list, plan_cpu};
 pub use batch::Limits;
 pub use clock::boot_nanoseconds;
 pub use driven::Driven;

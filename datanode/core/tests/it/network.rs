@@ -119,20 +119,22 @@ impl Network {
     }
 
     pub fn with_memory(memory_bytes: u64, planted_bug: u32) -> Network {
-        Network::with_secret(memory_bytes, planted_bug, b"")
+        Network::of_replicas(super::PARTS, memory_bytes, planted_bug, b"", 2)
     }
 
     /// A formed cluster whose partitions have one replica each.
     pub fn without_backups() -> Network {
-        Network::of_replicas(64 << 20, 0, b"", 1)
+        Network::of_replicas(super::PARTS, 64 << 20, 0, b"", 1)
     }
 
-    /// A formed cluster whose members know this secret.
-    pub fn with_secret(memory_bytes: u64, planted_bug: u32, secret: &[u8]) -> Network {
-        Network::of_replicas(memory_bytes, planted_bug, secret, 2)
-    }
-
-    fn of_replicas(memory_bytes: u64, planted_bug: u32, secret: &[u8], replicas: usize) -> Network {
+    /// A formed cluster of nodes of these parts, whose partitions have so many replicas each and whose members know a secret.
+    pub fn of_replicas(
+        parts: Option<(usize, usize)>,
+        memory_bytes: u64,
+        planted_bug: u32,
+        secret: &[u8],
+        replicas: usize,
+    ) -> Network {
         let nodes = 2;
         let member = |node| Member {
             node,
@@ -192,7 +194,7 @@ impl Network {
                 lane_frame_signals: u16::MAX,
                 planted_bug,
             };
-            NodeKernel::new(configuration, 0, super::PARTS, false).expect("valid")
+            NodeKernel::new(configuration, 0, parts, false).expect("valid")
         });
         let mut network = Network {
             kernels: kernels.collect(),

@@ -6,7 +6,6 @@ use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder};
 use duet_protocol::ids::TransactionId;
 use duet_protocol::row::RowView;
-use duet_protocol::signal::Sections;
 use duet_protocol::signal::error_reply::ErrorReply;
 use duet_protocol::signal::open_session::OpenSession;
 use duet_protocol::signal::read::Read;
@@ -18,6 +17,7 @@ use duet_protocol::signal::write::{
     FLAG_EXPECT_VERSION, OPERATION_DELETE, OPERATION_INSERT, OPERATION_UPDATE, OPERATION_UPSERT, Write,
 };
 use duet_protocol::signal::write_reply::WriteReply;
+use duet_protocol::signal::{Sections, SignalType};
 use duet_protocol::update::{Assignment, encode_update};
 use duet_protocol::value::{Value, ValueRef};
 
@@ -273,4 +273,26 @@ fn clients_cannot_age_the_cluster() {
         0,
         "the session is not expired"
     );
+}
+
+#[test]
+fn a_client_with_too_many_unread_answers_gets_no_more_of_them() {
+    let mut network = Network::formed();
+    let client = Session::open(&mut network, 0);
+    let key = (0..).map(|id| row(id, 0, "").0).find(|key| network.leader(key) == 0).expect("some");
+    let body = Read { table: TABLE.into(), table_version: 1.into(), ..Read::default() };
+    let mut builder = FrameBuilder::new();
+    (1..=50).for_each(|request| builder.push(0, request, &body, Sections::one(&key)));
+    let frame = builder.seal(&Envelope::default()).expect("open").to_vec();
+    for (unread, code) in [(9 << 20, Some(ErrorCode::ReplyBufferFull)), (7 << 20, None)] {
+        network.kernels[0].set_backlog(client.link, unread);
+        network.raw(0, client.link, &frame);
+        let answers = network.take(0, client.link);
+        assert_eq!(answers.len(), 50);
+        for answer in answers {
+            let is_refused = answer.signal_type == SignalType::ErrorReply;
+            let refused = is_refused.then(|| answer.body::<ErrorReply>().code.get());
+            assert_eq!(refused, code.map(|code| code as u16), "request {}", answer.view().request_id());
+        }
+    }
 }

@@ -1,6 +1,6 @@
 //! Scans with programs: filters, result columns and aggregates at the node, in bounded slices.
 
-use crate::network::{Network, TABLE, definition, layout};
+use crate::network::{Network, TABLE, definition, layout, row};
 use crate::requests::Session;
 use duet_protocol::error::ErrorCode;
 use duet_protocol::frame::{Envelope, FrameBuilder};
@@ -10,6 +10,8 @@ use duet_protocol::scan_program::{
     Aggregate, Comparison, Filter, Function, Merger, ScanProgram, encode_program,
 };
 use duet_protocol::signal::error_reply::ErrorReply;
+use duet_protocol::signal::read::Read;
+use duet_protocol::signal::read_reply::ReadReply;
 use duet_protocol::signal::scan::Scan;
 use duet_protocol::signal::scan_reply::{FLAG_DONE, ScanReply, split_row};
 use duet_protocol::signal::write::OPERATION_INSERT;
@@ -160,9 +162,8 @@ fn programs_that_do_not_fit_get_a_numbered_error() {
     }
 }
 
-#[test]
-fn a_frame_full_of_scans_does_not_occupy_the_node() {
-    let (mut network, client) = filled(2_000);
+/// A scan of a partition that the first node leads, its program, and a frame of 8,000 of them.
+fn flood(network: &Network) -> (Scan, Vec<u8>, Vec<u8>) {
     let program = ScanProgram { filter: Some(balance(Comparison::Equal, 77)), ..ScanProgram::default() };
     let bytes = bytes_of(&program);
     let led = network.state.view.partitions.iter().position(|partition| partition.replicas[0] == 1);
@@ -172,6 +173,13 @@ fn a_frame_full_of_scans_does_not_occupy_the_node() {
         builder.push(0, request, &body, Sections::one(&bytes));
     }
     let frame = builder.seal(&Envelope::default()).expect("open").to_vec();
+    (body, bytes, frame)
+}
+
+#[test]
+fn a_frame_full_of_scans_does_not_occupy_the_node() {
+    let (mut network, client) = filled(2_000);
+    let (body, bytes, frame) = flood(&network);
     network.raw(0, client.link, &frame);
     network.settle();
     let answers = network.take(0, client.link);
@@ -184,4 +192,21 @@ fn a_frame_full_of_scans_does_not_occupy_the_node() {
     assert!(is_split || (2_000..8_000).contains(&refused.len()), "{}", refused.len());
     let answer = network.ask(0, client.link, &body, Sections::one(&bytes));
     assert_eq!(answer.signal_type, SignalType::ScanReply, "the next burst is another one");
+}
+
+#[test]
+fn a_key_is_read_in_the_same_burst_as_a_flood_of_scans() {
+    let (mut network, client) = filled(2_000);
+    let (_, _, flood) = flood(&network);
+    let key = (0..).map(|id| row(id, 0, "").0).find(|key| network.leader(key) == 0).expect("some");
+    let bystander = network.client_link(0);
+    network.kernels[0].frame(network.now, client.link, &flood);
+    // No tick and nothing more of the flood comes in between: one end of a burst answers both.
+    let read = Read { table: TABLE.into(), table_version: 1.into(), ..Read::default() };
+    network.send(0, bystander, 5, &read, Sections::one(&key));
+    network.deliver();
+    let answers = network.take(0, bystander);
+    assert_eq!(answers.len(), 1);
+    assert_eq!(answers[0].body::<ReadReply>().code.get(), 0);
+    assert_eq!(network.take(0, client.link).len(), 8_000, "every scan is answered or refused");
 }

@@ -2,6 +2,7 @@
 //! with one of the ignored tests below.
 
 use super::epoll::echo::{Behaviour, EchoNode, exchange, frame};
+use super::epoll::strangers;
 use duet_runtime::{Limits, LinkIo, Listener, RuntimeError, uring_refusal};
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
@@ -121,6 +122,31 @@ fn child_ends() {
     forbid(libc::SYS_io_uring_enter).unwrap();
     let error = node.thread.join().unwrap_err().to_string();
     assert!(error.contains("Operation not permitted"), "{error}");
+}
+
+#[test]
+fn a_ring_that_fails_half_way_ends_all_threads_with_one_sentence() {
+    if uring_refusal().is_none() {
+        run("child_ends_all_threads", || Ok(()));
+    }
+}
+
+#[test]
+#[ignore = "for a child process that forbids io_uring to itself"]
+fn child_ends_all_threads() {
+    let stages: Vec<String> = strangers::four_stages().into_iter().map(|thread| thread.name).collect();
+    let alive = || {
+        let tasks = std::fs::read_dir("/proc/self/task").unwrap();
+        let names = tasks.filter_map(|task| std::fs::read_to_string(task.ok()?.path().join("comm")).ok());
+        names.filter(|name| stages.iter().any(|stage| stage == name.trim())).count()
+    };
+    let (address, pipeline) = strangers::pipeline(LinkIo::Uring, Limits::new(8));
+    assert_eq!(alive(), stages.len());
+    let _client = strangers::client(address);
+    forbid(libc::SYS_io_uring_enter).unwrap();
+    let error = pipeline.join().unwrap_err().to_string();
+    assert!(error.contains("Operation not permitted") && error.lines().count() == 1, "{error}");
+    assert_eq!(alive(), 0);
 }
 
 #[test]

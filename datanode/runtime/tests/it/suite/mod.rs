@@ -6,7 +6,7 @@ pub mod echo;
 mod flow;
 mod framing;
 mod limits;
-mod strangers;
+pub mod strangers;
 
 use duet_runtime::{LinkIo, uring_refusal};
 
