@@ -1,7 +1,7 @@
 //! Epochs over the whole cluster (PROTOCOL.md §3): opened by the keeper, drained by every part of every node, closed by the
 //! keeper when all are drained.
 //!
-//! The keeper is the lowest node id of the view. Every 10 ms it opens the next epoch; each node raises its own at once (every
+//! The keeper is the lowest node id of the view. Every 10 ms, or every 100 ms while nobody commits anything, it opens the next epoch; each node raises its own at once (every
 //! frame does that too) and drains those before: a part has drained epoch `n` when its own epoch is above `n` and none of
 //! its commits of `n` or earlier is unfinished. One-pass writes are unfinished until they are exposed, transactions until all
 //! their fragments are. That needs no bookkeeping per write: pending writes of a fragment are a queue in the order of their
@@ -21,6 +21,8 @@ use std::collections::VecDeque;
 
 /// Length of an epoch.
 pub(crate) const EPOCH_EVERY: Nanoseconds = 10_000_000;
+/// Epochs that pass at once while nothing is committed: an idle cluster is woken less often.
+const IDLE_EPOCHS: u64 = 10;
 /// Most epochs open beyond the newest closed one: W of the protocol. A view begins this far beyond all that its members know
 /// of, so that no number is used twice.
 pub(crate) const WINDOW: u64 = 64;
@@ -36,10 +38,14 @@ pub(crate) struct Epochs {
     /// This kernel: epoch to be drained, and the newest one that is.
     wanted: u64,
     drained: u64,
+    /// This kernel: commits up to the last epoch that it has drained.
+    commits: u64,
     /// The following in the kernel that keeps membership only. View that it is about.
     view: u64,
     /// Newest epoch that each part has drained: coordinators, then data parts.
     parts: Vec<u64>,
+    /// Something was committed: here since the keeper was told, at the keeper anywhere since an epoch was opened.
+    busy: bool,
     /// Newest epoch that the keeper asked for.
     asked: u64,
     /// Newest closed epoch, and when it was heard of.
@@ -141,8 +147,13 @@ impl Kernel {
     pub(crate) fn tick_epochs(&mut self, now: Nanoseconds) {
         if self.keeps_epochs() && self.cut.view > 0 {
             let passed = now.saturating_sub(self.cut.opened_at) / EPOCH_EVERY;
-            self.cut.opened_at += passed * EPOCH_EVERY;
-            if passed > 0 && self.keeper() == Some(self.configuration.node) {
+            let is_keeper = self.keeper() == Some(self.configuration.node);
+            let least = if is_keeper && self.is_idle() { IDLE_EPOCHS } else { 1 };
+            if passed >= least {
+                self.cut.opened_at += passed * EPOCH_EVERY;
+            }
+            if passed >= least && is_keeper {
+                self.cut.busy = false;
                 // Where time was lost, numbers are left out: they are the clock of sessions too.
                 let room = (self.cut.closed + WINDOW).saturating_sub(self.epoch);
                 self.raise_epoch(self.epoch + passed.min(room));
@@ -159,6 +170,17 @@ impl Kernel {
             self.epochs.set_stalled(stalled);
         }
         self.drain_epochs();
+    }
+
+    /// Commits of this kernel, as primary, backup or coordinator.
+    fn commits(&self) -> u64 {
+        let counters = &self.counters;
+        counters.writes_committed + counters.writes_applied + counters.transactions_committed
+    }
+
+    /// At the keeper: all that was opened is closed but the newest epoch, and nobody is known to have committed anything in it.
+    fn is_idle(&self) -> bool {
+        !self.cut.busy && self.commits() == self.cut.commits && self.cut.closed + 1 >= self.epoch
     }
 
     fn tell_members<S: Signal>(&mut self, body: &S) {
@@ -194,7 +216,7 @@ impl Kernel {
             SignalType::EpochDrained => {
                 let Some(body) = signal.body::<EpochDrained>() else { return };
                 if body.view.get() == self.cut.view {
-                    self.member_drained(from, body.epoch.get());
+                    self.member_drained(from, body.epoch.get(), body.committed.get() > 0);
                 }
             }
             SignalType::EpochClosed => {
@@ -256,6 +278,8 @@ impl Kernel {
         self.cut.drained = wanted;
         self.ldm.drained = wanted;
         self.coordinator.transactions.drained = wanted;
+        let busy = self.commits() != self.cut.commits;
+        self.cut.commits = self.commits();
         let coordinators = self.split.as_ref().map_or(0, |split| split.shared.coordinators);
         let part = match self.part {
             Part::Whole => 0,
@@ -264,15 +288,16 @@ impl Kernel {
         };
         match &mut self.split {
             Some(split) if self.part != Part::Coordinator(0) => {
-                let message = ToCoordinator::EpochDrained { part, epoch: wanted };
+                let message = ToCoordinator::EpochDrained { part, epoch: wanted, busy };
                 split.out.to_coordinators[0].push_back(message);
             }
-            _ => self.part_drained(part, wanted),
+            _ => self.part_drained(part, wanted, busy),
         }
     }
 
-    /// A part of this node has drained an epoch.
-    pub(crate) fn part_drained(&mut self, part: usize, epoch: u64) {
+    /// A part of this node has drained an epoch, and has committed something since the one before or not.
+    pub(crate) fn part_drained(&mut self, part: usize, epoch: u64, busy: bool) {
+        self.cut.busy |= busy;
         let before = self.node_drained();
         if let Some(drained) = self.cut.parts.get_mut(part) {
             *drained = epoch.max(*drained);
@@ -292,7 +317,8 @@ impl Kernel {
         match self.keeper() {
             Some(keeper) if keeper == self.configuration.node => self.close_epochs(),
             Some(keeper) => {
-                let body = EpochDrained { view: self.cut.view.into(), epoch: epoch.into() };
+                let committed = u64::from(std::mem::take(&mut self.cut.busy)).into();
+                let body = EpochDrained { view: self.cut.view.into(), epoch: epoch.into(), committed };
                 if let Some(link) = self.forward_links.get(keeper as usize).copied().flatten() {
                     self.out.send(link, 0, &body, Sections::none());
                 }
@@ -301,7 +327,8 @@ impl Kernel {
         }
     }
 
-    fn member_drained(&mut self, node: u32, epoch: u64) {
+    fn member_drained(&mut self, node: u32, epoch: u64, busy: bool) {
+        self.cut.busy |= busy;
         assert!(epoch < self.epoch, "node {node} has drained epoch {epoch}, and {} is open", self.epoch);
         if let Some((_, drained)) = self.cut.members.iter_mut().find(|(member, _)| *member == node) {
             *drained = epoch.max(*drained);

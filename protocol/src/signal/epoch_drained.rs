@@ -5,6 +5,7 @@
 //! ```text
 //! byte  32  view                 u64      view of the `OpenEpoch` that is answered
 //! byte  40  epoch                u64      newest drained epoch
+//! byte  48  committed            u64      1: the sender has committed something since it last said this, 0: nothing
 //! ```
 
 use zerocopy::little_endian::U64;
@@ -18,6 +19,8 @@ pub struct EpochDrained {
     pub view: U64,
     /// Newest drained epoch.
     pub epoch: U64,
+    /// 1: the sender has committed something since it last said this; 0: nothing.
+    pub committed: U64,
 }
 
-const _: () = assert!(size_of::<EpochDrained>() == 16);
+const _: () = assert!(size_of::<EpochDrained>() == 24);

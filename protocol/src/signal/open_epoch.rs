@@ -1,4 +1,4 @@
-//! Opens an epoch, or repeats that it is open, about every 10 ms: the receiver raises its own to it and drains those before it.
+//! Opens an epoch, or repeats that it is open, about every 10 ms, or every 100 ms while nothing is committed: the receiver raises its own to it and drains those before it.
 //!
 //! Sender: data node that keeps the epochs (the lowest node id of the view). Receiver: every other data node of the view.
 //!

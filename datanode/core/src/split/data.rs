@@ -320,7 +320,7 @@ impl Kernel {
             }
             ToCoordinator::Transactions { signals } => self.transactions_from_data(&signals),
             ToCoordinator::Drain { epoch } => self.part_wants_drained(epoch),
-            ToCoordinator::EpochDrained { part, epoch } => self.part_drained(part, epoch),
+            ToCoordinator::EpochDrained { part, epoch, busy } => self.part_drained(part, epoch, busy),
             ToCoordinator::Measured { part, counters } => {
                 if let Some(split) = &mut self.split {
                     split.counters[part] = *counters;

@@ -197,6 +197,8 @@ pub enum ToCoordinator {
         part: usize,
         /// The epoch.
         epoch: u64,
+        /// It has committed something since the one before.
+        busy: bool,
     },
     /// Counters of a part, coordinators first.
     Measured {
