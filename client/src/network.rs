@@ -71,6 +71,7 @@ pub(crate) fn connect_blocking(
 #[cfg(unix)]
 mod within_machine {
     use duet_protocol::local::{is_private_folder, local_folder, local_socket};
+    use socket2::{Domain, SockAddr, Socket, Type};
     use std::io;
     use std::net::SocketAddr;
     use std::os::unix::fs::MetadataExt;
@@ -90,9 +91,13 @@ mod within_machine {
 
     /// A link to that socket.
     pub(super) fn connect_blocking(address: SocketAddr, turn: Duration) -> io::Result<UnixStream> {
-        let stream = UnixStream::connect(path(address)?)?;
-        stream.set_read_timeout(Some(turn))?;
-        stream.set_write_timeout(Some(turn))?;
-        Ok(stream)
+        let socket = Socket::new(Domain::UNIX, Type::STREAM, None)?;
+        // A listener whose queue is full would be waited for without end.
+        socket.set_nonblocking(true)?;
+        socket.connect(&SockAddr::unix(path(address)?)?)?;
+        socket.set_nonblocking(false)?;
+        socket.set_read_timeout(Some(turn))?;
+        socket.set_write_timeout(Some(turn))?;
+        Ok(socket.into())
     }
 }

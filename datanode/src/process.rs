@@ -53,8 +53,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<Option<(SocketAddr, Option<S
     let no_randomness = |error| anyhow::anyhow!("the system gives no random numbers: {error}");
     getrandom::fill(&mut process).map_err(no_randomness)?;
     let seed = getrandom::u64().map_err(no_randomness)?;
-    // Only speed depends on it.
-    let memory_preparer = MemoryPreparer::start()
+    // Only speed depends on it. A 128th of the memory is ready beyond what is used, where that is whole huge pages for each part.
+    let ahead = memory_bytes / 128 / topology.data_parts() as u64;
+    let memory_preparer = MemoryPreparer::start(usize::try_from(ahead).unwrap_or(usize::MAX))
         .inspect_err(
             |error| tracing::warn!(%error, "no thread prepares memory: pages are found when rows need them"),
         )

@@ -31,6 +31,16 @@ pub enum Topology {
     },
 }
 
+impl Topology {
+    /// Parts of the node that own data, each with an arena.
+    pub fn data_parts(&self) -> usize {
+        match self {
+            Topology::Batch(_) => 1,
+            Topology::Pipeline { threads, .. } => threads.iter().map(|thread| thread.managers).sum(),
+        }
+    }
+}
+
 /// The running threads of a node.
 #[derive(Debug)]
 pub enum RunningNode {

@@ -145,6 +145,7 @@ fn calls_during(
         says.read_line(&mut line).expect("readable");
         if !line.contains("attached") {
             eprintln!("skipped: strace may not watch a process: {line}");
+            let _ = strace.kill();
             strace.wait().expect("ended");
             return None;
         }

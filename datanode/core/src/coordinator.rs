@@ -228,6 +228,7 @@ impl TransactionCoordinator {
             return;
         };
         self.sessions += 1;
+        context.counters.sessions_opened += 1;
         let session = session_id(context.epoch, context.out.identity.sender.node, counter);
         let body = SessionOpened { session: session.into(), epoch: context.epoch.into() };
         context.out.reply(reply, &body, Sections::none());

@@ -145,6 +145,7 @@ impl Kernel {
 
     /// Timer: the keeper opens the next epoch, everybody tries again to drain, and sees whether epochs close at all.
     pub(crate) fn tick_epochs(&mut self, now: Nanoseconds) {
+        self.tell_commits();
         if self.keeps_epochs() && self.cut.view > 0 {
             let passed = now.saturating_sub(self.cut.opened_at) / EPOCH_EVERY;
             let is_keeper = self.keeper() == Some(self.configuration.node);
@@ -172,15 +173,45 @@ impl Kernel {
         self.drain_epochs();
     }
 
-    /// Commits of this kernel, as primary, backup or coordinator.
+    /// Commits of this kernel, as primary, backup or coordinator, and sessions, whose numbers an epoch has 65,535 of.
     fn commits(&self) -> u64 {
         let counters = &self.counters;
-        counters.writes_committed + counters.writes_applied + counters.transactions_committed
+        let transactions = counters.transactions_committed + counters.sessions_opened;
+        counters.writes_committed + counters.writes_applied + transactions
     }
 
     /// At the keeper: all that was opened is closed but the newest epoch, and nobody is known to have committed anything in it.
     fn is_idle(&self) -> bool {
-        !self.cut.busy && self.commits() == self.cut.commits && self.cut.closed + 1 >= self.epoch
+        !self.cut.busy && self.cut.closed + 1 >= self.epoch
+    }
+
+    /// Tells on, towards the keeper, that there was a commit since the last drained epoch: the first one after a pause is not to wait for
+    /// the keeper's next question.
+    fn tell_commits(&mut self) {
+        let commits = self.commits();
+        let busy = std::mem::replace(&mut self.cut.commits, commits) != commits;
+        if self.keeps_epochs() {
+            self.cut.busy |= busy;
+            if self.cut.busy && self.keeper() != Some(self.configuration.node) {
+                self.tell_drained(self.node_drained());
+            }
+        } else if busy {
+            let (part, epoch) = (self.part_number(), self.cut.drained);
+            let message = ToCoordinator::EpochDrained { part, epoch, busy };
+            if let Some(split) = &mut self.split {
+                split.out.to_coordinators[0].push_back(message);
+            }
+        }
+    }
+
+    /// Number of this kernel among the parts of its node: coordinators, then data parts.
+    fn part_number(&self) -> usize {
+        let coordinators = self.split.as_ref().map_or(0, |split| split.shared.coordinators);
+        match self.part {
+            Part::Whole => 0,
+            Part::Coordinator(number) => number,
+            Part::Data(number) => coordinators + number,
+        }
     }
 
     fn tell_members<S: Signal>(&mut self, body: &S) {
@@ -280,12 +311,7 @@ impl Kernel {
         self.coordinator.transactions.drained = wanted;
         let busy = self.commits() != self.cut.commits;
         self.cut.commits = self.commits();
-        let coordinators = self.split.as_ref().map_or(0, |split| split.shared.coordinators);
-        let part = match self.part {
-            Part::Whole => 0,
-            Part::Coordinator(number) => number,
-            Part::Data(number) => coordinators + number,
-        };
+        let part = self.part_number();
         match &mut self.split {
             Some(split) if self.part != Part::Coordinator(0) => {
                 let message = ToCoordinator::EpochDrained { part, epoch: wanted, busy };

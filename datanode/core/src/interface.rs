@@ -164,6 +164,8 @@ counters! {
     pending_writes,
     #[doc = "Writes waiting for a row now."]
     queued_writes,
+    #[doc = "Sessions opened."]
+    sessions_opened,
     #[doc = "Transactions open now at their coordinators."]
     transactions,
     #[doc = "Transactions committed by their coordinators, with writes or without."]

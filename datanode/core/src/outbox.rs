@@ -97,6 +97,17 @@ struct LinkOutput {
     dirty: bool,
 }
 
+impl LinkOutput {
+    /// Something is sent for the first time in a burst.
+    fn touch(&mut self, link: LinkId, dirty: &mut Vec<u32>, board: Option<&Arc<LinkBoard>>) {
+        self.dirty = true;
+        dirty.push(link.slot);
+        if let Some(board) = board {
+            self.backlog = board.backlog(link);
+        }
+    }
+}
+
 /// All outgoing traffic of one kernel.
 #[derive(Debug, Default)]
 pub struct Outbox {
@@ -212,11 +223,7 @@ impl Outbox {
             return None;
         }
         if !output.dirty {
-            output.dirty = true;
-            self.dirty.push(link.slot);
-            if let Some(board) = &self.board {
-                output.backlog = board.backlog(link);
-            }
+            output.touch(link, &mut self.dirty, self.board.as_ref());
         }
         if output.builder.is_full() {
             output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
@@ -391,15 +398,17 @@ impl Outbox {
     pub fn send_lane_frames(&mut self, index: usize, link: LinkId, only_newest: bool) {
         let identity = self.identity;
         let lanes = std::mem::take(&mut self.lanes);
-        if let Some(output) = self.output(link) {
+        if let Some(output) = self.links.get_mut(link.slot as usize)
+            && output.open
+            && output.generation == link.generation
+        {
             output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
             let skip = if only_newest { lanes[index].retained_frames().len().saturating_sub(1) } else { 0 };
             for frame in lanes[index].retained_frames().skip(skip) {
                 output.builder.append_sealed(frame);
             }
             if !output.dirty {
-                output.dirty = true;
-                self.dirty.push(link.slot);
+                output.touch(link, &mut self.dirty, self.board.as_ref());
             }
         }
         self.lanes = lanes;

@@ -20,7 +20,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "{ROWS} rows of 8 + 100 bytes, {BATCH} at a time, {ROWS_PER_SECOND} per second; microseconds of a batch"
     );
     for round in 1..=3 {
-        for (name, preparer) in [("alone", None), ("prepared", Some(MemoryPreparer::start()?))] {
+        for (name, preparer) in [("alone", None), ("prepared", Some(MemoryPreparer::start(8 << 20)?))] {
             let options = ArenaOptions { preparer, ..ArenaOptions::default() };
             let mut arena = Arena::new(MemoryBudget::new(2 << 30), options)?;
             let mut index = HashIndex::new(hash);

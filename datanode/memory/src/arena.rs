@@ -95,7 +95,7 @@ pub struct ArenaOptions {
     /// Whether to ask for transparent huge pages of 2 MiB: faster with much data, wasteful in a process with many
     /// small arenas.
     pub huge_pages: bool,
-    /// Finds memory for the arena before it is used: up to 8 MiB or a 128th of its addresses, which lie above what the budget counts.
+    /// Finds memory for the arena before it is used.
     pub preparer: Option<MemoryPreparer>,
 }
 

@@ -11,6 +11,10 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 /// Ranges waiting to be made ready; of more than these the owner finds memory itself.
 const MOST_WAITING: usize = 1_024;
 
+const MOST_AHEAD_BYTES: usize = 8 << 20;
+/// Memory that is found at once: the system has other work for the same addresses in between.
+const STEP_BYTES: usize = 2 << 20;
+
 /// Part of a mapping that its owner will use soon.
 #[derive(Debug)]
 pub(crate) struct Upcoming {
@@ -26,17 +30,19 @@ pub(crate) struct Upcoming {
 #[derive(Clone, Debug)]
 pub struct MemoryPreparer {
     upcoming: SyncSender<Upcoming>,
+    /// Bytes that an arena has ready beyond what it uses.
+    pub(crate) ahead_bytes: usize,
 }
 
 impl MemoryPreparer {
-    /// Starts the thread.
+    /// Starts the thread. Each arena has up to `ahead_bytes` ready beyond what it uses, and at most 8 MiB; no budget counts them.
     ///
     /// # Errors
     /// The system has no thread to give.
-    pub fn start() -> std::io::Result<MemoryPreparer> {
+    pub fn start(ahead_bytes: usize) -> std::io::Result<MemoryPreparer> {
         let (upcoming, asked) = sync_channel(MOST_WAITING);
         std::thread::Builder::new().name("duet-memory".to_owned()).spawn(move || prepare(&asked))?;
-        Ok(MemoryPreparer { upcoming })
+        Ok(MemoryPreparer { upcoming, ahead_bytes: ahead_bytes.min(MOST_AHEAD_BYTES) })
     }
 
     /// Asks for a part of a mapping.
@@ -48,6 +54,9 @@ impl MemoryPreparer {
 
 fn prepare(asked: &Receiver<Upcoming>) {
     while let Ok(upcoming) = asked.recv() {
-        upcoming.mapping.populate(upcoming.start, upcoming.bytes);
+        for offset in (0..upcoming.bytes).step_by(STEP_BYTES) {
+            let bytes = STEP_BYTES.min(upcoming.bytes - offset);
+            upcoming.mapping.populate(upcoming.start + offset, bytes);
+        }
     }
 }

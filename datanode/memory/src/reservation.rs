@@ -11,10 +11,6 @@ use std::sync::Arc;
 /// address by a huge page when the whole aligned 2 MiB around it are accessible at the first touch.
 const HUGE_PAGE_BYTES: usize = 2 << 20;
 
-/// What is made ready before it is used, at most, and as a share of the range.
-const MOST_AHEAD: usize = 8 << 20;
-const AHEAD_SHARE: usize = 128;
-
 /// Addresses of the system, given back with the last reference.
 #[cfg(not(miri))]
 #[derive(Debug)]
@@ -102,8 +98,8 @@ impl Reservation {
         // SAFETY: `base..base + bytes` lies inside the mapping made above. The advice may be refused (a kernel
         // without huge pages), which changes speed only.
         let _ = unsafe { libc::madvise(base.cast(), bytes, advice) };
-        let ahead = (bytes / AHEAD_SHARE).min(MOST_AHEAD) / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
-        let ahead_bytes = if preparer.is_some() { ahead } else { 0 };
+        let ahead = preparer.as_ref().map_or(0, |preparer| preparer.ahead_bytes);
+        let ahead_bytes = ahead / HUGE_PAGE_BYTES * HUGE_PAGE_BYTES;
         Ok(Self { base, bytes, usable_bytes: 0, mapping, preparer, ahead_bytes, asked_bytes: 0 })
     }
 
@@ -116,18 +112,10 @@ impl Reservation {
         if with_ahead > self.usable_bytes {
             // Twice as far, so that the system is asked for it before the memory behind it is being found.
             let target = (with_ahead + self.ahead_bytes).min(self.bytes);
-            // SAFETY: the range lies inside our own mapping, and nothing refers to its inaccessible part.
-            let result = unsafe {
-                libc::mprotect(
-                    self.base.add(self.usable_bytes).cast(),
-                    target - self.usable_bytes,
-                    libc::PROT_READ | libc::PROT_WRITE,
-                )
-            };
-            if result == 0 {
-                self.usable_bytes = target;
-            } else if bytes > self.usable_bytes {
-                return Err(OutOfMemory::System);
+            if self.make_usable(target).is_err() {
+                // The system counts what may be used, and this is near its bound: no more than what is needed.
+                self.ahead_bytes = 0;
+                self.make_usable(bytes.next_multiple_of(HUGE_PAGE_BYTES).min(self.bytes))?;
             }
         }
         let until = with_ahead.min(self.usable_bytes);
@@ -140,6 +128,25 @@ impl Reservation {
             preparer.prepare(Upcoming { mapping, start, bytes: until - from });
             self.asked_bytes = until;
         }
+        Ok(())
+    }
+
+    fn make_usable(&mut self, target: usize) -> Result<(), OutOfMemory> {
+        if target <= self.usable_bytes {
+            return Ok(());
+        }
+        // SAFETY: the range lies inside our own mapping, and nothing refers to its inaccessible part.
+        let result = unsafe {
+            libc::mprotect(
+                self.base.add(self.usable_bytes).cast(),
+                target - self.usable_bytes,
+                libc::PROT_READ | libc::PROT_WRITE,
+            )
+        };
+        if result != 0 {
+            return Err(OutOfMemory::System);
+        }
+        self.usable_bytes = target;
         Ok(())
     }
 
@@ -220,6 +227,17 @@ mod tests {
 
     const RANGE_BYTES: usize = 1 << 30;
     const STEP_BYTES: usize = 128 << 10;
+    const AHEAD_BYTES: usize = 8 << 20;
+
+    fn preparer() -> MemoryPreparer {
+        MemoryPreparer::start(AHEAD_BYTES).unwrap()
+    }
+
+    /// Whether this system finds memory when it is asked to, which speed alone depends on.
+    fn can_populate() -> bool {
+        // SAFETY: nothing is asked for at no address.
+        unsafe { libc::madvise(std::ptr::null_mut(), 0, libc::MADV_POPULATE_WRITE) == 0 }
+    }
 
     /// Whether the system has found memory for a small page.
     fn is_resident(reservation: &Reservation, offset: usize) -> bool {
@@ -232,10 +250,12 @@ mod tests {
 
     #[test]
     fn memory_is_found_ahead_of_what_is_used() {
-        let preparer = MemoryPreparer::start().unwrap();
-        let mut reservation = Reservation::new(RANGE_BYTES, false, Some(preparer)).unwrap();
+        if !can_populate() {
+            return;
+        }
+        let mut reservation = Reservation::new(RANGE_BYTES, false, Some(preparer())).unwrap();
         reservation.grow_to(STEP_BYTES).unwrap();
-        let ahead = RANGE_BYTES / AHEAD_SHARE;
+        let ahead = AHEAD_BYTES;
         let deadline = Instant::now() + Duration::from_secs(30);
         while !is_resident(&reservation, ahead) {
             assert!(Instant::now() < deadline, "nobody has found memory ahead");
@@ -246,7 +266,7 @@ mod tests {
 
     #[test]
     fn what_is_made_ready_keeps_its_content() {
-        let preparer = MemoryPreparer::start().unwrap();
+        let preparer = preparer();
         for huge_pages in [false, true] {
             let mut reservation = Reservation::new(RANGE_BYTES, huge_pages, Some(preparer.clone())).unwrap();
             let steps = 256;
@@ -271,8 +291,7 @@ mod tests {
 
     #[test]
     fn the_end_of_the_range_is_the_end() {
-        let preparer = MemoryPreparer::start().unwrap();
-        let mut reservation = Reservation::new(RANGE_BYTES, false, Some(preparer)).unwrap();
+        let mut reservation = Reservation::new(RANGE_BYTES, false, Some(preparer())).unwrap();
         reservation.grow_to(RANGE_BYTES - STEP_BYTES).unwrap();
         reservation.grow_to(RANGE_BYTES).unwrap();
         assert_eq!(reservation.grow_to(RANGE_BYTES + 1), Err(OutOfMemory::ArenaFull));

@@ -37,7 +37,7 @@ pub struct FloorServerOptions {
 }
 
 /// Runs the server on free loopback ports until the process is killed, after one line on standard output:
-/// `{"ready":"floor","listen":"127.0.0.1:4567","echo":"127.0.0.1:4568"}`; `listen` is missing with a socket of the Unix domain.
+/// `{"ready":"floor","listen":"127.0.0.1:4567","echo":"127.0.0.1:4568"}`; `listen` is null with a socket of the Unix domain.
 ///
 /// # Errors
 /// A port cannot be opened or the event loop fails.

@@ -44,7 +44,7 @@ impl Subject {
     /// Empty, with room for so many rows.
     pub(super) fn new(configuration: Configuration, rows: u64) -> Result<Self> {
         let budget = MemoryBudget::with_reserve(BUDGET_BYTES + rows * BUDGET_BYTES_PER_ROW, 0);
-        let preparer = Some(MemoryPreparer::start().context("no thread for memory")?);
+        let preparer = Some(MemoryPreparer::start(8 << 20).context("no thread for memory")?);
         let options =
             ArenaOptions { huge_pages: configuration.huge_pages, preparer, ..ArenaOptions::default() };
         let arena = Arena::new(budget.clone(), options).context("no addresses for an arena")?;

@@ -29,6 +29,49 @@ fn epochs_are_opened_and_closed_in_step() {
     assert_eq!(epochs(&network, 0).0, epochs(&network, 1).0);
 }
 
+/// Epochs that are opened one by one while ticks pass, beside those that are left out.
+fn openings(network: &mut Network, ticks: u32) -> usize {
+    let mut openings = 0;
+    for _ in 0..ticks {
+        let before = epochs(network, 0).0;
+        network.settle_for(1);
+        openings += usize::from(epochs(network, 0).0 > before);
+    }
+    openings
+}
+
+#[test]
+fn epochs_are_opened_rarely_while_nobody_commits() {
+    let mut network = Network::formed();
+    let mut clients = [Session::open(&mut network, 0), Session::open(&mut network, 1)];
+    network.settle();
+    let before = epochs(&network, 0);
+    assert_eq!(openings(&mut network, 100), 10);
+    let after = epochs(&network, 0);
+    assert_eq!(
+        (after.0 - before.0, after.0 - after.1),
+        (100, 1),
+        "their numbers count the time all the same"
+    );
+    for (node, client) in clients.iter_mut().enumerate() {
+        let id = (0..).find(|id| network.leader(&row(*id, 0, "").0) == node).expect("some");
+        let written = epochs(&network, 0).0;
+        client.write(&mut network, OPERATION_UPSERT, id, 7);
+        assert!(openings(&mut network, 4) >= 2, "node {node} has told of its commit");
+        assert!(epochs(&network, 0).1 >= written, "node {node}: its epoch is closed");
+        network.settle_for(20);
+        assert_eq!(openings(&mut network, 50), 5);
+    }
+    // What is not closed is asked for again with every tick.
+    network.paused[1] = true;
+    network.settle_for(20);
+    assert_eq!(openings(&mut network, 20), 20);
+    network.paused[1] = false;
+    network.deliver();
+    network.settle_for(20);
+    assert_eq!(openings(&mut network, 50), 5);
+}
+
 #[test]
 fn while_a_node_is_away_epochs_stay_open_and_commits_are_refused_in_the_end() {
     let mut network = Network::formed();
