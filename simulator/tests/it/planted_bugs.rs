@@ -163,7 +163,16 @@ fn a_lease_that_is_judged_too_early_is_found() {
 
 #[test]
 fn transactions_that_outlive_a_primary_that_they_used_are_found() {
-    is_found_under("all", 25);
+    let choice = FaultChoice::parse("all").expect("there are such faults");
+    // Its transactions live longest: one seed in forty finds it, of all workloads together one in three hundred.
+    let workload = workload("append").expect("there is such a workload");
+    let found = (0..300).any(|seed| {
+        let mut plan = Plan::new(seed, 25);
+        (workload.choose)(&mut plan);
+        choice.apply(&mut plan);
+        run_plan(plan, false).failure.is_some()
+    });
+    assert!(found, "not found in 300 seeds");
 }
 
 #[test]
