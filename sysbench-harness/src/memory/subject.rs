@@ -3,8 +3,8 @@
 use crate::workload::{KEY_BYTES, mix64};
 use anyhow::{Context, Result, ensure};
 use duet_memory::{
-    Arena, ArenaOptions, HashIndex, MemoryBudget, MemoryPreparer, OrderedIndex, PrimaryKeys, Priority, Probe,
-    RowHandle, RowHeader,
+    Arena, ArenaOptions, HashIndex, MemoryBudget, OrderedIndex, PrimaryKeys, Priority, Probe, RowHandle,
+    RowHeader,
 };
 
 /// Bytes of a row's value as a data node keeps it: five columns of 20 bytes behind a byte of null bits.
@@ -44,9 +44,7 @@ impl Subject {
     /// Empty, with room for so many rows.
     pub(super) fn new(configuration: Configuration, rows: u64) -> Result<Self> {
         let budget = MemoryBudget::with_reserve(BUDGET_BYTES + rows * BUDGET_BYTES_PER_ROW, 0);
-        let preparer = Some(MemoryPreparer::start(8 << 20).context("no thread for memory")?);
-        let options =
-            ArenaOptions { huge_pages: configuration.huge_pages, preparer, ..ArenaOptions::default() };
+        let options = ArenaOptions { huge_pages: configuration.huge_pages, ..ArenaOptions::default() };
         let arena = Arena::new(budget.clone(), options).context("no addresses for an arena")?;
         let indexes = (0..configuration.fragments).map(|_| HashIndex::new(hash_bytes)).collect();
         let fragments = if configuration.ordered { configuration.fragments } else { 0 };
