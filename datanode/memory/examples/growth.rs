@@ -1,6 +1,8 @@
 //! How long the owner of an arena waits for memory while rows are inserted at a steady rate, with and without a [`MemoryPreparer`]:
 //! `cargo run --release -p duet-memory --example growth`. Every line is of an arena of its own.
 
+#![allow(clippy::disallowed_methods)] // A benchmark reads the clock.
+
 use duet_memory::{
     Arena, ArenaOptions, HashIndex, MemoryBudget, MemoryPreparer, Priority, RowHandle, RowHeader,
 };

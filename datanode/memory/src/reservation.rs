@@ -221,6 +221,7 @@ impl Reservation {
 }
 
 #[cfg(all(test, not(miri), not(loom)))]
+#[allow(clippy::disallowed_methods)] // They wait for a thread.
 mod tests {
     use super::*;
     use std::time::{Duration, Instant};
@@ -230,7 +231,7 @@ mod tests {
     const AHEAD_BYTES: usize = 8 << 20;
 
     fn preparer() -> MemoryPreparer {
-        MemoryPreparer::start(AHEAD_BYTES).unwrap()
+        MemoryPreparer::start(AHEAD_BYTES).expect("a thread")
     }
 
     /// Whether this system finds memory when it is asked to, which speed alone depends on.
