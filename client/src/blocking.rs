@@ -25,7 +25,7 @@ pub use typed::TypedTable;
 
 use crate::client::{no_table, numbered, row_of, split_name, sum_of, unexpected};
 use crate::input::Input;
-use crate::network::{BlockingStream, connect_blocking};
+use crate::network::{BlockingStream, connect_blocking, is_deaf};
 use crate::{
     Assignment, Batch, ClientBuilder, ClusterStatus, Column, Error, ErrorCode, Expectation, Key, Outcome,
     Reply, Result, Row, RowValues, RowVersion, RowView, Table, TableDefinition, TransactionId, Value,
@@ -602,9 +602,7 @@ fn write_some<'b>(socket: &mut Socket, bytes: &'b [u8]) -> &'b [u8] {
         match socket.stream.write(rest) {
             Ok(written) if written > 0 => rest = &rest[written..],
             Err(error) if is_no_error(error.kind()) => return rest,
-            Err(error) if matches!(error.kind(), ErrorKind::BrokenPipe | ErrorKind::ConnectionReset) => {
-                socket.deaf = true;
-            }
+            Err(error) if is_deaf(&error) => socket.deaf = true,
             Ok(_) | Err(_) => {
                 socket.broken = true;
                 return &[];

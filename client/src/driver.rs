@@ -5,13 +5,12 @@
 //! because the task lets the others run once before it takes what they left.
 
 use crate::input::Input;
-use crate::network::{Stream, connect};
+use crate::network::{Stream, connect, is_deaf};
 use crate::shared::{JobRequest, Shared, Snapshot, Waiter, lock};
 use crate::{Batch, Result};
 use duet_client_core::{ClientCore, CloseReason, Command, JobId, JobResult, LinkId, Nanoseconds};
 use std::collections::BTreeMap;
 use std::future::Future;
-use std::io;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
@@ -310,9 +309,7 @@ fn write_some<'b>(socket: &mut Socket, bytes: &'b [u8], context: &mut Context<'_
     while !rest.is_empty() {
         match Pin::new(&mut socket.stream).poll_write(context, rest) {
             Poll::Ready(Ok(written)) if written > 0 => rest = &rest[written..],
-            Poll::Ready(Err(error))
-                if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) =>
-            {
+            Poll::Ready(Err(error)) if is_deaf(&error) => {
                 socket.deaf = true;
                 return &[];
             }

@@ -23,6 +23,11 @@ impl<S: Read + Write + Send> BlockingConnection for S {}
 /// A link of the blocking client.
 pub(crate) type BlockingStream = Box<dyn BlockingConnection>;
 
+/// Whether a write failed because the other side takes nothing any more; what it has sent may still be read to its end.
+pub(crate) fn is_deaf(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset)
+}
+
 /// Opens a link to an address, which may be a name.
 pub(crate) async fn connect(address: &str) -> io::Result<Stream> {
     let addresses: Vec<SocketAddr> = lookup_host(address).await?.collect();

@@ -1,5 +1,6 @@
 //! Options that several benchmarks share.
 
+use crate::connection::Links;
 use crate::cpu::CpuList;
 use crate::local_cluster::LocalClusterOptions;
 use crate::report::CommonParameters;
@@ -103,13 +104,19 @@ impl ServerRunArguments {
         }
     }
 
-    /// A cluster of so many data nodes and replicas, but for its memory and CPUs. It is reached over TCP, as the peers and the floor are.
-    pub(crate) fn cluster(&self, data_nodes: u32, replicas: u32) -> Result<LocalClusterOptions> {
+    /// A cluster of so many data nodes and replicas, but for its memory and CPUs. It is reached as the peers and the floor are.
+    pub(crate) fn cluster(
+        &self,
+        data_nodes: u32,
+        replicas: u32,
+        links: Links,
+    ) -> Result<LocalClusterOptions> {
         let mut options = LocalClusterOptions::new(self.executable()?);
         options.data_nodes = data_nodes;
         options.replicas = Some(replicas);
         options.io = self.io.clone();
-        options.data_arguments = ["--local-links", "off"].map(Into::into).into();
+        let local = if links == Links::Unix { "on" } else { "off" };
+        options.data_arguments = ["--local-links", local].map(Into::into).into();
         Ok(options)
     }
 

@@ -110,8 +110,10 @@ fn ten_thousand_connections_are_served_and_more_are_refused() {
     }
 }
 
-/// A scan of a partition.
-fn whole(table: u32, partition: u16) -> Scan {
+/// A scan of the partition of a key.
+fn whole(cluster: &Cluster, table: u32, key: &[u8]) -> Scan {
+    let hash = crate::wire::layout().partition_hash(key);
+    let partition = cluster.state().partition_of(hash).expect("formed");
     Scan {
         table: table.into(),
         table_version: 1.into(),
@@ -153,10 +155,8 @@ fn clients_that_only_ask_disturb_nobody_under_any_plan() {
         let mut wires: Vec<Wire> = cluster.nodes.iter().map(|node| Wire::client(&node.listen)).collect();
         let led = cluster.leader_of(&cluster.state(), &key);
         let address = &cluster.nodes[led].listen;
-        let partition =
-            cluster.state().partition_of(crate::wire::layout().partition_hash(&key)).expect("formed");
         let before: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
-        let scan = whole(table, partition);
+        let scan = whole(&cluster, table, &key);
         let [reads, scans] = floods(table, &key, &scan);
         let deaf = [flood(address, &reads), flood(address, &scans), flood(address, &scans)];
         for _ in 0..50 {
@@ -229,10 +229,8 @@ fn clients_that_ask_and_listen_at_full_speed_disturb_nobody_under_any_plan() {
     for plan in ["batch", FOUR_STAGES] {
         let (cluster, table, key) = with_row(plan, 1_000, &"long ".repeat(2_000));
         let mut wires: Vec<Wire> = cluster.nodes.iter().map(|node| Wire::client(&node.listen)).collect();
-        let state = cluster.state();
-        let led = cluster.leader_of(&state, &key);
-        let partition = state.partition_of(crate::wire::layout().partition_hash(&key)).expect("formed");
-        let scan = whole(table, partition);
+        let led = cluster.leader_of(&cluster.state(), &key);
+        let scan = whole(&cluster, table, &key);
         let requests = floods(table, &key, &scan);
         let before: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
         let torrents: Vec<Torrent> = requests

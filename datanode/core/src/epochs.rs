@@ -1,9 +1,9 @@
 //! Epochs over the whole cluster (PROTOCOL.md §3): opened by the keeper, drained by every part of every node, closed by the
 //! keeper when all are drained.
 //!
-//! The keeper is the lowest node id of the view. Every 10 ms, or every 100 ms while nobody commits anything, it opens the next epoch; each node raises its own at once (every
-//! frame does that too) and drains those before: a part has drained epoch `n` when its own epoch is above `n` and none of
-//! its commits of `n` or earlier is unfinished. One-pass writes are unfinished until they are exposed, transactions until all
+//! The keeper is the lowest node id of the view. Every 10 ms, or every 100 ms while nobody commits anything, it opens the
+//! next epoch; each node raises its own at once (every frame does that too) and drains those before: a part has drained
+//! epoch `n` when its own epoch is above `n` and none of its commits of `n` or earlier is unfinished. One-pass writes are unfinished until they are exposed, transactions until all
 //! their fragments are. That needs no bookkeeping per write: pending writes of a fragment are a queue in the order of their
 //! epochs, so the oldest one tells. When all nodes have drained `n`, `n` is closed: everything committed in it and before
 //! is final and consistent.
@@ -38,7 +38,7 @@ pub(crate) struct Epochs {
     /// This kernel: epoch to be drained, and the newest one that is.
     wanted: u64,
     drained: u64,
-    /// This kernel: commits up to the last epoch that it has drained.
+    /// This kernel: commits that it has told of.
     commits: u64,
     /// The following in the kernel that keeps membership only. View that it is about.
     view: u64,
@@ -188,29 +188,11 @@ impl Kernel {
     /// Tells on, towards the keeper, that there was a commit since the last drained epoch: the first one after a pause is not to wait for
     /// the keeper's next question.
     fn tell_commits(&mut self) {
-        let commits = self.commits();
-        let busy = std::mem::replace(&mut self.cut.commits, commits) != commits;
-        if self.keeps_epochs() {
-            self.cut.busy |= busy;
-            if self.cut.busy && self.keeper() != Some(self.configuration.node) {
-                self.tell_drained(self.node_drained());
-            }
-        } else if busy {
-            let (part, epoch) = (self.part_number(), self.cut.drained);
-            let message = ToCoordinator::EpochDrained { part, epoch, busy };
-            if let Some(split) = &mut self.split {
-                split.out.to_coordinators[0].push_back(message);
-            }
+        if self.commits() != self.cut.commits {
+            self.report_drained();
         }
-    }
-
-    /// Number of this kernel among the parts of its node: coordinators, then data parts.
-    fn part_number(&self) -> usize {
-        let coordinators = self.split.as_ref().map_or(0, |split| split.shared.coordinators);
-        match self.part {
-            Part::Whole => 0,
-            Part::Coordinator(number) => number,
-            Part::Data(number) => coordinators + number,
+        if self.cut.busy && self.keeps_epochs() && self.keeper() != Some(self.configuration.node) {
+            self.tell_drained(self.node_drained());
         }
     }
 
@@ -309,15 +291,26 @@ impl Kernel {
         self.cut.drained = wanted;
         self.ldm.drained = wanted;
         self.coordinator.transactions.drained = wanted;
-        let busy = self.commits() != self.cut.commits;
-        self.cut.commits = self.commits();
-        let part = self.part_number();
+        self.report_drained();
+    }
+
+    /// Says, to the kernel that speaks for the node, up to where this one has drained, and whether it has committed anything since it
+    /// last said so.
+    fn report_drained(&mut self) {
+        let commits = self.commits();
+        let busy = std::mem::replace(&mut self.cut.commits, commits) != commits;
+        let epoch = self.cut.drained;
+        let coordinators = self.split.as_ref().map_or(0, |split| split.shared.coordinators);
+        let part = match self.part {
+            Part::Whole => 0,
+            Part::Coordinator(number) => number,
+            Part::Data(number) => coordinators + number,
+        };
         match &mut self.split {
             Some(split) if self.part != Part::Coordinator(0) => {
-                let message = ToCoordinator::EpochDrained { part, epoch: wanted, busy };
-                split.out.to_coordinators[0].push_back(message);
+                split.out.to_coordinators[0].push_back(ToCoordinator::EpochDrained { part, epoch, busy });
             }
-            _ => self.part_drained(part, wanted, busy),
+            _ => self.part_drained(part, epoch, busy),
         }
     }
 

@@ -10,7 +10,7 @@ use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 
 /// Ranges waiting to be made ready; of more than these the owner finds memory itself.
 const MOST_WAITING: usize = 1_024;
-
+/// What an arena has ready beyond what it uses, at most.
 const MOST_AHEAD_BYTES: usize = 8 << 20;
 /// Memory that is found at once: the system has other work for the same addresses in between.
 const STEP_BYTES: usize = 2 << 20;

@@ -11,24 +11,29 @@ fn is_found(planted_bug: u32) {
 
 /// By this workload alone.
 fn is_found_by(name: &str, planted_bug: u32) {
-    let workload = workload(name).expect("there is such a workload");
-    let found = (0..300).any(|seed| {
-        let mut plan = Plan::new(seed, planted_bug);
-        (workload.choose)(&mut plan);
-        run_plan(plan, false).failure.is_some()
-    });
-    assert!(found, "planted bug {planted_bug} was not found in 300 seeds of {name}");
+    is_found_in(Some(name), None, planted_bug);
 }
 
 /// With these faults in every seed.
 fn is_found_under(faults: &str, planted_bug: u32) {
-    let choice = FaultChoice::parse(faults).expect("there are such faults");
+    is_found_in(None, Some(faults), planted_bug);
+}
+
+/// By a workload alone, or with some faults in every seed, or both.
+fn is_found_in(name: Option<&str>, faults: Option<&str>, planted_bug: u32) {
+    let workload = name.map(|name| workload(name).expect("there is such a workload"));
+    let choice = faults.map(|faults| FaultChoice::parse(faults).expect("there are such faults"));
     let found = (0..300).any(|seed| {
         let mut plan = Plan::new(seed, planted_bug);
-        choice.apply(&mut plan);
+        if let Some(workload) = &workload {
+            (workload.choose)(&mut plan);
+        }
+        if let Some(choice) = &choice {
+            choice.apply(&mut plan);
+        }
         run_plan(plan, false).failure.is_some()
     });
-    assert!(found, "planted bug {planted_bug} was not found in 300 seeds with {faults}");
+    assert!(found, "planted bug {planted_bug} was not found in 300 seeds of {name:?} with {faults:?}");
 }
 
 #[test]
@@ -163,16 +168,8 @@ fn a_lease_that_is_judged_too_early_is_found() {
 
 #[test]
 fn transactions_that_outlive_a_primary_that_they_used_are_found() {
-    let choice = FaultChoice::parse("all").expect("there are such faults");
     // Its transactions live longest: one seed in forty finds it, of all workloads together one in three hundred.
-    let workload = workload("append").expect("there is such a workload");
-    let found = (0..300).any(|seed| {
-        let mut plan = Plan::new(seed, 25);
-        (workload.choose)(&mut plan);
-        choice.apply(&mut plan);
-        run_plan(plan, false).failure.is_some()
-    });
-    assert!(found, "not found in 300 seeds");
+    is_found_in(Some("append"), Some("all"), 25);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 //! A cluster with an asynchronous client, and the measuring of what it does.
 
 use super::record::{CaseParameters, CaseRound};
+use crate::connection::Links;
 use crate::cpu::process_cpu_time;
 use crate::local_cluster::LocalCluster;
 use crate::options::{Placement, ServerRunArguments};
@@ -37,7 +38,7 @@ impl BenchCluster {
         replicas: u32,
         rows: u64,
     ) -> Result<Self> {
-        let mut options = run.cluster(data_nodes, replicas)?;
+        let mut options = run.cluster(data_nodes, replicas, Links::Tcp)?;
         let rows_per_node = (rows * u64::from(replicas)).div_ceil(u64::from(data_nodes));
         options.memory_bytes = Some(NODE_BYTES + rows_per_node * ROW_BYTES);
         options.management_cpus = placement.servers.clone();

@@ -173,11 +173,8 @@ impl KeysArguments {
 
     /// The Duet cluster to start, but for its memory and CPUs.
     pub(super) fn cluster(&self) -> Result<LocalClusterOptions> {
-        let mut options = self.run.cluster(self.data_nodes, self.replicas())?;
+        let mut options = self.run.cluster(self.data_nodes, self.replicas(), self.links)?;
         options.partitions = self.partitions;
-        if self.links == Links::Unix {
-            options.data_arguments = ["--local-links", "on"].map(Into::into).into();
-        }
         Ok(options)
     }
 

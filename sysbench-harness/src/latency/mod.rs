@@ -39,7 +39,7 @@ pub fn run(arguments: &LatencyArguments, say: Say<'_>) -> Result<()> {
     let scratch = tempfile::Builder::new().prefix("duet-bench-").tempdir();
     let scratch = scratch.context("cannot create a scratch directory")?;
     let servers = placement.servers.as_ref();
-    let cluster = arguments.run.cluster(DATA_NODES, REPLICAS)?;
+    let cluster = arguments.run.cluster(DATA_NODES, REPLICAS, Links::Tcp)?;
     let mut duet = DuetTarget::start(cluster, &reads, servers)?;
     let floor_command: Vec<OsString> =
         vec![arguments.run.executable()?.into(), "bench".into(), "floor-server".into()];

@@ -2,6 +2,7 @@
 
 use super::plan::{STUDY, ThreadPlan};
 use super::record::PipelineParameters;
+use crate::connection::Links;
 use crate::driver::{Length, Plan};
 use crate::local_cluster::LocalClusterOptions;
 use crate::options::{Placement, ServerRunArguments, check_rows, check_times};
@@ -80,7 +81,7 @@ impl PipelineArguments {
 
     /// One data node with these threads, but for its memory and CPUs.
     pub(super) fn cluster(&self, plan: &ThreadPlan) -> Result<LocalClusterOptions> {
-        let mut options = self.run.cluster(1, 1)?;
+        let mut options = self.run.cluster(1, 1, Links::Tcp)?;
         options.lanes = Some(u32::try_from(plan.managers()).context("too many ldm threads")?);
         options.threads = Some(plan.to_string());
         Ok(options)

@@ -11,6 +11,7 @@ use crate::cases::{
     Benchmark, CASE_SCHEMA_VERSION, CaseRecord, CaseResult, CaseRound, case, connect, measure, parameters,
     publish,
 };
+use crate::connection::Links;
 use crate::driver::drive;
 use crate::duet::DuetTarget;
 use crate::keys::{check_answers, progress_bar};
@@ -57,7 +58,7 @@ pub fn run(arguments: &TransactionsArguments, say: Say<'_>) -> Result<()> {
     warn_of_debug_build();
     let head = RunHead::begin(TransactionsBenchmark::NAME, CASE_SCHEMA_VERSION);
     let reads = arguments.workload(Mix::READS);
-    let cluster = arguments.run.cluster(DATA_NODES, REPLICAS)?;
+    let cluster = arguments.run.cluster(DATA_NODES, REPLICAS, Links::Tcp)?;
     let mut duet = DuetTarget::start(cluster, &reads, placement.servers.as_ref())?;
     let cases = placement.generate(|| {
         let bar = progress_bar("duet loads", reads.rows);

@@ -1,13 +1,12 @@
 //! What a node does where the system refuses io_uring. The tests forbid it for real, in a child process: this executable again,
 //! with one of the ignored tests below.
 
-use super::epoll::echo::{Behaviour, EchoNode, exchange, frame};
+use super::epoll::echo::{Behaviour, EchoNode, exchange, frame, wait};
 use super::epoll::strangers;
 use duet_runtime::{Limits, LinkIo, Listener, RuntimeError, uring_refusal};
 use std::net::Ipv4Addr;
 use std::os::unix::process::CommandExt;
 use std::process::Command;
-use std::time::{Duration, Instant};
 
 /// Answers `io_uring_setup` with EPERM from now on, as container runtimes do.
 fn forbid_io_uring() -> std::io::Result<()> {
@@ -148,11 +147,7 @@ fn child_ends_all_threads() {
     let error = pipeline.join().unwrap_err().to_string();
     assert!(error.contains("Operation not permitted") && error.lines().count() == 1, "{error}");
     // The system lists a thread for a moment after it was joined.
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while alive() > 0 {
-        assert!(Instant::now() < deadline, "{} threads are left", alive());
-        std::thread::sleep(Duration::from_millis(1));
-    }
+    wait("the end of all threads", || alive() == 0);
 }
 
 #[test]
