@@ -360,6 +360,18 @@ impl FrameBuilder {
         std::mem::swap(&mut self.buffer, target);
     }
 
+    /// Bytes that fit its memory.
+    pub fn capacity(&self) -> usize {
+        self.buffer.capacity()
+    }
+
+    /// Gives an empty builder the memory of an empty buffer. The memory that it had.
+    pub fn exchange_memory(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
+        assert!(self.is_empty() && buffer.is_empty(), "memory is exchanged without contents");
+        std::mem::swap(&mut self.buffer, &mut buffer);
+        buffer
+    }
+
     /// Drops everything, keeping the memory.
     pub fn clear(&mut self) {
         self.buffer.clear();

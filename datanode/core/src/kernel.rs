@@ -386,6 +386,11 @@ impl Kernel {
         self.split.as_ref().map_or(0, |split| split.out.len())
     }
 
+    /// Whether what was given to this part leads to so much output that the burst should end.
+    pub fn has_burst(&self) -> bool {
+        self.out.has_burst()
+    }
+
     /// One whole frame arrived (its announced length was checked against [`Kernel::frame_limit`]).
     pub fn frame(&mut self, now: Nanoseconds, link: LinkId, bytes: &[u8]) {
         self.now = now;

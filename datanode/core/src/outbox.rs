@@ -13,6 +13,12 @@ use std::sync::Arc;
 
 /// Bytes waiting for one link above which the driver should stop reading from it.
 pub const BACKLOG_PAUSE_BYTES: usize = 1 << 20;
+/// Bytes of full frames after which a burst should end.
+const BURST_BYTES: usize = 1 << 20;
+/// Memory that the output of a link keeps for itself from burst to burst, at most; larger buffers go from link to link.
+const KEEP_BYTES: usize = 16 << 10;
+/// Memory of all buffers that are kept for whichever link needs one.
+const SPARE_BYTES: usize = 8 << 20;
 /// Bytes waiting for one link above which answers become `ReplyBufferFull`.
 pub const BACKLOG_REFUSE_BYTES: usize = 8 << 20;
 
@@ -99,11 +105,48 @@ struct LinkOutput {
 
 impl LinkOutput {
     /// Something is sent for the first time in a burst.
-    fn touch(&mut self, link: LinkId, dirty: &mut Vec<u32>, board: Option<&Arc<LinkBoard>>) {
+    fn touch(&mut self, link: LinkId, burst: &mut Burst, board: Option<&Arc<LinkBoard>>) {
         self.dirty = true;
-        dirty.push(link.slot);
+        burst.links.push(link.slot);
         if let Some(board) = board {
             self.backlog = board.backlog(link);
+        }
+        if self.builder.capacity() == 0 {
+            burst.lend(&mut self.builder);
+        }
+    }
+}
+
+/// What a burst of output is of all links.
+#[derive(Debug, Default)]
+struct Burst {
+    /// Slots of the links that something is sent to.
+    links: Vec<u32>,
+    /// Bytes of frames that became full.
+    full_bytes: usize,
+    /// Large buffers from earlier bursts, empty; the one used last comes first.
+    spare: Vec<Vec<u8>>,
+    spare_bytes: usize,
+}
+
+impl Burst {
+    /// A builder without memory gets a large buffer, if there is one.
+    fn lend(&mut self, builder: &mut FrameBuilder) {
+        if let Some(buffer) = self.spare.pop() {
+            self.spare_bytes -= buffer.capacity();
+            builder.exchange_memory(buffer);
+        }
+    }
+
+    /// The output of a link is handed out: its memory, if large, is for whoever needs it next.
+    fn give_back(&mut self, builder: &mut FrameBuilder) {
+        builder.clear();
+        if builder.capacity() > KEEP_BYTES {
+            let buffer = builder.exchange_memory(Vec::new());
+            if self.spare_bytes + buffer.capacity() <= SPARE_BYTES {
+                self.spare_bytes += buffer.capacity();
+                self.spare.push(buffer);
+            }
         }
     }
 }
@@ -114,7 +157,7 @@ pub struct Outbox {
     /// In a part of a node: gauges of the links. Links are opened when they are first sent to, for other parts handle them.
     board: Option<Arc<LinkBoard>>,
     links: Vec<LinkOutput>,
-    dirty: Vec<u32>,
+    burst: Burst,
     /// Lanes to the other data nodes.
     pub lanes: Vec<Lane>,
     /// What every frame says of this node; the receiver is filled in per link.
@@ -223,10 +266,11 @@ impl Outbox {
             return None;
         }
         if !output.dirty {
-            output.touch(link, &mut self.dirty, self.board.as_ref());
+            output.touch(link, &mut self.burst, self.board.as_ref());
         }
         if output.builder.is_full() {
-            output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
+            let full = output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
+            self.burst.full_bytes += full.map_or(0, <[u8]>::len);
         }
         Some(&mut output.builder)
     }
@@ -408,7 +452,7 @@ impl Outbox {
                 output.builder.append_sealed(frame);
             }
             if !output.dirty {
-                output.touch(link, &mut self.dirty, self.board.as_ref());
+                output.touch(link, &mut self.burst, self.board.as_ref());
             }
         }
         self.lanes = lanes;
@@ -420,7 +464,7 @@ impl Outbox {
             self.seal_lane(index);
         }
         let identity = self.identity;
-        for slot in &self.dirty {
+        for slot in &self.burst.links {
             let output = &mut self.links[*slot as usize];
             if output.open {
                 output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
@@ -431,7 +475,7 @@ impl Outbox {
     /// Calls for every link with sealed bytes that wait to be handed out.
     pub(crate) fn each_sealed(&mut self, mut change: impl FnMut(LinkId, Envelope, &mut FrameBuilder)) {
         let identity = self.identity;
-        for slot in &self.dirty {
+        for slot in &self.burst.links {
             let output = &mut self.links[*slot as usize];
             if output.open && !output.builder.is_empty() {
                 let link = LinkId { slot: *slot, generation: output.generation };
@@ -440,15 +484,24 @@ impl Outbox {
         }
     }
 
+    /// Whether this burst leads to so much output that it should end before more is taken up.
+    #[inline]
+    pub fn has_burst(&self) -> bool {
+        self.burst.full_bytes > BURST_BYTES
+    }
+
     /// Hands out the sealed bytes of every link that has some.
     pub fn drain(&mut self, mut send: impl FnMut(LinkId, &[u8])) {
-        for slot in self.dirty.drain(..) {
+        let mut links = std::mem::take(&mut self.burst.links);
+        for slot in links.drain(..) {
             let output = &mut self.links[slot as usize];
             output.dirty = false;
             if output.open && !output.builder.is_empty() {
                 send(LinkId { slot, generation: output.generation }, output.builder.sealed());
-                output.builder.clear();
+                self.burst.give_back(&mut output.builder);
             }
         }
+        self.burst.links = links;
+        self.burst.full_bytes = 0;
     }
 }

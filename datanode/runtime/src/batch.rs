@@ -135,6 +135,8 @@ pub(crate) struct Batch<K> {
     sending: Sending,
     scratch: Box<[u8]>,
     paused: Vec<LinkId>,
+    /// Memory for those of them that get their turn; empty in between.
+    resuming: Vec<LinkId>,
     /// Links to be closed when the refusal that the kernel queued is sent.
     damaged: Vec<LinkId>,
     pub burst_bytes: usize,
@@ -185,6 +187,7 @@ impl<K: Driven> Batch<K> {
             sending: Sending::new(deferred),
             scratch: vec![0; scratch_bytes].into_boxed_slice(),
             paused: Vec::new(),
+            resuming: Vec::new(),
             damaged: Vec::new(),
             burst_bytes: 0,
             unsettled: false,
@@ -244,12 +247,15 @@ impl<K: Driven> Batch<K> {
 
     /// Sends what waits to be submitted, with io_uring. What became of it is told to the kernel by [`Batch::after_output`].
     fn submit(&mut self) -> Result<(), RuntimeError> {
-        if let Links::Uring(ring) = &mut self.links {
+        let Links::Uring(ring) = &mut self.links else { return Ok(()) };
+        loop {
             self.sending
                 .submit(ring, &mut self.table, &mut self.counters, false)
                 .map_err(|error| RuntimeError::system("io_uring", error))?;
+            if self.sending.is_submitted() {
+                return Ok(());
+            }
         }
-        Ok(())
     }
 
     /// Runs until told to stop, or until the kernel or the system gives up.
@@ -264,7 +270,7 @@ impl<K: Driven> Batch<K> {
             for index in 0..ready {
                 let event = self.links.event(index);
                 self.handle(event);
-                if self.burst_bytes >= self.limits.burst_bytes {
+                if self.burst_bytes >= self.limits.burst_bytes || self.kernel.has_burst() {
                     self.end_burst()?;
                     self.submit()?;
                     // What follows must not be held back for replies that are sent.
@@ -437,34 +443,39 @@ impl<K: Driven> Batch<K> {
         open.any(|id| kernel.wants_input(*id))
     }
 
-    /// Goes on with the links that the kernel wants to hear again.
+    /// Goes on with the links that the kernel wants to hear again. They take turns, for there may be room for one only:
+    /// who waits longest comes first, and who could not say everything comes last the next time.
     fn resume_paused(&mut self) {
-        let mut index = 0;
-        while index < self.paused.len() {
-            let id = self.paused[index];
-            let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else {
-                self.paused.swap_remove(index);
-                continue;
-            };
-            if !self.kernel.wants_input(id) {
-                index += 1;
-                continue;
-            }
-            self.burst_bytes += link.partial.filled;
-            let frames = &mut self.counters.frames_delivered;
-            match resume(&mut self.kernel, link, self.now, frames) {
-                Outcome::Held => index += 1,
-                Outcome::Drained => {
-                    link.paused = false;
-                    self.links.update(link);
-                    self.paused.swap_remove(index);
+        let mut waiting = std::mem::take(&mut self.resuming);
+        std::mem::swap(&mut waiting, &mut self.paused);
+        waiting.retain(|id| self.stays_paused(*id));
+        waiting.append(&mut self.paused);
+        std::mem::swap(&mut waiting, &mut self.paused);
+        self.resuming = waiting;
+    }
+
+    /// Gives a paused link its turn. Whether it must wait for one still.
+    fn stays_paused(&mut self, id: LinkId) -> bool {
+        let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return false };
+        if self.burst_bytes >= self.limits.burst_bytes || !self.kernel.wants_input(id) {
+            return true;
+        }
+        self.burst_bytes += link.partial.filled;
+        match resume(&mut self.kernel, link, self.now, &mut self.counters.frames_delivered) {
+            Outcome::Held => self.paused.push(id),
+            Outcome::Damaged => self.close_damaged(id),
+            Outcome::Drained => {
+                link.paused = false;
+                // With epoll the rest is in the socket, and a later event may find the room taken by others again.
+                if let Links::Epoll(_) = self.links {
+                    self.read(id, false);
                 }
-                Outcome::Damaged => {
-                    self.paused.swap_remove(index);
-                    self.close_damaged(id);
+                if let Some(link) = self.table.get_mut(id) {
+                    self.links.update(link);
                 }
             }
         }
+        false
     }
 
     /// Everything that follows the events of a burst: timers, replies, commands.

@@ -32,6 +32,10 @@ pub trait Driven {
     fn leave(&mut self, _now: Nanoseconds) {}
     /// See [`Kernel::flush`].
     fn flush(&mut self, now: Nanoseconds);
+    /// See [`Kernel::has_burst`].
+    fn has_burst(&self) -> bool {
+        false
+    }
     /// See [`Kernel::drain_output`].
     fn drain_output(&mut self, send: impl FnMut(LinkId, &[u8]));
     /// See [`Kernel::set_backlog`].
@@ -107,6 +111,10 @@ impl Driven for Kernel {
 
     fn flush(&mut self, now: Nanoseconds) {
         Kernel::flush(self, now);
+    }
+
+    fn has_burst(&self) -> bool {
+        Kernel::has_burst(self)
     }
 
     fn drain_output(&mut self, send: impl FnMut(LinkId, &[u8])) {

@@ -3,11 +3,15 @@
 use crate::poll::Interest;
 use duet_datanode_core::{LinkId, Nanoseconds, Target};
 use socket2::Socket;
+use std::collections::VecDeque;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 /// Buffers above this size are not kept for the next large frame.
 const KEEP_BUFFER_BYTES: usize = 1 << 20;
+
+/// Backlogs grow by so much.
+const CHUNK_BYTES: usize = 256 << 10;
 
 /// Place of a link in its life.
 #[derive(Debug)]
@@ -108,7 +112,7 @@ impl Link {
         if self.partial.filled == 0 && (idle || self.partial.bytes.len() > KEEP_BUFFER_BYTES) {
             self.partial.bytes = Vec::new();
         }
-        if self.backlog.is_empty() && (idle || self.backlog.bytes.capacity() > KEEP_BUFFER_BYTES) {
+        if self.backlog.is_empty() && idle {
             self.backlog = Backlog::default();
         }
     }
@@ -165,40 +169,56 @@ impl Partial {
     }
 }
 
-/// Bytes that were handed out but not accepted by the system yet.
+/// Bytes that were handed out but not accepted by the system yet, in chunks: what has been sent gives its memory back, and
+/// growth moves nothing.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
-    bytes: Vec<u8>,
+    /// Never empty ones, but for a last one that is kept for the next bytes.
+    chunks: VecDeque<Vec<u8>>,
+    /// Bytes of the first chunk that are sent.
     start: usize,
+    length: usize,
 }
 
 impl Backlog {
     pub fn len(&self) -> usize {
-        self.bytes.len() - self.start
+        self.length
     }
 
     pub fn is_empty(&self) -> bool {
-        self.len() == 0
+        self.length == 0
     }
 
-    pub fn as_slice(&self) -> &[u8] {
-        &self.bytes[self.start..]
+    /// The first bytes; all of them, unless they are many.
+    pub fn front(&self) -> &[u8] {
+        self.chunks.front().map_or(&[], |chunk| &chunk[self.start..])
     }
 
-    pub fn push(&mut self, bytes: &[u8]) {
-        if self.start > 0 && self.bytes.len() + bytes.len() > self.bytes.capacity() {
-            self.bytes.copy_within(self.start.., 0);
-            self.bytes.truncate(self.bytes.len() - self.start);
-            self.start = 0;
+    pub fn push(&mut self, mut bytes: &[u8]) {
+        self.length += bytes.len();
+        while !bytes.is_empty() {
+            if self.chunks.back().is_none_or(|chunk| chunk.len() == CHUNK_BYTES) {
+                self.chunks.push_back(Vec::new());
+            }
+            let Some(chunk) = self.chunks.back_mut() else { return };
+            let (now, later) = bytes.split_at(bytes.len().min(CHUNK_BYTES - chunk.len()));
+            chunk.extend_from_slice(now);
+            bytes = later;
         }
-        self.bytes.extend_from_slice(bytes);
     }
 
+    /// So many of the [`Backlog::front`] are sent.
     pub fn consume(&mut self, count: usize) {
+        self.length -= count;
         self.start += count;
-        if self.start == self.bytes.len() {
-            self.bytes.clear();
+        let is_sent = self.chunks.front().is_some_and(|chunk| chunk.len() == self.start);
+        if is_sent {
             self.start = 0;
+            if self.chunks.len() > 1 {
+                self.chunks.pop_front();
+            } else {
+                self.chunks.iter_mut().for_each(Vec::clear);
+            }
         }
     }
 }
@@ -206,6 +226,12 @@ impl Backlog {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    impl Backlog {
+        fn memory(&self) -> usize {
+            self.chunks.iter().map(Vec::capacity).sum()
+        }
+    }
 
     #[test]
     fn a_backlog_is_a_queue_of_bytes() {
@@ -216,11 +242,32 @@ mod tests {
             backlog.push(&push);
             model.extend(push);
             let take = (step * 13 % 37).min(backlog.len());
-            assert_eq!(backlog.as_slice()[..take], model.drain(..take).collect::<Vec<u8>>());
+            assert_eq!(backlog.front()[..take], model.drain(..take).collect::<Vec<u8>>());
             backlog.consume(take);
             assert_eq!(backlog.len(), model.len());
         }
-        assert!(backlog.bytes.capacity() < 64 << 10, "consumed bytes are given up");
+        assert!(backlog.memory() < 64 << 10, "consumed bytes are given up");
+    }
+
+    #[test]
+    fn a_large_backlog_gives_its_memory_back_while_it_is_sent() {
+        let bytes: Vec<u8> = (0..3_000_000usize).map(|number| (number % 251) as u8).collect();
+        let mut backlog = Backlog::default();
+        for part in [&bytes[..10], &bytes[10..2_000_000], &bytes[2_000_000..]] {
+            backlog.push(part);
+        }
+        assert_eq!(backlog.len(), bytes.len());
+        let mut sent = 0;
+        while !backlog.is_empty() {
+            let count = backlog.front().len().min(100_000);
+            assert_eq!(backlog.front()[..count], bytes[sent..sent + count]);
+            backlog.consume(count);
+            sent += count;
+            assert!(backlog.memory() <= bytes.len() - sent + 2 * CHUNK_BYTES);
+        }
+        assert_eq!(sent, bytes.len());
+        backlog.push(b"next");
+        assert_eq!(backlog.front(), b"next");
     }
 
     #[test]

@@ -2,7 +2,7 @@
 //! io_uring into the backlog, from where the call that ends the turn sends it.
 
 use crate::batch::Limits;
-use crate::link::{Backlog, Link};
+use crate::link::Link;
 use crate::snapshot::LinkCounters;
 use crate::table::LinkTable;
 use crate::uring::Ring;
@@ -55,9 +55,6 @@ pub(crate) fn reason_of(error: &io::Error) -> CloseReason {
 
 /// Bytes that may wait for the call that ends the turn.
 const SUBMIT_ABOVE_BYTES: usize = 256 << 10;
-
-/// Bytes that are sent at once, at most.
-const SEND_BYTES: usize = 1 << 30;
 
 /// What sending left to be done when the kernel is free again.
 #[derive(Debug, Default)]
@@ -133,11 +130,17 @@ impl Sending {
             }
             return;
         }
-        match write(&link.socket, link.backlog.as_slice(), counters) {
-            Ok(count) => {
-                self.taken(link, count);
+        while !link.backlog.is_empty() {
+            let offered = link.backlog.front().len();
+            match write(&link.socket, link.backlog.front(), counters) {
+                Ok(count) => {
+                    self.taken(link, count);
+                    if count < offered {
+                        return;
+                    }
+                }
+                Err(error) => return self.failed.push((link.id, Failure::Io(error))),
             }
-            Err(error) => self.failed.push((link.id, Failure::Io(error))),
         }
     }
 
@@ -170,8 +173,10 @@ impl Sending {
         counters: &mut LinkCounters,
         blocking: bool,
     ) -> io::Result<()> {
-        let links = self.queued.iter().filter_map(|id| table.get(*id));
-        ring.submit(links.map(|link| (link.port, most_of(&link.backlog))), blocking)?;
+        let links = || self.queued.iter().filter_map(|id| table.get(*id));
+        // What is too long for one call goes on with the next one, which nothing else may bring about.
+        let is_all = links().all(|link| link.backlog.front().len() == link.backlog.len());
+        ring.submit(links().map(|link| (link.port, link.backlog.front())), blocking && is_all)?;
         while let Some(unsent) = ring.next_unsent() {
             self.unsent.push(unsent);
         }
@@ -181,7 +186,7 @@ impl Sending {
             let id = self.queued[index];
             let Some(link) = table.get_mut(id) else { continue };
             counters.write_calls += 1;
-            let all = most_of(&link.backlog).len();
+            let all = link.backlog.front().len();
             let unsent = self.unsent.binary_search_by_key(&id, |(id, _)| *id);
             let result = unsent.ok().map(|index| self.unsent[index].1);
             match result {
@@ -214,12 +219,6 @@ impl Sending {
         self.queued_bytes = 0;
         Ok(())
     }
-}
-
-/// As much of a backlog as is sent at once.
-fn most_of(backlog: &Backlog) -> &[u8] {
-    let bytes = backlog.as_slice();
-    &bytes[..bytes.len().min(SEND_BYTES)]
 }
 
 /// Writes once; 0 when the system takes nothing now.

@@ -50,8 +50,13 @@ impl<T> MailboxSender<T> {
 
     /// Messages that can be pushed now.
     pub fn room(&mut self) -> usize {
+        self.ring.capacity() - self.used()
+    }
+
+    /// Messages that were pushed and whose slots are not released.
+    pub fn used(&mut self) -> usize {
         self.released = self.ring.receiver.count();
-        self.ring.capacity() - self.pushed.wrapping_sub(self.released)
+        self.pushed.wrapping_sub(self.released)
     }
 
     /// To be called before waiting for room: the next [`release`](super::MailboxReceiver::release) of slots will say

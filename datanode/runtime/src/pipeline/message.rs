@@ -22,6 +22,13 @@ pub(crate) enum ToPart {
     Damaged(LinkId, ErrorCode),
 }
 
+impl ToPart {
+    /// Bytes of the message, and of what it refers to.
+    pub fn bytes(&self) -> usize {
+        size_of::<ToPart>() + if let ToPart::Frame(_, frame) = self { frame.len() } else { 0 }
+    }
+}
+
 /// From a part to the thread that sends on a link, and from a send thread to the receiver that owns the link.
 pub(crate) enum ToSender {
     /// Send these bytes after all earlier ones.

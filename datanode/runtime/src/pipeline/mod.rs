@@ -25,7 +25,7 @@ use duet_memory::{Priority, SectionPool};
 use early::EarlyHeartbeats;
 use inbound::Inbound;
 use outbound::Outbound;
-use part::{PartPort, PartThread, ReceivePort, SendPort};
+use part::{PartPort, PartThread, ReceivePort, SendPort, Turn};
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU8;
@@ -34,6 +34,10 @@ use std::thread::JoinHandle;
 
 /// Messages in flight between two roles.
 const MAILBOX_MESSAGES: usize = 4_096;
+/// The same from a coordinator to a data part. What is in it waits for whatever came before it, however large the answers are.
+const REQUEST_MESSAGES: usize = 1_024;
+/// Bytes of frames in flight from a receiver to a coordinator: whoever comes next waits for all requests in them.
+const FRAME_BYTES: usize = 256 << 10;
 /// Most and fewest buffers shared by the threads, and their size: a burst of a client fits one.
 const MOST_POOL_BLOCKS: u64 = 2_048;
 const FEWEST_POOL_BLOCKS: u64 = 32;
@@ -379,7 +383,7 @@ struct PartHalf<M> {
 impl<M> PartHalf<M> {
     fn with(self, kernel: Kernel) -> PartPort<M> {
         let PartHalf { inbound, to_data, to_coordinators, to_senders } = self;
-        PartPort { kernel, inbound, to_data, to_coordinators, to_senders }
+        PartPort { kernel, turn: Turn::default(), inbound, to_data, to_coordinators, to_senders }
     }
 }
 
@@ -399,17 +403,25 @@ struct Grid<T> {
 
 impl<T: Send> Grid<T> {
     /// From sources to destinations that sleep behind these bells.
-    fn new(sources: &[&LoopBell], destinations: &[&LoopBell]) -> Grid<T> {
+    fn new(sources: &[&LoopBell], destinations: &[&LoopBell], messages: usize) -> Grid<T> {
         let mut outbound: VecDeque<Vec<_>> = sources.iter().map(|_| Vec::new()).collect();
         let mut inbound: VecDeque<Vec<_>> = destinations.iter().map(|_| Vec::new()).collect();
         for (source, row) in sources.iter().zip(&mut outbound) {
             for (bell, column) in destinations.iter().zip(&mut inbound) {
-                let (sender, receiver) = mailbox(MAILBOX_MESSAGES);
+                let (sender, receiver) = mailbox(messages);
                 row.push(Outbound::new(sender, (*bell).clone()));
                 column.push(Inbound::new(receiver, (*source).clone()));
             }
         }
         Grid { outbound, inbound }
+    }
+
+    /// The mailboxes are full, too, when what is in them weighs this much.
+    fn weighed(mut self, most: usize, weigh: fn(&T) -> usize) -> Grid<T> {
+        for row in &mut self.outbound {
+            *row = row.drain(..).map(|outbound| outbound.weighed(most, weigh)).collect();
+        }
+        self
     }
 
     /// The sending ends of the next source.
@@ -447,12 +459,13 @@ impl Wiring {
         let parts: Vec<&LoopBell> = coordinators.iter().chain(&managers).copied().collect();
         let assisted = !assistants.is_empty();
         Wiring {
-            frames: Grid::new(&receivers, &coordinators),
-            to_data: Grid::new(&coordinators, &managers),
-            to_coordinators: Grid::new(&parts, &coordinators),
-            to_senders: Grid::new(&parts, if assisted { &assistants } else { &receivers }),
-            to_assistants: Grid::new(&receivers, &assistants),
-            passed_on: Grid::new(&assistants, &receivers),
+            frames: Grid::new(&receivers, &coordinators, MAILBOX_MESSAGES)
+                .weighed(FRAME_BYTES, message::ToPart::bytes),
+            to_data: Grid::new(&coordinators, &managers, REQUEST_MESSAGES),
+            to_coordinators: Grid::new(&parts, &coordinators, MAILBOX_MESSAGES),
+            to_senders: Grid::new(&parts, if assisted { &assistants } else { &receivers }, MAILBOX_MESSAGES),
+            to_assistants: Grid::new(&receivers, &assistants, MAILBOX_MESSAGES),
+            passed_on: Grid::new(&assistants, &receivers, MAILBOX_MESSAGES),
             assisted,
         }
     }
@@ -488,6 +501,7 @@ impl Wiring {
                     assistant: Assistant::default(),
                     from_owners: self.to_assistants.destination(),
                     inbound: self.to_senders.destination(),
+                    turn: Turn::default(),
                     to_owners: self.passed_on.source(),
                 }),
                 receive: thread.receive.then(|| ReceivePort {

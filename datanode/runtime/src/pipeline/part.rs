@@ -26,11 +26,26 @@ const UNTIMED_TICK_EVERY: Nanoseconds = 1_000_000_000;
 /// Rounds in which the parts of one thread hand messages to each other before sockets are looked at again.
 const ROUNDS_PER_TURN: usize = 4;
 /// Messages that may wait in a kernel for their mailboxes before it is given no more work.
-const KERNEL_MESSAGES: usize = 8_192;
+const KERNEL_MESSAGES: usize = 2_048;
+
+/// Whose turn it is among several mailboxes. Those that are left out, because there is no room for what their messages lead
+/// to, come first in the next round.
+#[derive(Debug, Default)]
+pub(crate) struct Turn(usize);
+
+impl Turn {
+    fn next(&mut self, of: usize) -> usize {
+        let index = self.0 % of;
+        self.0 = index + 1;
+        index
+    }
+}
 
 /// A kernel and its mailboxes.
 pub(crate) struct PartPort<M> {
     pub kernel: Kernel,
+    /// Of the mailboxes that are taken from only while there is room.
+    pub turn: Turn,
     /// From the coordinators (data part), or from the data parts and coordinator 0 (coordinator part).
     pub inbound: Vec<Inbound<M>>,
     pub to_data: Vec<Outbound<ToData>>,
@@ -61,6 +76,7 @@ pub(crate) struct SendPort {
     pub assistant: Assistant,
     pub from_owners: Vec<Inbound<ToAssistant>>,
     pub inbound: Vec<Inbound<ToSender>>,
+    pub turn: Turn,
     pub to_owners: Vec<Outbound<ToSender>>,
 }
 
@@ -80,10 +96,10 @@ pub(crate) struct PartThread {
     pub send: Option<SendPort>,
 }
 
-/// Whether so many messages wait in a kernel that it must be given no more work.
+/// Whether so much waits in a kernel that it must be given no more work.
 #[inline]
 fn holds_too_much(kernel: &Kernel) -> bool {
-    kernel.waiting_messages() > KERNEL_MESSAGES
+    kernel.waiting_messages() > KERNEL_MESSAGES || kernel.has_burst()
 }
 
 impl<M: Send> PartPort<M> {
@@ -235,13 +251,14 @@ impl ReceivePort {
 impl SendPort {
     /// Sends what the parts hand out; what the system does not take goes to the owner of the link.
     fn take(&mut self, board: &LinkBoard, receivers: usize, messages: usize) -> bool {
-        let SendPort { assistant, from_owners, inbound, to_owners } = self;
+        let SendPort { assistant, from_owners, inbound, turn, to_owners } = self;
         let mut any = hear_owners(assistant, from_owners);
-        for mailbox in inbound {
+        for _ in 0..inbound.len() {
             if to_owners.iter().any(Outbound::is_congested) {
                 break;
             }
-            let taken = mailbox.drain_while(messages, |message| {
+            let index = turn.next(inbound.len());
+            let taken = inbound[index].drain_while(messages, |message| {
                 let (owner, message) = match message {
                     ToSender::Bytes(link, bytes) => {
                         let owner = link.slot as usize % receivers;
@@ -286,12 +303,13 @@ impl PartThread {
             for mailbox in &mut port.inbound {
                 any |= mailbox.drain(messages, |message| port.kernel.coordinator_message(now, message)) > 0;
             }
-            for mailbox in from_receivers {
+            for _ in 0..from_receivers.len() {
                 if port.is_congested() {
                     break;
                 }
+                let index = port.turn.next(from_receivers.len());
                 let kernel = &mut port.kernel;
-                let taken = mailbox.drain_while(messages, |message| {
+                let taken = from_receivers[index].drain_while(messages, |message| {
                     match message {
                         ToPart::Frame(link, frame) => kernel.shared_frame(now, link, &frame),
                         ToPart::Accepted(link) => kernel.link_accepted(now, link),
@@ -307,10 +325,11 @@ impl PartThread {
             port.flush(&self.pools.replies, &self.board, self.senders);
         }
         for port in &mut self.data {
-            for index in 0..port.inbound.len() {
+            for _ in 0..port.inbound.len() {
                 if port.is_congested() {
                     break;
                 }
+                let index = port.turn.next(port.inbound.len());
                 let kernel = &mut port.kernel;
                 let taken = port.inbound[index].drain_while(messages, |message| {
                     kernel.data_message(now, index, message);
@@ -552,6 +571,7 @@ mod tests {
             assistant: Assistant::default(),
             from_owners: Vec::new(),
             inbound: vec![Inbound::new(from_parts, bell.clone())],
+            turn: Turn::default(),
             to_owners: vec![Outbound::new(to_owner, bell.clone())],
         };
         let thread = PartThread {
@@ -568,6 +588,16 @@ mod tests {
             send: Some(send),
         };
         (thread, to_thread, Inbound::new(owner, bell))
+    }
+
+    #[test]
+    fn mailboxes_that_were_left_out_come_first_in_the_next_round() {
+        let mut turn = Turn::default();
+        let mut round = |of: usize, taken: usize| (0..taken).map(|_| turn.next(of)).collect::<Vec<_>>();
+        assert_eq!(round(3, 3), [0, 1, 2]);
+        assert_eq!(round(3, 1), [0]);
+        assert_eq!(round(3, 2), [1, 2]);
+        assert_eq!(round(1, 1), [0]);
     }
 
     #[test]

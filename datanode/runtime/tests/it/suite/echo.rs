@@ -38,11 +38,13 @@ pub struct Behaviour {
     pub copies: usize,
     /// Unsent bytes of a link above which it wants no input; `None` wants input always.
     pub pause_above: Option<usize>,
+    /// Bytes of frames of all links between two flushes above which it wants no input.
+    pub room: usize,
 }
 
 impl Default for Behaviour {
     fn default() -> Behaviour {
-        Behaviour { frame_limit: 16 << 20, copies: 1, pause_above: Some(1 << 20) }
+        Behaviour { frame_limit: 16 << 20, copies: 1, pause_above: Some(1 << 20), room: usize::MAX }
     }
 }
 
@@ -149,7 +151,9 @@ impl Driven for Echo {
     fn wants_input(&self, link: LinkId) -> bool {
         let output = &self.outputs[link.slot as usize];
         assert_eq!(output.id, Some(link), "a question about a link that is not open");
-        let wants = self.behaviour.pause_above.is_none_or(|most| output.bytes.len() + output.backlog <= most);
+        let is_read =
+            self.behaviour.pause_above.is_none_or(|most| output.bytes.len() + output.backlog <= most);
+        let wants = is_read && self.burst <= self.behaviour.room;
         self.seen.lock().unwrap().input_refused += u64::from(!wants);
         wants
     }

@@ -2,7 +2,7 @@ use super::echo::{Behaviour, EchoNode, exchange, expect, frame, wait};
 use duet_datanode_core::CloseReason;
 use duet_runtime::Limits;
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, TcpStream};
 
 /// Writes without blocking until nothing more is taken; returns the bytes written.
 fn fill(stream: &mut TcpStream, bytes: &[u8]) -> usize {
@@ -51,6 +51,35 @@ fn exchange_many(stream: &mut TcpStream) {
     let request = frame(80, 7);
     stream.write_all(&request).unwrap();
     expect(stream, &request.repeat(16));
+}
+
+#[test]
+fn links_take_turns_when_there_is_room_for_few() {
+    let behaviour = Behaviour { copies: 0, room: 2_000, ..Behaviour::default() };
+    let node = EchoNode::start(behaviour, Limits::new(64));
+    let lengths = [400, 408, 416, 424, 432, 440];
+    let floods: Vec<_> = lengths
+        .into_iter()
+        .map(|length| {
+            let stream = node.connect();
+            let mut writer = stream.try_clone().unwrap();
+            let requests = frame(length, 1).repeat(100);
+            (stream, std::thread::spawn(move || while writer.write_all(&requests).is_ok() {}))
+        })
+        .collect();
+    node.wait("hearing all of them", |seen| {
+        lengths
+            .iter()
+            .all(|asked| seen.frame_lengths.iter().filter(|length| *length == asked).count() > 5_000)
+    });
+    // Somebody who has little to say is heard as well.
+    let mut bystander = node.connect();
+    bystander.write_all(&frame(80, 2)).unwrap();
+    node.wait("hearing the bystander", |seen| seen.frame_lengths.contains(&80));
+    for (stream, thread) in floods {
+        stream.shutdown(Shutdown::Both).unwrap();
+        thread.join().unwrap();
+    }
 }
 
 #[test]
