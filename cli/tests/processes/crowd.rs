@@ -31,9 +31,9 @@ fn frame(push: impl FnOnce(&mut FrameBuilder)) -> Vec<u8> {
 }
 
 /// The second data node, to which no other node connects, with a table and a row.
-fn with_row(plan: &str, max_links: usize, note: &str) -> (Cluster, u32, Vec<u8>) {
+fn with_row(plan: &str, io: &str, max_links: usize, note: &str) -> (Cluster, u32, Vec<u8>) {
     let links = max_links.to_string();
-    let mut cluster = Cluster::start_with(1, &["--threads", plan, "--max-links", &links]);
+    let mut cluster = Cluster::start_with(1, &["--threads", plan, "--io", io, "--max-links", &links]);
     let (code, table) = cluster.leader().create_table("accounts", 1);
     assert_eq!(code, 0);
     let (key, value) = row(1, 1, note);
@@ -71,7 +71,7 @@ fn ten_thousand_connections_are_served_and_more_are_refused() {
         eprintln!("the system allows {descriptors} descriptors: {count} connections instead of 10,000");
     }
     for plan in ["batch", FOUR_STAGES] {
-        let (cluster, table, key) = with_row(plan, count + RESERVED, "x");
+        let (cluster, table, key) = with_row(plan, "auto", count + RESERVED, "x");
         let address = &cluster.nodes[1].listen;
         let hello = frame(|builder| {
             builder.push(0, 1, &Hello { role: ROLE_CLIENT.into(), ..Hello::default() }, Sections::none());
@@ -124,6 +124,10 @@ fn whole(cluster: &Cluster, table: u32, key: &[u8]) -> Scan {
     }
 }
 
+/// Plans of threads, and ways to talk to links: without io_uring where the system refuses it.
+const PLANS_AND_LINKS: [(&str, &str); 4] =
+    [("batch", "epoll"), ("batch", "uring,epoll"), (FOUR_STAGES, "epoll"), (FOUR_STAGES, "uring,epoll")];
+
 /// A frame of many reads, and one of many scans.
 fn floods(table: u32, key: &[u8], scan: &Scan) -> [Vec<u8>; 2] {
     let reads = frame(|builder| {
@@ -150,8 +154,8 @@ fn flood(address: &str, request: &[u8]) -> Wire {
 
 #[test]
 fn clients_that_only_ask_disturb_nobody_under_any_plan() {
-    for plan in ["batch", FOUR_STAGES] {
-        let (cluster, table, key) = with_row(plan, 1_000, &"long ".repeat(2_000));
+    for (plan, io) in PLANS_AND_LINKS {
+        let (cluster, table, key) = with_row(plan, io, 1_000, &"long ".repeat(2_000));
         let mut wires: Vec<Wire> = cluster.nodes.iter().map(|node| Wire::client(&node.listen)).collect();
         let led = cluster.leader_of(&cluster.state(), &key);
         let address = &cluster.nodes[led].listen;
@@ -168,7 +172,7 @@ fn clients_that_only_ask_disturb_nobody_under_any_plan() {
             assert!(answer.body::<ScanReply>().row_count.get() > 0);
         }
         let after: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
-        assert!(after < before + (160 << 20), "{plan}: {before} {after}");
+        assert!(after < before + (160 << 20), "{plan}, {io}: {before} {after}");
         drop(deaf);
     }
 }
@@ -226,8 +230,8 @@ fn ask_until_served<S: Signal>(wire: &mut Wire, body: &S, sections: Sections<'_>
 /// Everybody is served: those who take all they can get, and those beside them.
 #[test]
 fn clients_that_ask_and_listen_at_full_speed_disturb_nobody_under_any_plan() {
-    for plan in ["batch", FOUR_STAGES] {
-        let (cluster, table, key) = with_row(plan, 1_000, &"long ".repeat(2_000));
+    for (plan, io) in PLANS_AND_LINKS {
+        let (cluster, table, key) = with_row(plan, io, 1_000, &"long ".repeat(2_000));
         let mut wires: Vec<Wire> = cluster.nodes.iter().map(|node| Wire::client(&node.listen)).collect();
         let led = cluster.leader_of(&cluster.state(), &key);
         let scan = whole(&cluster, table, &key);
@@ -244,16 +248,16 @@ fn clients_that_ask_and_listen_at_full_speed_disturb_nobody_under_any_plan() {
         wait_for("answers for everybody", || {
             for wire in &mut wires {
                 let answer = ask_until_served(wire, &read(table), Sections::one(&key));
-                assert_eq!(answer.body::<ReadReply>().code.get(), 0, "{plan}");
+                assert_eq!(answer.body::<ReadReply>().code.get(), 0, "{plan}, {io}");
             }
             let answer = ask_until_served(&mut wires[led], &scan, Sections::none());
-            assert!(answer.body::<ScanReply>().row_count.get() > 0, "{plan}");
+            assert!(answer.body::<ScanReply>().row_count.get() > 0, "{plan}, {io}");
             rounds += 1;
             // Some frames of requests each, while the others were answered.
             let flows = |(torrent, begun): (&Torrent, &u64)| torrent.received() > begun + (1 << 22);
             (rounds >= 8 && torrents.iter().zip(&begun).all(flows)).then_some(())
         });
         let after: u64 = cluster.nodes.iter().map(Process::resident_bytes).sum();
-        assert!(after < before + (160 << 20), "{plan}: {before} {after}");
+        assert!(after < before + (160 << 20), "{plan}, {io}: {before} {after}");
     }
 }
