@@ -496,8 +496,10 @@ impl Outbox {
         for slot in links.drain(..) {
             let output = &mut self.links[slot as usize];
             output.dirty = false;
-            if output.open && !output.builder.is_empty() {
-                send(LinkId { slot, generation: output.generation }, output.builder.sealed());
+            if output.open {
+                if !output.builder.is_empty() {
+                    send(LinkId { slot, generation: output.generation }, output.builder.sealed());
+                }
                 self.burst.give_back(&mut output.builder);
             }
         }

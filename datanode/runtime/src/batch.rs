@@ -457,7 +457,10 @@ impl<K: Driven> Batch<K> {
     /// Gives a paused link its turn. Whether it must wait for one still.
     fn stays_paused(&mut self, id: LinkId) -> bool {
         let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return false };
-        if self.burst_bytes >= self.limits.burst_bytes || !self.kernel.wants_input(id) {
+        if self.burst_bytes >= self.limits.burst_bytes
+            || self.kernel.has_burst()
+            || !self.kernel.wants_input(id)
+        {
             return true;
         }
         self.burst_bytes += link.partial.filled;
@@ -488,6 +491,8 @@ impl<K: Driven> Batch<K> {
             self.check_deadlines();
         }
         self.settle()?;
+        // What the links that were held back have said is handed on as well.
+        self.burst_bytes = 0;
         if self.ticking > TICK_EVERY {
             let enough = self.kernel.tick_every();
             if enough < self.ticking {

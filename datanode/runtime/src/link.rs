@@ -170,7 +170,7 @@ impl Partial {
 }
 
 /// Bytes that were handed out but not accepted by the system yet, in chunks: what has been sent gives its memory back, and
-/// growth moves nothing.
+/// growth moves the last chunk at most.
 #[derive(Debug, Default)]
 pub(crate) struct Backlog {
     /// Never empty ones, but for a last one that is kept for the next bytes.
@@ -202,6 +202,10 @@ impl Backlog {
             }
             let Some(chunk) = self.chunks.back_mut() else { return };
             let (now, later) = bytes.split_at(bytes.len().min(CHUNK_BYTES - chunk.len()));
+            let needed = chunk.len() + now.len();
+            if needed > chunk.capacity() {
+                chunk.reserve_exact((2 * chunk.capacity()).clamp(needed, CHUNK_BYTES) - chunk.len());
+            }
             chunk.extend_from_slice(now);
             bytes = later;
         }
@@ -263,7 +267,7 @@ mod tests {
             assert_eq!(backlog.front()[..count], bytes[sent..sent + count]);
             backlog.consume(count);
             sent += count;
-            assert!(backlog.memory() <= bytes.len() - sent + 2 * CHUNK_BYTES);
+            assert!(backlog.memory() <= bytes.len() - sent + CHUNK_BYTES);
         }
         assert_eq!(sent, bytes.len());
         backlog.push(b"next");

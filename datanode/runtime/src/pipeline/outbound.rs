@@ -16,7 +16,7 @@ pub(crate) struct Outbound<T> {
 struct Load<T> {
     /// Weight from which on the mailbox is full.
     most: usize,
-    /// The weight of a message, never 0.
+    /// The weight of a message, never 0, so that there are never more than `most` of them.
     weigh: fn(&T) -> usize,
     /// Those of the messages in the mailbox, oldest first, as far as it is known that they are in it.
     weights: VecDeque<usize>,

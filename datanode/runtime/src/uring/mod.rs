@@ -1,4 +1,4 @@
-//! Links on io_uring: one system call a turn submits everything that is to be sent and waits for what arrives.
+//! Links on io_uring: one system call a turn submits everything that is to be sent, unless that is much, and waits for what arrives.
 //!
 //! Each link has a *port*: a direct descriptor of the ring, and what is under way for it. A port outlives its link until the
 //! last of its operations has ended, so a completion never meets another link. Receives are multishot into [`Buffers`];

@@ -24,6 +24,8 @@ pub struct Seen {
     pub frame_lengths: Vec<usize>,
     /// Bytes of the frames between two flushes, where there were any.
     pub bursts: Vec<usize>,
+    /// Most bytes of answers between two flushes.
+    pub largest_answer: usize,
     pub largest_backlog: usize,
     pub input_refused: u64,
     pub commands: VecDeque<Command>,
@@ -40,11 +42,19 @@ pub struct Behaviour {
     pub pause_above: Option<usize>,
     /// Bytes of frames of all links between two flushes above which it wants no input.
     pub room: usize,
+    /// Bytes of answers above which the burst should end.
+    pub burst_above: usize,
 }
 
 impl Default for Behaviour {
     fn default() -> Behaviour {
-        Behaviour { frame_limit: 16 << 20, copies: 1, pause_above: Some(1 << 20), room: usize::MAX }
+        Behaviour {
+            frame_limit: 16 << 20,
+            copies: 1,
+            pause_above: Some(1 << 20),
+            room: usize::MAX,
+            burst_above: usize::MAX,
+        }
     }
 }
 
@@ -71,6 +81,11 @@ impl Echo {
         }
         assert!(self.outputs[slot].id.is_none(), "the slot is in use");
         self.outputs[slot] = Output { id: Some(link), ..Output::default() };
+    }
+
+    /// Bytes of answers since the last flush.
+    fn answered(&self) -> usize {
+        self.outputs.iter().map(|output| output.bytes.len()).sum()
     }
 
     fn output(&mut self, link: LinkId) -> &mut Output {
@@ -127,8 +142,15 @@ impl Driven for Echo {
     fn flush(&mut self, _now: Nanoseconds) {
         let burst = std::mem::take(&mut self.burst);
         if burst > 0 {
-            self.seen.lock().unwrap().bursts.push(burst);
+            let answered = self.answered();
+            let mut seen = self.seen.lock().unwrap();
+            seen.bursts.push(burst);
+            seen.largest_answer = seen.largest_answer.max(answered);
         }
+    }
+
+    fn has_burst(&self) -> bool {
+        self.answered() > self.behaviour.burst_above
     }
 
     fn drain_output(&mut self, mut send: impl FnMut(LinkId, &[u8])) {

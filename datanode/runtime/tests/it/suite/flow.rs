@@ -3,6 +3,7 @@ use duet_datanode_core::CloseReason;
 use duet_runtime::Limits;
 use std::io::{Read, Write};
 use std::net::{Shutdown, TcpStream};
+use std::time::Duration;
 
 /// Writes without blocking until nothing more is taken; returns the bytes written.
 fn fill(stream: &mut TcpStream, bytes: &[u8]) -> usize {
@@ -80,6 +81,56 @@ fn links_take_turns_when_there_is_room_for_few() {
         stream.shutdown(Shutdown::Both).unwrap();
         thread.join().unwrap();
     }
+}
+
+/// As many links as there are may be heard again at once.
+#[test]
+fn bursts_end_in_time_when_many_links_are_heard_again() {
+    const LINKS: usize = 32;
+    let behaviour = Behaviour { copies: 3_000, burst_above: 1 << 20, ..Behaviour::default() };
+    let node = EchoNode::start(behaviour, Limits::new(64));
+    let requests = frame(80, 1).repeat(100);
+    let answers = requests.len() * behaviour.copies;
+    let links: Vec<_> = (0..LINKS)
+        .map(|_| {
+            let mut stream = node.connect();
+            stream.write_all(&requests).unwrap();
+            std::thread::spawn(move || std::io::copy(&mut stream.take(answers as u64), &mut std::io::sink()))
+        })
+        .collect();
+    for link in links {
+        assert_eq!(link.join().unwrap().unwrap(), answers as u64);
+    }
+    // Each turn may pass the mark by what one link may have, and that by what one frame leads to.
+    let most = (1 << 20) + (1 << 20) + 80 * behaviour.copies;
+    assert!(node.seen.lock().unwrap().largest_answer <= most);
+}
+
+#[test]
+fn long_answers_keep_their_order() {
+    let node = EchoNode::start(Behaviour { copies: 70, ..Behaviour::default() }, Limits::new(64));
+    let threads: Vec<_> = (0..4u8)
+        .map(|number| {
+            let mut stream = node.connect();
+            std::thread::spawn(move || {
+                let requests: Vec<_> = (0..12).map(|step| frame(100_000, step * 4 + number)).collect();
+                let mut writer = stream.try_clone().unwrap();
+                let all = requests.concat();
+                let writing = std::thread::spawn(move || writer.write_all(&all).unwrap());
+                for request in &requests {
+                    for copy in 0..70 {
+                        request.chunks(3_777 + 1_000 * copy).for_each(|part| expect(&mut stream, part));
+                        if copy % 20 == 0 {
+                            std::thread::sleep(Duration::from_millis(1));
+                        }
+                    }
+                }
+                writing.join().unwrap();
+            })
+        })
+        .collect();
+    threads.into_iter().for_each(|thread| thread.join().unwrap());
+    assert!(node.seen.lock().unwrap().largest_backlog > 1 << 20);
 }
 
 #[test]
