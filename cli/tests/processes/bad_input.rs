@@ -61,6 +61,13 @@ fn garbage_closes_its_own_link_only() {
         drop(half);
         assert_eq!(answer_to(address, &hello), None, "a proper client is welcome");
     }
+    for node in &cluster.nodes {
+        for refusal in
+            ["ProtocolVersion", "DamagedFrame", "FrameTooLarge", "ForeignCluster", "HandshakeRequired"]
+        {
+            node.wait_until_it_says(refusal);
+        }
+    }
     assert_eq!(bystander.ask(&read(table), Sections::one(&key)).signal_type, SignalType::ReadReply);
     for process in cluster.nodes.iter_mut().chain(&mut cluster.management) {
         assert!(process.child.try_wait().expect("waitable").is_none(), "every process lives");

@@ -50,7 +50,7 @@ impl Kernel {
             return self.refuse(link, ErrorCode::HandshakeRequired, "the first frame holds one Hello");
         };
         if !is_same_secret(&self.configuration.secret, first.section(0)) {
-            return self.refuse(link, ErrorCode::WrongSecret, "");
+            return self.refuse(link, ErrorCode::WrongSecret, "it is not this node's");
         }
         match hello.role.get() {
             ROLE_CLIENT => {

@@ -1,6 +1,7 @@
 //! What a driver and the kernel say to each other.
 
 use duet_memory::MemoryPreparer;
+use duet_protocol::error::ErrorCode;
 
 /// Time since boot in nanoseconds, including suspension (`CLOCK_BOOTTIME`); only differences matter.
 pub type Nanoseconds = u64;
@@ -52,6 +53,8 @@ pub enum Command {
     Close {
         /// The link.
         link: LinkId,
+        /// Why, if the other side was refused.
+        refused: Option<ErrorCode>,
     },
     /// Tell people.
     Warn {

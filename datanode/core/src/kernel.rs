@@ -18,7 +18,9 @@ use crate::split::{
 use crate::views::Views;
 use duet_memory::{ArenaOptions, MemoryBudget, Section};
 use duet_protocol::error::ErrorCode;
-use duet_protocol::frame::{Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, Signals};
+use duet_protocol::frame::{
+    Envelope, FrameView, MAX_FRAME_BYTES, MAX_HANDSHAKE_BYTES, PROTOCOL_VERSION, Signals,
+};
 use duet_protocol::record::ClusterState;
 use duet_protocol::signal::cluster_state::ClusterStateSignal;
 use duet_protocol::signal::fetch_state::FetchState;
@@ -423,7 +425,11 @@ impl Kernel {
 
     /// The link's bytes cannot be a frame: a refusal is queued and the link closed.
     pub fn damaged(&mut self, _now: Nanoseconds, link: LinkId, code: ErrorCode) {
-        self.refuse(link, code, "the bytes are not a frame");
+        let detail = match code {
+            ErrorCode::ProtocolVersion => format!("this node speaks version {PROTOCOL_VERSION}"),
+            _ => String::from("the bytes are not a frame"),
+        };
+        self.refuse(link, code, &detail);
     }
 
     /// Whether [`Kernel::tick`] may for now be called only every 100 ms: nothing waits for it but heartbeats and counters.
@@ -644,7 +650,7 @@ impl Kernel {
         self.counters.links_refused += 1;
         let body = RefuseLink { code: (code as u16).into(), ..RefuseLink::default() };
         self.out.send(link, 0, &body, Sections::one(detail.as_bytes()));
-        self.commands.push_back(Command::Close { link });
+        self.commands.push_back(Command::Close { link, refused: Some(code) });
     }
 
     pub(crate) fn raise_epoch(&mut self, epoch: u64) {

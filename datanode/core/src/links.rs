@@ -103,7 +103,7 @@ impl Links {
         if let Some(state) = self.get_mut(link)
             && !std::mem::replace(&mut state.closing, true)
         {
-            commands.push_back(Command::Close { link });
+            commands.push_back(Command::Close { link, refused: None });
         }
     }
 

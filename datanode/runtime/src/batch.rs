@@ -15,7 +15,9 @@ use crate::socket::{Listener, set_options};
 use crate::spin::Spin;
 use crate::table::{LinkTable, from_token};
 use crate::thread::{LEAVE, RuntimeError, STOP};
+use crate::warnings::Warnings;
 use duet_datanode_core::{CloseReason, Command, LinkId, Nanoseconds};
+use duet_protocol::error::ErrorCode;
 use std::io::{self, Read};
 use std::net::Shutdown;
 use std::sync::Arc;
@@ -36,8 +38,6 @@ const ACCEPTS_PER_TURN: usize = 64;
 const COMMANDS_PER_ROUND: usize = 1_024;
 /// Times that a burst's end may cause another flush before events are looked at again.
 const SETTLE_ROUNDS: usize = 8;
-/// Warnings about other people's connections written per second.
-const WARNINGS_PER_SECOND: u32 = 10;
 
 /// Pauses between two looks at sockets and mailboxes while spinning.
 const SPINS_PER_LOOK: usize = 16;
@@ -600,7 +600,10 @@ impl<K: Driven> Batch<K> {
             match self.kernel.next_command() {
                 None => return Ok(obeyed > 0),
                 Some(Command::Connect { target, address }) => self.connect(target, &address),
-                Some(Command::Close { link }) => self.close(link),
+                Some(Command::Close { link, refused }) => {
+                    self.tell_refusal(link, refused);
+                    self.close(link);
+                }
                 Some(Command::Warn { text }) => self.warnings.warn(self.now, || tracing::warn!("{text}")),
                 Some(Command::Stop { reason }) => {
                     self.kernel.flush(boot_nanoseconds());
@@ -621,10 +624,6 @@ impl<K: Driven> Batch<K> {
 
     pub fn close_damaged(&mut self, id: LinkId) {
         if let Some(link) = self.table.get_mut(id) {
-            let address = link.address;
-            self.warnings.warn(self.now, || {
-                tracing::warn!(%address, "link closed: the bytes are not a frame that it may send");
-            });
             // Nothing more is read.
             link.paused = true;
             self.links.update(link);
@@ -644,6 +643,17 @@ impl<K: Driven> Batch<K> {
         }
         link.phase = Phase::Closing { until: self.now + self.limits.close_within };
         self.links.update(link);
+    }
+
+    /// Somebody should look at what strangers and other versions want here; a node that is not where another one thinks it is
+    /// will be tried again.
+    fn tell_refusal(&mut self, id: LinkId, refused: Option<ErrorCode>) {
+        let (Some(code), Some(link)) = (refused, self.table.get_mut(id)) else { return };
+        let address = link.address;
+        if code.is_retryable() || code == ErrorCode::NotInView {
+            return tracing::debug!(%address, "link refused: {code}");
+        }
+        self.warnings.warn(self.now, || tracing::warn!(%address, "link refused: {code}"));
     }
 
     /// Ends our direction of the stream and waits for the other side to end its own.
@@ -762,31 +772,5 @@ impl<K: Driven> Batch<K> {
         self.counters.sockets = self.table.count() as u64;
         self.counters.links_paused = self.paused.len() as u64;
         self.snapshots.publish(Snapshot { node: self.kernel.counters(), links: self.counters });
-    }
-}
-
-/// Keeps strangers from filling the log.
-#[derive(Debug, Default)]
-struct Warnings {
-    second: Nanoseconds,
-    written: u32,
-    kept_back: u32,
-}
-
-impl Warnings {
-    fn warn(&mut self, now: Nanoseconds, write: impl FnOnce()) {
-        let second = now / (1_000 * MILLISECOND);
-        if second != self.second {
-            if self.kept_back > 0 {
-                tracing::warn!(count = self.kept_back, "warnings about connections were left out");
-            }
-            *self = Warnings { second, written: 0, kept_back: 0 };
-        }
-        if self.written < WARNINGS_PER_SECOND {
-            self.written += 1;
-            write();
-        } else {
-            self.kept_back += 1;
-        }
     }
 }

@@ -31,6 +31,7 @@ mod spin;
 mod table;
 mod thread;
 mod uring;
+mod warnings;
 
 pub use affinity::{CpuListError, CpuPlan, UsableCpus, parse_cpu_list, plan_cpu};
 pub use batch::Limits;

@@ -171,7 +171,7 @@ impl Core for DataNode {
             orders.push(match command {
                 Command::Warn { .. } => continue,
                 Command::Connect { target, address } => Order::Connect { address, token: token_of(target) },
-                Command::Close { link } => {
+                Command::Close { link, .. } => {
                     Order::Close { link: Link { slot: link.slot, generation: link.generation } }
                 }
                 Command::Stop { reason } => Order::Stop { reason },

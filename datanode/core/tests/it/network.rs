@@ -274,7 +274,7 @@ impl Network {
         while let Some(command) = self.kernels[node].next_command() {
             match command {
                 Command::Connect { target, .. } => self.connect(node, target),
-                Command::Close { link } => self.cut(node, link.slot),
+                Command::Close { link, .. } => self.cut(node, link.slot),
                 Command::Warn { .. } => {}
                 Command::Stop { reason } | Command::End { reason, .. } => self.stopped[node] = Some(reason),
             }

@@ -33,8 +33,8 @@ impl ToPart {
 pub(crate) enum ToSender {
     /// Send these bytes after all earlier ones.
     Bytes(LinkId, Section),
-    /// Then close.
-    Close(LinkId),
+    /// Then close; why, if the other side was refused.
+    Close(LinkId, Option<ErrorCode>),
     /// Open a connection (receiver 0).
     Connect(Target, Box<str>),
     /// Tell people (receiver 0).

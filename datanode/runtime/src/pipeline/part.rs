@@ -165,8 +165,8 @@ impl<M: Send> PartPort<M> {
         });
         while let Some(command) = self.kernel.next_command() {
             match command {
-                Command::Close { link } => {
-                    self.to_senders[link.slot as usize % senders].push(ToSender::Close(link));
+                Command::Close { link, refused } => {
+                    self.to_senders[link.slot as usize % senders].push(ToSender::Close(link, refused));
                 }
                 Command::Connect { target, address } => {
                     self.to_senders[0].push(ToSender::Connect(target, address.into_boxed_str()));
@@ -200,7 +200,7 @@ impl ReceivePort {
                     }
                     output.push_back((link, bytes));
                 }
-                ToSender::Close(link) => commands.push_back(Command::Close { link }),
+                ToSender::Close(link, refused) => commands.push_back(Command::Close { link, refused }),
                 ToSender::Connect(target, address) => {
                     commands.push_back(Command::Connect { target, address: address.into() });
                 }
@@ -271,7 +271,7 @@ impl SendPort {
                             None => return true,
                         }
                     }
-                    ToSender::Close(link) => (link.slot as usize % receivers, ToSender::Close(link)),
+                    ToSender::Close(link, _) => (link.slot as usize % receivers, message),
                     other => (0, other),
                 };
                 to_owners[owner].push(message);
@@ -605,13 +605,13 @@ mod tests {
         for (messages_per_turn, expected) in [(16, 16), (512, 512), (4_096, 1_000)] {
             let (mut thread, mut to_thread, mut owner) = sender(messages_per_turn);
             for generation in 1..=1_000 {
-                to_thread.push(ToSender::Close(LinkId { slot: 0, generation })).ok().unwrap();
+                to_thread.push(ToSender::Close(LinkId { slot: 0, generation }, None)).ok().unwrap();
             }
             to_thread.publish();
             let mut next = 1;
             assert!(thread.round(0));
             let handed_on = owner.drain(usize::MAX, |message| {
-                let ToSender::Close(link) = message else { panic!("only closing was sent") };
+                let ToSender::Close(link, _) = message else { panic!("only closing was sent") };
                 assert_eq!(link.generation, next);
                 next += 1;
             });
@@ -625,7 +625,7 @@ mod tests {
         let (mut thread, mut to_thread, mut owner) = sender(4_096);
         let mut sent = 0;
         while sent < 3_000 {
-            if to_thread.push(ToSender::Close(LinkId { slot: 0, generation: 1 })).is_err() {
+            if to_thread.push(ToSender::Close(LinkId { slot: 0, generation: 1 }, None)).is_err() {
                 to_thread.publish();
                 thread.flush(0);
                 if to_thread.room() == 0 {

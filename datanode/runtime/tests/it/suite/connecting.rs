@@ -25,7 +25,7 @@ fn a_connection_is_opened_used_and_closed() {
     assert_eq!(target, TARGET);
     stream.write_all(&frame(80, 1)).unwrap();
     expect(&mut stream, &frame(80, 1));
-    node.command(Command::Close { link });
+    node.command(Command::Close { link, refused: None });
     assert_eq!(stream.read(&mut [0; 10]).unwrap(), 0);
     node.wait("closing", |seen| seen.closed == [(link, CloseReason::Local)]);
     drop(stream);
@@ -47,7 +47,7 @@ fn a_closed_link_does_not_wait_for_the_other_side_for_ever() {
     stream.write_all(&frame(80, 1)).unwrap();
     expect(&mut stream, &frame(80, 1));
     let link = node.seen.lock().unwrap().accepted[0];
-    node.command(Command::Close { link });
+    node.command(Command::Close { link, refused: None });
     node.wait_for_counters("dropping the socket", |counters| {
         counters.links.links_accepted == 1 && counters.links.sockets == 0
     });

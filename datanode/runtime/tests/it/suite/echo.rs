@@ -131,7 +131,7 @@ impl Driven for Echo {
 
     fn damaged(&mut self, _now: Nanoseconds, link: LinkId, code: ErrorCode) {
         self.output(link).bytes.extend_from_slice(&frame(80, 0xEE));
-        self.commands.push_back(Command::Close { link });
+        self.commands.push_back(Command::Close { link, refused: None });
         self.seen.lock().unwrap().damaged.push(code);
     }
 
