@@ -137,12 +137,13 @@ impl Connection {
             self.process.sleeps();
             self.wire.begin_command();
             let read = tokio::select! {
+                // What a client sends after it was told that this connection is killed must not be executed.
                 biased;
-                read = self.wire.read(MAX_PACKET_BYTES) => read,
                 () = self.process.ended(Ending::Connection) => {
                     self.say_farewell().await;
                     return Ok(());
                 }
+                read = self.wire.read(MAX_PACKET_BYTES) => read,
             };
             let payload = match read {
                 Ok(payload) => payload,
