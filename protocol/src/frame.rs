@@ -365,13 +365,6 @@ impl FrameBuilder {
         self.buffer.capacity()
     }
 
-    /// Gives an empty builder the memory of an empty buffer. The memory that it had.
-    pub fn exchange_memory(&mut self, mut buffer: Vec<u8>) -> Vec<u8> {
-        assert!(self.is_empty() && buffer.is_empty(), "memory is exchanged without contents");
-        std::mem::swap(&mut self.buffer, &mut buffer);
-        buffer
-    }
-
     /// Drops everything, keeping the memory.
     pub fn clear(&mut self) {
         self.buffer.clear();

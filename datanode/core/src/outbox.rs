@@ -132,9 +132,9 @@ struct Burst {
 impl Burst {
     /// A builder without memory gets a large buffer, if there is one.
     fn lend(&mut self, builder: &mut FrameBuilder) {
-        if let Some(buffer) = self.spare.pop() {
+        if let Some(mut buffer) = self.spare.pop() {
             self.spare_bytes -= buffer.capacity();
-            builder.exchange_memory(buffer);
+            builder.take_into(&mut buffer);
         }
     }
 
@@ -142,7 +142,8 @@ impl Burst {
     fn give_back(&mut self, builder: &mut FrameBuilder) {
         builder.clear();
         if builder.capacity() > KEEP_BYTES {
-            let buffer = builder.exchange_memory(Vec::new());
+            let mut buffer = Vec::new();
+            builder.take_into(&mut buffer);
             if self.spare_bytes + buffer.capacity() <= SPARE_BYTES {
                 self.spare_bytes += buffer.capacity();
                 self.spare.push(buffer);

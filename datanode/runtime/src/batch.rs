@@ -135,7 +135,7 @@ pub(crate) struct Batch<K> {
     sending: Sending,
     scratch: Box<[u8]>,
     paused: Vec<LinkId>,
-    /// Memory for those of them that get their turn; empty in between.
+    /// Memory for those of them that are to come last; empty in between.
     resuming: Vec<LinkId>,
     /// Links to be closed when the refusal that the kernel queued is sent.
     damaged: Vec<LinkId>,
@@ -270,7 +270,7 @@ impl<K: Driven> Batch<K> {
             for index in 0..ready {
                 let event = self.links.event(index);
                 self.handle(event);
-                if self.burst_bytes >= self.limits.burst_bytes || self.kernel.has_burst() {
+                if self.is_burst_full() {
                     self.end_burst()?;
                     self.submit()?;
                     // What follows must not be held back for replies that are sent.
@@ -443,24 +443,28 @@ impl<K: Driven> Batch<K> {
         open.any(|id| kernel.wants_input(*id))
     }
 
+    /// Whether so much was read, or is to be sent, that it should be handed on before more is taken up.
+    fn is_burst_full(&self) -> bool {
+        self.burst_bytes >= self.limits.burst_bytes || self.kernel.has_burst()
+    }
+
     /// Goes on with the links that the kernel wants to hear again. They take turns, for there may be room for one only:
     /// who waits longest comes first, and who could not say everything comes last the next time.
     fn resume_paused(&mut self) {
-        let mut waiting = std::mem::take(&mut self.resuming);
-        std::mem::swap(&mut waiting, &mut self.paused);
+        let last = std::mem::take(&mut self.resuming);
+        let mut waiting = std::mem::replace(&mut self.paused, last);
         waiting.retain(|id| self.stays_paused(*id));
         waiting.append(&mut self.paused);
-        std::mem::swap(&mut waiting, &mut self.paused);
-        self.resuming = waiting;
+        self.resuming = std::mem::replace(&mut self.paused, waiting);
     }
 
     /// Gives a paused link its turn. Whether it must wait for one still.
     fn stays_paused(&mut self, id: LinkId) -> bool {
+        if self.is_burst_full() {
+            return true;
+        }
         let Some(link) = self.table.get_mut(id).filter(|link| link.is_open()) else { return false };
-        if self.burst_bytes >= self.limits.burst_bytes
-            || self.kernel.has_burst()
-            || !self.kernel.wants_input(id)
-        {
+        if !self.kernel.wants_input(id) {
             return true;
         }
         self.burst_bytes += link.partial.filled;
