@@ -447,13 +447,13 @@ impl Outbox {
             && output.open
             && output.generation == link.generation
         {
+            if !output.dirty {
+                output.touch(link, &mut self.burst, self.board.as_ref());
+            }
             output.builder.seal(&Envelope { receiver: output.receiver, ..identity });
             let skip = if only_newest { lanes[index].retained_frames().len().saturating_sub(1) } else { 0 };
             for frame in lanes[index].retained_frames().skip(skip) {
                 output.builder.append_sealed(frame);
-            }
-            if !output.dirty {
-                output.touch(link, &mut self.burst, self.board.as_ref());
             }
         }
         self.lanes = lanes;
@@ -506,5 +506,52 @@ impl Outbox {
         }
         self.burst.links = links;
         self.burst.full_bytes = 0;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use duet_protocol::signal::heartbeat::Heartbeat;
+
+    const ANSWERS: LinkId = LinkId { slot: 0, generation: 1 };
+    const REPLICAS: LinkId = LinkId { slot: 1, generation: 1 };
+
+    fn burst(outbox: &mut Outbox, answers: usize, replicated: usize) {
+        for _ in 0..answers {
+            outbox.reply(
+                ReplyTo { link: ANSWERS, request_id: 1 },
+                &Heartbeat::default(),
+                Sections::one(&[0; 1_000]),
+            );
+        }
+        for _ in 0..replicated {
+            outbox.send_lane(0, &Heartbeat::default(), Sections::one(&[0; 1_000]));
+        }
+        outbox.flush();
+        outbox.drain(|_, _| {});
+    }
+
+    #[test]
+    fn large_buffers_go_from_link_to_link() {
+        let mut outbox = Outbox::default();
+        outbox.open(ANSWERS);
+        outbox.open(REPLICAS);
+        let mut lane = Lane::new(Instance { node: 2, incarnation: 1 }, 0, u16::MAX);
+        lane.link = Some(REPLICAS);
+        outbox.lanes.push(lane);
+        let buffers = |outbox: &Outbox| (outbox.burst.spare.len(), outbox.burst.spare_bytes);
+        let rounds = |outbox: &mut Outbox| {
+            for (answers, replicated) in [(40, 40), (40, 0), (0, 40), (40, 40)] {
+                burst(outbox, answers, replicated);
+            }
+        };
+        rounds(&mut outbox);
+        let both = buffers(&outbox);
+        assert_eq!(both.0, 2);
+        for _ in 0..10 {
+            rounds(&mut outbox);
+        }
+        assert_eq!(buffers(&outbox), both, "nothing was allocated anew, and nothing kept twice");
     }
 }
