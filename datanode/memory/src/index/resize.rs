@@ -57,13 +57,13 @@ impl HashIndex {
         rows * 100 > u64::from(self.directory.buckets()) * BUCKET_ROWS as u64 * GROW_PERCENT
     }
 
-    /// Loads the rows of the bucket that is split next into the cache. Done one insertion ahead, so that the insertion that
+    /// Loads the keys of the bucket that is split next into the cache. Done one insertion ahead, so that the insertion that
     /// splits does not wait for two dozen rows all over the memory.
     pub(super) fn prefetch_growth(&self, arena: &Arena) {
         let mut next = self.directory.word_of(self.directory.split_source());
         while next != NO_BUCKET {
             let bucket = arena.bucket(next);
-            bucket.rows().for_each(|row| arena.prefetch_line_of(row.0, 0));
+            bucket.rows().for_each(|row| arena.prefetch_key(row));
             next = bucket.overflow;
         }
     }
