@@ -118,11 +118,12 @@ impl HashIndex {
         bucket.tags[place] = tag_of(hash);
         self.rows += 1;
         self.changes = self.changes.wrapping_add(1);
-        if self.is_crowded_by(self.rows) {
+        let rows_until_growth = self.rows_until_growth();
+        if rows_until_growth < 0 {
             // Without memory the table works on as it is, and the next insertion tries again.
             let _ = self.grow(arena, priority);
-        } else if self.is_crowded_by(self.rows + 1) {
-            self.prefetch_growth(arena);
+        } else {
+            self.prefetch_growth(arena, rows_until_growth);
         }
         Ok(())
     }

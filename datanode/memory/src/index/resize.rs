@@ -8,6 +8,8 @@ use crate::size_class::class_of;
 
 /// Fill of the primary buckets, in percent, above which an insertion splits a bucket.
 const GROW_PERCENT: u64 = 80;
+/// Insertions before a split at which the first rows that it reads are asked for.
+const GROWTH_AHEAD: i64 = 6;
 /// Fill below which a removal merges two buckets: far enough below the other one that they do not alternate.
 const SHRINK_PERCENT: u64 = 35;
 
@@ -52,19 +54,29 @@ impl Tail {
 }
 
 impl HashIndex {
-    /// Whether the table is to grow when it has so many rows.
-    pub(super) fn is_crowded_by(&self, rows: u64) -> bool {
-        rows * 100 > u64::from(self.directory.buckets()) * BUCKET_ROWS as u64 * GROW_PERCENT
+    /// Rows that may be added before a bucket is split; less than zero when one should be.
+    pub(super) fn rows_until_growth(&self) -> i64 {
+        let most = u64::from(self.directory.buckets()) * BUCKET_ROWS as u64 * GROW_PERCENT / 100;
+        most as i64 - self.rows as i64
     }
 
-    /// Loads the keys of the bucket that is split next into the cache. Done one insertion ahead, so that the insertion that
-    /// splits does not wait for two dozen rows all over the memory.
-    pub(super) fn prefetch_growth(&self, arena: &Arena) {
-        let mut next = self.directory.word_of(self.directory.split_source());
-        while next != NO_BUCKET {
-            let bucket = arena.bucket(next);
-            bucket.rows().for_each(|row| arena.prefetch_key(row));
-            next = bucket.overflow;
+    /// Loads what the next split reads into the cache, so that it does not wait for two dozen rows all over the memory:
+    /// every second of the insertions before it asks for the keys of one bucket of the chain, and for the next bucket. The
+    /// split before has asked for the first.
+    pub(super) fn prefetch_growth(&self, arena: &Arena, rows_until_growth: i64) {
+        if rows_until_growth > GROWTH_AHEAD || rows_until_growth % 2 != 0 {
+            return;
+        }
+        let mut bucket = arena.bucket(self.directory.word_of(self.directory.split_source()));
+        for _ in 0..(GROWTH_AHEAD - rows_until_growth) / 2 {
+            if bucket.overflow == NO_BUCKET {
+                return;
+            }
+            bucket = arena.bucket(bucket.overflow);
+        }
+        bucket.rows().for_each(|row| arena.prefetch_key(row));
+        if bucket.overflow != NO_BUCKET {
+            arena.prefetch_line_of(bucket.overflow, 0);
         }
     }
 
