@@ -8,7 +8,7 @@ use crate::size_class::class_of;
 
 /// Fill of the primary buckets, in percent, above which an insertion splits a bucket.
 const GROW_PERCENT: u64 = 80;
-/// Insertions before a split at which the first rows that it reads are asked for.
+/// Rows that may be added before a split when the first rows that it reads are asked for.
 const GROWTH_AHEAD: i64 = 6;
 /// Fill below which a removal merges two buckets: far enough below the other one that they do not alternate.
 const SHRINK_PERCENT: u64 = 35;
@@ -64,11 +64,12 @@ impl HashIndex {
     /// every second of the insertions before it asks for the keys of one bucket of the chain, and for the next bucket. The
     /// split before has asked for the first.
     pub(super) fn prefetch_growth(&self, arena: &Arena, rows_until_growth: i64) {
-        if rows_until_growth > GROWTH_AHEAD || rows_until_growth % 2 != 0 {
+        let inserted = GROWTH_AHEAD - rows_until_growth;
+        if inserted < 0 || inserted % 2 != 0 {
             return;
         }
         let mut bucket = arena.bucket(self.directory.word_of(self.directory.split_source()));
-        for _ in 0..(GROWTH_AHEAD - rows_until_growth) / 2 {
+        for _ in 0..inserted / 2 {
             if bucket.overflow == NO_BUCKET {
                 return;
             }
@@ -127,7 +128,7 @@ impl HashIndex {
             next = bucket.overflow;
         }
         self.free_spares(arena, spares);
-        // For `prefetch_growth`, some ten insertions from now.
+        // For `prefetch_growth`, some insertions from now.
         arena.prefetch_line_of(self.directory.word_of(self.directory.split_source()), 0);
         Ok(())
     }
